@@ -1,0 +1,178 @@
+"""Speak the grammar's sentences with espeak-ng: a corpus folder of WAV files and one manifest.
+
+    python -m recipes.espeak.speak --domain adult --split train --utterances 10000 --out data/espeak
+
+Splits never share a voice nor a sentence: a sentence belongs to the split its hash names, a
+voice variant to the list below. Utterance i of a (domain, split) is the same in every run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+import random
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+import soxr
+from tqdm import tqdm
+
+from recipes.espeak.grammar import Grammar
+
+SAMPLE_RATE = 16_000
+SPLITS = ("train", "valid", "test")
+MAX_DURATION_S = 14.5
+
+# espeak-ng's voice variants that sound like grown people, no robots and no whispers.
+VOICES = {
+    "train": (
+        "f1 f2 f4 m1 m2 m4 m5 m6 m8 Alex Alicia Andrea Andy Denis Diogo Gene Henrique Hugo Jacky Lee Marco "
+        "Mike Nguyen adam anika antonio aunty belinda benjamin boris caleb david ed edward grandma gustave iven "
+        "iven3 john kaukovalta klatt klatt2 linda marcelo max miguel norbert pablo paul pedro rob sandro steph "
+        "travis victor zac"
+    ).split(),
+    "valid": "f5 m3 Gene2 iven2 robert klatt4".split(),
+    "test": "f3 m7 Annie Mario Michael announcer iven4 shelby steph2 michel quincy edward2".split(),
+}
+ACCENTS = {
+    "adult": ("en-us", "en-gb-x-rp"),
+    "child": ("en-us", "en-gb-x-rp"),
+    "scottish": ("en-gb-scotland",),
+}
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """How espeak-ng is asked to speak, and what is done to its output afterwards."""
+
+    accent: str
+    variant: str
+    words_per_minute: int  # as heard, after the vocal-tract scaling
+    pitch: int  # espeak-ng's 0..99
+    tract_scale: float = 1.0  # > 1: shorter vocal tract, all formants up by this factor
+    level: float = 0.3  # peak of the waveform
+
+
+def split_of(sentence: str) -> str:
+    """The split a sentence belongs to: 5 % test, 5 % valid, by its SHA-256."""
+    bucket = hashlib.sha256(sentence.encode()).digest()[0] % 20
+    return {0: "test", 1: "valid"}.get(bucket, "train")
+
+
+def draw_speaker(domain: str, split: str, rng: random.Random) -> Speaker:
+    """A voice of ``domain`` among the variants of ``split``."""
+    accent, variant = rng.choice(ACCENTS[domain]), rng.choice(VOICES[split])
+    level = 10 ** rng.uniform(-1.3, -0.1)
+    if domain == "child":
+        return Speaker(accent, variant, rng.randint(100, 135), rng.randint(55, 90), rng.uniform(1.15, 1.4), level)
+    return Speaker(accent, variant, rng.randint(125, 195), rng.randint(15, 80), 1.0, level)
+
+
+def childlike(text: str, rng: random.Random) -> str:
+    """Repeat some words, as children who read aloud do: written down as spoken."""
+    words: list[str] = []
+    for word in text.split():
+        words += [word] * (2 if rng.random() < 0.06 else 1)
+    return " ".join(words)
+
+
+def espeak(text: str, speaker: Speaker, *, phonemes: bool = False) -> bytes:
+    """Run espeak-ng; the WAV bytes, or its phoneme mnemonics. Raises if it fails."""
+    rate = max(80, round(speaker.words_per_minute / speaker.tract_scale))
+    voice = speaker.accent if phonemes else f"{speaker.accent}+{speaker.variant}"
+    command = ["espeak-ng", "-v", voice, "-s", str(rate), "-p", str(speaker.pitch)]
+    command += ["-q", "-x"] if phonemes else ["--stdout"]
+    return subprocess.run([*command, "--", text], check=True, capture_output=True).stdout
+
+
+def r_as_w(phonemes: str) -> str:
+    """Say [r] as [w] in espeak-ng's mnemonics (``r-`` and ``r`` before a vowel; ``3`` stays)."""
+    return re.sub(r"r(?![2-])", "w", phonemes)
+
+
+def speak(text: str, domain: str, speaker: Speaker) -> np.ndarray:
+    """The waveform, float32 mono at SAMPLE_RATE, shape (samples,)."""
+    spoken = text
+    if domain == "child":
+        spoken = f"[[{r_as_w(espeak(text, speaker, phonemes=True).decode().strip())}]]"
+    wave, rate = sf.read(io.BytesIO(espeak(spoken, speaker)), dtype="float32")
+    # Resampling as if it had been recorded at a higher rate raises formants and pitch together.
+    wave = soxr.resample(wave, rate * speaker.tract_scale, SAMPLE_RATE).astype(np.float32)
+    peak = float(np.abs(wave).max())
+    if not peak > 0:
+        raise RuntimeError(f"espeak-ng spoke nothing for {text!r} with {speaker}")
+    return wave * np.float32(speaker.level / peak)
+
+
+def utterance(domain: str, split: str, index: int) -> tuple[str, Speaker]:
+    """Sentence and speaker of utterance ``index``: a function of its three arguments alone."""
+    rng = random.Random(f"{domain}/{split}/{index}")
+    grammar = Grammar(rng)
+    while split_of(sentence := grammar.sentence()) != split:
+        pass
+    speaker = draw_speaker(domain, split, rng)
+    return (childlike(sentence, rng) if domain == "child" else sentence), speaker
+
+
+def write_corpus(domain: str, split: str, indices: range, out: Path) -> Iterator[dict[str, object]]:
+    """Speak ``indices`` into ``out/audio``; yields one manifest entry each, in order."""
+    (out / "audio").mkdir(parents=True, exist_ok=True)
+
+    def one(index: int) -> dict[str, object] | None:
+        text, speaker = utterance(domain, split, index)
+        wave = speak(text, domain, speaker)
+        duration_s = len(wave) / SAMPLE_RATE
+        if duration_s > MAX_DURATION_S:
+            return None
+        name = f"{domain}-{split}-{index:06d}"
+        sf.write(out / "audio" / f"{name}.wav", wave, SAMPLE_RATE, subtype="PCM_16")
+        return {
+            "id": name,
+            "audio": f"audio/{name}.wav",
+            "text": text,
+            "speaker": f"{speaker.accent}+{speaker.variant}",
+            "duration_s": round(duration_s, 3),
+        }
+
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        for entry in pool.map(one, indices):
+            if entry is not None:
+                yield entry
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write one corpus folder ``OUT/DOMAIN-SPLIT`` with ``manifest.jsonl``."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--domain", choices=sorted(ACCENTS), required=True)
+    parser.add_argument("--split", choices=SPLITS, required=True)
+    parser.add_argument("--utterances", type=int, required=True)
+    parser.add_argument("--first", type=int, default=0, help="index of the first utterance")
+    parser.add_argument("--out", type=Path, default=Path("data/espeak"))
+    args = parser.parse_args(argv)
+    if shutil.which("espeak-ng") is None:
+        print("espeak-ng is not installed: apt-get install espeak-ng", file=sys.stderr)
+        return 1
+    folder = args.out / f"{args.domain}-{args.split}"
+    indices = range(args.first, args.first + args.utterances)
+    entries = tqdm(write_corpus(args.domain, args.split, indices, folder), total=len(indices), unit="utt")
+    temporary = folder / f"manifest.{args.first}.part"
+    folder.mkdir(parents=True, exist_ok=True)
+    with temporary.open("w", encoding="utf-8") as file:
+        for entry in entries:
+            file.write(json.dumps(entry) + "\n")
+    temporary.replace(folder / ("manifest.jsonl" if args.first == 0 else f"manifest.{args.first}.jsonl"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
