@@ -1,0 +1,106 @@
+"""An ESPnet S2T network from its config, importing only the classes that the config names.
+
+ESPnet's own way, `espnet2.tasks.s2t`, imports every encoder and decoder it has and takes 12-30 s.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import re
+import sys
+from collections.abc import Mapping
+from contextlib import redirect_stderr
+from typing import TYPE_CHECKING, Any
+
+from ssvd_asr.base.config import ModelConfig
+from ssvd_asr.errors import BaseModelError
+
+if TYPE_CHECKING:
+    from espnet2.s2t.espnet_model import ESPnetS2TModel
+
+# config key -> its values -> the class. What is not here is refused by name, not guessed.
+_CLASSES: Mapping[str, Mapping[str, str]] = {
+    "frontend": {"default": "espnet2.asr.frontend.default:DefaultFrontend"},
+    "specaug": {"specaug": "espnet2.asr.specaug.specaug:SpecAug"},
+    "normalize": {
+        "global_mvn": "espnet2.layers.global_mvn:GlobalMVN",
+        "utterance_mvn": "espnet2.layers.utterance_mvn:UtteranceMVN",
+    },
+    "encoder": {
+        "e_branchformer": "espnet2.asr.encoder.e_branchformer_encoder:EBranchformerEncoder",
+        "transformer": "espnet2.asr.encoder.transformer_encoder:TransformerEncoder",  # OWLS
+    },
+    "decoder": {"transformer": "espnet2.asr.decoder.transformer_decoder:TransformerDecoder"},
+}
+_DEFAULTS = {"frontend": "default", "normalize": "utterance_mvn"}  # of ESPnet's task
+# Flash attention is chosen by what is installed; one model must be one computation everywhere.
+_NO_FLASH = {"use_flash_attn": False}
+_FLASH_NOTICE = re.compile(r"^Failed to import Flash Attention.*\n?", re.MULTILINE)
+
+
+def build_network(config: ModelConfig, *, spec_augment: bool = False) -> ESPnetS2TModel:
+    """The network of `config` with freshly initialised weights, on torch's current default device.
+
+    Parameter names are those of ESPnet's checkpoints. Flash attention is always off, as in Speech2Text's
+    default. `spec_augment` builds the config's SpecAugment, which then acts in training mode only; left
+    out, training and decoding see the same features.
+
+    Raises:
+        BaseModelError: the config names a part or an option that is not supported.
+    """
+    raw = config.raw
+    for key in ("preencoder", "postencoder", "input_size"):
+        if raw.get(key) is not None:
+            raise BaseModelError(f"base config has {key}: {raw[key]!r}, which is not supported")
+    vocabulary = len(config.token_list)
+    frontend = _build(config, "frontend")
+    normalize_options = {} if config.stats_file is None else {"stats_file": str(config.stats_file)}
+    encoder = _build(config, "encoder", input_size=frontend.output_size(), **_NO_FLASH)
+    width = encoder.output_size()
+    decoder = _build(config, "decoder", vocab_size=vocabulary, encoder_output_size=width, **_NO_FLASH)
+    ctc = _load_class("espnet2.asr.ctc:CTC")(
+        odim=vocabulary, encoder_output_size=width, **config.section("ctc_conf")
+    )
+    try:
+        return _load_class("espnet2.s2t.espnet_model:ESPnetS2TModel")(
+            vocab_size=vocabulary,
+            token_list=list(config.token_list),
+            frontend=frontend,
+            specaug=_build(config, "specaug") if spec_augment else None,
+            normalize=_build(config, "normalize", **normalize_options),
+            preencoder=None,
+            encoder=encoder,
+            postencoder=None,
+            decoder=decoder,
+            ctc=ctc,
+            **config.section("model_conf"),
+        )
+    except (TypeError, ValueError) as error:  # ValueError: a symbol of the prompt is not in the token list
+        raise BaseModelError(f"base config's model_conf or token_list: {error}") from error
+
+
+def _build(config: ModelConfig, key: str, **given: Any) -> Any:
+    """The module of config key `key`, or None where the config switches an optional one off."""
+    raw = config.raw
+    name = raw.get(key, _DEFAULTS.get(key))
+    if name is None and key in ("normalize", "specaug"):
+        return None
+    choices = _CLASSES[key]
+    if name not in choices:
+        raise BaseModelError(f"base config has {key}: {name!r}; supported: {', '.join(choices)}")
+    try:
+        return _load_class(choices[name])(**{**config.section(f"{key}_conf"), **given})
+    except (TypeError, ValueError, AssertionError) as error:
+        raise BaseModelError(f"base config's {key}_conf: {error}") from error
+
+
+def _load_class(target: str) -> Any:
+    """Import "module:Class". ESPnet prints that flash_attn is absent on every start; that line is dropped."""
+    module, _, name = target.partition(":")
+    notices = io.StringIO()
+    try:
+        with redirect_stderr(notices):
+            return getattr(importlib.import_module(module), name)
+    finally:
+        sys.stderr.write(_FLASH_NOTICE.sub("", notices.getvalue()))

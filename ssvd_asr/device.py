@@ -1,0 +1,55 @@
+"""Where the model runs and in which number format: one rule for training, serving and evaluating."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ssvd_asr.errors import SsvdError
+
+if TYPE_CHECKING:
+    import torch
+
+DEVICES = ("auto", "cpu", "cuda")  # "cuda:1" and so on are accepted too
+DTYPES = ("auto", "float32", "bfloat16")
+
+
+def resolve_device(setting: str = "auto") -> torch.device:
+    """The device that `auto`, `cpu`, `cuda` or `cuda:<index>` stands for on this machine.
+
+    `auto` is the first CUDA device where torch sees one, else the CPU.
+
+    Raises:
+        SsvdError: an unknown name, or CUDA asked for where torch sees no such device.
+    """
+    import torch
+
+    name, _, index = setting.partition(":")
+    known = name in DEVICES and (not index or (name == "cuda" and index.isdecimal()))
+    if not known:
+        raise SsvdError(f"device {setting!r} is not one of {', '.join(DEVICES)} or cuda:<index>")
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda":
+        present = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if int(index or 0) >= present:
+            raise SsvdError(f"device {setting!r}: torch sees {present} CUDA devices; use auto or cpu")
+    return torch.device(setting)
+
+
+def resolve_dtype(setting: str = "auto", device: torch.device | None = None) -> torch.dtype:
+    """The working format that `auto`, `float32` or `bfloat16` stands for on `device`.
+
+    `auto` is float32 on every device: bfloat16 halves memory and may change a token, so it is asked for.
+
+    Raises:
+        SsvdError: an unknown name, or bfloat16 on a CUDA device that cannot compute in it.
+    """
+    import torch
+
+    if setting not in DTYPES:
+        raise SsvdError(f"dtype {setting!r} is not one of {', '.join(DTYPES)}")
+    if setting != "bfloat16":
+        return torch.float32
+    if device is not None and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise SsvdError(f"dtype 'bfloat16' is not supported by {device}; use float32")
+    return torch.bfloat16
