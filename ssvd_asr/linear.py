@@ -1,0 +1,104 @@
+"""A linear layer that can follow any domain: the frozen weight, its shared basis, and a small core D.
+
+    y = W x + b + U_k ( D (V_k^T x) )
+
+W, U and V belong to the base and are held once, however many domains there are. A domain is only D.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ssvd_asr.errors import AdapterError
+from ssvd_asr.factors import LayerFactors
+
+
+class AdaptedLinear(nn.Module):
+    """An `nn.Linear` with a shared basis and an exchangeable core; it owns no trainable parameter.
+
+    `core` is None (exactly the plain layer), (k, k) for every row, or (B, k, k) with one core per row of x's
+    first axis. Smaller cores may be padded with zero rows and columns to a common k without changing them.
+    """
+
+    ut: Tensor  # (r, m) rows are u_i
+    vh: Tensor  # (r, n) rows are v_i
+
+    def __init__(self, linear: nn.Linear, factors: LayerFactors, rank: int | None = None) -> None:
+        """Wrap `linear` (the same object, not a copy), holding the first `rank` directions (default: all).
+
+        Raises AdapterError where the factors are not of this weight's shape.
+        """
+        super().__init__()
+        if factors.shape != tuple(linear.weight.shape):
+            raise AdapterError(f"factors of a {factors.shape} weight do not fit {tuple(linear.weight.shape)}")
+        rank = factors.rank if rank is None else min(rank, factors.rank)
+        weight = linear.weight
+        self.linear = linear
+        self.core: Tensor | None = None
+        # Not persistent: the basis comes from the weight or the factor cache, never from a checkpoint.
+        # A transposed U keeps the first k directions contiguous, for every k.
+        ut = factors.u.mT[:rank].to(device=weight.device, dtype=weight.dtype).contiguous()
+        vh = factors.vh[:rank].to(device=weight.device, dtype=weight.dtype).contiguous()
+        self.register_buffer("ut", ut, persistent=False)
+        self.register_buffer("vh", vh, persistent=False)
+
+    @property
+    def weight(self) -> Tensor:
+        """The frozen weight (m, n), for code that looks at it."""
+        return self.linear.weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The frozen bias (m,), or None."""
+        return self.linear.bias
+
+    @property
+    def in_features(self) -> int:
+        return self.linear.in_features
+
+    @property
+    def out_features(self) -> int:
+        return self.linear.out_features
+
+    def check_core(self, core: Tensor) -> None:
+        """Raise AdapterError unless `core` is (k, k) or (B, k, k) with k within the basis held here."""
+        held = self.ut.shape[0]
+        if core.ndim not in (2, 3) or core.shape[-1] != core.shape[-2] or core.shape[-1] > held:
+            raise AdapterError(
+                f"a core of shape {tuple(core.shape)} is not (k, k) or (B, k, k) with k <= {held}"
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x (..., n) to (..., m); with a core (B, k, k), x is (B, ..., n).
+
+        Raises AdapterError where the batch of x is not that of the core.
+        """
+        y: Tensor = self.linear(x)
+        core = self.core
+        if core is None:
+            return y
+        k = core.shape[-1]
+        inner = x @ self.vh[:k].mT  # (..., k)
+        core = core.to(inner.dtype)
+        if core.ndim == 2:
+            turned = inner @ core.mT
+        elif x.shape[0] != core.shape[0]:
+            raise AdapterError(f"{core.shape[0]} cores, one a row, for a batch of {x.shape[0]} rows")
+        else:
+            rows = inner.reshape(core.shape[0], -1, k)  # (B, T, k)
+            turned = torch.bmm(rows, core.mT).reshape(inner.shape)
+        return y + turned @ self.ut[:k]
+
+    def merged_weight(self) -> Tensor:
+        """Return W' = W + U_k D V_k^T as a new tensor (m, n); the frozen weight is untouched.
+
+        Raises AdapterError where each row has its own core.
+        """
+        if self.core is None:
+            return self.linear.weight.detach().clone()
+        if self.core.ndim != 2:
+            raise AdapterError("one weight cannot hold a core per row")
+        k = self.core.shape[-1]
+        core = self.core.to(self.ut.dtype)
+        return self.linear.weight.detach() + self.ut[:k].mT @ core @ self.vh[:k]
