@@ -1,0 +1,152 @@
+"""Cuts speech that is longer than the model's window, at silences found by Silero VAD.
+
+The network is the ONNX file inside the silero-vad package, run by onnxruntime.  The package itself is
+not imported: its import sets torch's thread count to 1 for the whole process.  The block layout (512 new
+samples after 64 old ones, LSTM state handed on) is that of its `sequence_vad.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ssvd_asr.errors import AudioError
+
+FRAME_SAMPLES = 512  # 32 ms at 16 kHz: what one probability is about
+CONTEXT_SAMPLES = 64
+STATE_SIZE = 128
+BLOCK_FRAMES = 512  # a call of the network, 16.4 s: bounds its memory whatever the length
+
+SPEECH_PROBABILITY = 0.3  # below Silero's own 0.5: losing a word costs more than decoding a breath
+MARGIN_FRAMES = 7  # 0.22 s kept before the first and after the last word of a span
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of audio, in samples at 16 kHz: [start, stop)."""
+
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+def find_spans(wave: FloatArray, window_samples: int) -> list[Span]:
+    """What to decode of `wave` (samples,) at 16 kHz: in order, disjoint, each at most `window_samples`.
+
+    Nothing where there is no speech; the whole where it fits; else stretches cut at silences (see `cut`).
+    """
+    return cut(speech_probabilities(wave), len(wave), window_samples)
+
+
+def cut(probabilities: Sequence[float] | FloatArray, samples: int, window_samples: int) -> list[Span]:
+    """Stretches of at most a window that together hold every frame of speech.
+
+    A stretch that must end before the speech does ends in the middle of the longest silence of the window's
+    second half (the later one of equals); speech without any is cut where it is least sure to be speech.
+    Silence between stretches is left out.
+
+    Args:
+        probabilities: of speech, one for each FRAME_SAMPLES samples, the last frame possibly partial.
+
+    Raises:
+        AudioError: the window is shorter than two frames.
+    """
+    if window_samples < 2 * FRAME_SAMPLES:
+        raise AudioError(f"a window of {window_samples} samples: at least {2 * FRAME_SAMPLES} are needed")
+    frames = np.asarray(probabilities, dtype=np.float32)
+    speech = np.flatnonzero(frames >= SPEECH_PROBABILITY)
+    if not len(speech):
+        return []
+    if samples <= window_samples:
+        return [Span(0, samples)]
+    end = min(samples, (int(speech[-1]) + 1 + MARGIN_FRAMES) * FRAME_SAMPLES)
+    spans: list[Span] = []
+    start = 0
+    while True:
+        ahead = speech[(speech + 1) * FRAME_SAMPLES > start]
+        if not len(ahead):
+            return spans
+        start = max(start, (int(ahead[0]) - MARGIN_FRAMES) * FRAME_SAMPLES)
+        if end - start <= window_samples:
+            return [*spans, Span(start, end)]
+        stop = _place_to_cut(frames, start, window_samples)
+        spans.append(Span(start, stop))
+        start = stop
+
+
+def speech_probabilities(wave: FloatArray) -> FloatArray:
+    """(samples,) at 16 kHz -> (ceil(samples / 512),) probability of speech in each 32 ms."""
+    session = _session()
+    hidden = cell = np.zeros((1, 1, STATE_SIZE), dtype=np.float32)
+    context = np.zeros(CONTEXT_SAMPLES, dtype=np.float32)
+    out = [np.zeros(0, dtype=np.float32)]
+    for start in range(0, len(wave), BLOCK_FRAMES * FRAME_SAMPLES):
+        block = _frames(wave[start : start + BLOCK_FRAMES * FRAME_SAMPLES])
+        contexts = np.concatenate([context[None], block[:-1, -CONTEXT_SAMPLES:]])
+        context = block[-1, -CONTEXT_SAMPLES:]
+        values, hidden, cell = session.run(
+            ["speech_probs", "hn", "cn"],
+            {"input": np.concatenate([contexts, block], axis=1), "h": hidden, "c": cell},
+        )
+        out.append(values.reshape(-1))
+    return np.concatenate(out)
+
+
+def _place_to_cut(frames: FloatArray, start: int, window_samples: int) -> int:
+    """A sample in (start + window/2, start + window], wholly inside the audio."""
+    first = math.ceil((start + window_samples // 2) / FRAME_SAMPLES)
+    stop = (start + window_samples) // FRAME_SAMPLES  # exclusive: frames that end within the window
+    first = min(first, stop - 1)
+    silent = frames[first:stop] < SPEECH_PROBABILITY
+    run_start, run_length = _longest_run(silent)
+    if run_length:
+        return (first + run_start) * FRAME_SAMPLES + run_length * FRAME_SAMPLES // 2
+    return (first + int(np.argmin(frames[first:stop]))) * FRAME_SAMPLES + FRAME_SAMPLES // 2
+
+
+def _longest_run(flags: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    """(start, length) of the longest run of True, the later of equals; length 0 where there is none."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
+    starts, lengths = edges[::2], edges[1::2] - edges[::2]
+    if not len(lengths):
+        return 0, 0
+    best = len(lengths) - 1 - int(np.argmax(lengths[::-1]))
+    return int(starts[best]), int(lengths[best])
+
+
+def _frames(samples: FloatArray) -> FloatArray:
+    """(n,) -> (ceil(n / 512), 512), the last one filled up with zeros."""
+    count = math.ceil(len(samples) / FRAME_SAMPLES)
+    frames = np.zeros(count * FRAME_SAMPLES, dtype=np.float32)
+    frames[: len(samples)] = samples
+    return frames.reshape(count, FRAME_SAMPLES)
+
+
+@cache
+def _session() -> Any:
+    """The onnxruntime.InferenceSession of this process; its `run` may be called from several threads."""
+    import onnxruntime  # type: ignore[import-untyped]  # the package has no stubs
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1  # 4 ms a second of audio on one core
+    options.log_severity_level = 3  # errors; the GPU build warns at every start on a machine without one
+    return onnxruntime.InferenceSession(str(_network()), options, providers=["CPUExecutionProvider"])
+
+
+def _network() -> Path:
+    spec = find_spec("silero_vad")  # finds without importing
+    if spec is None or spec.origin is None:
+        raise AudioError("the silero-vad package is not installed: audio cannot be cut at silences")
+    return Path(spec.origin).parent / "data" / "silero_vad_16k_sequence.onnx"
