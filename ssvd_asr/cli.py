@@ -1,0 +1,94 @@
+"""`ssvd`: one command whose subcommands are imported when they are called.
+
+COMMANDS is the only place where the ground floor names the floors above, and it names them as strings:
+`ssvd --help` imports neither torch nor ESPnet.  Each target takes the arguments after its own name and
+returns the exit status: 0 done, 1 refused with a reason, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from ssvd_asr.errors import SsvdError
+from ssvd_asr.version import __version__
+
+
+class Command(NamedTuple):
+    """Where a subcommand lives, "module:function", and what it does in one line."""
+
+    target: str
+    summary: str
+
+
+COMMANDS: dict[str, Command] = {
+    "train": Command("training.train_command:main", "train a domain's adapter from audio and transcripts"),
+    "evaluate": Command(
+        "training.evaluate_command:main", "word error rate of a base or adapter on a manifest"
+    ),
+    "transcribe": Command("server.transcribe_command:main", "transcribe audio files in a domain"),
+    "serve": Command("server.serve_command:main", "serve every domain from one base model over HTTP"),
+    "ui": Command("ui.ui_command:main", "open the demo page for a running server"),
+    "adapters": Command("adapters_store.commands:main", "list, publish, roll back and remove adapters"),
+    "factorize": Command("ssvd_asr.factorize_command:main", "compute and cache a base model's factors"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of the console script; returns the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if arguments else 2
+    if arguments[0] in ("-V", "--version"):
+        print(f"ssvd {__version__}")
+        return 0
+    name, *rest = arguments
+    if name not in COMMANDS:
+        print(_unknown(name), file=sys.stderr)
+        return 2
+    try:
+        return resolve(COMMANDS[name].target)(rest)
+    except SsvdError as error:
+        print(f"ssvd {name}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"ssvd {name}: interrupted", file=sys.stderr)
+        return 130  # what a shell reports for SIGINT
+
+
+def usage() -> str:
+    """The text of `ssvd --help`."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: ssvd COMMAND [ARGUMENTS]",
+            "",
+            "One frozen OWSM, many domains: SSVD adapters for speech recognition, trained and served.",
+            "",
+            *lines,
+            "",
+            "`ssvd COMMAND --help` tells the arguments of a command, `ssvd --version` the version.",
+        ]
+    )
+
+
+def resolve(target: str) -> Callable[[list[str]], int]:
+    """Import "module:function" and return the function."""
+    module, function = target.split(":")
+    found: Callable[[list[str]], int] = getattr(importlib.import_module(module), function)
+    return found
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name, COMMANDS, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "see `ssvd --help`"
+    return f"ssvd: no command {name!r}; {hint}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
