@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from os import PathLike
 from typing import BinaryIO
 
@@ -20,8 +19,11 @@ import numpy.typing as npt
 # ratio, and without importing torch, which costs 3 s and is of no use to a command that only lists or checks.
 import soxr  # type: ignore[import-untyped]
 
+from ssvd_asr.audio_limits import DEFAULT_LIMITS, AudioLimits
 from ssvd_asr.audio_sources import AudioSource, open_audio
 from ssvd_asr.errors import AudioError, AudioTooLongError, AudioUnreadableError
+
+__all__ = ["DEFAULT_LIMITS", "SAMPLE_RATE", "AudioLimits", "read_audio"]
 
 SAMPLE_RATE = 16_000  # Hz; what every OWSM hears
 # Full scale is 1.  A float file may lie above it, but beyond this the power spectrum leaves float32.
@@ -30,25 +32,6 @@ MAX_ABS_SAMPLE = 65_536.0
 END_TOLERANCE_S = 0.1
 
 FloatArray = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class AudioLimits:
-    """What one call of `read_audio` may cost.  Each error names the field that would have to change."""
-
-    max_duration_s: float = 1800.0  # of the audio returned
-    max_bytes: int = 100 * 2**20  # encoded: the file, the upload
-    max_channels: int = 8
-    min_source_rate_hz: int = 4_000
-    max_source_rate_hz: int = 192_000
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{name}={value}: must be a positive number")
-
-
-DEFAULT_LIMITS = AudioLimits()
 
 
 def read_audio(
@@ -77,7 +60,7 @@ def read_audio(
         AudioError: the segment is not inside the audio.
     """
     _check_segment(start_s, duration_s, limits)
-    with open_audio(source, limits.max_bytes) as opened:
+    with open_audio(source, limits) as opened:
         _check_header(opened, limits)
         resampler = _Resampler(opened.rate_hz)
         for mono in _segment(opened, limits, start_s, duration_s):

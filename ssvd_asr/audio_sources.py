@@ -1,7 +1,7 @@
-"""Decoders behind one shape: a rate, a channel count, and blocks of samples whose size the file cannot choose.
+"""Decoders behind one shape: a rate, a channel count, and blocks whose size the file cannot choose.
 
-libsndfile first, FFmpeg (PyAV) for what it refuses.  Limits on what is decoded are the reader's business
-(ssvd_asr.audio); limits on what is allocated while decoding are kept here.
+libsndfile first, FFmpeg for what it refuses.  Limits on what is decoded are the reader's business
+(ssvd_asr.audio); limits on what is read and allocated while decoding are kept here.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from ssvd_asr.audio_limits import AudioLimits
 from ssvd_asr.errors import AudioTooLongError, AudioUnreadableError
 
 BLOCK_SAMPLES = 2**17  # frames x channels decoded at a time: half a MiB of float32
@@ -40,35 +41,30 @@ class AudioSource(Protocol):
 
 
 @contextmanager
-def open_audio(source: str | PathLike[str] | bytes | BinaryIO, max_bytes: int) -> Iterator[AudioSource]:
+def open_audio(source: str | PathLike[str] | bytes | BinaryIO, limits: AudioLimits) -> Iterator[AudioSource]:
     """Open with the first decoder that accepts it.
 
     Raises:
-        AudioTooLongError: more than max_bytes.
+        AudioTooLongError: more than limits.max_bytes, or a decoder that would cost too much.
         AudioUnreadableError: not a regular file, or neither decoder knows it.
     """
     name = os.fspath(source) if isinstance(source, str | PathLike) else "audio"
     with ExitStack() as stack:
-        file = stack.enter_context(_bounded_file(source, name, max_bytes))
+        file = stack.enter_context(_bounded_file(source, name, limits.max_bytes))
         try:
             opened: AudioSource = stack.enter_context(_sndfile(file, name))
         except soundfile.LibsndfileError as refusal:
-            # PyAV is loaded only for the formats that need it.
-            from ssvd_asr.audio_ffmpeg import open_ffmpeg
+            from ssvd_asr.audio_ffmpeg import open_ffmpeg  # it imports this module
 
-            file.seek(0)
             try:
-                opened = stack.enter_context(open_ffmpeg(file, name))
+                opened = stack.enter_context(open_ffmpeg(file, name, limits))
             except AudioUnreadableError as second:
-                raise AudioUnreadableError(
-                    f"{name}: not audio that can be read: libsndfile says {_reason(refusal)!r}, "
-                    f"FFmpeg says {str(second)!r}"
-                ) from second
+                raise AudioUnreadableError(f"{second} (and libsndfile: {_reason(refusal)})") from second
         yield opened
 
 
 def _bounded_file(source: str | PathLike[str] | bytes | BinaryIO, name: str, max_bytes: int) -> BinaryIO:
-    """A seekable file of at most max_bytes.  Streams are copied: a decoder's callbacks swallow read errors."""
+    """A seekable file of at most max_bytes; streams are copied: decoders' callbacks swallow read errors."""
     if isinstance(source, str | PathLike):
         return _regular_file(name, max_bytes)
     if isinstance(source, bytes | bytearray | memoryview):
@@ -98,7 +94,7 @@ def _regular_file(path: str, max_bytes: int) -> BinaryIO:
 
 
 class _SequentialSoundFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile is untyped for mypy here
-    """soundfile seeks after every block it reads; for MP3 that drops the bit reservoir and changes samples."""
+    """soundfile seeks after every block it reads; for MP3 that loses the bit reservoir: other samples."""
 
     def seekable(self) -> bool:
         return False
@@ -123,9 +119,8 @@ class _SndfileSource:
     def blocks(self, start_frame: int) -> Iterator[FloatArray]:
         frames = max(1, BLOCK_SAMPLES // self.channels)
         try:
-            if (
-                start_frame >= self._opened.frames
-            ):  # as the header has it: enough to say no, never to allocate
+            # The header's word on the length: enough to say no, never to allocate.
+            if start_frame >= self._opened.frames:
                 self.end_frame = self._opened.frames
                 return
             if start_frame:
