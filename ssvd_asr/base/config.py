@@ -138,15 +138,19 @@ def _token_list(value: object, roots: Sequence[Path]) -> tuple[str, ...]:
 def _find(value: object, roots: Sequence[Path], setting: str) -> Path | None:
     """The file that a path in the config means, or None where the config names none.
 
-    An absolute path that is gone (the folder was moved) is looked for by its file name beside the config.
+    Of an absolute path that is gone (the folder was moved, or espnet_model_zoo had written its cache's path
+    into the config) the longest tail that exists is taken, as espnet_model_zoo does.
     """
     if value is None:
         return None
     named = Path(str(value))
-    tried = [named] if named.is_absolute() else []
-    tried += [root / (named.name if named.is_absolute() else named) for root in roots]
+    if named.is_absolute():
+        tails = [Path(*named.parts[cut:]) for cut in range(1, len(named.parts))]
+        tried = [named, *(root / tail for root in roots for tail in tails)]
+    else:
+        tried = [root / named for root in roots]
     for path in tried:
         if path.is_file():
             return path
-    places = ", ".join(str(path) for path in tried) or "no folder given"
-    raise BaseModelError(f"base config's {setting} {str(value)!r} is missing (looked for {places})")
+    places = ", ".join(str(root) for root in roots) or "no folder"
+    raise BaseModelError(f"base config's {setting} {str(value)!r} is missing (looked for it under {places})")

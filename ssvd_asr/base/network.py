@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from contextlib import redirect_stderr
 from typing import TYPE_CHECKING, Any
 
+from typeguard import TypeCheckError
+
 from ssvd_asr.base.config import ModelConfig
 from ssvd_asr.errors import BaseModelError
 
@@ -76,7 +78,8 @@ def build_network(config: ModelConfig, *, spec_augment: bool = False) -> ESPnetS
             ctc=ctc,
             **config.section("model_conf"),
         )
-    except (TypeError, ValueError) as error:  # ValueError: a symbol of the prompt is not in the token list
+    # ValueError: a symbol of the prompt is not in the token list. TypeCheckError: ESPnet checks types.
+    except (TypeError, ValueError, AssertionError, TypeCheckError) as error:
         raise BaseModelError(f"base config's model_conf or token_list: {error}") from error
 
 
@@ -91,7 +94,7 @@ def _build(config: ModelConfig, key: str, **given: Any) -> Any:
         raise BaseModelError(f"base config has {key}: {name!r}; supported: {', '.join(choices)}")
     try:
         return _load_class(choices[name])(**{**config.section(f"{key}_conf"), **given})
-    except (TypeError, ValueError, AssertionError) as error:
+    except (TypeError, ValueError, AssertionError, TypeCheckError) as error:
         raise BaseModelError(f"base config's {key}_conf: {error}") from error
 
 

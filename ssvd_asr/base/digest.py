@@ -1,0 +1,99 @@
+"""What a base model IS, as one SHA-256: adapters are bound to it and every reply names it.
+
+Covered: each tensor of the state (name, dtype, shape, bytes), tokens, BPE model, front end, normalisation,
+the options of encoder and decoder that leave no trace in a shape (heads, activations), the window and the
+prompt's symbols. Not covered: where the files lie, their container, and what only training reads (dropout,
+SpecAugment, loss weights). So a hub download, a folder, a .pth and a safetensors copy of one model agree.
+
+The state is taken after ESPnet's own upgrade hooks have renamed old keys, in float32 (which holds every half
+precision value exactly) and before any cast to a working dtype: serving in bfloat16 changes no digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from ssvd_asr.base.config import ModelConfig
+from ssvd_asr.base.tokens import TokenMap
+
+if TYPE_CHECKING:
+    import torch
+    from espnet2.s2t.espnet_model import ESPnetS2TModel
+
+_DIGEST_FORMAT = 1
+# Named one by one: an option that a later ESPnet adds must not change the digest of an old model.
+_ENCODER_OPTIONS = (
+    "attention_heads", "attention_layer_type", "pos_enc_layer_type", "rel_pos_type", "input_layer",
+    "use_linear_after_conv", "gate_activation", "ffn_activation_type", "zero_triu", "normalize_before",
+    "concat_after", "positionwise_layer_type", "interctc_layer_idx", "interctc_use_conditioning",
+)  # fmt: skip
+_DECODER_OPTIONS = ("attention_heads", "input_layer", "normalize_before", "concat_after", "use_output_layer")
+
+
+def base_digest(network: ESPnetS2TModel, config: ModelConfig, tokens: TokenMap) -> str:
+    """ "sha256:..." of a network whose floating tensors are float32 and lie on the CPU."""
+    state = sorted(network.state_dict().items())
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # hashlib lets go of the interpreter lock
+        tensors = list(pool.map(_tensor_entry, state))
+    content = {
+        "format": _DIGEST_FORMAT,
+        "tensors": tensors,
+        "tokens": _sha256("\n".join(tokens.token_list).encode()),
+        "bpe": _sha256(tokens.bpe_bytes),
+        "frontend": _frontend(network),
+        "normalize": _normalize(network),
+        "encoder": _options(network.encoder, config.section("encoder_conf"), _ENCODER_OPTIONS),
+        "decoder": _options(network.decoder, config.section("decoder_conf"), _DECODER_OPTIONS),
+        "window": [config.sample_rate_hz, config.window_s, config.time_step_s],
+        "symbols": [tokens.na, tokens.notime, tokens.first_time, tokens.last_time],
+    }
+    return "sha256:" + _sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode())
+
+
+def _tensor_entry(item: tuple[str, torch.Tensor]) -> list[Any]:
+    name, tensor = item
+    data = tensor.detach().contiguous().reshape(-1).numpy()
+    little_endian = data.astype(data.dtype.newbyteorder("<"), copy=False).view("u1")
+    return [
+        name,
+        str(tensor.dtype),
+        list(tensor.shape),
+        _sha256(little_endian.data),
+    ]
+
+
+def _sha256(data: bytes | memoryview) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _frontend(network: ESPnetS2TModel) -> dict[str, Any]:
+    """Read from the built module, where the config's values and ESPnet's defaults have met."""
+    front = network.frontend
+    stft = {key: getattr(front.stft, key) for key in ("n_fft", "win_length", "hop_length", "center", "window",
+                                                      "normalized", "onesided")}  # fmt: skip
+    mel = {key: float(value) for key, value in front.logmel.mel_options.items()}
+    return {"class": type(front).__name__, "stft": stft, "mel": mel, "log_base": front.logmel.log_base}
+
+
+def _normalize(network: ESPnetS2TModel) -> dict[str, Any]:
+    """Means and deviations of global_mvn are tensors and covered there."""
+    layer = network.normalize
+    if layer is None:
+        return {}
+    return {"class": type(layer).__name__, "means": bool(layer.norm_means), "vars": bool(layer.norm_vars)}
+
+
+def _options(module: torch.nn.Module, given: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """Options by name, with the class's own default where the config is silent."""
+    parameters = inspect.signature(type(module).__init__).parameters
+    values = {
+        name: given.get(name, parameters[name].default)
+        for name in names
+        if name in given or name in parameters
+    }
+    return {"class": type(module).__name__, **values}

@@ -1,0 +1,44 @@
+"""load_base: from a name to a frozen model, the same strict way for every form a checkpoint comes in."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+
+from ssvd_asr.base.config import read_config
+from ssvd_asr.base.hub_layout import EMBEDDED, locate_base
+from ssvd_asr.base.model import BaseModel
+from ssvd_asr.base.network import build_network
+from ssvd_asr.base.weights import load_weights, read_weights
+from ssvd_asr.device import resolve_device, resolve_dtype
+
+
+def load_base(
+    spec: str | PathLike[str] = EMBEDDED,
+    device: str = "auto",
+    dtype: str = "auto",
+    config: str | PathLike[str] | None = None,
+    checkpoint: str | PathLike[str] | None = None,
+) -> BaseModel:
+    """Load a base model, check it and freeze it.
+
+    spec is `owsm-nano` (embedded), a hub tag `org/name` or `org/name@revision` (fetched through
+    espnet_model_zoo), or a folder: in the hub's layout, or with a config.yaml and one checkpoint. With
+    `config` and `checkpoint` (.pth or .safetensors) those two files are the model and spec is its name.
+
+    Raises:
+        BaseModelError: the model is missing, incomplete, damaged, or of a kind we cannot run.
+        SsvdError: no such device or dtype.
+    """
+    target = resolve_device(device)
+    working = resolve_dtype(dtype, target)
+    name = spec if isinstance(spec, str) else Path(spec)
+    files = locate_base(
+        name,
+        Path(config) if config is not None else None,
+        Path(checkpoint) if checkpoint is not None else None,
+    )
+    model_config = read_config(files.config, root=files.root)
+    network = build_network(model_config)
+    load_weights(network, read_weights(files.checkpoint), f"base checkpoint {files.checkpoint}")
+    return BaseModel(files.name, network, model_config, device=target, dtype=working)

@@ -1,0 +1,99 @@
+"""The frozen base model: one network, its tokens and its digest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ssvd_asr.base.config import ModelConfig
+from ssvd_asr.base.digest import base_digest
+from ssvd_asr.base.tokens import TokenMap
+from ssvd_asr.errors import AudioError, AudioTooLongError
+
+if TYPE_CHECKING:
+    from espnet2.s2t.espnet_model import ESPnetS2TModel
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class BaseModel:
+    """An ESPnet S2T model in evaluation mode, none of whose parameters takes a gradient.
+
+    Attributes:
+        name: what it was loaded as, for people; `digest` is what identifies it.
+        digest: "sha256:..." of its content (see base/digest.py), fixed at loading.
+        network: ESPnet's own module; adapting it in place changes neither its weights nor the digest.
+        config, tokens: what config.yaml and the BPE model say.
+        device, dtype: where and in which format encoder and decoder compute. The front end and the
+            normalisation stay float32: a power spectrum does not fit into 8 bits of mantissa.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        network: ESPnetS2TModel,
+        config: ModelConfig,
+        *,
+        device: torch.device | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        """Take over a float32 network on the CPU: digest it, freeze it, then move and cast it."""
+        self.name = name
+        self.config = config
+        self.tokens = TokenMap(config)
+        self.digest = base_digest(network, config, self.tokens)
+        self.device = device if device is not None else torch.device("cpu")
+        self.dtype = dtype
+        network.requires_grad_(False).eval().to(self.device)
+        for part in (network.encoder, network.decoder, network.ctc):
+            if part is not None:
+                part.to(dtype)
+        self.network = network
+
+    @torch.no_grad()
+    def encode(self, waves: Sequence[FloatArray]) -> torch.Tensor:
+        """Encoder output (B, T, d) in `dtype` for B waves of float32 samples at 16 kHz, each (samples,).
+
+        Every wave is padded with zeros to the whole window and the silence is encoded too, as the model
+        was trained and as Speech2Text does; so T is the same for every input.
+
+        Raises:
+            AudioTooLongError: a wave is longer than the window.
+            AudioError: no waves, or one that is not a vector.
+            RuntimeError: the network is in training mode, where dropout would change the words.
+        """
+        if self.network.training:
+            raise RuntimeError("the base network is in training mode: call network.eval() before decoding")
+        speech = torch.from_numpy(self._window(waves)).to(self.device)  # (B, samples)
+        lengths = torch.full((len(speech),), speech.size(1), dtype=torch.long, device=self.device)
+        # network.encode(), but with a cast between the float32 front end and the encoder.
+        feats, lengths = self.network.frontend(speech, lengths)  # (B, frames, mels)
+        if self.network.normalize is not None:
+            feats, lengths = self.network.normalize(feats, lengths)
+        encoded, _, _ = self.network.encoder(feats.to(self.dtype), lengths)
+        # With intermediate CTC the encoder returns its layers' outputs beside its own.
+        output: torch.Tensor = encoded[0] if isinstance(encoded, tuple) else encoded
+        return output
+
+    def _window(self, waves: Sequence[FloatArray]) -> FloatArray:
+        """The waves as rows, each padded with zeros to the window: (B, window_samples)."""
+        if not waves:
+            raise AudioError("no audio given: 0 waves")
+        limit = self.config.window_samples
+        rows = np.zeros((len(waves), limit), dtype=np.float32)
+        for row, wave in zip(rows, waves, strict=True):
+            if wave.ndim != 1:
+                raise AudioError(f"audio has shape {wave.shape}; one channel of samples is expected")
+            if len(wave) > limit:
+                rate = self.config.sample_rate_hz
+                raise AudioTooLongError(
+                    f"audio of {len(wave) / rate:.2f} s is longer than the window of "
+                    f"{self.config.window_s:g} s of base model {self.name!r} "
+                    "(preprocessor_conf.speech_length in its config)"
+                )
+            row[: len(wave)] = wave
+        return rows

@@ -1,0 +1,102 @@
+"""Text to token ids and back, with the checkpoint's own BPE model and token list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ssvd_asr.base.config import ModelConfig
+from ssvd_asr.errors import BaseModelError, SsvdError
+
+
+class TokenMap:
+    """OWSM's vocabulary: BPE pieces, and symbols in angle brackets for everything that is not speech.
+
+    Attributes are ids: blank, sos, eos, sop (start of previous text), na (text not available), notime,
+    and first_time..last_time, which are consecutive, `time_step_s` apart, and start at 0 s.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        """Read the BPE model.
+
+        Raises:
+            BaseModelError: the config names no BPE model, the file is not one, or a symbol is missing.
+        """
+        import sentencepiece
+
+        if config.raw.get("token_type", "bpe") != "bpe" or config.bpe_model is None:
+            raise BaseModelError(
+                f"base config has token_type: {config.raw.get('token_type')!r} and bpemodel: "
+                f"{config.raw.get('bpemodel')!r}; only bpe with a sentencepiece model is supported"
+            )
+        self.bpe_bytes = config.bpe_model.read_bytes()
+        self._pieces = sentencepiece.SentencePieceProcessor()
+        try:
+            self._pieces.LoadFromSerializedProto(self.bpe_bytes)
+        except RuntimeError as error:
+            raise BaseModelError(f"{config.bpe_model} is not a sentencepiece model: {error}") from error
+        self.token_list: tuple[str, ...] = config.token_list
+        self._ids = {token: index for index, token in enumerate(config.token_list)}
+        self.time_step_s = config.time_step_s
+        self.blank, self.unk, self.sos = self.id("<blank>"), self.id("<unk>"), self.id("<sos>")
+        self.eos, self.sop, self.na = self.id("<eos>"), self.id("<sop>"), self.id(config.na_symbol)
+        self.notime = self.id(config.notime_symbol)
+        self.first_time, self.last_time = self.id(config.first_time_symbol), self.id(config.last_time_symbol)
+
+    def __len__(self) -> int:
+        return len(self.token_list)
+
+    def id(self, symbol: str) -> int:
+        """The id of one token, such as "<eng>".
+
+        Raises:
+            SsvdError: the model has no such token.
+        """
+        try:
+            return self._ids[symbol]
+        except KeyError:
+            raise SsvdError(f"the base model has no token {symbol!r}") from None
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text; a piece that the token list lacks becomes <unk>, as in ESPnet."""
+        return [self._ids.get(piece, self.unk) for piece in self._pieces.EncodeAsPieces(text)]
+
+    def decode(self, ids: Iterable[int], *, keep_symbols: bool = False) -> str:
+        """The text of ids, without the symbols in angle brackets unless asked for."""
+        tokens = [self.token_list[index] for index in ids]
+        if not keep_symbols:
+            tokens = [token for token in tokens if not _is_symbol(token)]
+        return str(self._pieces.DecodePieces(tokens))
+
+    def is_time(self, index: int) -> bool:
+        """Whether the id is a time symbol."""
+        return self.first_time <= index <= self.last_time
+
+    def time_s(self, index: int) -> float:
+        """The time that a time symbol stands for, in seconds from the start of the window.
+
+        Raises:
+            SsvdError: the id is not a time symbol.
+        """
+        if not self.is_time(index):
+            raise SsvdError(f"token {self.token_list[index]!r} is not a time")
+        return round((index - self.first_time) * self.time_step_s, 6)
+
+    def time_id(self, time_s: float) -> int:
+        """The id of the time symbol nearest to `time_s`.
+
+        Raises:
+            SsvdError: the time lies outside the window.
+        """
+        index = self.first_time + round(time_s / self.time_step_s)
+        if not self.is_time(index):
+            raise SsvdError(f"{time_s} s is outside the window of 0..{self.time_s(self.last_time)} s")
+        return index
+
+    def symbols(self) -> Sequence[str]:
+        """Every token in angle brackets that is not a time: languages, tasks and controls."""
+        return [t for i, t in enumerate(self.token_list) if _is_symbol(t) and not self.is_time(i)]
+
+
+def _is_symbol(token: str) -> bool:
+    """ESPnet's rule for what is not part of the transcript."""
+    return token[0] == "<" and token[-1] == ">"

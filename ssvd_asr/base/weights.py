@@ -1,0 +1,94 @@
+"""A checkpoint's tensors into a network: every name, every shape, finite, and no code run while reading."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ssvd_asr.errors import BaseModelError
+
+if TYPE_CHECKING:
+    import torch
+
+_SHOWN = 5  # names listed in a message
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The state dict in a .safetensors file or in a .pth that holds tensors and nothing else.
+
+    Raises:
+        BaseModelError: the file is missing or damaged, needs pickle's code to be read, or is no state dict.
+    """
+    import torch
+
+    if not path.is_file():
+        raise BaseModelError(f"base checkpoint {path} does not exist")
+    if path.suffix == ".safetensors":
+        import safetensors
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(path)
+        except safetensors.SafetensorError as error:
+            raise BaseModelError(f"base checkpoint {path} is damaged: {error}") from error
+    try:
+        # mmap keeps one copy of a 4 GB file in memory instead of two; the format before zip cannot.
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError, AttributeError) as error:
+        raise BaseModelError(
+            f"base checkpoint {path} is damaged, or holds more than tensors and would run code when read; "
+            f"it is refused (torch.load weights_only=True says: {_first_line(error)})"
+        ) from error
+    return _state_dict(content, path)
+
+
+def load_weights(network: torch.nn.Module, state: dict[str, torch.Tensor], source: str) -> None:
+    """Copy `state` into `network` in float32, after ESPnet's hooks have renamed keys of older versions.
+
+    Raises:
+        BaseModelError: a tensor is missing, superfluous, of another shape, or not finite.
+    """
+    import torch
+
+    network.float()  # statistics read from .npz are float64; a checkpoint's own are float32
+    try:
+        missing, unexpected = network.load_state_dict(state, strict=False)
+    except RuntimeError as error:  # shapes
+        raise BaseModelError(f"{source} does not fit its config: {error}") from error
+    if missing or unexpected:
+        raise BaseModelError(
+            f"{source} does not fit its config: {len(missing)} tensors missing ({_names(missing)}), "
+            f"{len(unexpected)} unknown ({_names(unexpected)})"
+        )
+    broken = [name for name, tensor in network.state_dict().items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise BaseModelError(f"{source} has NaN or infinite values in {_names(broken)}")
+
+
+def _state_dict(content: Any, path: Path) -> dict[str, torch.Tensor]:
+    """Unwrap as Speech2Text does: DeepSpeed nests in "module", Lightning in "state_dict"."""
+    import torch
+
+    for key in ("module", "state_dict"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not content:
+        raise BaseModelError(f"base checkpoint {path} holds {type(content).__name__}, not a state dict")
+    strangers = [str(key) for key, value in content.items() if not isinstance(value, torch.Tensor)]
+    if strangers:
+        raise BaseModelError(
+            f"base checkpoint {path} is not a state dict: {_names(strangers)} are not tensors "
+            "(a training checkpoint? use the model file, such as valid.*.ave.pth)"
+        )
+    return dict(content)
+
+
+def _names(names: list[str]) -> str:
+    shown = ", ".join(names[:_SHOWN]) or "none"
+    return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,224 @@
+"""Random OWSM checkpoints in the hub's file layout, at any shape. Weights mean nothing; files are genuine."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sentencepiece
+import torch
+import yaml
+
+SENTENCES = (
+    "the small boat turned slowly toward the light on the hill",
+    "seven green birds were singing near the old stone bridge",
+    "please bring another chair and put it beside the open window",
+    "yesterday my brother found a yellow book under the kitchen table",
+    "we walked along the river until the evening rain began to fall",
+    "nobody knows why the quiet engine stopped before the last station",
+)
+
+
+@dataclass(frozen=True)
+class OwsmShape:
+    """One model size; the defaults are a tiny one that runs in milliseconds."""
+
+    width: int = 32
+    encoder_layers: int = 2
+    decoder_layers: int = 2
+    heads: int = 4
+    mels: int = 20
+    input_layer: str = "conv2d8"
+    encoder: str = "e_branchformer"
+    window_s: float = 3.0
+    vocabulary: int | None = None  # None: as many as there are symbols and pieces
+
+    def encoder_conf(self) -> dict[str, Any]:
+        common = {
+            "output_size": self.width,
+            "attention_heads": self.heads,
+            "linear_units": 4 * self.width,
+            "num_blocks": self.encoder_layers,
+            "dropout_rate": 0.1,
+            "input_layer": self.input_layer,
+            "positionwise_layer_type": "linear",
+        }
+        if self.encoder == "transformer":
+            return {**common, "normalize_before": True}
+        return {
+            **common,
+            "attention_layer_type": "selfattn",
+            "pos_enc_layer_type": "abs_pos",
+            "rel_pos_type": "latest",
+            "cgmlp_linear_units": 4 * self.width,
+            "cgmlp_conv_kernel": 31,
+            "use_linear_after_conv": False,
+            "gate_activation": "identity",
+            "layer_drop_rate": 0.0,
+            "use_ffn": True,
+            "macaron_ffn": True,
+            "merge_conv_kernel": 31,
+            "use_flash_attn": True,  # as OWSM's own configs have it
+        }
+
+
+TINY = OwsmShape()
+TINY_OWLS = OwsmShape(encoder="transformer", input_layer="conv2d", window_s=2.0)
+OWSM_01B = OwsmShape(
+    width=384, encoder_layers=6, decoder_layers=6, heads=6, mels=80, input_layer="conv2d", window_s=30.0,
+    vocabulary=50_002,
+)  # fmt: skip
+
+
+def bpe_model(vocabulary: int = 60) -> bytes:
+    """A sentencepiece model trained on SENTENCES."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(SENTENCES), model_writer=model, vocab_size=vocabulary, model_type="unigram",
+        hard_vocab_limit=False, minloglevel=2, num_threads=1,
+    )  # fmt: skip
+    return model.getvalue()
+
+
+def token_list(bpe: bytes, window_s: float, vocabulary: int | None = None) -> list[str]:
+    """OWSM's order: blank, unk, controls, languages, tasks, times, pieces, sos, eos, sop."""
+    pieces = sentencepiece.SentencePieceProcessor()
+    pieces.LoadFromSerializedProto(bpe)
+    times = [f"<{step * 0.02:.2f}>" for step in range(round(window_s / 0.02) + 1)]
+    head = ["<blank>", "<unk>", "<na>", "<nospeech>", "<eng>", "<nld>", "<asr>", "<st_nld>", "<notimestamps>"]
+    words = [pieces.IdToPiece(i) for i in range(pieces.GetPieceSize()) if not pieces.IsControl(i)]
+    tokens = [*head, *times, *(word for word in words if word != "<unk>")]
+    tail = ["<sos>", "<eos>", "<sop>"]
+    missing = 0 if vocabulary is None else vocabulary - len(tokens) - len(tail)
+    return [*tokens, *(f"filler{i}" for i in range(missing)), *tail]
+
+
+def espnet_config(shape: OwsmShape, tokens: list[str], bpe_file: str, stats_file: str) -> dict[str, Any]:
+    """A config.yaml as ESPnet's S2T task leaves it after training."""
+    return {
+        "init": None,
+        "input_size": None,
+        "token_list": tokens,
+        "token_type": "bpe",
+        "bpemodel": bpe_file,
+        "cleaner": None,
+        "g2p": None,
+        "ctc_conf": {"dropout_rate": 0.0, "ctc_type": "builtin", "reduce": True, "ignore_nan_grad": None},
+        "frontend": "default",
+        "frontend_conf": {
+            "n_fft": 512, "win_length": 400, "hop_length": 160, "fs": "16k", "n_mels": shape.mels,
+        },
+        "specaug": "specaug",
+        "specaug_conf": {
+            "apply_time_warp": False, "apply_freq_mask": True, "freq_mask_width_range": [0, 4],
+            "num_freq_mask": 2, "apply_time_mask": True, "time_mask_width_ratio_range": [0.0, 0.05],
+            "num_time_mask": 2,
+        },
+        "normalize": "global_mvn",
+        "normalize_conf": {"stats_file": stats_file},
+        "preencoder": None,
+        "preencoder_conf": {},
+        "encoder": shape.encoder,
+        "encoder_conf": shape.encoder_conf(),
+        "postencoder": None,
+        "postencoder_conf": {},
+        "decoder": "transformer",
+        "decoder_conf": {
+            "attention_heads": shape.heads, "linear_units": 4 * shape.width,
+            "num_blocks": shape.decoder_layers, "dropout_rate": 0.1, "input_layer": "embed",
+        },
+        "model": "espnet",
+        "model_conf": {"ctc_weight": 0.3, "lsm_weight": 0.1, "length_normalized_loss": False},
+        "preprocessor": "s2t",
+        "preprocessor_conf": {
+            "fs": 16000, "speech_length": shape.window_s, "speech_resolution": 0.02,
+            "na_symbol": "<na>", "notime_symbol": "<notimestamps>", "first_time_symbol": "<0.00>",
+            "last_time_symbol": f"<{shape.window_s:.2f}>", "text_prev_apply_prob": 0.5,
+            "time_apply_prob": 0.5, "speech_init_silence": 1.0,
+        },
+    }  # fmt: skip
+
+
+def write_random_owsm(
+    folder: Path, shape: OwsmShape = TINY, *, seed: int = 0, exp: str = "exp", legacy_keys: bool = False
+) -> Path:
+    """Write a hub repository (meta.yaml, data/, exp/) with random weights into `folder` and return it.
+
+    legacy_keys names the subsampling layer as checkpoints before espnet 202611 do. OWLS has exp="exp_owsm".
+    """
+    from ssvd_asr.base.config import parse_config
+    from ssvd_asr.base.network import build_network
+
+    data = folder / "data/token_list/bpe_unigram50000"
+    stats_file = Path(exp) / "s2t_stats_raw_bpe50000/train/feats_stats.npz"
+    run = folder / exp / "s2t_train_random_raw_bpe50000"
+    for made in (data, (folder / stats_file).parent, run):
+        made.mkdir(parents=True)
+    bpe = bpe_model()
+    tokens = token_list(bpe, shape.window_s, shape.vocabulary)
+    (data / "bpe.model").write_bytes(bpe)
+    (data / "tokens.txt").write_text("\n".join(tokens) + "\n", encoding="utf-8")
+    _write_stats(folder / stats_file, shape.mels)
+    config = espnet_config(shape, tokens, "data/token_list/bpe_unigram50000/bpe.model", str(stats_file))
+    (run / "config.yaml").write_text(yaml.dump(config, Dumper=_dumper()), encoding="utf-8")
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build_network(parse_config(config, roots=[folder]))
+        sharpen(network)
+    state = {name: tensor.float() for name, tensor in network.state_dict().items()}
+    if legacy_keys:
+        state = {name.replace("encoder.embed.out.", "encoder.embed.out.0."): t for name, t in state.items()}
+    checkpoint = run / "valid.total_count.ave_5best.till45epoch.pth"
+    torch.save(state, checkpoint)
+    meta = {
+        "espnet": "202611",
+        "files": {"s2t_model_file": str(checkpoint.relative_to(folder))},
+        "yaml_files": {"s2t_train_config": str((run / "config.yaml").relative_to(folder))},
+        "python": "3.12",
+        "timestamp": 1700000000.0,
+        "torch": "2.14.1",
+    }
+    (folder / "meta.yaml").write_text(yaml.safe_dump(meta), encoding="utf-8")
+    return folder
+
+
+def sharpen(network: torch.nn.Module) -> None:
+    """Make a random network's next token depend clearly on what it heard and said, and let it end sometimes.
+
+    Freshly initialised, its best scores lie within 1e-3 of each other and it repeats one token for ever.
+    """
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if parameter.ndim > 1 and name.startswith("decoder."):
+                parameter.mul_(2.5)
+        head = network.get_submodule("decoder.output_layer")
+        head.weight.mul_(2.0)
+
+
+def waves(count: int, shape: OwsmShape = TINY, seed: int = 1) -> list[np.ndarray]:
+    """Tones in noise, float32 (samples,), of falling length; the first fills the window."""
+    generator = np.random.default_rng(seed)
+    longest = int(16_000 * shape.window_s)
+    made = []
+    for row in range(count):
+        samples = longest - row * longest // (count + 1)
+        time_s = np.arange(samples) / 16_000
+        tone = np.sin(2 * np.pi * generator.uniform(100, 3000) * time_s * (1 + 0.3 * np.sin(3 * time_s)))
+        made.append((0.3 * tone + 0.05 * generator.standard_normal(samples)).astype(np.float32))
+    return made
+
+
+def _write_stats(path: Path, mels: int) -> None:
+    """Sums as ESPnet's collect_stats leaves them, for features of mean about -6 and deviation 3."""
+    frames = 1000
+    mean = np.linspace(-5.0, -7.0, mels, dtype=np.float32)
+    total, total_square = frames * mean, frames * (mean**2 + 9.0)
+    np.savez(path, count=frames, sum=total, sum_square=total_square.astype(np.float32))
+
+
+def _dumper() -> Any:
+    return getattr(yaml, "CSafeDumper", yaml.SafeDumper)
