@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -103,16 +104,19 @@ class _FfmpegSource:
     def _failure(self) -> AudioError:
         """The child's last words, or what its silence means."""
         assert self._child.stderr is not None
+        self._stdout.close()  # a child that still writes ends here
         status = self._child.wait()
         words = self._child.stderr.read().decode("utf-8", "replace")
         if status == EXIT_UNREADABLE:
             return AudioUnreadableError(f"{self.name}: {words}")
-        if status == EXIT_MEMORY:
+        if status in (-signal.SIGXCPU, -signal.SIGKILL):
             return AudioTooLongError(
-                f"{self.name}: FFmpeg needs more than the limit of {self._limits.max_decoder_bytes} bytes "
-                "(max_decoder_bytes)"
+                f"{self.name}: FFmpeg needs more than the limit of {self._limits.max_decoder_cpu_s} s "
+                "(max_decoder_cpu_s)"
             )
+        # Much of FFmpeg does not survive a refused allocation, so a crash is told in the same words.
+        how = "needs more than" if status == EXIT_MEMORY else f"ended with status {status} within"
         return AudioTooLongError(
-            f"{self.name}: FFmpeg ended with status {status}, killed by the limit of "
-            f"{self._limits.max_decoder_cpu_s} s (max_decoder_cpu_s) or crashed on this file {words}"
+            f"{self.name}: FFmpeg {how} the limit of {self._limits.max_decoder_bytes} bytes "
+            f"(max_decoder_bytes) {words}".rstrip()
         )

@@ -28,6 +28,8 @@ def main(max_bytes: int, max_cpu_s: int) -> int:
     """Decode stdin to stdout; the exit status says how it went, stderr says why."""
     words = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries may chatter without end; the parent reads last
+    import av  # noqa: F401  # before the limits, which are for what the file costs
+
     _limit_resources(max_bytes, max_cpu_s)
     try:
         _decode(sys.stdin.buffer, sys.stdout.buffer)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class AudioLimits:
-    """Limits of one call of `ssvd_asr.audio.read_audio`; an error names the field that would have to change."""
+    """Limits of one call of `ssvd_asr.audio.read_audio`; errors name the field that would have to change."""
 
     max_duration_s: float = 1800.0  # of the audio returned
     max_bytes: int = 100 * 2**20  # encoded: the file, the upload
