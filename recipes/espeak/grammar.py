@@ -68,7 +68,9 @@ class Grammar:
         while True:
             text = self.rng.choices(templates, weights)[0]()
             if self.rng.random() < 0.2:
-                text = f"{text} {self._one('and but because while')} {self.rng.choices(templates, weights)[0]()}"
+                text = (
+                    f"{text} {self._one('and but because while')} {self.rng.choices(templates, weights)[0]()}"
+                )
             if len(text.split()) <= MAX_WORDS:
                 return text
 
@@ -106,7 +108,9 @@ class Grammar:
         return self._group(self._pick("animal", "person", "person"))
 
     def _place(self) -> str:
-        preposition = self._one("in near behind under beside above inside outside across from through towards")
+        preposition = self._one(
+            "in near behind under beside above inside outside across from through towards"
+        )
         return f"{preposition} {self._pick('name') if self.rng.random() < 0.15 else self._group(self._pick('place'))}"
 
     # -- templates -----------------------------------------------------------------------------
@@ -147,16 +151,20 @@ class Grammar:
 
     def _date(self) -> str:
         day = f"{self._pick('day')} the {self._pick('ordinal')} of {self._pick('month')}"
-        return self.rng.choice([day, f"the {self._pick('abstract')} is on {day}", f"see you on {self._pick('day')}"])
+        return self.rng.choice(
+            [day, f"the {self._pick('abstract')} is on {day}", f"see you on {self._pick('day')}"]
+        )
 
     def _weather(self) -> str:
-        return f"{self._pick('weather')} and {self._pick('weather')} {self._one('in near over')} {self._pick('name')}"
+        weather = f"{self._pick('weather')} and {self._pick('weather')}"
+        return f"{weather} {self._one('in near over')} {self._pick('name')}"
 
     def _report(self) -> str:
         return f"{self._pick('name')} said that {self._action()}"
 
     def _numbers(self) -> str:
-        return f"it takes {self._pick('number')} {plural(self._pick('unit'))} to {self._pick('verbbase')} {self._group()}"
+        amount = f"{self._pick('number')} {plural(self._pick('unit'))}"
+        return f"it takes {amount} to {self._pick('verbbase')} {self._group()}"
 
     def _salad(self) -> str:
         """Unconnected words: every word is met in every company, and single words are met at all."""

@@ -29,21 +29,23 @@ from tqdm import tqdm
 
 from recipes.espeak.grammar import Grammar
 
+_Formatter = argparse.RawDescriptionHelpFormatter
 SAMPLE_RATE = 16_000
 SPLITS = ("train", "valid", "test")
 MAX_DURATION_S = 14.5
 
 # espeak-ng's voice variants that sound like grown people, no robots and no whispers.
-VOICES = {
+_VARIANTS = {
     "train": (
-        "f1 f2 f4 m1 m2 m4 m5 m6 m8 Alex Alicia Andrea Andy Denis Diogo Gene Henrique Hugo Jacky Lee Marco "
-        "Mike Nguyen adam anika antonio aunty belinda benjamin boris caleb david ed edward grandma gustave iven "
-        "iven3 john kaukovalta klatt klatt2 linda marcelo max miguel norbert pablo paul pedro rob sandro steph "
-        "travis victor zac"
-    ).split(),
-    "valid": "f5 m3 Gene2 iven2 robert klatt4".split(),
-    "test": "f3 m7 Annie Mario Michael announcer iven4 shelby steph2 michel quincy edward2".split(),
+        "f1 f2 f4 m1 m2 m4 m5 m6 m8 Alex Alicia Andrea Andy Denis Diogo Gene Henrique Hugo Jacky Lee "
+        "Marco Mike Nguyen adam anika antonio aunty belinda benjamin boris caleb david ed edward grandma "
+        "gustave iven iven3 john kaukovalta klatt klatt2 linda marcelo max miguel norbert pablo paul "
+        "pedro rob sandro steph travis victor zac"
+    ),
+    "valid": ("f5 m3 Gene2 iven2 robert klatt4"),
+    "test": ("f3 m7 Annie Mario Michael announcer iven4 shelby steph2 michel quincy edward2"),
 }
+VOICES = {split: names.split() for split, names in _VARIANTS.items()}
 ACCENTS = {
     "adult": ("en-us", "en-gb-x-rp"),
     "child": ("en-us", "en-gb-x-rp"),
@@ -74,7 +76,9 @@ def draw_speaker(domain: str, split: str, rng: random.Random) -> Speaker:
     accent, variant = rng.choice(ACCENTS[domain]), rng.choice(VOICES[split])
     level = 10 ** rng.uniform(-1.3, -0.1)
     if domain == "child":
-        return Speaker(accent, variant, rng.randint(100, 135), rng.randint(55, 90), rng.uniform(1.15, 1.4), level)
+        return Speaker(
+            accent, variant, rng.randint(100, 135), rng.randint(55, 90), rng.uniform(1.15, 1.4), level
+        )
     return Speaker(accent, variant, rng.randint(125, 195), rng.randint(15, 80), 1.0, level)
 
 
@@ -152,7 +156,7 @@ def write_corpus(domain: str, split: str, indices: range, out: Path) -> Iterator
 
 def main(argv: list[str] | None = None) -> int:
     """Write one corpus folder ``OUT/DOMAIN-SPLIT`` with ``manifest.jsonl``."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=_Formatter)
     parser.add_argument("--domain", choices=sorted(ACCENTS), required=True)
     parser.add_argument("--split", choices=SPLITS, required=True)
     parser.add_argument("--utterances", type=int, required=True)

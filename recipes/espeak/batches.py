@@ -1,0 +1,109 @@
+"""Batches for training owsm-nano: lengths mixed up to the full window, some noise, level changes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import sentencepiece as spm
+import soundfile as sf
+import torch
+
+from recipes.espeak.speak import SAMPLE_RATE
+from recipes.espeak.tokens import TIME_STEP_S, WINDOW_S
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One utterance of a manifest."""
+
+    audio: Path
+    text: str
+    duration_s: float
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What ``ESPnetS2TModel.forward`` takes, before the front end."""
+
+    speech: torch.Tensor  # (B, samples), padded with zeros as Speech2Text pads
+    text: torch.Tensor  # (B, L), -1 padded: <eng> <asr> (<notimestamps> | times) pieces
+    text_lengths: torch.Tensor
+    text_ctc: torch.Tensor  # (B, L), -1 padded: pieces
+    text_ctc_lengths: torch.Tensor
+
+
+def read_manifests(folder: Path) -> list[Entry]:
+    """Every utterance of ``folder/manifest*.jsonl`` (a corpus may be spoken in several runs)."""
+    lines = [line for path in sorted(folder.glob("manifest*.jsonl")) for line in path.open(encoding="utf-8")]
+    entries = [json.loads(line) for line in lines]
+    return [Entry(folder / e["audio"], e["text"], e["duration_s"]) for e in entries]
+
+
+def plan(
+    entries: list[Entry], seconds: float, longest_s: float, rng: np.random.Generator
+) -> list[list[Entry]]:
+    """One epoch of batches of at most ``seconds`` of padded audio, similar lengths together."""
+    chosen = [e for e in entries if e.duration_s <= longest_s]
+    keys = np.array([e.duration_s for e in chosen]) * rng.uniform(0.8, 1.25, len(chosen))
+    batches: list[list[Entry]] = [[]]
+    longest = 0.0
+    for i in np.argsort(keys):
+        longest = max(longest, chosen[i].duration_s)
+        if batches[-1] and longest * (len(batches[-1]) + 1) > seconds:
+            batches.append([])
+            longest = chosen[i].duration_s
+        batches[-1].append(chosen[i])
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def collate(
+    entries: list[Entry],
+    bpe: spm.SentencePieceProcessor,
+    ids: dict[str, int],
+    rng: np.random.Generator,
+    seconds: float,
+) -> Batch:
+    """Read, shift, disturb and pad one batch; rows beyond ``seconds`` of padded audio are left out."""
+    longest_s = max(e.duration_s for e in entries)
+    draw = rng.random()
+    padded_s = WINDOW_S if draw < 0.2 else rng.uniform(longest_s, WINDOW_S) if draw < 0.5 else longest_s + 0.3
+    padded_s = min(padded_s, WINDOW_S)
+    rows = entries[: max(1, int(seconds / padded_s))]
+    speech = np.zeros((len(rows), round(padded_s * SAMPLE_RATE)), dtype=np.float32)
+    texts, texts_ctc = [], []
+    for row, entry in zip(speech, rows, strict=True):
+        wave = sf.read(entry.audio, dtype="float32")[0][: len(row)]
+        room = min(len(row) - len(wave), SAMPLE_RATE)
+        shift = int(rng.integers(room + 1)) // int(TIME_STEP_S * SAMPLE_RATE)
+        start = shift * int(TIME_STEP_S * SAMPLE_RATE)
+        row[start : start + len(wave)] = wave
+        disturb(row, rng)
+        pieces = [ids[p] for p in bpe.encode(entry.text, out_type=str)]
+        zero = ids["<0.00>"]
+        end = zero + min(round(WINDOW_S / TIME_STEP_S), shift + round(len(wave) / SAMPLE_RATE / TIME_STEP_S))
+        timed = [zero + shift, *pieces, end] if rng.random() < 0.5 else [ids["<notimestamps>"], *pieces]
+        texts.append(torch.tensor([ids["<eng>"], ids["<asr>"], *timed]))
+        texts_ctc.append(torch.tensor(pieces))
+    pad = torch.nn.utils.rnn.pad_sequence
+    return Batch(
+        torch.from_numpy(speech),
+        pad(texts, batch_first=True, padding_value=-1),
+        torch.tensor([len(t) for t in texts]),
+        pad(texts_ctc, batch_first=True, padding_value=-1),
+        torch.tensor([len(t) for t in texts_ctc]),
+    )
+
+
+def disturb(row: np.ndarray, rng: np.random.Generator) -> None:
+    """Change the level of ``row`` (samples,) and, for a third of the rows, add noise of 10 to 40 dB SNR."""
+    row *= np.float32(10 ** rng.uniform(-0.4, 0.3))
+    if rng.random() < 0.35:
+        noise = rng.standard_normal(len(row), dtype=np.float32)
+        if rng.random() < 0.5:  # a first-order low pass: the hum of a room rather than hiss
+            noise[1:] = noise[1:] + 0.95 * noise[:-1]
+        power = float(np.square(row).sum()) / max(1, np.count_nonzero(row))
+        scale = np.sqrt(power * 10 ** (-rng.uniform(1.0, 4.0)) / float(np.square(noise).mean()))
+        row += noise * np.float32(scale)

@@ -1,0 +1,200 @@
+"""Train owsm-nano, the embedded OWSM, on the spoken grammar; stops and resumes at any time.
+
+    python -m recipes.espeak.train_base --data data/espeak --out exp/owsm-nano --steps 6000
+
+The learning rate warms up, stays, and falls to zero over the last part, so a run can be
+prolonged by giving a larger ``--steps`` before that part begins.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sentencepiece as spm
+import torch
+import yaml
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from recipes.espeak.batches import Batch, collate, plan, read_manifests
+from recipes.espeak.tokens import token_list, train_bpe
+from ssvd_asr.base.config import ModelConfig, read_config
+from ssvd_asr.base.network import build_network
+
+_Formatter = argparse.RawDescriptionHelpFormatter
+CONFIG = Path(__file__).with_name("owsm_nano.yaml")
+PEAK_LR = 2e-3
+WARMUP_STEPS = 800
+COOLDOWN_FRACTION = 0.35
+BATCH_S = 48.0
+CLIP_NORM = 5.0
+EMA_DECAY = 0.998
+
+
+def prepare(out: Path, data: Path) -> ModelConfig:
+    """Write tokens, BPE model, statistics and config.yaml into ``out`` once; returns the configuration."""
+    out.mkdir(parents=True, exist_ok=True)
+    if not (out / "config.yaml").exists():
+        config: dict[str, Any] = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+        train_bpe(out)
+        config["token_list"] = token_list(out / "bpe.model")
+        config["bpemodel"] = "bpe.model"
+        (out / "tokens.txt").write_text("\n".join(config["token_list"]) + "\n", encoding="utf-8")
+        write_statistics(out / "feats_stats.npz", config, data)
+        (out / "config.yaml").write_text(
+            yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8"
+        )
+    return read_config(out / "config.yaml")
+
+
+def write_statistics(path: Path, config: dict[str, Any], data: Path, utterances: int = 400) -> None:
+    """Mean and variance of the log-mel features of ``utterances`` unpadded training clips (GlobalMVN)."""
+    import soundfile as sf
+    from espnet2.asr.frontend.default import DefaultFrontend
+
+    frontend = DefaultFrontend(**config["frontend_conf"])
+    count, total, squares = 0, 0.0, 0.0
+    for entry in read_manifests(data / "adult-train")[:utterances]:
+        wave = torch.from_numpy(sf.read(entry.audio, dtype="float32")[0])[None]
+        feats = frontend(wave, torch.tensor([wave.shape[1]]))[0][0].double()
+        count, total, squares = count + len(feats), total + feats.sum(0), squares + feats.square().sum(0)
+    np.savez(path, count=count, sum=np.asarray(total), sum_square=np.asarray(squares))
+
+
+def learning_rate(step: int, steps: int) -> float:
+    """Linear warm-up, plateau, linear cool-down over the last COOLDOWN_FRACTION of ``steps``."""
+    cooldown = COOLDOWN_FRACTION * steps
+    return PEAK_LR * min(1.0, (step + 1) / WARMUP_STEPS, max(0.0, (steps - step) / cooldown))
+
+
+def longest_s(step: int) -> float:
+    """Short sentences first: the attention decoder aligns on them before it meets long ones."""
+    return min(15.0, 3.0 + step / 75)
+
+
+class Trainer:
+    """The network, its average, its optimiser and where it stands."""
+
+    def __init__(self, config: ModelConfig, out: Path) -> None:
+        torch.manual_seed(0)
+        self.out = out
+        self.network = build_network(config)
+        for p in self.network.parameters():
+            if p.dim() > 1:
+                torch.nn.init.xavier_uniform_(p)
+        # The front end has nothing to learn: it runs without gradients, the network takes its features.
+        self.frontend, self.network.frontend = self.network.frontend, None
+        self.average = {n: p.detach().clone() for n, p in self.network.named_parameters()}
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=PEAK_LR, betas=(0.9, 0.98), eps=1e-8, weight_decay=0.01
+        )
+        self.step = 0
+
+    def train_step(self, batch: Batch, lr: float) -> dict[str, float]:
+        """One update; returns loss figures."""
+        self.network.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        rows, samples = batch.speech.shape
+        with torch.no_grad():
+            feats, lengths = self.frontend(batch.speech, torch.full((rows,), samples))
+        none = torch.full((rows, 1), self.network.na)
+        loss, stats, _ = self.network(
+            feats, lengths, batch.text, batch.text_lengths, none, torch.ones(rows, dtype=torch.long),
+            batch.text_ctc, batch.text_ctc_lengths,
+        )  # fmt: skip
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)
+        if torch.isfinite(norm):
+            self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.step += 1
+        decay = min(EMA_DECAY, 1 - 10 / (10 + self.step))
+        with torch.no_grad():
+            for name, p in self.network.named_parameters():
+                self.average[name].lerp_(p, 1 - decay)
+        return {k: float(v) for k, v in stats.items() if v is not None} | {"grad_norm": float(norm)}
+
+    def save(self) -> None:
+        """Write the checkpoint atomically: weights, their average, the optimiser, the step."""
+        tensors = {f"network.{n}": p.detach() for n, p in self.network.named_parameters()}
+        tensors |= {f"average.{n}": p for n, p in self.average.items()}
+        for i, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{i}.{k}": v for k, v in state.items()}
+        temporary = self.out / "checkpoint.part"
+        save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, {"step": str(self.step)})
+        temporary.replace(self.out / "checkpoint.safetensors")
+
+    def resume(self) -> None:
+        """Continue from ``checkpoint.safetensors`` if there is one."""
+        path = self.out / "checkpoint.safetensors"
+        if not path.exists():
+            return
+        tensors = load_file(path)
+        with safe_open(path, "pt") as file:
+            self.step = int(file.metadata()["step"])
+        params = dict(self.network.named_parameters())
+        with torch.no_grad():
+            for name, p in params.items():
+                p.copy_(tensors[f"network.{name}"])
+                self.average[name] = tensors[f"average.{name}"].clone()
+        state = self.optimizer.state_dict()
+        for key, value in tensors.items():
+            if key.startswith("optimizer."):
+                _, index, field = key.split(".")
+                state["state"].setdefault(int(index), {})[field] = value
+        self.optimizer.load_state_dict(state)
+
+
+def write_model(trainer: Trainer, path: Path) -> None:
+    """Store the averaged weights in half precision, as the package ships them."""
+    state = trainer.network.state_dict()
+    tensors = {n: trainer.average.get(n, v) for n, v in state.items()}
+    half = {n: v.half().contiguous() if v.is_floating_point() else v.contiguous() for n, v in tensors.items()}
+    save_file(half, path, {"format": "pt", "step": str(trainer.step)})
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train until ``--steps``; a checkpoint every ``--save-every`` steps, a JSON line every 20."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=_Formatter)
+    parser.add_argument("--data", type=Path, default=Path("data/espeak"))
+    parser.add_argument("--out", type=Path, default=Path("exp/owsm-nano"))
+    parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--save-every", type=int, default=200)
+    args = parser.parse_args(argv)
+    config = prepare(args.out, args.data)
+    trainer = Trainer(config, args.out)
+    trainer.resume()
+    bpe = spm.SentencePieceProcessor(model_file=str(args.out / "bpe.model"))
+    ids = {t: i for i, t in enumerate(config.token_list)}
+    started, audio_s = time.monotonic(), 0.0
+    with (args.out / "log.jsonl").open("a", encoding="utf-8") as log:
+        while trainer.step < args.steps:
+            rng = np.random.default_rng([0, trainer.step])
+            batches = plan(read_manifests(args.data / "adult-train"), BATCH_S, longest_s(trainer.step), rng)
+            # Until the longest sentences are in, plan anew often; afterwards once an epoch.
+            for entries in batches if longest_s(trainer.step) >= 15.0 else batches[:100]:
+                batch = collate(entries, bpe, ids, rng, BATCH_S)
+                stats = trainer.train_step(batch, learning_rate(trainer.step, args.steps))
+                audio_s += batch.speech.numel() / 16_000
+                if trainer.step % 20 == 0:
+                    speed = audio_s / (time.monotonic() - started)
+                    line = {"step": trainer.step, "audio_s_per_s": round(speed, 1)}
+                    log.write(json.dumps(line | {k: round(v, 4) for k, v in stats.items()}) + "\n")
+                    log.flush()
+                if trainer.step % args.save_every == 0 or trainer.step == args.steps:
+                    trainer.save()
+                    write_model(trainer, args.out / "model.safetensors")
+                if trainer.step >= args.steps:
+                    break
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
