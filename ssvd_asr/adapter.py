@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from ssvd_asr.errors import AdapterError
 from ssvd_asr.factors import LayerFactors
-from ssvd_asr.rotation import DEFAULT_MAP, MAPS, RotationMap, core, rotation_delta, skew_size
+from ssvd_asr.maps import DEFAULT_MAP, MAPS, RotationMap, rotation_key, rotation_shape
+from ssvd_asr.rotation import core, rotation_delta
 
 DEFAULT_P = 0.4  # share of min(m, n) that turns; the paper's smallest budget on OWSM-0.1B
 
@@ -176,13 +177,3 @@ def layer_k(size: int | float, rank: int, layer: str) -> int:
         kind = "k" if isinstance(size, int) else "p"
         raise AdapterError(f"{layer}: {kind}={size} gives no k within 1..{rank} = min(out, in)")
     return k
-
-
-def rotation_key(rotation_map: RotationMap) -> str:
-    """Return what the rotation's tensor is called in a file."""
-    return "g_minus_i" if rotation_map == "free" else "skew"
-
-
-def rotation_shape(rotation_map: RotationMap, k: int) -> tuple[int, ...]:
-    """Return the shape of one layer's rotation parameter."""
-    return (k, k) if rotation_map == "free" else (skew_size(k),)

@@ -14,21 +14,25 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from ssvd_asr.errors import AdapterError
+from ssvd_asr.maps import DEFAULT_MAP, MAPS, RotationMap, skew_size
 
-RotationMap = Literal["cayley", "first-order", "free"]
-MAPS: tuple[RotationMap, ...] = get_args(RotationMap)
-DEFAULT_MAP: RotationMap = "first-order"
-
-
-def skew_size(k: int) -> int:
-    """Return how many free numbers a k x k skew-symmetric matrix has: k (k - 1) / 2."""
-    return k * (k - 1) // 2
+__all__ = [
+    "DEFAULT_MAP",
+    "MAPS",
+    "RotationMap",
+    "at_least_float32",
+    "core",
+    "rotation_delta",
+    "skew_matrix",
+    "skew_order",
+    "skew_size",
+    "skew_vector",
+]
 
 
 def skew_order(size: int) -> int:

@@ -1,0 +1,232 @@
+"""Canonical factors on disk: computed once per base, verified whenever they are read.
+
+One safetensors file a layer, in a folder named by the base's digest, so that an interrupted run goes on where
+it stopped. A file is written beside its place, synced and moved there; one that is damaged, or that belongs
+to other weights, is computed anew. Tensors are mapped from disk: only rows that are used cost memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import quote
+
+import torch
+from torch import Tensor, nn
+
+from ssvd_asr.errors import BaseModelError
+from ssvd_asr.factors import LayerFactors, canonical_svd, spectrum_cut
+from ssvd_asr.layers import DEFAULT_PATTERNS, match_layers
+
+Factors = Mapping[str, LayerFactors]
+
+CACHE_VARIABLE = "SSVD_CACHE_DIR"
+FORMAT = "ssvd-factors-1"
+# |W g - U S V^T g| / |W g| for a fixed g: rounding is 1e-14; a weight cast to half precision is 1e-2 off.
+RECONSTRUCTION_TOLERANCE = 1e-9
+HALF_RECONSTRUCTION_TOLERANCE = 5e-2
+_HALF = (torch.float16, torch.bfloat16)
+
+logger = logging.getLogger(__name__)
+
+
+class FactorizableBase(Protocol):
+    """What of a base model this module needs."""
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def network(self) -> nn.Module: ...
+
+
+def cache_root(cache_dir: Path | str | None = None) -> Path:
+    """Return the cache's folder: the argument, else SSVD_CACHE_DIR, else the user's cache by platformdirs."""
+    if cache_dir is not None:
+        return Path(cache_dir)
+    if os.environ.get(CACHE_VARIABLE):
+        return Path(os.environ[CACHE_VARIABLE])
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("ssvd-asr", appauthor=False))
+
+
+def factor_folder(digest: str, cache_dir: Path | str | None = None) -> Path:
+    """Return where the factors of the base with this digest stand."""
+    if not digest or len(digest) > 200:
+        raise BaseModelError(f"base digest {digest[:80]!r} is empty or longer than 200 characters")
+    return cache_root(cache_dir) / "factors" / quote(digest.replace(":", "-"), safe="")
+
+
+def factorize(
+    base: FactorizableBase | tuple[Mapping[str, nn.Linear], str],
+    cache_dir: Path | str | None = None,
+    progress: bool = True,
+    *,
+    patterns: Sequence[str] = DEFAULT_PATTERNS,
+) -> dict[str, LayerFactors]:
+    """Return the canonical factors of every adaptable layer, from the cache where it has them.
+
+    Args:
+        base: a base model not yet adapted, or its linears by name with its digest.
+        cache_dir: default SSVD_CACHE_DIR, else the user's cache folder.
+        progress: show a bar on standard error while layers are computed.
+        patterns: ends of the layer names, where `base` is a model.
+
+    Side effects: writes below the cache folder, under a lock that a second process waits for. A complete
+    cache is only read.
+
+    Raises BaseModelError where a weight has no factors, where the weights were rounded to half precision
+    before any factors were cached, or where the folder cannot be written.
+    """
+    if isinstance(base, tuple):
+        linears, digest = base
+    else:
+        linears, digest = match_layers(base.network, patterns), base.digest
+    folder = factor_folder(digest, cache_dir)
+    found = {name: _read_verified(folder, name, linear.weight) for name, linear in linears.items()}
+    missing = [name for name, factors in found.items() if factors is None]
+    if missing:
+        try:
+            computed = _compute(folder, {name: linears[name].weight for name in missing}, progress)
+        except OSError as error:
+            raise BaseModelError(
+                f"factor cache {folder} cannot be written: {error} (setting {CACHE_VARIABLE})"
+            ) from error
+        found |= computed
+    return {name: factors for name, factors in found.items() if factors is not None}
+
+
+def _compute(folder: Path, weights: Mapping[str, Tensor], progress: bool) -> dict[str, LayerFactors]:
+    """Compute and store layers one by one; what another process stored meanwhile is taken from disk."""
+    from filelock import FileLock
+    from tqdm import tqdm
+
+    for name, weight in weights.items():
+        if weight.dtype in _HALF:
+            raise BaseModelError(
+                f"layer {name!r} is {weight.dtype}: factors of rounded weights are another basis. Load the "
+                "base as float32 and run `ssvd factorize` once; the cache then serves every dtype"
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    done: dict[str, LayerFactors] = {}
+    with FileLock(folder / ".lock"):
+        for stale in folder.glob("*.tmp"):
+            stale.unlink()
+        bar = tqdm(weights.items(), desc="factorize", unit="layer", disable=not progress)
+        for name, weight in bar:
+            bar.set_postfix_str(f"{name} {tuple(weight.shape)}")
+            factors = _read_verified(folder, name, weight)
+            if factors is None:
+                _write(folder, name, weight, canonical_svd(weight))
+                factors = _read_verified(folder, name, weight)
+            if factors is None:
+                raise BaseModelError(
+                    f"the factors of {name!r} in {folder} fail their check right after writing"
+                )
+            done[name] = factors
+    return done
+
+
+def layer_file(folder: Path, name: str) -> Path:
+    """Return the file of one layer."""
+    return folder / f"{quote(name, safe='')}.safetensors"
+
+
+def _write(folder: Path, name: str, weight: Tensor, factors: LayerFactors) -> None:
+    from safetensors.torch import save
+
+    tensors = {"ut": factors.u.mT.contiguous(), "s": factors.s.contiguous(), "vh": factors.vh.contiguous()}
+    metadata = {
+        "format": FORMAT,
+        "layer": name,
+        "weight_sha256": _weight_sha256(weight),
+        "factors_sha256": _tensors_sha256(tensors),
+    }
+    write_atomically(layer_file(folder, name), save(tensors, metadata))
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that a reader, or a crash at any point, sees the old bytes or the new ones."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp's 0600 would hide a shared cache from its other users
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the new name itself
+    finally:
+        os.close(folder)
+
+
+def _read_verified(folder: Path, name: str, weight: Tensor) -> LayerFactors | None:
+    """Return a layer's factors, or None where there are none or they fail a check (which is logged)."""
+    from safetensors import SafetensorError, safe_open
+
+    path = layer_file(folder, name)
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, OSError) as error:
+        reason: str | None = f"unreadable ({error})"
+    else:
+        reason = _fault(name, weight, metadata, tensors)
+    if reason is not None:
+        logger.warning("factor cache %s: %s; computing it anew", path, reason)
+        return None
+    return LayerFactors(tensors["ut"].mT, tensors["s"], tensors["vh"], spectrum_cut(tensors["s"]))
+
+
+def _fault(
+    name: str, weight: Tensor, metadata: Mapping[str, str], tensors: Mapping[str, Tensor]
+) -> str | None:
+    """Return what is wrong with a stored layer, or None."""
+    rank = min(weight.shape)
+    expected = {"ut": (rank, weight.shape[0]), "s": (rank,), "vh": (rank, weight.shape[1])}
+    if metadata.get("format") != FORMAT or metadata.get("layer") != name:
+        return f"is {metadata.get('format')!r} of layer {metadata.get('layer')!r}"
+    if {key: tuple(tensor.shape) for key, tensor in tensors.items()} != expected:
+        return "has other shapes than its weight"
+    if any(tensor.dtype != torch.float64 for tensor in tensors.values()):
+        return "is not float64"
+    if _tensors_sha256(tensors) != metadata.get("factors_sha256"):
+        return "fails its checksum"
+    if weight.dtype not in _HALF and _weight_sha256(weight) != metadata.get("weight_sha256"):
+        return "was made of other weights"
+    matrix = weight.detach().to(device="cpu", dtype=torch.float64)
+    probe = torch.cos(torch.arange(matrix.shape[1], dtype=torch.float64))
+    wanted = matrix @ probe
+    rebuilt = tensors["ut"].mT @ (tensors["s"] * (tensors["vh"] @ probe))
+    tolerance = HALF_RECONSTRUCTION_TOLERANCE if weight.dtype in _HALF else RECONSTRUCTION_TOLERANCE
+    deviation = float((rebuilt - wanted).norm())
+    if not deviation <= tolerance * max(float(wanted.norm()), float(tensors["s"][0])):
+        return f"does not rebuild its weight (off by {deviation:.1e})"
+    return None
+
+
+def _weight_sha256(weight: Tensor) -> str:
+    """Hash the values in float64, so that half-precision files loaded as float32 or float64 agree."""
+    return _tensors_sha256({"weight": weight.detach().to(device="cpu", dtype=torch.float64)})
+
+
+def _tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for key in sorted(tensors):
+        digest.update(f"{key}{tuple(tensors[key].shape)}".encode())
+        digest.update(tensors[key].contiguous().numpy().data)
+    return digest.hexdigest()

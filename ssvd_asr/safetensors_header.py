@@ -1,0 +1,117 @@
+"""The header of a safetensors file, read with a limit and without trust. Imports no torch.
+
+A file is: 8 bytes, the header's length as little-endian uint64; the header, JSON; the tensors' bytes.
+Format: https://github.com/huggingface/safetensors#format
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from ssvd_asr.errors import AdapterError
+
+LENGTH_BYTES = 8
+MAX_ITEMS = 200_000  # a 1B model's adapter has about 8,000
+ITEM_BYTES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8}
+
+
+@dataclass(frozen=True)
+class TensorEntry:
+    """One tensor as the header describes it: `end - begin` bytes from `begin` in the data part."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Header:
+    """A checked header: the tensors fill the data part exactly, without holes or overlaps."""
+
+    tensors: dict[str, TensorEntry]
+    metadata: dict[str, str]
+    data_bytes: int
+
+
+def header_length(start: bytes, max_header_bytes: int) -> int:
+    """Return the header's length in bytes from the file's first 8.
+
+    Raises AdapterError where there are fewer than 8, or the length is over the limit.
+    """
+    if len(start) < LENGTH_BYTES:
+        raise AdapterError(f"not an adapter file: {len(start)} bytes, shorter than a safetensors header")
+    length = int.from_bytes(start[:LENGTH_BYTES], "little")
+    if length > max_header_bytes:
+        raise AdapterError(
+            f"header of {length} bytes is over the limit of {max_header_bytes} (max_header_bytes)"
+        )
+    return length
+
+
+def parse_header(text: bytes) -> Header:
+    """Read and check a header.
+
+    Raises AdapterError for anything but UTF-8 JSON in safetensors' own shape with floating tensors: keys
+    given twice, NaN, nesting without end, impossible sizes, offsets that leave holes or overlap.
+    """
+    items = text.count(b",") + text.count(b"[") + text.count(b"{")
+    if items > MAX_ITEMS:  # a parsed item takes far more memory than its byte or two of text
+        raise AdapterError(f"header of about {items} items is over the limit of {MAX_ITEMS}")
+    raw = parse_json(text, "header")
+    metadata = raw.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise AdapterError("header: __metadata__ is not a table of strings")
+    tensors = {name: _entry(name, value) for name, value in raw.items()}
+    position = 0
+    for name, entry in sorted(tensors.items(), key=lambda item: (item[1].begin, item[1].end)):
+        if entry.begin != position:
+            raise AdapterError(f"header: tensor {name!r} begins at byte {entry.begin}, expected {position}")
+        position = entry.end
+    return Header(tensors, metadata, position)
+
+
+def parse_json(text: bytes | str, what: str) -> dict[str, Any]:
+    """Parse one strict JSON object: no key twice, no NaN or infinity. Raises AdapterError naming `what`."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        table = dict(pairs)
+        if len(table) != len(pairs):
+            seen: set[str] = set()
+            twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+            raise AdapterError(f"{what}: key {twice[:80]!r} is given twice")
+        return table
+
+    def no_constant(constant: str) -> None:
+        raise AdapterError(f"{what}: {constant} is not a number")
+
+    try:
+        value = json.loads(text, object_pairs_hook=unique, parse_constant=no_constant)
+    except AdapterError:
+        raise
+    except (ValueError, RecursionError) as error:  # bad UTF-8, bad JSON, huge integers, endless nesting
+        raise AdapterError(f"{what} is not JSON: {type(error).__name__}: {str(error)[:120]}") from error
+    if not isinstance(value, dict):
+        raise AdapterError(f"{what} is not a JSON object")
+    return value
+
+
+def _entry(name: str, value: Any) -> TensorEntry:
+    if not isinstance(value, dict) or value.keys() != {"dtype", "shape", "data_offsets"}:
+        raise AdapterError(f"header: tensor {name[:80]!r} is not described by dtype, shape and data_offsets")
+    dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
+        raise AdapterError(
+            f"header: tensor {name[:80]!r} has dtype {dtype!r}; one of {', '.join(ITEM_BYTES)}"
+        )
+    for numbers in (shape, offsets):
+        if not isinstance(numbers, list) or not all(
+            type(number) is int and number >= 0 for number in numbers
+        ):
+            raise AdapterError(f"header: tensor {name[:80]!r} has a shape or offset that is no count")
+    if len(shape) > 2 or len(offsets) != 2 or offsets[1] - offsets[0] != math.prod(shape) * ITEM_BYTES[dtype]:
+        raise AdapterError(f"header: tensor {name[:80]!r} of shape {shape} does not fill its bytes {offsets}")
+    return TensorEntry(dtype, tuple(shape), offsets[0], offsets[1])
