@@ -108,10 +108,9 @@ class Grammar:
         return self._group(self._pick("animal", "person", "person"))
 
     def _place(self) -> str:
-        preposition = self._one(
-            "in near behind under beside above inside outside across from through towards"
-        )
-        return f"{preposition} {self._pick('name') if self.rng.random() < 0.15 else self._group(self._pick('place'))}"
+        where = self._one("in near behind under beside above inside outside across from through towards")
+        place = self._pick("name") if self.rng.random() < 0.15 else self._group(self._pick("place"))
+        return f"{where} {place}"
 
     # -- templates -----------------------------------------------------------------------------
 

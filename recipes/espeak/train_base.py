@@ -152,14 +152,6 @@ class Trainer:
         self.optimizer.load_state_dict(state)
 
 
-def write_model(trainer: Trainer, path: Path) -> None:
-    """Store the averaged weights in half precision, as the package ships them."""
-    state = trainer.network.state_dict()
-    tensors = {n: trainer.average.get(n, v) for n, v in state.items()}
-    half = {n: v.half().contiguous() if v.is_floating_point() else v.contiguous() for n, v in tensors.items()}
-    save_file(half, path, {"format": "pt", "step": str(trainer.step)})
-
-
 def main(argv: list[str] | None = None) -> int:
     """Train until ``--steps``; a checkpoint every ``--save-every`` steps, a JSON line every 20."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=_Formatter)
@@ -190,7 +182,6 @@ def main(argv: list[str] | None = None) -> int:
                     log.flush()
                 if trainer.step % args.save_every == 0 or trainer.step == args.steps:
                     trainer.save()
-                    write_model(trainer, args.out / "model.safetensors")
                 if trainer.step >= args.steps:
                     break
     return 0

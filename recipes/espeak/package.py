@@ -1,0 +1,54 @@
+"""Put a trained owsm-nano into the package: averaged weights in half precision, beside its config.
+
+python -m recipes.espeak.package --run exp/owsm-nano
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+import ssvd_asr
+from ssvd_asr.base.config import read_config
+from ssvd_asr.base.network import build_network
+
+NANO = Path(ssvd_asr.__file__).parent / "base" / "nano"
+FILES = ("config.yaml", "tokens.txt", "bpe.model", "feats_stats.npz")
+
+
+def package(run: Path, target: Path = NANO) -> int:
+    """Write ``target`` from the checkpoint in ``run``; returns the training step it was taken at."""
+    network = build_network(read_config(run / "config.yaml"))
+    state = network.state_dict()
+    learned = {name for name, _ in network.named_parameters()}
+    with safe_open(run / "checkpoint.safetensors", "pt") as file:
+        step = int(file.metadata()["step"])
+        for name in learned:
+            state[name] = file.get_tensor(f"average.{name}").to(torch.float16)
+    # Buffers (mel filters, mean and variance) are not learned and stay in float32.
+    target.mkdir(parents=True, exist_ok=True)
+    for name in FILES:
+        shutil.copyfile(run / name, target / name)
+    tensors = {name: tensor.contiguous() for name, tensor in state.items()}
+    save_file(tensors, target / "model.safetensors", {"format": "pt", "step": str(step)})
+    return step
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Package the newest checkpoint of ``--run``."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run", type=Path, default=Path("exp/owsm-nano"))
+    parser.add_argument("--target", type=Path, default=NANO)
+    args = parser.parse_args(argv)
+    print(f"packaged step {package(args.run, args.target)} in {args.target}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
