@@ -3,8 +3,9 @@
 The fingerprints say that the basis is the same; the canary says that everything after it is too: the map, the
 layers, the code that applies them. It costs three short passes and a few hundred bytes in the file.
 
-The input is features, not audio: 100 frames (1 s) straight into the encoder, so that resampling and front end
-play no part (the base's digest covers the front end), then three tokens through the decoder. Each output is reduced to a few projections on fixed random signs, in units of its root mean square.
+The input is features, not audio: 100 frames (1 s) straight into the encoder, so that resampling and front
+end play no part (the base's digest covers the front end), then three tokens through the decoder. Each output
+is reduced to a few projections on fixed random signs, measured in units of its root mean square.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,9 +22,18 @@ from torch import Tensor, nn
 
 from ssvd_asr.adapt import AdaptedModel
 from ssvd_asr.adapter import Adapter
+from ssvd_asr.adapter_file import (
+    DEFAULT_DTYPE,
+    BaseIdentity,
+    LoadedAdapter,
+    adapter_bytes,
+    describe_adapter,
+    load_adapter,
+    save_adapter,
+)
 from ssvd_asr.adapter_metadata import Canary, CanaryOutput
-from ssvd_asr.adapter_reading import BaseIdentity, LoadedAdapter
 from ssvd_asr.errors import AdapterError, WrongBaseError
+from ssvd_asr.factors import LayerFactors
 from ssvd_asr.fingerprint import probe as uniform_probe
 
 FRAMES = 100  # 1 s at 10 ms
@@ -84,7 +95,12 @@ def make_canary(adapted: AdaptedModel, adapter: Adapter, probe: Probe = ESPNET_P
         outputs[name] = CanaryOutput(
             base=tuple(numbers.tolist()), adapter=tuple(turned[name][0].tolist()), scale=scale
         )
-    return Canary(probe=probe.name, outputs=outputs, tolerance=dict(TOLERANCE))
+    made_in = TOLERANCE[_dtype_name(adapted)]  # numbers made in bfloat16 are no better read in float32
+    return Canary(
+        probe=probe.name,
+        outputs=outputs,
+        tolerance={dtype: max(own, made_in) for dtype, own in TOLERANCE.items()},
+    )
 
 
 def check_canary(
@@ -97,7 +113,7 @@ def check_canary(
     """
     if canary.probe != probe.name:
         raise AdapterError(f"the canary was made by probe {canary.probe!r}, this one is {probe.name!r}")
-    dtype = str(next(iter(adapted.layers.values())).weight.dtype).removeprefix("torch.")
+    dtype = _dtype_name(adapted)
     if dtype not in canary.tolerance:
         raise AdapterError(f"the canary states no tolerance for {dtype}")
     here = {"base": _projections(adapted, None, probe), "adapter": _projections(adapted, adapter, probe)}
@@ -108,7 +124,7 @@ def check_canary(
         for which, wanted in (("base", stored.base), ("adapter", stored.adapter)):
             numbers = here[which][name][0]
             if numbers.shape != (len(wanted),):
-                raise AdapterError(f"canary output {name!r} has {len(wanted)} numbers, here {len(numbers)}")
+                raise AdapterError(f"canary output {name!r}: {len(wanted)} numbers, here {len(numbers)}")
             deviation = float(np.abs(numbers - np.asarray(wanted)).max()) / stored.scale
             if not deviation <= canary.tolerance[dtype]:  # a NaN fails too
                 raise AdapterError(
@@ -129,8 +145,8 @@ def check_publishable(
 ) -> dict[str, float]:
     """Decide whether a loaded adapter may be published; return the change it makes to each canary output.
 
-    Raises WrongBaseError for another base; AdapterError where a layer is not in the model, there is no canary,
-    the canary fails, or the adapter changes nothing.
+    Raises WrongBaseError for another base; AdapterError where a layer is not in the model, there is no
+    canary, the canary fails, or the adapter changes nothing.
     """
     metadata = loaded.metadata
     if metadata.base_digest != base.digest:
@@ -148,6 +164,37 @@ def check_publishable(
     if not any(bool(tensor.any()) for tensor in loaded.adapter.state.values()):
         raise AdapterError("the adapter changes nothing: all its numbers are zero")
     return check_canary(metadata.canary, adapted, loaded.adapter, probe)
+
+
+def seal_adapter(
+    path: Path | str,
+    adapter: Adapter,
+    adapted: AdaptedModel,
+    base: BaseIdentity,
+    factors: Mapping[str, LayerFactors],
+    *,
+    training: Mapping[str, object] | None = None,
+    dtype: str = DEFAULT_DTYPE,
+    probe: Probe = ESPNET_PROBE,
+) -> LoadedAdapter:
+    """Write a trained adapter with its canary, and return it as re-read from the file.
+
+    The canary is made from the tensors as the file will hold them. Raises AdapterError where the result could
+    not be published (`check_publishable`); no file is left then.
+    """
+    metadata = describe_adapter(adapter, base, factors, training=training)
+    rounded = load_adapter(adapter_bytes(adapter, metadata=metadata, dtype=dtype)).adapter
+    canary = make_canary(adapted, rounded, probe)
+    metadata = metadata.model_copy(update={"canary": canary})
+    loaded = load_adapter(adapter_bytes(rounded, metadata=metadata, dtype=dtype), base, factors)
+    check_publishable(loaded, adapted, base, probe)
+    save_adapter(path, rounded, metadata=metadata, dtype=dtype)
+    return loaded
+
+
+def _dtype_name(adapted: AdaptedModel) -> str:
+    """The working dtype, by its name in `TOLERANCE`."""
+    return str(next(iter(adapted.layers.values())).weight.dtype).removeprefix("torch.")
 
 
 def _projections(
