@@ -195,8 +195,7 @@ def sharpen(network: torch.nn.Module) -> None:
         for name, parameter in network.named_parameters():
             if parameter.ndim > 1 and name.startswith("decoder."):
                 parameter.mul_(2.5)
-        head = network.get_submodule("decoder.output_layer")
-        head.weight.mul_(2.0)
+        network.get_parameter("decoder.output_layer.weight").mul_(2.0)
 
 
 def waves(count: int, shape: OwsmShape = TINY, seed: int = 1) -> list[np.ndarray]:

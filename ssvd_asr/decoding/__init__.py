@@ -1,0 +1,8 @@
+"""From encoder output to words. One decode path: the command line, the server and evaluation all come here.
+
+prompt.Prompt      what the decoder is told before it speaks
+grammar            which token may follow, where times are asked for
+decoder.Decoder    what advances rows by a token; CachedDecoder is the one that keeps keys and values
+greedy.greedy      the best token at each step, until each row ends
+hypothesis         what comes out
+"""

@@ -1,0 +1,117 @@
+"""Greedy decoding of a batch: each row gets the tokens that Speech2Text(beam_size=1) gives for it alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ssvd_asr.base.model import BaseModel
+from ssvd_asr.base.tokens import TokenMap
+from ssvd_asr.decoding.decoder import CachedDecoder, Decoder
+from ssvd_asr.decoding.grammar import forbid
+from ssvd_asr.decoding.hypothesis import Hypothesis, timed_segments
+from ssvd_asr.decoding.prompt import Prompt
+from ssvd_asr.errors import SsvdError
+
+
+@dataclass
+class _Row:
+    """A row on its way. ids: prompt and everything said since."""
+
+    prompt: Sequence[int]
+    ids: list[int] = field(default_factory=list)
+    score: float = 0.0
+    margin: float = math.inf
+    ended: bool = False
+
+    @property
+    def reading(self) -> bool:
+        """Not through its prompt yet."""
+        return len(self.ids) < len(self.prompt)
+
+    @property
+    def said(self) -> list[int]:
+        return self.ids[len(self.prompt) :]
+
+
+@torch.no_grad()
+def greedy(
+    base: BaseModel, encoded: Tensor, prompts: Sequence[Prompt], max_tokens: int | None = None
+) -> list[Hypothesis]:
+    """Decode encoder output (B, T, d), each row after its own prompt, until each has ended.
+
+    A row ends with <eos>, or after `max_tokens` tokens (default: T, as Speech2Text's maxlenratio of 0).
+    Rows that end leave the batch; per-row cores on the decoder's adapted linears leave with them and are
+    back when this returns.
+
+    Raises:
+        SsvdError: not one prompt a row, or an unknown language or task.
+    """
+    if len(prompts) != len(encoded):
+        raise SsvdError(f"{len(prompts)} prompts for {len(encoded)} rows of audio: need one for each")
+    limit = encoded.size(1) if max_tokens is None else max_tokens
+    if limit < 1:
+        raise SsvdError(f"max_tokens={max_tokens}: must be at least 1")
+    tokens = base.tokens
+    rows = [_Row(prompt.ids(tokens)) for prompt in prompts]
+    with CachedDecoder(base.network.decoder, encoded) as decoder:
+        _decode(decoder, rows, tokens, limit, encoded.device)
+    return [_finish(row, prompt, tokens) for row, prompt in zip(rows, prompts, strict=True)]
+
+
+def _decode(
+    decoder: Decoder, rows: Sequence[_Row], tokens: TokenMap, limit: int, device: torch.device
+) -> None:
+    """Advance all rows in lock step, filling them in.
+
+    Prompts of different lengths need no padding: what all have is read at once, and a longer prompt goes on
+    being read token by token while shorter rows already speak.
+    """
+    shared = min(len(row.prompt) for row in rows)
+    for row in rows:
+        row.ids = list(row.prompt[:shared])
+    running = list(rows)
+    totals = torch.zeros(len(rows), device=device)  # (R,) float32
+    fed = torch.tensor([row.ids for row in rows], device=device)  # (R, shared)
+    while running:
+        scores = decoder.advance(fed)  # (R, V)
+        forbid(scores, {index: row.ids for index, row in enumerate(running) if not row.reading}, tokens)
+        # The sum so far is added before the best is taken, as the search does: it decides ties alike.
+        best = (scores + totals.unsqueeze(1)).topk(2, dim=-1)
+        chosen, reached = best.indices[:, 0].tolist(), best.values.tolist()
+        for index, row in enumerate(running):
+            if row.reading:
+                row.ids.append(row.prompt[len(row.ids)])
+            else:
+                _say(row, chosen[index], reached[index], tokens.eos)
+        alive = [i for i, row in enumerate(running) if not row.ended and len(row.said) < limit]
+        if len(alive) < len(running) and alive:
+            decoder.keep(torch.tensor(alive, device=device))
+        running = [running[index] for index in alive]
+        totals = torch.tensor([row.score for row in running], device=device)
+        fed = torch.tensor([row.ids[-1:] for row in running], dtype=torch.long, device=device)
+
+
+def _say(row: _Row, token: int, reached: Sequence[float], eos: int) -> None:
+    """Note the row's next token. reached: the totals with the best and with the second best token."""
+    row.score = reached[0]
+    row.margin = min(row.margin, reached[0] - reached[1])
+    row.ended = token == eos
+    if not row.ended:
+        row.ids.append(token)
+
+
+def _finish(row: _Row, prompt: Prompt, tokens: TokenMap) -> Hypothesis:
+    ids = tuple(index for index in row.said if index != tokens.blank)
+    return Hypothesis(
+        token_ids=ids,
+        text=tokens.decode(ids),
+        score=row.score,
+        margin=row.margin,
+        ended=row.ended,
+        segments=timed_segments(ids, tokens) if prompt.timestamps else (),
+    )

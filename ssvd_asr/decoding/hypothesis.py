@@ -1,0 +1,66 @@
+"""What decoding gives for one row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ssvd_asr.base.tokens import TokenMap
+
+
+@dataclass(frozen=True)
+class TimedText:
+    """A stretch of the transcript; times in seconds from the start of the window."""
+
+    start_s: float
+    end_s: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One decoded row.
+
+    token_ids: what the decoder added to the prompt, without the closing <eos> and without <blank>.
+    text: the words of token_ids; times and other symbols are left out.
+    score: sum of the natural log-probabilities of all tokens, <eos> included.
+    margin: the smallest distance between the two best scores at any step. Below about 1e-4, rounding on
+        another device or in another batch may choose the other token.
+    ended: the decoder closed the transcript itself; False where the length limit cut it off.
+    segments: the stretches between time symbols; empty where no times were asked for.
+    """
+
+    token_ids: tuple[int, ...]
+    text: str
+    score: float
+    margin: float
+    ended: bool
+    segments: tuple[TimedText, ...] = ()
+
+
+def timed_segments(ids: Sequence[int], tokens: TokenMap) -> tuple[TimedText, ...]:
+    """Cut `<start> words <end> <start> words <end> ...` into segments; those without words are left out.
+
+    A last segment that the length limit left open ends with the window.
+    """
+    segments: list[TimedText] = []
+    start: int | None = None
+    words: list[int] = []
+
+    def close(end: int) -> None:
+        nonlocal start
+        text = tokens.decode(words)
+        if text and start is not None:
+            segments.append(TimedText(tokens.time_s(start), tokens.time_s(end), text))
+        start = None
+        words.clear()
+
+    for index in ids:
+        if not tokens.is_time(index):
+            words.append(index)
+        elif start is None:
+            start = index
+        else:
+            close(index)
+    close(tokens.last_time)
+    return tuple(segments)
