@@ -1,0 +1,42 @@
+"""Arguments that `ssvd train` and `ssvd evaluate` share. Imports no torch."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+
+def add_base_arguments(parser: argparse.ArgumentParser) -> None:
+    """--base, --config, --checkpoint, --device, --language."""
+    group = parser.add_argument_group("base model")
+    group.add_argument("--base", default="owsm-nano", help="name, hub tag or folder (default %(default)s)")
+    group.add_argument("--config", type=Path, help="config.yaml of a base given by its files")
+    group.add_argument("--checkpoint", type=Path, help="weights of a base given by its files")
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default %(default)s)")
+    group.add_argument(
+        "--language", type=language, default="<eng>", help="language symbol of the base (default eng)"
+    )
+
+
+def language(text: str) -> str:
+    """`eng` or `<eng>` -> `<eng>`."""
+    return f"<{text.strip('<>')}>"
+
+
+def min_usable(text: str) -> int | float:
+    """`20` is a count, `0.9` and `90%` are shares."""
+    if re.fullmatch(r"\d+", text):
+        return int(text)
+    share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a count nor a share between 0 and 1")
+    return share
+
+
+def override(text: str) -> tuple[str, int | float]:
+    """`encoder.embed.out=16` -> k, `output_layer=0.1` -> p."""
+    pattern, sign, size = text.rpartition("=")
+    if not sign or not pattern:
+        raise argparse.ArgumentTypeError(f"{text!r} is not PATTERN=K")
+    return pattern, int(size) if re.fullmatch(r"\d+", size) else float(size)

@@ -1,0 +1,160 @@
+"""Word error rate of a base or an adapter on a manifest, through the one decode path that serves too."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from ssvd_asr.audio import SAMPLE_RATE, AudioLimits, read_audio
+from ssvd_asr.errors import AudioError, AudioTooLongError
+from ssvd_asr.scoring import Score, score
+from training.data import MAX_FILE_BYTES, DataReport, check_usable
+from training.manifests import read_entries
+from training.prefetch import prefetch
+from training.prompts import FloatArray
+from training.utterances import Problem, Reason, Utterance
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ssvd_asr.adapt import AdaptedModel
+    from ssvd_asr.base.model import BaseModel
+
+EVALUATION_BATCH = 16  # utterances decoded together
+
+_Clip = tuple[int, Utterance, FloatArray]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One scored utterance."""
+
+    id: str
+    reference: str
+    hypothesis: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The score of one model on one manifest, and every hypothesis behind it."""
+
+    score: Score
+    report: DataReport
+    decoded: tuple[Decoded, ...] = field(repr=False)  # in the manifest's order
+    audio_s: float
+    wall_s: float
+
+    def as_json(self) -> dict[str, object]:
+        """Figures only; ratios, seconds, counts."""
+        return {
+            "wer": self.score.wer,
+            "wer_raw": self.score.wer_raw,
+            "cer": self.score.cer,
+            "utterances": self.score.utterances,
+            "reference_words": self.score.reference_words,
+            "substitutions": self.score.substitutions,
+            "deletions": self.score.deletions,
+            "insertions": self.score.insertions,
+            "left_out": self.report.counts,
+            "audio_s": round(self.audio_s, 3),
+            "wall_s": round(self.wall_s, 3),
+        }
+
+    def write_hypotheses(self, path: Path) -> None:
+        """JSON lines of id, ref and hyp."""
+        with path.open("w", encoding="utf-8") as stream:
+            for one in self.decoded:
+                line = {"id": one.id, "ref": one.reference, "hyp": one.hypothesis}
+                stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def evaluate(
+    base: BaseModel,
+    source: Path,
+    *,
+    adapted: AdaptedModel | None = None,
+    cores: Mapping[str, Tensor] | None = None,
+    language: str = "<eng>",
+    min_usable: int | float = 1,
+    batch_size: int = EVALUATION_BATCH,
+    progress: bool = True,
+) -> Evaluation:
+    """Decode every usable utterance of ``source`` greedily and score the texts.
+
+    Entries that cannot be read, or are longer than the window, are left out and named in the report.
+
+    Raises:
+        DataError: no manifest, or fewer than ``min_usable`` utterances are usable.
+    """
+    from ssvd_asr.transcribe import transcribe
+
+    entries = read_entries(source)
+    problems = [entry for entry in entries if isinstance(entry, Problem)]
+    utterances = [entry for entry in entries if isinstance(entry, Utterance)]
+    limits = AudioLimits(max_duration_s=base.config.window_s, max_bytes=MAX_FILE_BYTES)
+    found: dict[int, Decoded] = {}
+    samples = 0
+    began = time.monotonic()
+    with tqdm(total=len(utterances), desc=f"decoding {source.name}", unit="utt", disable=not progress) as bar:
+        for clips, bad, size in prefetch(_readers(utterances, limits, batch_size)):
+            problems += bad
+            if clips:
+                waves = [wave for _, _, wave in clips]
+                transcripts = transcribe(base, waves, adapted=adapted, cores=cores, language=language)
+                for (index, utterance, wave), transcript in zip(clips, transcripts, strict=True):
+                    found[index] = Decoded(utterance.id, utterance.text, transcript.text)
+                    samples += len(wave)
+            bar.update(size)
+    wall_s = time.monotonic() - began
+    report = DataReport(str(source), len(entries), len(found), samples / SAMPLE_RATE, tuple(problems))
+    check_usable(report, min_usable)
+    decoded = tuple(found[index] for index in sorted(found))
+    scored = score([one.reference for one in decoded], [one.hypothesis for one in decoded])
+    return Evaluation(scored, report, decoded, samples / SAMPLE_RATE, wall_s)
+
+
+def _readers(
+    utterances: Sequence[Utterance], limits: AudioLimits, size: int
+) -> Iterator[Callable[[], tuple[list[_Clip], list[Problem], int]]]:
+    """Batches of utterances of about the same length: the number of letters stands for it."""
+    order = sorted(range(len(utterances)), key=lambda index: -len(utterances[index].text))
+    for start in range(0, len(order), size):
+        chosen = [(index, utterances[index]) for index in order[start : start + size]]
+        yield partial(_read_batch, chosen, limits)
+
+
+def _read_batch(
+    chosen: Sequence[tuple[int, Utterance]], limits: AudioLimits
+) -> tuple[list[_Clip], list[Problem], int]:
+    clips: list[_Clip] = []
+    problems: list[Problem] = []
+    for index, utterance in chosen:
+        found = _read_clip(utterance, limits)
+        if isinstance(found, Problem):
+            problems.append(found)
+        else:
+            clips.append((index, utterance, found))
+    return clips, problems, len(chosen)
+
+
+def _read_clip(utterance: Utterance, limits: AudioLimits) -> FloatArray | Problem:
+    def problem(reason: Reason, detail: object) -> Problem:
+        return Problem(utterance.id, str(utterance.audio), reason, str(detail))
+
+    if not utterance.text.strip():
+        return problem("empty text", "there is nothing to score against")
+    if not utterance.audio.exists():
+        return problem("missing file", f"{utterance.audio} does not exist")
+    try:
+        return read_audio(utterance.audio, limits, start_s=utterance.start_s, duration_s=utterance.duration_s)
+    except AudioTooLongError as error:
+        return problem("too long for the window", error)
+    except (AudioError, OSError) as error:
+        return problem("unreadable audio", error)

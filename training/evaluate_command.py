@@ -1,0 +1,107 @@
+"""`ssvd evaluate`: word error rate of a base, a domain or an adapter file on a manifest."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ssvd_asr.device import DTYPES
+from training.arguments import add_base_arguments, min_usable
+from training.evaluate import EVALUATION_BATCH, Evaluation, evaluate
+
+if TYPE_CHECKING:
+    from ssvd_asr.base.model import BaseModel
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; the exit status."""
+    arguments = _parser().parse_args(argv)
+    from ssvd_asr.base.load import load_base
+
+    base = load_base(
+        arguments.base, arguments.device, arguments.dtype, arguments.config, arguments.checkpoint
+    )
+    options, provenance = _adapter(arguments, base)
+    found = evaluate(
+        base,
+        arguments.data,
+        language=arguments.language,
+        min_usable=arguments.min_usable,
+        batch_size=arguments.batch,
+        **options,
+    )
+    if arguments.hypotheses is not None:
+        found.write_hypotheses(arguments.hypotheses)
+    print(found.report.summary(), file=sys.stderr)
+    result = {
+        **found.as_json(),
+        "data": str(arguments.data),
+        "base": base.name,
+        "base_digest": base.digest,
+        **provenance,
+        "device": str(base.device),
+        "dtype": str(base.dtype).removeprefix("torch."),
+    }
+    print(json.dumps(result) if arguments.json else _table(found, result))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ssvd evaluate",
+        description="Decode a manifest greedily in the model's full window and score it.",
+    )
+    parser.add_argument("--data", required=True, type=Path, help="manifest, cut set or Kaldi data directory")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--domain", help="a published adapter: name, name@version or name@sha256:...")
+    what.add_argument("--adapter", type=Path, help="an adapter file")
+    what.add_argument("--weights", type=Path, help="weights of `ssvd train --method full`")
+    parser.add_argument("--store", type=Path, help="the store's folder (default: the user's)")
+    parser.add_argument("--hypotheses", type=Path, help="write id, ref and hyp as JSON lines")
+    parser.add_argument("--batch", type=int, default=EVALUATION_BATCH, help="utterances decoded together")
+    parser.add_argument("--min-usable", type=min_usable, default=1, metavar="N", help="a count, or a share")
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    add_base_arguments(parser)
+    parser.add_argument("--dtype", choices=DTYPES, default="auto")
+    return parser
+
+
+def _adapter(arguments: argparse.Namespace, base: BaseModel) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options of `evaluate` for what is to be scored, and what names its bytes in the result."""
+    nothing = {"domain": None, "version": None, "adapter_sha256": None, "weights_sha256": None}
+    if arguments.weights is not None:
+        from training.finish import load_weights
+
+        return {}, {**nothing, "weights_sha256": load_weights(base, arguments.weights)}
+    path, provenance = arguments.adapter, dict(nothing)
+    if arguments.domain is not None:
+        from adapters_store.store import AdapterStore
+
+        store = AdapterStore(arguments.store) if arguments.store is not None else AdapterStore()
+        version = store.resolve(arguments.domain)
+        path = version.path
+        provenance |= {"domain": version.name, "version": version.version}
+    if path is None:
+        return {}, provenance
+    from ssvd_asr.adapt import adapt
+    from ssvd_asr.adapter_file import load_adapter
+    from ssvd_asr.factor_cache import factorize
+
+    factors = factorize(base)
+    loaded = load_adapter(path, base, factors)
+    adapted = adapt(base.network, factors, rank=max(loaded.adapter.ks.values()))
+    cores = loaded.adapter.to(base.device).cores(base.dtype)
+    return {"adapted": adapted, "cores": cores}, {**provenance, "adapter_sha256": loaded.sha256}
+
+
+def _table(found: Evaluation, result: dict[str, Any]) -> str:
+    score = found.score
+    return (
+        f"WER {score.wer:.2%} (raw {score.wer_raw:.2%}), CER {score.cer:.2%}: {score.utterances} utterances, "
+        f"{score.reference_words} words, {found.audio_s:.0f} s of audio in {found.wall_s:.0f} s\n"
+        f"base {result['base']} {result['base_digest']}, adapter {result['adapter_sha256'] or 'none'}"
+    )

@@ -1,0 +1,141 @@
+"""After training: write the file, read it back, score what was read, and put the figures into its metadata.
+
+Every figure is of the file as re-read, with half precision already applied, never of what was in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from training.evaluate import Evaluation, evaluate
+
+if TYPE_CHECKING:
+    from ssvd_asr.adapt import AdaptedModel
+    from ssvd_asr.adapter import Adapter
+    from ssvd_asr.base.model import BaseModel
+    from ssvd_asr.factors import LayerFactors
+    from training.session import RunSettings
+
+ADAPTER_FILE = "adapter.safetensors"
+WEIGHTS_FILE = "weights.safetensors"
+CLOCKED = ("elapsed_s",)  # of the summary: differs from run to run
+
+
+def finish_ssvd(
+    settings: RunSettings,
+    base: BaseModel,
+    adapted: AdaptedModel,
+    adapter: Adapter,
+    factors: Mapping[str, LayerFactors],
+    summary: dict[str, Any],
+    report: Callable[[str], None],
+) -> dict[str, Any]:
+    """Write `adapter.safetensors` with its canary and its WER before and after; the run's result."""
+    from ssvd_asr.adapter_file import describe_adapter, load_adapter, save_adapter
+    from ssvd_asr.canary import make_canary
+
+    path = settings.out / ADAPTER_FILE
+    save_adapter(path, adapter, metadata=describe_adapter(adapter, base, factors))
+    read = load_adapter(path, base, factors).adapter.to(base.device)
+    before = score_model(settings, base)
+    after = score_model(settings, base, adapted=adapted, cores=read.cores(base.dtype))
+    summary = {**summary, **figures(settings, before, after)}
+    # No clock in the file: an interrupted and resumed run gives the same bytes as an uninterrupted one.
+    training = {name: value for name, value in summary.items() if name not in CLOCKED}
+    metadata = describe_adapter(read, base, factors, canary=make_canary(adapted, read), training=training)
+    digest = save_adapter(path, read, metadata=metadata)
+    announce(report, path, before, after)
+    return {
+        **summary,
+        "base": base.name,
+        "base_digest": base.digest,
+        "adapter": str(path),
+        "sha256": digest,
+        "bytes": path.stat().st_size,
+    }
+
+
+def finish_full(
+    settings: RunSettings, base: BaseModel, summary: dict[str, Any], report: Callable[[str], None]
+) -> dict[str, Any]:
+    """Write `weights.safetensors` and score it against a fresh base; the run's result."""
+    from safetensors.torch import save_file
+
+    from ssvd_asr.base.load import load_base
+
+    path = settings.out / WEIGHTS_FILE
+    save_file({name: value.cpu().clone() for name, value in base.network.state_dict().items()}, path)
+    fresh = load_base(settings.base, settings.device, "float32", settings.config, settings.checkpoint)
+    before = score_model(settings, fresh)
+    digest = load_weights(fresh, path)
+    after = score_model(settings, fresh)
+    announce(report, path, before, after)
+    return {
+        **summary,
+        **figures(settings, before, after),
+        "base": base.name,
+        "base_digest": base.digest,
+        "weights": str(path),
+        "sha256": digest,
+        "bytes": path.stat().st_size,
+    }
+
+
+def load_weights(base: BaseModel, path: Path) -> str:
+    """Put the state of a full fine-tuning into ``base``'s network; the file's SHA-256.
+
+    The base is no longer the one its digest names: for evaluation only.
+
+    Raises:
+        BaseModelError: the file is unreadable or not of this base's shape.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    from ssvd_asr.errors import BaseModelError
+
+    try:
+        data = path.read_bytes()
+        base.network.load_state_dict(load(data), strict=True)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise BaseModelError(f"weights {path} do not fit base {base.name!r}: {error}") from error
+    return hashlib.sha256(data).hexdigest()
+
+
+def score_model(settings: RunSettings, base: BaseModel, **adapter: Any) -> Evaluation:
+    """Score on the test data, or on the validation data where no test data are given."""
+    return evaluate(
+        base,
+        settings.test or settings.valid,
+        language=settings.language,
+        min_usable=settings.min_usable,
+        progress=settings.progress,
+        **adapter,
+    )
+
+
+def figures(settings: RunSettings, before: Evaluation, after: Evaluation) -> dict[str, Any]:
+    """The part of the training summary that says how well it went. Rates are ratios."""
+    return {
+        "evaluated_on": "test" if settings.test else "valid",
+        "evaluated_utterances": after.score.utterances,
+        "evaluated_audio_s": round(after.audio_s, 3),
+        "wer_before": before.score.wer,
+        "wer_after": after.score.wer,
+        "wer_raw_before": before.score.wer_raw,
+        "wer_raw_after": after.score.wer_raw,
+        "cer_before": before.score.cer,
+        "cer_after": after.score.cer,
+    }
+
+
+def announce(report: Callable[[str], None], path: Path, before: Evaluation, after: Evaluation) -> None:
+    """Tell a person."""
+    report(
+        f"WER {before.score.wer:.1%} before, {after.score.wer:.1%} after "
+        f"(raw {before.score.wer_raw:.1%}, {after.score.wer_raw:.1%}), "
+        f"{after.score.utterances} utterances\n{path}: {path.stat().st_size / 1e6:.2f} MB"
+    )

@@ -1,0 +1,47 @@
+"""What a run writes while it goes: one JSON object a line, and TensorBoard's curves of the same numbers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+FILE_NAME = "log.jsonl"
+
+
+class TrainingLog:
+    """Lines of `log.jsonl` and scalars under `tensorboard/` in a run's folder.
+
+    A resumed run cuts off what was written after its checkpoint, so each step stands in the log once.
+    """
+
+    def __init__(self, directory: Path, *, keep_bytes: int = 0, first_step: int = 0) -> None:
+        from torch.utils.tensorboard.writer import SummaryWriter
+
+        directory.mkdir(parents=True, exist_ok=True)
+        self._stream = (directory / FILE_NAME).open("ab")
+        self._stream.truncate(keep_bytes)
+        self._stream.seek(0, 2)
+        self._writer = SummaryWriter(str(directory / "tensorboard"), purge_step=first_step or None)
+
+    def write(self, kind: str, step: int, values: dict[str, float | int | None]) -> None:
+        """One event, e.g. ("train", 100, {"loss": ...}); numbers go to TensorBoard as `<kind>/<name>`."""
+        self._stream.write(json.dumps({"event": kind, "step": step, **values}).encode() + b"\n")
+        for name, value in values.items():
+            if value is not None:
+                self._writer.add_scalar(f"{kind}/{name}", value, step)
+
+    def position(self) -> int:
+        """Length of the log in bytes, all of it on disk."""
+        self._stream.flush()
+        return self._stream.tell()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stream.close()
+        self._writer.close()

@@ -1,0 +1,125 @@
+"""Training targets, token for token as ESPnet's S2TPreprocessor builds them for OWSM.
+
+    text      <lang> <asr> <start> pieces <end>     or     <lang> <asr> <notimestamps> pieces
+    text_ctc  pieces
+    text_prev <na>
+
+In training silence of a random length is put before the speech and the times move with it. A test
+holds all of it against espnet2.train.preprocessor.S2TPreprocessor under the same random numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ssvd_asr.base.config import ModelConfig
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class Tokens(Protocol):
+    """The part of the base's TokenMap that targets need."""
+
+    def encode(self, text: str) -> list[int]:
+        """Sentencepiece ids of ``text``."""
+        ...
+
+    def id(self, token: str) -> int:
+        """The id of a symbol. Raises SsvdError for one that the base has not."""
+        ...
+
+
+@dataclass(frozen=True)
+class PromptSymbols:
+    """Token ids of the prompt, and how times become tokens."""
+
+    language: int
+    task: int
+    notimestamps: int
+    first_time: int
+    last_time: int
+    na: int
+    unknown: int
+    samples_per_tick: int  # between two neighbouring time symbols
+    window_samples: int
+
+    @classmethod
+    def of(
+        cls, config: ModelConfig, tokens: Tokens, language: str = "<eng>", task: str = "<asr>"
+    ) -> PromptSymbols:
+        """Look the symbols up. Raises SsvdError for a language the base does not know."""
+        return cls(
+            language=tokens.id(language),
+            task=tokens.id(task),
+            notimestamps=tokens.id(config.notime_symbol),
+            first_time=tokens.id(config.first_time_symbol),
+            last_time=tokens.id(config.last_time_symbol),
+            na=tokens.id(config.na_symbol),
+            unknown=tokens.id("<unk>"),
+            samples_per_tick=int(config.time_step_s * config.sample_rate_hz),
+            window_samples=config.window_samples,
+        )
+
+    def target(self, pieces: tuple[int, ...], samples: int, *, timestamps: bool, shift: int = 0) -> list[int]:
+        """Decoder target of an utterance of ``samples``; ``shift`` ticks of silence stand before it.
+
+        Times end at the window's last symbol. (S2TPreprocessor does not bound them: two roundings up can
+        bring it one token beyond, to a symbol that is no time.)
+        """
+        if not timestamps:
+            return [self.language, self.task, self.notimestamps, *pieces]
+        start = min(self.first_time + shift, self.last_time)
+        end = min(self.first_time + round(samples / self.samples_per_tick) + shift, self.last_time)
+        return [self.language, self.task, start, *pieces, end]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One padded utterance with its targets."""
+
+    speech: FloatArray  # (padded_samples,)
+    text: list[int]
+    text_ctc: list[int]
+
+
+def training_example(
+    wave: FloatArray,
+    pieces: tuple[int, ...],
+    symbols: PromptSymbols,
+    padded_samples: int,
+    *,
+    initial_silence_samples: int,
+    timestamp_share: float,
+    rng: np.random.Generator,
+) -> Example:
+    """Random silence in front, times for a random share; two draws from ``rng``, one if nothing is to pad."""
+    silence = 0
+    if len(wave) < padded_samples:
+        silence = int(rng.integers(min(padded_samples - len(wave), initial_silence_samples) + 1))
+    timestamps = not rng.uniform() > timestamp_share
+    shift = round(silence / symbols.samples_per_tick)
+    return Example(
+        _placed(wave, padded_samples, silence),
+        symbols.target(pieces, len(wave), timestamps=timestamps, shift=shift),
+        list(pieces),
+    )
+
+
+def validation_example(wave: FloatArray, pieces: tuple[int, ...], symbols: PromptSymbols) -> Example:
+    """Nothing random: no silence in front, always with times, in the full window."""
+    return Example(
+        _placed(wave, symbols.window_samples, 0),
+        symbols.target(pieces, len(wave), timestamps=True),
+        list(pieces),
+    )
+
+
+def _placed(wave: FloatArray, padded_samples: int, silence: int) -> FloatArray:
+    speech = np.zeros(padded_samples, np.float32)
+    end = min(silence + len(wave), padded_samples)
+    speech[silence:end] = wave[: end - silence]
+    return speech

@@ -1,0 +1,247 @@
+"""One training run from end to end: data and base in, an adapter file with its figures out.
+
+A run's folder holds everything: data-report.json, log.jsonl, tensorboard/, checkpoint.safetensors,
+adapter.safetensors (or weights.safetensors of a full fine-tuning) and result.json.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ssvd_asr.errors import DataError, SsvdError
+from ssvd_asr.maps import RotationMap
+from training.data import CACHE_BYTES, Dataset, Rules, load_dataset
+from training.finish import ADAPTER_FILE, WEIGHTS_FILE, finish_full, finish_ssvd
+from training.prompts import PromptSymbols
+from training.settings import Method, Recipe, recipe_for
+
+if TYPE_CHECKING:
+    from ssvd_asr.base.model import BaseModel
+    from training.trainer import Outcome, Trainer
+
+REPORT_FILE = "data-report.json"
+RESULT_FILE = "result.json"
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What a run is asked for; the recipe's numbers are apart, in `training.settings`."""
+
+    domain: str
+    data: Path
+    valid: Path
+    out: Path
+    test: Path | None = None  # scored before and after; the validation data where there is none
+    base: str = "owsm-nano"
+    config: Path | None = None
+    checkpoint: Path | None = None
+    method: Method = "ssvd"
+    rotation_map: RotationMap = "first-order"
+    p: float | None = None
+    k: int | None = None
+    overrides: Mapping[str, int | float] | None = None
+    language: str = "<eng>"
+    device: str = "auto"
+    dtype: str = "auto"
+    min_usable: int | float = 1
+    cache_bytes: int = CACHE_BYTES
+    resume: bool = False
+    progress: bool = True
+
+
+@dataclass
+class Session:
+    """The parts of a run, each built when it is first needed."""
+
+    settings: RunSettings
+    changes: Mapping[str, object]  # to the base's default recipe
+    report: Callable[[str], None] = lambda _: None  # lines for a person
+
+    @cached_property
+    def base(self) -> BaseModel:
+        """The base in float32: bfloat16 training is autocast, the weights stay exact."""
+        from ssvd_asr.base.load import load_base
+
+        settings = self.settings
+        return load_base(settings.base, settings.device, "float32", settings.config, settings.checkpoint)
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The default recipe for the base's size, with the changes asked for."""
+        parameters = sum(parameter.numel() for parameter in self.base.network.parameters())
+        return recipe_for(parameters, self.settings.method).changed(**self.changes)
+
+    @cached_property
+    def rules(self) -> Rules:
+        """What the base and the recipe ask of an utterance."""
+        base = self.base
+        silence = np.zeros(base.config.window_samples, np.float32)
+        return Rules(
+            tokens=base.tokens,
+            symbols=PromptSymbols.of(base.config, base.tokens, self.settings.language),
+            window_s=base.config.window_s,
+            window_frames=base.encode([silence]).shape[1],
+            normalise_text=self.recipe.normalise_text,
+        )
+
+    def run(self, stop: Callable[[], bool] = lambda: False) -> dict[str, Any]:
+        """Train, save, score. The result as JSON values; ``finished`` is False if ``stop`` ended it.
+
+        Raises SsvdError for anything about data, base, settings or folder that makes the run impossible.
+        """
+        settings = self.settings
+        self._claim_folder()
+        train, valid = self._load_data()
+        trainer, finish = self._build(train, valid)
+        if settings.resume:
+            trainer.resume()
+            self.report(f"resumed at step {trainer.progress.step} of {trainer.plan.total_steps}")
+        outcome = trainer.fit(stop)
+        summary = self._summary(train, valid, trainer, outcome)
+        if not outcome.finished:
+            self.report(f"stopped at step {outcome.steps}; go on with --resume --out {settings.out}")
+            return summary
+        result = finish(summary)
+        (settings.out / RESULT_FILE).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        return result
+
+    def _claim_folder(self) -> None:
+        """Refuse to train over another run. Raises SsvdError naming what is there."""
+        from training import checkpoint
+
+        out, there = self.settings.out, self.settings.out / checkpoint.FILE_NAME
+        if there.exists() and not self.settings.resume:
+            raise SsvdError(
+                f"{there} is the checkpoint of a run: go on with --resume, or choose another --out"
+            )
+        out.mkdir(parents=True, exist_ok=True)
+
+    def _load_data(self) -> tuple[Dataset, Dataset]:
+        """Both data sets; the report of what was left out is written even where too little is usable."""
+        settings = self.settings
+        loaded: list[Dataset] = []
+        reports: dict[str, object] = {}
+        free = settings.cache_bytes
+        for role, source in (("train", settings.data), ("valid", settings.valid)):
+            try:
+                data = load_dataset(
+                    source,
+                    self.rules,
+                    min_usable=settings.min_usable,
+                    cache_bytes=free,
+                    progress=settings.progress,
+                )
+            except DataError as error:
+                reports[role] = {"source": str(source), "error": str(error)}
+                self._write_report(reports)
+                raise
+            free -= sum(stored.nbytes for stored in data.cached.values())
+            reports[role] = data.report.as_json()
+            loaded.append(data)
+            self.report(data.report.summary())
+        self._write_report(reports)
+        return loaded[0], loaded[1]
+
+    def _write_report(self, reports: Mapping[str, object]) -> None:
+        path = self.settings.out / REPORT_FILE
+        path.write_text(json.dumps(reports, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def _build(
+        self, train: Dataset, valid: Dataset
+    ) -> tuple[Trainer, Callable[[dict[str, Any]], dict[str, Any]]]:
+        """The trainer, and what is to be done with what it trained."""
+        import torch
+
+        from ssvd_asr.adapt import adapt
+        from ssvd_asr.adapter import Adapter
+        from ssvd_asr.device import resolve_dtype
+        from ssvd_asr.factor_cache import factorize
+        from training.batches import Plan
+        from training.methods import FullMethod, SsvdMethod, TrainingMethod
+        from training.trainer import Trainer
+
+        settings, base, recipe = self.settings, self.base, self.recipe
+        autocast = resolve_dtype(settings.dtype, base.device) is torch.bfloat16
+        if autocast and base.device.type != "cuda":
+            raise SsvdError(f"dtype 'bfloat16' trains on CUDA only, the device is {base.device}; use float32")
+        method: TrainingMethod
+        size: dict[str, object] = {}
+        if settings.method == "full":
+            method = FullMethod(base.network)
+            finish = lambda summary: finish_full(settings, base, summary, self.report)  # noqa: E731
+        else:
+            factors = factorize(base, progress=settings.progress)
+            adapter = Adapter.new(
+                factors,
+                p=settings.p,
+                k=settings.k,
+                rotation_map=settings.rotation_map,
+                overrides=settings.overrides,
+            ).to(base.device)
+            adapted = adapt(base.network, factors, rank=max(adapter.ks.values()))
+            method = SsvdMethod(adapter, adapted)
+            size = {"map": settings.rotation_map, "k": adapter.ks}
+            finish = lambda summary: finish_ssvd(  # noqa: E731
+                settings, base, adapted, adapter, factors, summary, self.report
+            )
+        trained = sum(parameter.numel() for parameter in method.parameters.values())
+        of = sum(parameter.numel() for parameter in base.network.parameters())
+        self.report(f"training {trained:,} parameters, {trained / of:.2%} of the base's {of:,}")
+        trainer = Trainer(
+            network=base.network,
+            method=method,
+            recipe=recipe,
+            plan=Plan(recipe, train, base.config.window_samples, self.rules.window_frames),
+            train=train,
+            valid=valid,
+            symbols=self.rules.symbols,
+            directory=settings.out,
+            identity={
+                "method": settings.method,
+                "base_digest": base.digest,
+                "train_digest": train.digest,
+                "valid_digest": valid.digest,
+                "language": settings.language,
+                "autocast": autocast,
+                "recipe": recipe.model_dump(),
+                **size,
+            },
+            device=base.device,
+            autocast=autocast,
+            show_progress=settings.progress,
+        )
+        return trainer, finish
+
+    def _summary(self, train: Dataset, valid: Dataset, trainer: Trainer, outcome: Outcome) -> dict[str, Any]:
+        """What is known after training and before scoring; becomes the adapter's `training` field."""
+        settings = self.settings
+        return {
+            "domain": settings.domain,
+            "method": settings.method,
+            "language": settings.language,
+            "parameters": sum(parameter.numel() for parameter in trainer.method.parameters.values()),
+            "base_parameters": sum(p.numel() for p in self.base.network.parameters()),
+            "data": {
+                role: {
+                    "name": Path(data.report.source).name,
+                    "utterances": data.report.usable,
+                    "left_out": data.report.counts,
+                    "audio_s": round(data.audio_s, 3),
+                    "digest": data.digest,
+                }
+                for role, data in (("train", train), ("valid", valid))
+            },
+            "recipe": self.recipe.model_dump(),
+            "device": str(self.base.device),
+            **asdict(outcome),
+        }
+
+
+__all__ = ["ADAPTER_FILE", "REPORT_FILE", "RESULT_FILE", "WEIGHTS_FILE", "RunSettings", "Session"]

@@ -1,0 +1,196 @@
+"""`ssvd train`: from a manifest of a domain's speech to its adapter file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, get_args
+
+from pydantic import ValidationError
+
+from ssvd_asr.device import DTYPES
+from ssvd_asr.errors import SsvdError
+from ssvd_asr.maps import DEFAULT_MAP, MAPS
+from training.arguments import add_base_arguments, min_usable, override
+from training.settings import NANO, OWSM, Method, Recipe
+
+INTERRUPTED = 130  # exit status, as a shell's after ctrl-c
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; the exit status. 130: interrupted, `--resume` goes on."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    try:
+        changes = _recipe_changes(arguments)
+    except ValidationError as error:
+        parser.error("; ".join(f"--{_option(str(e['loc'][0]))}: {e['msg']}" for e in error.errors()))
+    settings = _settings(arguments)
+    from training.session import Session
+
+    def tell(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    with _stop_signal() as stop:
+        result = Session(settings, changes, tell).run(lambda: stop.asked)
+    if not result["finished"]:
+        return INTERRUPTED
+    if arguments.publish:
+        result["published"] = _publish(arguments.domain, Path(result["adapter"]), arguments.store)
+    if arguments.json:
+        print(json.dumps(result))
+    elif arguments.publish:
+        print(f"published as {result['published']['name']}@{result['published']['version']}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ssvd train",
+        description="Train a domain's adapter on a frozen base and measure its word error rate.",
+        epilog="Data are JSONL manifests (audio, text, start_s, duration_s, speaker, id), lhotse cut sets "
+        "(.jsonl, .jsonl.gz) or Kaldi data directories.",
+    )
+    parser.add_argument("--domain", required=True, help="name of the adapter")
+    parser.add_argument("--data", required=True, type=Path, help="training data")
+    parser.add_argument("--valid", required=True, type=Path, help="validation data: chooses the best epoch")
+    parser.add_argument("--test", type=Path, help="scored before and after (default: the validation data)")
+    parser.add_argument("--out", type=Path, help="folder of the run (default: runs/DOMAIN)")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    parser.add_argument("--publish", action="store_true", help="publish in the store as a new version")
+    parser.add_argument("--store", type=Path, help="the store's folder (default: the user's)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    add_base_arguments(parser)
+    parser.add_argument("--dtype", choices=DTYPES, default="auto", help="bfloat16: autocast, on CUDA")
+    size = parser.add_argument_group("size of the adapter")
+    size.add_argument(
+        "--method", choices=get_args(Method), default="ssvd", help="full: every weight, to compare"
+    )
+    size.add_argument("--p", type=float, help="share of min(m, n) of each layer that turns (default 0.4)")
+    size.add_argument("--k", type=int, help="the same number of directions in every layer, instead of --p")
+    size.add_argument("--map", choices=MAPS, default=DEFAULT_MAP, help="rotation (default %(default)s)")
+    size.add_argument(
+        "--override", type=override, action="append", default=[], metavar="PATTERN=K",
+        help="k (or p, with a point) of layers whose name ends with PATTERN",
+    )  # fmt: skip
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--min-usable",
+        type=min_usable,
+        default=1,
+        metavar="N",
+        help="stop below: a count, or a share (0.9, 90%%)",
+    )
+    data.add_argument("--cache-gib", type=float, default=4.0, help="decoded audio kept in memory (default 4)")
+    _add_recipe(parser)
+    return parser
+
+
+def _add_recipe(parser: argparse.ArgumentParser) -> None:
+    """One option for each field of the recipe; its defaults are shown for both sizes of base."""
+    group = parser.add_argument_group("recipe (defaults: real OWSM | owsm-nano)")
+    for name, field in Recipe.model_fields.items():
+        real, nano = getattr(OWSM, name), getattr(NANO, name)
+        default = f"{_shown(real)} | {_shown(nano)}" if real != nano else _shown(real)
+        text = f"{field.description}, " if field.description else ""
+        group.add_argument(
+            f"--{_option(name)}",
+            dest=f"recipe_{name}",
+            metavar="X",
+            help=f"{text}default {default}".replace("%", "%%"),
+        )
+
+
+def _option(field: str) -> str:
+    return field.replace("_", "-")
+
+
+def _shown(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value).lower()
+
+
+def _recipe_changes(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The recipe's fields that were given, as validated values. Raises pydantic.ValidationError."""
+    given: dict[str, Any] = {}
+    for name in Recipe.model_fields:
+        text = getattr(arguments, f"recipe_{name}")
+        if text is not None:
+            given[name] = None if text.lower() == "none" else text
+    checked = OWSM.changed(**_compatible(given))
+    return {name: getattr(checked, name) for name in given}
+
+
+def _compatible(given: dict[str, Any]) -> dict[str, Any]:
+    """Fields are checked one by one here; how they fit together depends on the base, not yet known."""
+    free = {"batch_utterances": 1, "min_batches_per_epoch": 1, "max_batches_per_epoch": None}
+    return {**free, **given, **({"max_batches_per_epoch": None} if "min_batches_per_epoch" in given else {})}
+
+
+def _settings(arguments: argparse.Namespace) -> Any:
+    from training.session import RunSettings
+
+    if arguments.method == "full" and arguments.publish:
+        raise SsvdError("--publish is for adapters; --method full makes weights for evaluation only")
+    if arguments.publish:
+        from adapters_store.store import check_name
+
+        check_name(arguments.domain)
+    return RunSettings(
+        domain=arguments.domain,
+        data=arguments.data,
+        valid=arguments.valid,
+        test=arguments.test,
+        out=arguments.out or Path("runs") / arguments.domain,
+        base=arguments.base,
+        config=arguments.config,
+        checkpoint=arguments.checkpoint,
+        method=arguments.method,
+        rotation_map=arguments.map,
+        p=arguments.p,
+        k=arguments.k,
+        overrides=dict(arguments.override),
+        language=arguments.language,
+        device=arguments.device,
+        dtype=arguments.dtype,
+        min_usable=arguments.min_usable,
+        cache_bytes=int(arguments.cache_gib * 2**30),
+        resume=arguments.resume,
+    )
+
+
+def _publish(domain: str, file: Path, root: Path | None) -> dict[str, Any]:
+    from adapters_store.store import AdapterStore
+
+    version = (AdapterStore(root) if root is not None else AdapterStore()).publish(domain, file)
+    return {"name": version.name, "version": version.version, "sha256": version.sha256}
+
+
+@dataclass
+class _Stop:
+    asked: bool = False
+
+
+@contextmanager
+def _stop_signal() -> Iterator[_Stop]:
+    """SIGINT and SIGTERM end the run after this step, with a checkpoint; a second one ends it at once."""
+    stop = _Stop()
+
+    def ask(number: int, _: FrameType | None) -> None:
+        if stop.asked:
+            raise KeyboardInterrupt
+        stop.asked = True
+        print(f"{signal.Signals(number).name}: stopping after this step", file=sys.stderr, flush=True)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,260 @@
+"""The training loop: epochs of batches, one optimiser step for each group of them, a validation after each.
+
+The loop knows neither adapters nor files of audio: a `TrainingMethod` says what trains, a `Plan` which
+batches, and every random number is drawn from the seed and the place in the run.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ssvd_asr.errors import SsvdError
+from training import checkpoint
+from training.batches import Batch, BatchPlan, Plan, torch_seed, training_batch
+from training.checkpoint import CheckpointError, Progress
+from training.data import Dataset
+from training.log import TrainingLog
+from training.methods import TrainingMethod
+from training.mode import training_mode
+from training.prefetch import prefetch
+from training.prompts import PromptSymbols
+from training.schedule import learning_rate
+from training.settings import Recipe
+from training.validation import validate
+
+CHECKPOINT_EVERY_S = 60.0
+_MAX_SKIPPED_IN_A_ROW = 20
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How `Trainer.fit` ended; the method holds the best parameters if `finished`, else the latest."""
+
+    finished: bool  # False: stopped from outside, the checkpoint goes on from here
+    epochs: int
+    steps: int
+    best_epoch: int | None
+    best_accuracy: float | None
+    skipped_steps: int
+    elapsed_s: float
+    audio_s: float
+
+
+@dataclass
+class Trainer:
+    """One run. Everything but `progress` and the method's parameters stays as it is."""
+
+    network: Any  # ESPnetS2TModel
+    method: TrainingMethod
+    recipe: Recipe
+    plan: Plan
+    train: Dataset
+    valid: Dataset
+    symbols: PromptSymbols
+    directory: Path
+    identity: Mapping[str, Any]  # what must agree for a checkpoint to be resumed
+    device: torch.device
+    autocast: bool = False  # bfloat16 where torch finds it safe
+    show_progress: bool = True
+    checkpoint_every_s: float = CHECKPOINT_EVERY_S
+    progress: Progress = field(default_factory=Progress)
+
+    def __post_init__(self) -> None:
+        recipe = self.recipe
+        self.optimizer = torch.optim.AdamW(
+            list(self.method.parameters.values()),
+            lr=recipe.lr,
+            betas=(recipe.beta1, recipe.beta2),
+            eps=recipe.eps,
+            weight_decay=recipe.weight_decay,
+        )
+        self.best: dict[str, Tensor] = {}
+        self._saved_at = time.monotonic()
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """The run's one checkpoint file."""
+        return self.directory / checkpoint.FILE_NAME
+
+    def resume(self) -> None:
+        """Go back to the checkpoint. Raises CheckpointError if there is none, or it is of another run."""
+        if not self.checkpoint_path.is_file():
+            raise CheckpointError(f"nothing to resume: {self.checkpoint_path} does not exist")
+        self.progress, self.best = checkpoint.load_checkpoint(
+            self.checkpoint_path, self.identity, self.method.parameters, self.optimizer
+        )
+
+    def fit(self, stop: Callable[[], bool] = lambda: False) -> Outcome:
+        """Train to the end, or until ``stop()`` is true after an optimiser step.
+
+        The caller's random state is untouched. Raises SsvdError where the loss stays non-finite.
+        """
+        devices = [self.device] if self.device.type == "cuda" else []
+        with ExitStack() as stack:
+            stack.enter_context(torch.random.fork_rng(devices))
+            stack.enter_context(training_mode(self.network, self.recipe))
+            log = stack.enter_context(
+                TrainingLog(self.directory, keep_bytes=self.progress.log_bytes, first_step=self.progress.step)
+            )
+            bar = stack.enter_context(
+                tqdm(
+                    total=self.plan.total_steps,
+                    initial=self.progress.step,
+                    desc="training",
+                    unit="step",
+                    disable=not self.show_progress,
+                )
+            )
+            while not self.progress.finished:
+                if not self._epoch(log, bar, stop):
+                    self._save(log)
+                    return self._outcome()
+                self._end_epoch(log, bar)
+                self._save(log)
+        self._restore_best()
+        return self._outcome()
+
+    def _epoch(self, log: TrainingLog, bar: tqdm[Any], stop: Callable[[], bool]) -> bool:
+        """The rest of the current epoch; False if it was stopped."""
+        progress, epoch = self.progress, self.progress.epoch
+        plans = self.plan.epoch(epoch)
+        builders = (
+            partial(training_batch, self.train, plans[i], self.symbols, self.recipe, epoch, i)
+            for i in range(progress.position, len(plans))
+        )
+        with closing(prefetch(builders)) as batches:
+            while progress.position < len(plans):
+                group = plans[progress.position : progress.position + self.recipe.accumulation]
+                began = time.monotonic()
+                values = self._step(group, batches)
+                progress.elapsed_s += time.monotonic() - began
+                progress.audio_s += (audio_s := sum(plan.padded_s for plan in group))
+                progress.position += len(group)
+                values["audio_s_per_s"] = audio_s / max(1e-9, time.monotonic() - began)
+                log.write("train", progress.step, values)
+                bar.update()
+                bar.set_postfix_str(
+                    f"epoch {epoch + 1}/{self.recipe.epochs} loss {values['loss']:.2f} "
+                    f"acc {values['acc']:.3f} {values['audio_s_per_s']:.0f}x real time"
+                )
+                if stop():
+                    return False
+                if time.monotonic() - self._saved_at > self.checkpoint_every_s:
+                    self._save(log)
+        return True
+
+    def _step(self, group: list[BatchPlan], batches: Iterator[Batch]) -> dict[str, float | int | None]:
+        """One optimiser step over the batches of ``group``; what the log says about it."""
+        progress, recipe = self.progress, self.recipe
+        rate = learning_rate(recipe, progress.step + 1, self.plan.total_steps)
+        for settings in self.optimizer.param_groups:
+            settings["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        sums = {"loss": 0.0, "loss_att": 0.0, "loss_ctc": 0.0, "acc": 0.0}
+        with self.method.step():
+            for offset in range(len(group)):
+                torch.manual_seed(torch_seed(recipe.seed, progress.epoch, progress.position + offset))
+                batch = {name: tensor.to(self.device) for name, tensor in next(batches).items()}
+                with self._autocast():
+                    loss, stats, _ = self.network(**batch)
+                (loss / len(group)).backward()
+                for name in sums:
+                    sums[name] += float(stats[name] if stats[name] is not None else 0.0) / len(group)
+        parameters = list(self.method.parameters.values())
+        norm = float(torch.nn.utils.clip_grad_norm_(parameters, recipe.grad_clip))
+        self._apply(norm, sums["loss"])
+        progress.step += 1
+        rows = sum(len(plan.indices) for plan in group)
+        progress.sums["utterances"] = progress.sums.get("utterances", 0.0) + rows
+        for name, value in sums.items():
+            progress.sums[name] = progress.sums.get(name, 0.0) + value * rows
+        return {**sums, "grad_norm": norm, "lr": rate, "utterances": rows, "epoch": progress.epoch + 1}
+
+    def _apply(self, norm: float, loss: float) -> None:
+        """Step, unless the gradient is not finite: one such batch must not end a run of hours."""
+        progress = self.progress
+        if torch.isfinite(torch.tensor([norm, loss])).all():
+            self.optimizer.step()
+            progress.skipped_in_a_row = 0
+            return
+        progress.skipped_steps += 1
+        progress.skipped_in_a_row += 1
+        if progress.skipped_in_a_row >= _MAX_SKIPPED_IN_A_ROW:
+            raise SsvdError(
+                f"the gradient was not finite for {_MAX_SKIPPED_IN_A_ROW} steps running, up to step "
+                f"{progress.step + 1} (loss {loss}); lower --lr, now {self.recipe.lr}"
+            )
+
+    def _end_epoch(self, log: TrainingLog, bar: tqdm[Any]) -> None:
+        """Validate, keep the parameters if they are the best, and decide whether another epoch follows."""
+        progress, recipe = self.progress, self.recipe
+        with self.method.using(), self._autocast():
+            found = validate(self.network, self.valid, self.symbols, self.device, self.show_progress)
+        progress.epoch += 1
+        progress.position = 0
+        if progress.best_accuracy is None or found.accuracy > progress.best_accuracy:
+            progress.best_accuracy, progress.best_epoch = found.accuracy, progress.epoch
+            progress.epochs_since_best = 0
+            self.best = {name: value.detach().clone() for name, value in self.method.parameters.items()}
+        else:
+            progress.epochs_since_best += 1
+        utterances = max(1.0, progress.sums.pop("utterances", 0.0))
+        means = {f"train_{name}": value / utterances for name, value in progress.sums.items()}
+        progress.sums = {}
+        log.write(
+            "epoch",
+            progress.step,
+            {"epoch": progress.epoch, **means, "valid_loss": found.loss, "valid_acc": found.accuracy},
+        )
+        if self.show_progress:
+            bar.write(
+                f"epoch {progress.epoch}/{recipe.epochs}: loss {means['train_loss']:.2f}, valid loss "
+                f"{found.loss:.2f}, accuracy {found.accuracy:.4f}, best {progress.best_accuracy:.4f}",
+                file=sys.stderr,
+            )
+        impatient = recipe.patience is not None and progress.epochs_since_best >= recipe.patience
+        progress.finished = progress.epoch >= recipe.epochs or impatient
+
+    def _save(self, log: TrainingLog) -> None:
+        self.progress.log_bytes = log.position()
+        checkpoint.save_checkpoint(
+            self.checkpoint_path,
+            self.progress,
+            self.identity,
+            self.method.parameters,
+            self.optimizer,
+            self.best,
+        )
+        self._saved_at = time.monotonic()
+
+    def _restore_best(self) -> None:
+        with torch.no_grad():
+            for name, value in self.best.items():
+                self.method.parameters[name].copy_(value)
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, torch.bfloat16) if self.autocast else nullcontext()
+
+    def _outcome(self) -> Outcome:
+        progress = self.progress
+        return Outcome(
+            finished=progress.finished,
+            epochs=progress.epoch,
+            steps=progress.step,
+            best_epoch=progress.best_epoch,
+            best_accuracy=progress.best_accuracy,
+            skipped_steps=progress.skipped_steps,
+            elapsed_s=progress.elapsed_s,
+            audio_s=progress.audio_s,
+        )

@@ -1,0 +1,42 @@
+"""What training reads: one utterance, and what can be wrong with one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Reason = Literal[
+    "malformed entry",
+    "unsupported source",
+    "missing file",
+    "unreadable audio",
+    "empty text",
+    "too long for the window",
+    "too short",
+    "text has no tokens",
+    "text outside the vocabulary",
+    "text too long for the CTC",
+]
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A stretch of an audio file and the words spoken in it."""
+
+    id: str
+    audio: Path
+    text: str
+    start_s: float = 0.0
+    duration_s: float | None = None  # None: to the end of the file
+    speaker: str | None = None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why an entry of a manifest cannot be used."""
+
+    id: str
+    audio: str
+    reason: Reason
+    detail: str
