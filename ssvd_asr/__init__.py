@@ -1,0 +1,57 @@
+"""SSVD adapters for OWSM: one frozen speech model, one small file a domain.
+
+    from ssvd_asr import adapt, factorize, load_adapter, load_base, transcribe
+
+    base = load_base()                                     # owsm-nano; or "espnet/owsm_v3.1_ebf_base"
+    adapted = adapt(base.network, factorize(base))         # once per base
+    child = load_adapter("child.safetensors", base)        # one per domain
+    print(transcribe(base, [wave], adapted=adapted, cores=child.adapter.cores())[0].text)
+
+The names are imported when they are first used: ``import ssvd_asr`` loads neither torch nor ESPnet.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ssvd_asr.version import __version__
+
+if TYPE_CHECKING:
+    from ssvd_asr.adapt import AdaptedModel, adapt
+    from ssvd_asr.adapter import Adapter
+    from ssvd_asr.adapter_file import save_adapter
+    from ssvd_asr.adapter_reading import load_adapter
+    from ssvd_asr.audio import read_audio
+    from ssvd_asr.base.load import load_base
+    from ssvd_asr.factor_cache import factorize
+    from ssvd_asr.transcribe import transcribe
+
+_WHERE = {
+    "AdaptedModel": "ssvd_asr.adapt",
+    "Adapter": "ssvd_asr.adapter",
+    "adapt": "ssvd_asr.adapt",
+    "factorize": "ssvd_asr.factor_cache",
+    "load_adapter": "ssvd_asr.adapter_reading",
+    "load_base": "ssvd_asr.base.load",
+    "read_audio": "ssvd_asr.audio",
+    "save_adapter": "ssvd_asr.adapter_file",
+    "transcribe": "ssvd_asr.transcribe",
+}
+
+__all__ = [
+    "AdaptedModel",
+    "Adapter",
+    "__version__",
+    "adapt",
+    "factorize",
+    "load_adapter",
+    "load_base",
+    "read_audio",
+    "save_adapter",
+    "transcribe",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'ssvd_asr' has no attribute {name!r}")
+    return getattr(import_module(_WHERE[name]), name)

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import torch
+import yaml
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -19,7 +20,7 @@ from ssvd_asr.base.config import read_config
 from ssvd_asr.base.network import build_network
 
 NANO = Path(ssvd_asr.__file__).parent / "base" / "nano"
-FILES = ("config.yaml", "tokens.txt", "bpe.model", "feats_stats.npz")
+FILES = ("tokens.txt", "bpe.model", "feats_stats.npz")
 
 
 def package(run: Path, target: Path = NANO) -> int:
@@ -35,8 +36,12 @@ def package(run: Path, target: Path = NANO) -> int:
     target.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         shutil.copyfile(run / name, target / name)
+    config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    config["token_list"] = "tokens.txt"  # a short config; ESPnet reads a file name here too
+    (target / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     tensors = {name: tensor.contiguous() for name, tensor in state.items()}
     save_file(tensors, target / "model.safetensors", {"format": "pt", "step": str(step)})
+    (target / "model.safetensors").chmod(0o644)  # written through a private temporary file
     return step
 
 
