@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sentencepiece
 import torch
 import yaml
+
+if TYPE_CHECKING:
+    from espnet2.s2t.espnet_model import ESPnetS2TModel
 
 SENTENCES = (
     "the small boat turned slowly toward the light on the hill",
@@ -143,7 +146,7 @@ def espnet_config(shape: OwsmShape, tokens: list[str], bpe_file: str, stats_file
 
 
 def write_random_owsm(
-    folder: Path, shape: OwsmShape = TINY, *, seed: int = 0, exp: str = "exp", legacy_keys: bool = False
+    folder: Path, shape: OwsmShape = TINY, *, seed: int = 1, exp: str = "exp", legacy_keys: bool = False
 ) -> Path:
     """Write a hub repository (meta.yaml, data/, exp/) with random weights into `folder` and return it.
 
@@ -186,7 +189,7 @@ def write_random_owsm(
     return folder
 
 
-def sharpen(network: torch.nn.Module) -> None:
+def sharpen(network: ESPnetS2TModel) -> None:
     """Make a random network's next token depend clearly on what it heard and said, and let it end sometimes.
 
     Freshly initialised, its best scores lie within 1e-3 of each other and it repeats one token for ever.
@@ -194,8 +197,9 @@ def sharpen(network: torch.nn.Module) -> None:
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if parameter.ndim > 1 and name.startswith("decoder."):
-                parameter.mul_(2.5)
-        network.get_parameter("decoder.output_layer.weight").mul_(2.0)
+                parameter.mul_(5.0 if "src_attn" in name or "output_layer" in name else 2.5)
+            if name == "decoder.output_layer.bias":
+                parameter[network.eos] = 5.0
 
 
 def waves(count: int, shape: OwsmShape = TINY, seed: int = 1) -> list[np.ndarray]:

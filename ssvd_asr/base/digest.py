@@ -18,11 +18,12 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from ssvd_asr.base.config import ModelConfig
 from ssvd_asr.base.tokens import TokenMap
 
 if TYPE_CHECKING:
-    import torch
     from espnet2.s2t.espnet_model import ESPnetS2TModel
 
 _DIGEST_FORMAT = 1
@@ -36,7 +37,7 @@ _DECODER_OPTIONS = ("attention_heads", "input_layer", "normalize_before", "conca
 
 
 def base_digest(network: ESPnetS2TModel, config: ModelConfig, tokens: TokenMap) -> str:
-    """ "sha256:..." of a network whose floating tensors are float32 and lie on the CPU."""
+    """ "sha256:..." of a network whose floating tensors are float32."""
     state = sorted(network.state_dict().items())
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # hashlib lets go of the interpreter lock
         tensors = list(pool.map(_tensor_entry, state))
@@ -57,14 +58,10 @@ def base_digest(network: ESPnetS2TModel, config: ModelConfig, tokens: TokenMap) 
 
 def _tensor_entry(item: tuple[str, torch.Tensor]) -> list[Any]:
     name, tensor = item
-    data = tensor.detach().contiguous().reshape(-1).numpy()
-    little_endian = data.astype(data.dtype.newbyteorder("<"), copy=False).view("u1")
-    return [
-        name,
-        str(tensor.dtype),
-        list(tensor.shape),
-        _sha256(little_endian.data),
-    ]
+    data = (
+        tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    )  # little-endian, as torch itself is
+    return [name, str(tensor.dtype), list(tensor.shape), _sha256(data.numpy().data)]
 
 
 def _sha256(data: bytes | memoryview) -> str:
