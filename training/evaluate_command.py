@@ -72,7 +72,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _adapter(arguments: argparse.Namespace, base: BaseModel) -> tuple[dict[str, Any], dict[str, Any]]:
     """Options of `evaluate` for what is to be scored, and what names its bytes in the result."""
-    nothing = {"domain": None, "version": None, "adapter_sha256": None, "weights_sha256": None}
+    nothing: dict[str, Any] = {
+        "domain": None,
+        "version": None,
+        "adapter_sha256": None,
+        "weights_sha256": None,
+    }
     if arguments.weights is not None:
         from training.finish import load_weights
 
@@ -81,8 +86,7 @@ def _adapter(arguments: argparse.Namespace, base: BaseModel) -> tuple[dict[str, 
     if arguments.domain is not None:
         from adapters_store.store import AdapterStore
 
-        store = AdapterStore(arguments.store) if arguments.store is not None else AdapterStore()
-        version = store.resolve(arguments.domain)
+        version = AdapterStore(arguments.store).resolve(arguments.domain)
         path = version.path
         provenance |= {"domain": version.name, "version": version.version}
     if path is None:

@@ -33,41 +33,60 @@ def finish_ssvd(
     summary: dict[str, Any],
     report: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Write `adapter.safetensors` with its canary and its WER before and after; the run's result."""
-    from ssvd_asr.adapter_file import describe_adapter, load_adapter, save_adapter
-    from ssvd_asr.canary import make_canary
+    """Write `adapter.safetensors` with its canary and its WER before and after; the run's result.
+
+    Raises AdapterError where training changed nothing, StoreError where publishing is refused.
+    """
+    from ssvd_asr.adapter_file import load_adapter
+    from ssvd_asr.canary import check_publishable, seal_adapter
 
     path = settings.out / ADAPTER_FILE
-    save_adapter(path, adapter, metadata=describe_adapter(adapter, base, factors))
-    read = load_adapter(path, base, factors).adapter.to(base.device)
+    read = seal_adapter(path, adapter, adapted, base, factors).adapter.to(base.device)
     before = score_model(settings, base)
     after = score_model(settings, base, adapted=adapted, cores=read.cores(base.dtype))
     summary = {**summary, **figures(settings, before, after)}
     # No clock in the file: an interrupted and resumed run gives the same bytes as an uninterrupted one.
     training = {name: value for name, value in summary.items() if name not in CLOCKED}
-    metadata = describe_adapter(read, base, factors, canary=make_canary(adapted, read), training=training)
-    digest = save_adapter(path, read, metadata=metadata)
+    sealed = seal_adapter(path, read, adapted, base, factors, training=training)
     announce(report, path, before, after)
-    return {
+    result = {
         **summary,
         "base": base.name,
         "base_digest": base.digest,
         "adapter": str(path),
-        "sha256": digest,
+        "sha256": sealed.sha256,
         "bytes": path.stat().st_size,
     }
+    if settings.publish:
+        from adapters_store.store import AdapterStore
+
+        version = AdapterStore(settings.store).publish(
+            settings.domain,
+            path,
+            check=lambda copy: check_publishable(load_adapter(copy, base, factors), adapted, base),
+        )
+        report(f"published as {version.reference}")
+        result["published"] = version.reference
+    return result
 
 
 def finish_full(
     settings: RunSettings, base: BaseModel, summary: dict[str, Any], report: Callable[[str], None]
 ) -> dict[str, Any]:
     """Write `weights.safetensors` and score it against a fresh base; the run's result."""
+    import torch
     from safetensors.torch import save_file
 
     from ssvd_asr.base.load import load_base
 
     path = settings.out / WEIGHTS_FILE
-    save_file({name: value.cpu().clone() for name, value in base.network.state_dict().items()}, path)
+    save_file(
+        {
+            name: value.cpu().clone(memory_format=torch.contiguous_format)
+            for name, value in base.network.state_dict().items()
+        },
+        path,
+    )
     fresh = load_base(settings.base, settings.device, "float32", settings.config, settings.checkpoint)
     before = score_model(settings, fresh)
     digest = load_weights(fresh, path)

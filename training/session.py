@@ -53,6 +53,8 @@ class RunSettings:
     min_usable: int | float = 1
     cache_bytes: int = CACHE_BYTES
     resume: bool = False
+    publish: bool = False
+    store: Path | None = None  # None: the user's
     progress: bool = True
 
 

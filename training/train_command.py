@@ -42,12 +42,8 @@ def main(argv: Sequence[str]) -> int:
         result = Session(settings, changes, tell).run(lambda: stop.asked)
     if not result["finished"]:
         return INTERRUPTED
-    if arguments.publish:
-        result["published"] = _publish(arguments.domain, Path(result["adapter"]), arguments.store)
     if arguments.json:
         print(json.dumps(result))
-    elif arguments.publish:
-        print(f"published as {result['published']['name']}@{result['published']['version']}")
     return 0
 
 
@@ -139,7 +135,7 @@ def _settings(arguments: argparse.Namespace) -> Any:
     if arguments.method == "full" and arguments.publish:
         raise SsvdError("--publish is for adapters; --method full makes weights for evaluation only")
     if arguments.publish:
-        from adapters_store.store import check_name
+        from adapters_store.names import check_name
 
         check_name(arguments.domain)
     return RunSettings(
@@ -162,14 +158,9 @@ def _settings(arguments: argparse.Namespace) -> Any:
         min_usable=arguments.min_usable,
         cache_bytes=int(arguments.cache_gib * 2**30),
         resume=arguments.resume,
+        publish=arguments.publish,
+        store=arguments.store,
     )
-
-
-def _publish(domain: str, file: Path, root: Path | None) -> dict[str, Any]:
-    from adapters_store.store import AdapterStore
-
-    version = (AdapterStore(root) if root is not None else AdapterStore()).publish(domain, file)
-    return {"name": version.name, "version": version.version, "sha256": version.sha256}
 
 
 @dataclass
