@@ -1,0 +1,130 @@
+"""`ssvd adapters`: what is in the store, and which version of a domain answers for its name."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from adapters_store.names import Reference, parse_reference
+from adapters_store.reports import describe_domain, describe_version, domain_table, version_table
+from adapters_store.store import STORE_VARIABLE, AdapterStore
+from ssvd_asr.errors import SsvdError, StoreError
+
+Report = tuple[dict[str, Any], str]  # for --json, and for people
+Action = Callable[[AdapterStore, argparse.Namespace], Report]
+
+
+def main(argv: list[str]) -> int:
+    """Run the command; return 0, or 1 with the reason on standard error."""
+    arguments = _parser().parse_args(argv)
+    run: Action = arguments.run
+    try:
+        report, text = run(AdapterStore(arguments.store), arguments)
+    except SsvdError as error:
+        print(f"ssvd adapters: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(report) if arguments.json else text)
+    return 0
+
+
+def _list(store: AdapterStore, _: argparse.Namespace) -> Report:
+    domains = store.list()
+    report = {"store": str(store.root), "domains": [describe_domain(domain) for domain in domains]}
+    return report, domain_table(domains) if domains else f"no domains in {store.root}"
+
+
+def _show(store: AdapterStore, arguments: argparse.Namespace) -> Report:
+    wanted = parse_reference(arguments.domain)
+    domain = store.get(wanted.name)
+    shown = (store.resolve(arguments.domain),) if wanted.pinned else domain.versions
+    report = describe_domain(domain) | {
+        "versions": [describe_version(version, active=version == domain.active) for version in shown],
+        "events": [event.model_dump() for event in domain.events],
+    }
+    return report, version_table(domain, shown)
+
+
+def _publish(store: AdapterStore, arguments: argparse.Namespace) -> Report:
+    # The header first: a wrong file is refused in milliseconds, before seconds of loading a model.
+    from ssvd_asr.adapter_file import inspect_adapter
+
+    inspect_adapter(arguments.file)
+    from adapters_store.publish_check import publish_check
+    from ssvd_asr.base.load import load_base
+
+    # On the CPU in float32, where the canary's tolerance is narrow and the basis is computed.
+    base = load_base(
+        arguments.base,
+        device="cpu",
+        dtype="float32",
+        config=arguments.config,
+        checkpoint=arguments.checkpoint,
+    )
+    version = store.publish(arguments.name, arguments.file, check=publish_check(base))
+    return describe_version(version, active=True), f"published {version.reference} sha256:{version.sha256}"
+
+
+def _rollback(store: AdapterStore, arguments: argparse.Namespace) -> Report:
+    version = store.rollback(arguments.name)
+    return describe_version(version, active=True), f"{version.reference} is active again"
+
+
+def _activate(store: AdapterStore, arguments: argparse.Namespace) -> Report:
+    wanted = _pinned(arguments.version)
+    version = store.activate(wanted.name, store.resolve(arguments.version).version)
+    return describe_version(version, active=True), f"{version.reference} is active"
+
+
+def _remove(store: AdapterStore, arguments: argparse.Namespace) -> Report:
+    wanted = parse_reference(arguments.domain)
+    number = store.resolve(arguments.domain).version if wanted.pinned else None
+    removed = store.remove(wanted.name, number)
+    report = {"name": wanted.name, "removed": [version.version for version in removed]}
+    return report, "removed " + ", ".join(version.reference for version in removed)
+
+
+def _pinned(text: str) -> Reference:
+    wanted = parse_reference(text)
+    if not wanted.pinned:
+        raise StoreError(f"{text!r} names no version: {text}@NUMBER or {text}@sha256:DIGITS is wanted")
+    return wanted
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--store",
+        type=Path,
+        help=f"its folder (default: {STORE_VARIABLE}, else the user's data folder)",
+    )
+    common.add_argument("--json", action="store_true", help="print one JSON object on standard output")
+    parser = argparse.ArgumentParser(prog="ssvd adapters", description=__doc__)
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+
+    def action(run: Action, summary: str) -> argparse.ArgumentParser:
+        added = actions.add_parser(
+            run.__name__.removeprefix("_"), parents=[common], help=summary, description=summary
+        )
+        added.set_defaults(run=run)
+        return added
+
+    action(_list, "every domain and its active version")
+    show = action(_show, "a domain's versions and history, or one version")
+    show.add_argument("domain", help="name, name@version or name@sha256:...")
+    publish = action(_publish, "check an adapter file against its base and make it the active version")
+    publish.add_argument("name", help="the domain")
+    publish.add_argument("file", type=Path, help="the adapter file")
+    publish.add_argument("--base", default="owsm-nano", help="owsm-nano, a hub tag, or a folder")
+    publish.add_argument("--config", type=Path, help="the base's config.yaml, with --checkpoint")
+    publish.add_argument("--checkpoint", type=Path, help="the base's weights, with --config")
+    rollback = action(_rollback, "make the version active that was so before")
+    rollback.add_argument("name", help="the domain")
+    activate = action(_activate, "make a version active")
+    activate.add_argument("version", help="name@version or name@sha256:...")
+    remove = action(_remove, "remove one version, or all but the active one")
+    remove.add_argument("domain", help="name@version, or a name for all its versions but the active one")
+    return parser

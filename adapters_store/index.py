@@ -1,0 +1,174 @@
+"""A domain's index: which versions it has, which is active, and what was done to it.
+
+Pure values and transitions; store.py puts them on disk, where replacing this one small file is the whole of
+publishing, activating, rolling back and removing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ssvd_asr.errors import StoreError
+
+FORMAT: Literal[1] = 1
+BUILTIN_VERSION = 1  # a built-in adapter is version 1 of its name, always
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Number = Annotated[int, Field(ge=1, le=999_999_999)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Entry(_Strict):
+    """One version: a number that is never used again, and the bytes it stands for."""
+
+    version: Number
+    sha256: Sha256
+    size_bytes: int = Field(ge=1)
+    published_at: str = Field(max_length=40)  # ISO 8601, UTC
+
+
+class Event(_Strict):
+    """One thing that was done, and the version it was done to."""
+
+    at: str = Field(max_length=40)  # ISO 8601, UTC
+    action: Literal["publish", "activate", "rollback", "remove"]
+    version: Number
+
+
+class DomainIndex(_Strict):
+    """The file `domains/<name>.json`. Every change returns a new index; `events` only grows.
+
+    `previous` is the stack that rollback walks down: the versions that were active before, newest last.
+    `active` is null only where every version was removed; the index stays, so that no number comes twice.
+    """
+
+    format: Literal[1] = FORMAT
+    name: str
+    next_version: Number
+    active: Number | None
+    previous: tuple[Number, ...] = ()
+    versions: tuple[Entry, ...] = ()
+    events: tuple[Event, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DomainIndex:
+        numbers = [entry.version for entry in self.versions]
+        if numbers != sorted(set(numbers)) or (numbers and numbers[-1] >= self.next_version):
+            raise ValueError(f"versions {numbers} are not in order below next_version {self.next_version}")
+        for number in (*self.previous, *([] if self.active is None else [self.active])):
+            if number not in numbers and number != BUILTIN_VERSION:
+                raise ValueError(f"version {number} is active or was, and is not in the list")
+        return self
+
+    @classmethod
+    def empty(cls, name: str, *, has_builtin: bool) -> DomainIndex:
+        """A domain before its first publish; a built-in is its version 1 and is active."""
+        if has_builtin:
+            return cls(name=name, next_version=BUILTIN_VERSION + 1, active=BUILTIN_VERSION)
+        return cls(name=name, next_version=1, active=None)
+
+    @classmethod
+    def from_json(cls, text: bytes, name: str) -> DomainIndex:
+        """Raises StoreError where the text is not the index of this name."""
+        try:
+            index = cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            place = ".".join(map(str, first["loc"]))[:100]
+            raise StoreError(f"index of domain {name!r} is damaged: {place} {first['msg'][:200]}") from error
+        if index.name != name:
+            raise StoreError(f"index of domain {name!r} is damaged: it is that of {index.name[:80]!r}")
+        return index
+
+    def to_json(self) -> bytes:
+        """The file's bytes."""
+        return self.model_dump_json(indent=1).encode() + b"\n"
+
+    def find(self, version: int) -> Entry | None:
+        """The entry of a version, None where there is none (a built-in has none)."""
+        return next((entry for entry in self.versions if entry.version == version), None)
+
+    def published(self, sha256: str, size_bytes: int) -> DomainIndex:
+        """A new version, active. Bytes that are a version already become active again as that version."""
+        for entry in self.versions:
+            if entry.sha256 == sha256:
+                return self._now("publish", entry.version)
+        entry = Entry(
+            version=self.next_version, sha256=sha256, size_bytes=size_bytes, published_at=_timestamp()
+        )
+        grown = self.model_copy(
+            update={"versions": (*self.versions, entry), "next_version": self.next_version + 1}
+        )
+        return grown._now("publish", entry.version)
+
+    def activated(self, version: int) -> DomainIndex:
+        """An existing version (or the built-in) made active."""
+        return self._now("activate", version)
+
+    def rolled_back(self) -> DomainIndex:
+        """The version active before this one made active; doing it again goes further back.
+
+        Raises:
+            StoreError: there was none before.
+        """
+        if not self.previous:
+            raise StoreError(f"{self.name!r} cannot be rolled back: nothing was active before {self.active}")
+        target = self.previous[-1]
+        return self.model_copy(
+            update={
+                "active": target,
+                "previous": self.previous[:-1],
+                "events": (*self.events, Event(at=_timestamp(), action="rollback", version=target)),
+            }
+        )
+
+    def removed(self, versions: set[int], *, has_builtin: bool) -> DomainIndex:
+        """Without these versions. Where the active one goes, what was active before it takes its place,
+        else the newest that is left, else the built-in, else nothing."""
+        kept = tuple(entry for entry in self.versions if entry.version not in versions)
+        previous = _without_repeats(number for number in self.previous if number not in versions)
+        active = self.active
+        if active in versions:
+            left = ([BUILTIN_VERSION] if has_builtin else []) + [entry.version for entry in kept]
+            active = previous[-1] if previous else left[-1] if left else None
+        while previous and previous[-1] == active:
+            previous = previous[:-1]
+        events = tuple(Event(at=_timestamp(), action="remove", version=number) for number in sorted(versions))
+        return self.model_copy(
+            update={
+                "versions": kept,
+                "previous": previous,
+                "active": active,
+                "events": (*self.events, *events),
+            }
+        )
+
+    def _now(self, action: Literal["publish", "activate"], version: int) -> DomainIndex:
+        if version == self.active:
+            return self
+        return self.model_copy(
+            update={
+                "active": version,
+                "previous": self.previous if self.active is None else (*self.previous, self.active),
+                "events": (*self.events, Event(at=_timestamp(), action=action, version=version)),
+            }
+        )
+
+
+def _without_repeats(numbers: Iterable[int]) -> tuple[int, ...]:
+    kept: list[int] = []
+    for number in numbers:
+        if not kept or kept[-1] != number:
+            kept.append(number)
+    return tuple(kept)
+
+
+def _timestamp() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,83 @@
+"""Names of domains and references to their versions.
+
+A name is matched and then looked up among what is there; nothing a client sends becomes part of a path.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ssvd_asr.errors import StoreError, UnknownDomainError
+
+MIN_DIGEST_DIGITS = 12
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+_DIGEST = re.compile(rf"sha256:([0-9a-f]{{{MIN_DIGEST_DIGITS},64}})")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a request asks for: a name, and at most one of a version number and the start of a digest."""
+
+    name: str
+    version: int | None = None
+    digest_start: str | None = None  # lower-case hexadecimal, 12 to 64 digits
+
+    @property
+    def pinned(self) -> bool:
+        """Whether it names one version rather than the active one."""
+        return self.version is not None or self.digest_start is not None
+
+
+def is_name(text: str) -> bool:
+    """Whether a domain may be called this."""
+    return _NAME.fullmatch(text) is not None
+
+
+def check_name(name: str) -> str:
+    """Return the name.
+
+    Raises:
+        StoreError: no domain may be called this.
+    """
+    if not is_name(name):
+        raise StoreError(
+            f"domain name {name[:80]!r} must be 1 to 64 of a-z, 0-9, '.', '_' and '-' "
+            "and begin with a letter or a digit"
+        )
+    return name
+
+
+def parse_reference(text: str) -> Reference:
+    """Read "child", "child@3" or "child@sha256:0123456789ab".
+
+    Raises:
+        UnknownDomainError: it is none of these, so nothing of this name can be in the store.
+    """
+    name, at, pin = text.partition("@")
+    if is_name(name):
+        if not at:
+            return Reference(name)
+        if _VERSION.fullmatch(pin):
+            return Reference(name, version=int(pin))
+        if digest := _DIGEST.fullmatch(pin):
+            return Reference(name, digest_start=digest[1])
+    raise UnknownDomainError(
+        f"no domain {text[:120]!r}: a reference is name, name@version or name@sha256: "
+        f"with {MIN_DIGEST_DIGITS} or more hexadecimal digits"
+    )
+
+
+def parse_name(text: str) -> str:
+    """Read a reference that pins no version.
+
+    Raises:
+        UnknownDomainError: no name.
+        StoreError: a name with a version.
+    """
+    reference = parse_reference(text)
+    if reference.pinned:
+        raise StoreError(f"{text[:120]!r} names a version; here the name {reference.name!r} alone is wanted")
+    return reference.name

@@ -1,0 +1,42 @@
+"""Whether an adapter file may be published: it is for this base, fits it, and does here what it did there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adapters_store.store import Check
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ssvd_asr.base.model import BaseModel
+    from ssvd_asr.factors import LayerFactors
+
+
+def publish_check(base: BaseModel, factors: Mapping[str, LayerFactors] | None = None) -> Check:
+    """The check for `AdapterStore.publish` against a base model.
+
+    Args:
+        base: not adapted at the time of the check, which adapts it and restores it.
+        factors: the base's, where they are at hand; else they come from the cache, or are computed.
+
+    The check raises WrongBaseError, WrongBasisError, or AdapterError where the file is not exactly that of
+    its layer list, holds a number that is not finite, changes nothing, or fails its canary.
+    """
+
+    def check(path: Path) -> None:
+        from ssvd_asr.adapt import adapt
+        from ssvd_asr.adapter_file import load_adapter
+        from ssvd_asr.canary import check_publishable
+        from ssvd_asr.factor_cache import factorize
+
+        known = factorize(base, progress=False) if factors is None else factors
+        loaded = load_adapter(path, base, known)
+        adapted = adapt(base.network, known, rank=max(loaded.adapter.ks.values()))
+        try:
+            check_publishable(loaded, adapted, base)
+        finally:
+            adapted.restore()
+
+    return check
