@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import io
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import sentencepiece
 import torch
 import yaml
+
+with warnings.catch_warnings():  # see ssvd_asr/base/tokens.py
+    warnings.simplefilter("ignore")
+    import sentencepiece
 
 if TYPE_CHECKING:
     from espnet2.s2t.espnet_model import ESPnetS2TModel

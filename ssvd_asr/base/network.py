@@ -33,9 +33,10 @@ _CLASSES: Mapping[str, Mapping[str, str]] = {
         "e_branchformer": "espnet2.asr.encoder.e_branchformer_encoder:EBranchformerEncoder",
         "transformer": "espnet2.asr.encoder.transformer_encoder:TransformerEncoder",  # OWLS
     },
+    "ctc": {"ctc": "espnet2.asr.ctc:CTC"},
     "decoder": {"transformer": "espnet2.asr.decoder.transformer_decoder:TransformerDecoder"},
 }
-_DEFAULTS = {"frontend": "default", "normalize": "utterance_mvn"}  # of ESPnet's task
+_DEFAULTS = {"frontend": "default", "normalize": "utterance_mvn", "ctc": "ctc"}  # of ESPnet's task
 # Flash attention is chosen by what is installed; one model must be one computation everywhere.
 _NO_FLASH = {"use_flash_attn": False}
 _FLASH_NOTICE = re.compile(r"^Failed to import Flash Attention.*\n?", re.MULTILINE)
@@ -61,9 +62,7 @@ def build_network(config: ModelConfig, *, spec_augment: bool = False) -> ESPnetS
     encoder = _build(config, "encoder", input_size=frontend.output_size(), **_NO_FLASH)
     width = encoder.output_size()
     decoder = _build(config, "decoder", vocab_size=vocabulary, encoder_output_size=width, **_NO_FLASH)
-    ctc = _load_class("espnet2.asr.ctc:CTC")(
-        odim=vocabulary, encoder_output_size=width, **config.section("ctc_conf")
-    )
+    ctc = _build(config, "ctc", odim=vocabulary, encoder_output_size=width)
     try:
         return _load_class("espnet2.s2t.espnet_model:ESPnetS2TModel")(
             vocab_size=vocabulary,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
 
 from ssvd_asr.base.config import ModelConfig
 from ssvd_asr.errors import BaseModelError, SsvdError
@@ -21,19 +24,13 @@ class TokenMap:
         Raises:
             BaseModelError: the config names no BPE model, the file is not one, or a symbol is missing.
         """
-        import sentencepiece
-
         if config.raw.get("token_type", "bpe") != "bpe" or config.bpe_model is None:
             raise BaseModelError(
                 f"base config has token_type: {config.raw.get('token_type')!r} and bpemodel: "
                 f"{config.raw.get('bpemodel')!r}; only bpe with a sentencepiece model is supported"
             )
         self.bpe_bytes = config.bpe_model.read_bytes()
-        self._pieces = sentencepiece.SentencePieceProcessor()
-        try:
-            self._pieces.LoadFromSerializedProto(self.bpe_bytes)
-        except RuntimeError as error:
-            raise BaseModelError(f"{config.bpe_model} is not a sentencepiece model: {error}") from error
+        self._pieces = _processor(self.bpe_bytes, config.bpe_model)
         self.token_list: tuple[str, ...] = config.token_list
         self._ids = {token: index for index, token in enumerate(config.token_list)}
         self.time_step_s = config.time_step_s
@@ -95,6 +92,20 @@ class TokenMap:
     def symbols(self) -> Sequence[str]:
         """Every token in angle brackets that is not a time: languages, tasks and controls."""
         return [t for i, t in enumerate(self.token_list) if _is_symbol(t) and not self.is_time(i)]
+
+
+def _processor(model: bytes, source: Path) -> Any:
+    """A SentencePieceProcessor of a serialised model."""
+    with warnings.catch_warnings():
+        # Where warnings are errors, this one leaves half a module behind that crashes the process when used.
+        warnings.filterwarnings("ignore", "builtin type .* has no __module__", DeprecationWarning)
+        import sentencepiece
+    processor = sentencepiece.SentencePieceProcessor()
+    try:
+        processor.LoadFromSerializedProto(model)
+    except RuntimeError as error:
+        raise BaseModelError(f"{source} is not a sentencepiece model: {error}") from error
+    return processor
 
 
 def _is_symbol(token: str) -> bool:
