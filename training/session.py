@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,7 @@ from ssvd_asr.errors import DataError, SsvdError
 from ssvd_asr.maps import RotationMap
 from training.data import CACHE_BYTES, Dataset, Rules, load_dataset
 from training.finish import ADAPTER_FILE, WEIGHTS_FILE, finish_full, finish_ssvd
+from training.interrupt import Stop, never_stop
 from training.prompts import PromptSymbols
 from training.settings import Method, Recipe, recipe_for
 
@@ -93,19 +95,23 @@ class Session:
             normalise_text=self.recipe.normalise_text,
         )
 
-    def run(self, stop: Callable[[], bool] = lambda: False) -> dict[str, Any]:
-        """Train, save, score. The result as JSON values; ``finished`` is False if ``stop`` ended it.
+    def run(self, guard: Callable[[], AbstractContextManager[Stop]] = never_stop) -> dict[str, Any]:
+        """Train, save, score. The result as JSON values; ``finished`` is False if the guard ended training.
+
+        Args:
+            guard: entered around the training loop alone; what it yields is asked after each step.
 
         Raises SsvdError for anything about data, base, settings or folder that makes the run impossible.
         """
         settings = self.settings
         self._claim_folder()
-        train, valid = self._load_data()
-        trainer, finish = self._build(train, valid)
+        train, valid = self.load_data()
+        trainer, finish = self.build(train, valid)
         if settings.resume:
             trainer.resume()
             self.report(f"resumed at step {trainer.progress.step} of {trainer.plan.total_steps}")
-        outcome = trainer.fit(stop)
+        with guard() as stop:
+            outcome = trainer.fit(stop)
         summary = self._summary(train, valid, trainer, outcome)
         if not outcome.finished:
             self.report(f"stopped at step {outcome.steps}; go on with --resume --out {settings.out}")
@@ -125,7 +131,7 @@ class Session:
             )
         out.mkdir(parents=True, exist_ok=True)
 
-    def _load_data(self) -> tuple[Dataset, Dataset]:
+    def load_data(self) -> tuple[Dataset, Dataset]:
         """Both data sets; the report of what was left out is written even where too little is usable."""
         settings = self.settings
         loaded: list[Dataset] = []
@@ -152,10 +158,11 @@ class Session:
         return loaded[0], loaded[1]
 
     def _write_report(self, reports: Mapping[str, object]) -> None:
+        self.settings.out.mkdir(parents=True, exist_ok=True)
         path = self.settings.out / REPORT_FILE
         path.write_text(json.dumps(reports, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
-    def _build(
+    def build(
         self, train: Dataset, valid: Dataset
     ) -> tuple[Trainer, Callable[[dict[str, Any]], dict[str, Any]]]:
         """The trainer, and what is to be done with what it trained."""

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any, get_args
 
 from pydantic import ValidationError
@@ -19,6 +15,7 @@ from ssvd_asr.device import DTYPES
 from ssvd_asr.errors import SsvdError
 from ssvd_asr.maps import DEFAULT_MAP, MAPS
 from training.arguments import add_base_arguments, min_usable, override
+from training.interrupt import stop_on_signal
 from training.settings import NANO, OWSM, Method, Recipe
 
 INTERRUPTED = 130  # exit status, as a shell's after ctrl-c
@@ -38,8 +35,7 @@ def main(argv: Sequence[str]) -> int:
     def tell(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
-    with _stop_signal() as stop:
-        result = Session(settings, changes, tell).run(lambda: stop.asked)
+    result = Session(settings, changes, tell).run(stop_on_signal)
     if not result["finished"]:
         return INTERRUPTED
     if arguments.json:
@@ -161,27 +157,3 @@ def _settings(arguments: argparse.Namespace) -> Any:
         publish=arguments.publish,
         store=arguments.store,
     )
-
-
-@dataclass
-class _Stop:
-    asked: bool = False
-
-
-@contextmanager
-def _stop_signal() -> Iterator[_Stop]:
-    """SIGINT and SIGTERM end the run after this step, with a checkpoint; a second one ends it at once."""
-    stop = _Stop()
-
-    def ask(number: int, _: FrameType | None) -> None:
-        if stop.asked:
-            raise KeyboardInterrupt
-        stop.asked = True
-        print(f"{signal.Signals(number).name}: stopping after this step", file=sys.stderr, flush=True)
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
