@@ -1,0 +1,84 @@
+"""The bound on every request body, counted while it is read (SSVD_MAX_UPLOAD_BYTES)."""
+
+from __future__ import annotations
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from server.api.refusals import error_response
+
+# A client that is still sending would find a broken pipe instead of the answer; so as much again is read and
+# thrown away before answering. Who sends more than that is cut off.
+DISCARD_FACTOR = 2
+
+GONE: Message = {"type": "http.disconnect"}
+
+
+class _Body:
+    """Counts what is received of one request's body."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.count = 0  # bytes
+        self.ended = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self.count += len(message.get("body", b""))
+        self.ended = message["type"] != "http.request" or not message.get("more_body", False)
+        return message
+
+
+class BodyLimit:
+    """ASGI middleware: 413 in OpenAI's shape for a body over `max_bytes`, whatever its Content-Length says.
+
+    To the app behind it an endless body looks like a client that went away; its answer to that is dropped.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self.app = app
+        self.max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        body = _Body(receive)
+        if _declared(scope) > self.max_bytes:
+            await self._refuse(body, scope, receive, send)
+            return
+        answering = False
+
+        async def bounded_receive() -> Message:
+            message = await body.receive() if body.count <= self.max_bytes else GONE
+            return message if body.count <= self.max_bytes else GONE
+
+        async def watched_send(message: Message) -> None:
+            nonlocal answering
+            if body.count <= self.max_bytes or answering:
+                answering = True
+                await send(message)
+
+        try:
+            await self.app(scope, bounded_receive, watched_send)
+        except Exception:
+            if body.count <= self.max_bytes:
+                raise
+        if body.count > self.max_bytes and not answering:
+            await self._refuse(body, scope, receive, send)
+
+    async def _refuse(self, body: _Body, scope: Scope, receive: Receive, send: Send) -> None:
+        while not body.ended and body.count <= DISCARD_FACTOR * self.max_bytes:
+            await body.receive()
+        response = error_response(
+            413,
+            f"the request body is over the limit of {self.max_bytes} bytes (SSVD_MAX_UPLOAD_BYTES)",
+            code="upload_too_large",
+            param="file",
+        )
+        await response(scope, receive, send)
+
+
+def _declared(scope: Scope) -> int:
+    length = Headers(scope=scope).get("content-length", "0")
+    return int(length) if length.isdecimal() else 0

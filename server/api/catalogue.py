@@ -1,0 +1,105 @@
+"""GET /v1/models, /v1/domains and the domains' sample clips."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse
+
+from adapters_store.versions import Domain, Version
+from server.api.naming import model_name
+from server.errors import ApiError
+from server.samples import Sample
+from server.state import ServerState, state_of
+from ssvd_asr.errors import AdapterError
+
+router = APIRouter()
+
+
+@router.get("/v1/models")
+def models(request: Request) -> dict[str, Any]:
+    """The base, and each domain that was made for it, in OpenAI's list shape."""
+    return {"object": "list", "data": _models(state_of(request))}
+
+
+@router.get("/v1/models/{model:path}")
+def model(model: str, request: Request) -> dict[str, Any]:
+    """One entry of /v1/models."""
+    for entry in _models(state_of(request)):
+        if entry["id"] == model:
+            return entry
+    raise ApiError(404, f"model {model!r} is not served here", code="model_not_found", param="model")
+
+
+@router.get("/v1/domains")
+def domains(request: Request) -> dict[str, Any]:
+    """Every domain of the store as it is on disk now, and the base that is served."""
+    state = state_of(request)
+    recogniser = state.engine.recogniser
+    return {
+        "object": "list",
+        "base": {"name": recogniser.name, "digest": recogniser.digest},
+        "data": [_domain(state, domain) for domain in state.store.list()],
+    }
+
+
+@router.get("/v1/domains/{name}/samples")
+def samples(name: str, request: Request) -> dict[str, Any]:
+    """The clips to try a domain with: id, words, and where to get the audio."""
+    return {"object": "list", "data": [_sample(name, each) for each in _samples(request, name)]}
+
+
+@router.get("/v1/domains/{name}/samples/{sample_id}")
+def sample_audio(name: str, sample_id: str, request: Request) -> FileResponse:
+    """One clip's audio as it lies on disk."""
+    for sample in _samples(request, name):
+        if sample.id == sample_id:
+            return FileResponse(sample.path, media_type=sample.media_type, filename=sample.path.name)
+    raise ApiError(404, f"domain {name!r} has no sample {sample_id!r}", code="sample_not_found")
+
+
+def _models(state: ServerState) -> list[dict[str, Any]]:
+    base = state.engine.recogniser.name
+    names = [None, *(each.name for each in state.store.list() if _problem(state, each.active) is None)]
+    return [
+        {"id": model_name(base, name), "object": "model", "created": 0, "owned_by": "ssvd-asr"}
+        for name in names
+    ]
+
+
+def _domain(state: ServerState, domain: Domain) -> dict[str, Any]:
+    active = domain.active
+    problem = _problem(state, active)
+    training = active.metadata.training if problem is None else {}
+    return {
+        "object": "domain",
+        "name": domain.name,
+        "model": model_name(state.engine.recogniser.name, domain.name),
+        "active_version": active.version,
+        "sha256": active.sha256,
+        "builtin": active.builtin,
+        "wer_before": training.get("wer_before"),
+        "wer_after": training.get("wer_after"),
+        "problem": problem,
+    }
+
+
+def _problem(state: ServerState, version: Version) -> str | None:
+    """Why a version cannot be served with this base, as far as its metadata tells; else None."""
+    try:
+        metadata = version.metadata
+    except AdapterError as error:
+        return str(error)
+    if metadata.base_digest != state.engine.recogniser.digest:
+        return f"made for base {metadata.base_name}, not for {state.engine.recogniser.name}"
+    return None
+
+
+def _samples(request: Request, name: str) -> tuple[Sample, ...]:
+    state = state_of(request)
+    return state.samples.of(state.store.resolve(name).name)
+
+
+def _sample(name: str, sample: Sample) -> dict[str, Any]:
+    return {"id": sample.id, "text": sample.text, "url": f"/v1/domains/{name}/samples/{sample.id}"}

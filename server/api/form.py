@@ -1,0 +1,127 @@
+"""The multipart form of POST /v1/audio/transcriptions: OpenAI's fields, and `domain`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+from fastapi import Request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.datastructures import FormData
+from starlette.datastructures import UploadFile as FormFile
+
+from server.errors import ApiError
+
+MAX_FIELDS = 32
+MAX_FIELD_BYTES = 64 * 1024
+LISTS = ("timestamp_granularities", "include")  # OpenAI's clients send them as name[]
+
+ResponseFormat = Literal["json", "text", "verbose_json"]
+
+
+class TranscriptionForm(BaseModel):
+    """The fields beside the file. What is accepted with one value only is there for clients that send it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str | None = Field(
+        None, description="`<base>` or `<base>:<domain>`; left out, the base served here."
+    )
+    domain: str | None = Field(None, description="`child`, `child@2` or `child@sha256:<digest>`.")
+    language: str | None = Field(None, description="ISO 639-1 or 639-3 code.")
+    response_format: str = Field("json", description="`json`, `text` or `verbose_json`.")
+    temperature: float = Field(0.0, description="Only 0: decoding is greedy.")
+    prompt: str = Field("", description="Not supported yet.")
+    stream: bool = Field(False, description="Not supported yet.")
+    timestamp_granularities: tuple[str, ...] = Field((), description="Only `segment`.")
+    include: tuple[str, ...] = Field((), description="Not supported yet.")
+    chunking_strategy: str = Field("auto", description="Only `auto`: long audio is cut at silences.")
+
+    @property
+    def format(self) -> ResponseFormat:
+        """The response format; `parse` has checked it."""
+        return self.response_format  # type: ignore[return-value]  # narrowed by _UNSUPPORTED
+
+
+# field: (what is supported, how to say so)
+_UNSUPPORTED: Mapping[str, tuple[tuple[Any, ...], str]] = {
+    "response_format": (("json", "text", "verbose_json"), "use json, text or verbose_json"),
+    "temperature": ((0.0,), "decoding is greedy; leave it out or send 0"),
+    "prompt": (("",), "previous text is not used; leave it out"),
+    "stream": ((False,), "the answer comes whole; leave it out or send false"),
+    "timestamp_granularities": (((), ("segment",)), "only segment times are known"),
+    "include": (((),), "nothing more can be included; leave it out"),
+    "chunking_strategy": (("auto",), "long audio is cut at silences; leave it out or send auto"),
+}
+
+
+@asynccontextmanager
+async def open_form(request: Request) -> AsyncIterator[tuple[FormFile, TranscriptionForm]]:
+    """Read and check a request's form; its file is open within the block.
+
+    Raises ApiError: 415 for another content type, 400 for a missing, repeated, unknown or malformed field,
+    422 for what OpenAI has and this server has not yet.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "multipart/form-data":
+        raise ApiError(415, f"the body is {kind or 'untyped'}, not multipart/form-data", code="not_multipart")
+    async with request.form(max_files=1, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES) as form:
+        file, fields = _split(form)
+        yield file, parse(fields)
+
+
+def _split(form: FormData) -> tuple[FormFile, dict[str, Any]]:
+    """The file and the other fields, each given once but for those that are lists."""
+    file: FormFile | None = None
+    fields: dict[str, Any] = {}
+    for key, value in form.multi_items():
+        name = key.removesuffix("[]")
+        if name == "file":
+            if not isinstance(value, FormFile):
+                raise _bad("file", "must be a file part with a filename, not text")
+            file = value
+        elif isinstance(value, FormFile):
+            raise _bad(name, "is a file; the only file is called file")
+        elif name in LISTS:
+            fields.setdefault(name, []).append(value)
+        elif name in fields:
+            raise _bad(name, "is given twice")
+        else:
+            fields[name] = value
+    if file is None:
+        raise _bad("file", "is missing")
+    return file, fields
+
+
+def parse(fields: Mapping[str, Any]) -> TranscriptionForm:
+    """Check the fields beside the file; see `open_form`."""
+    try:
+        form = TranscriptionForm.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = str(first["loc"][0])
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(["file", *TranscriptionForm.model_fields])
+            raise _bad(name, f"is not a field of this request; there are {known}") from error
+        raise _bad(name, f"is {fields[name]!r}: {first['msg']}") from error
+    for name, (supported, advice) in _UNSUPPORTED.items():
+        value = getattr(form, name)
+        if value not in supported:
+            shown = list(value) if isinstance(value, tuple) else value
+            raise ApiError(
+                422, f"{name}={shown!r} is not supported: {advice}", code="unsupported_value", param=name
+            )
+    return form
+
+
+def request_schema() -> dict[str, Any]:
+    """The form for the OpenAPI document, whose body FastAPI does not see."""
+    schema = TranscriptionForm.model_json_schema()
+    schema["properties"] = {"file": {"type": "string", "format": "binary"}, **schema["properties"]}
+    schema["required"] = ["file"]
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+
+
+def _bad(name: str, what: str) -> ApiError:
+    return ApiError(400, f"{name} {what}", code="invalid_value", param=name)

@@ -1,0 +1,26 @@
+"""GET /healthz: the process answers. GET /readyz: it takes requests."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from server.api.refusals import error_response
+from server.state import state_of
+
+router = APIRouter()
+
+
+@router.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """200 as long as the process lives."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz")
+async def readyz(request: Request) -> JSONResponse:
+    """200 while requests are taken, 503 once the server is stopping."""
+    engine = state_of(request).engine
+    if not engine.ready:
+        return error_response(503, "the server is stopping", code="stopping", retry_after_s=1)
+    return JSONResponse({"status": "ready", "waiting_audio_s": round(engine.waiting_s, 1)})

@@ -1,0 +1,57 @@
+"""Which domain a request means: `model="owsm-nano:child"`, `domain="child"`, or both if they agree."""
+
+from __future__ import annotations
+
+from server.errors import ApiError
+
+
+def wanted_domain(base: str, model: str | None, domain: str | None) -> str | None:
+    """The store's reference that the two fields ask for, or None for the base.
+
+    Raises ApiError: 404 for a model that is not served here, 400 for an empty name or a contradiction.
+    """
+    if domain is not None and not domain.strip():
+        raise ApiError(
+            400, "domain is empty; leave the field out for the base", code="invalid_value", param="domain"
+        )
+    named = None if model is None else _domain_of(base, model)
+    if named is None or domain is None:
+        return named or domain
+    return _agreed(named, domain.strip())
+
+
+def model_name(base: str, domain: str | None) -> str:
+    """How a base, or a domain of it, is called in OpenAI's `model` field."""
+    return base if domain is None else f"{base}:{domain}"
+
+
+def _domain_of(base: str, model: str) -> str | None:
+    if model == base:
+        return None
+    prefix, domain = model[: len(base) + 1], model[len(base) + 1 :]
+    if prefix != f"{base}:":
+        raise ApiError(
+            404,
+            f"model {model!r} is not served here; there is {base!r}, alone or as {base + ':<domain>'!r}",
+            code="model_not_found",
+            param="model",
+        )
+    if not domain:
+        raise ApiError(
+            400, f"model {model!r} names no domain after the colon", code="invalid_value", param="model"
+        )
+    return domain
+
+
+def _agreed(first: str, second: str) -> str:
+    """Two references are at one if they are equal, or if one pins a version of the name that the other is."""
+    if first == second or first == second.partition("@")[0]:
+        return second
+    if second == first.partition("@")[0]:
+        return first
+    raise ApiError(
+        400,
+        f"model asks for domain {first!r} and domain for {second!r}; name one of them",
+        code="contradiction",
+        param="domain",
+    )

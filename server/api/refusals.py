@@ -1,0 +1,98 @@
+"""Every answer that is not a success, in OpenAI's shape: {"error": {message, type, param, code}}."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from server.errors import ApiError, DrainingError, QueueFullError
+from server.settings import PREFIX
+from ssvd_asr.errors import (
+    AdapterError,
+    AudioError,
+    AudioTooLongError,
+    AudioUnreadableError,
+    SsvdError,
+    StoreError,
+    UnknownDomainError,
+)
+
+logger = logging.getLogger(__name__)
+
+# The first that fits counts, so a class stands before its base class. (status, param, code)
+_MEANING: tuple[tuple[type[SsvdError], int, str | None, str], ...] = (
+    (UnknownDomainError, 404, "domain", "domain_not_found"),
+    (StoreError, 500, "domain", "store_damaged"),
+    (AudioTooLongError, 422, "file", "audio_too_long"),
+    (AudioUnreadableError, 415, "file", "audio_unreadable"),
+    (AudioError, 422, "file", "invalid_audio"),
+    (QueueFullError, 429, None, "queue_full"),
+    (DrainingError, 503, None, "stopping"),
+    (AdapterError, 500, "domain", "adapter_refused"),
+)
+_UNKNOWN = (SsvdError, 500, None, "internal_error")
+
+
+def error_response(
+    status: int, message: str, *, code: str, param: str | None = None, retry_after_s: int | None = None
+) -> JSONResponse:
+    """One error as the `openai` client reads it."""
+    kinds = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+    kind = kinds.get(status, "invalid_request_error" if status < 500 else "server_error")
+    body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
+    headers = None if retry_after_s is None else {"Retry-After": str(retry_after_s)}
+    return JSONResponse(body, status_code=status, headers=headers)
+
+
+def install(app: FastAPI) -> None:
+    """Let every exception that can reach the app answer in that shape."""
+    app.add_exception_handler(SsvdError, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _fault)
+
+
+async def _refused(_: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, ApiError):
+        return error_response(error.status, str(error), code=error.code, param=error.param)
+    meaning = next((each for each in _MEANING if isinstance(error, each[0])), _UNKNOWN)
+    _, status, param, code = meaning
+    if status >= 500:
+        logger.error("%s", error, exc_info=error)
+    retry_after_s = {429: getattr(error, "retry_after_s", 1), 503: 1}.get(status)
+    message = str(error)
+    if isinstance(error, AudioTooLongError):
+        message += f"; the server's setting is {PREFIX} and that name in capitals"
+    return error_response(status, message, code=code, param=param, retry_after_s=retry_after_s)
+
+
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    param = ".".join(str(part) for part in first["loc"][1:]) or None
+    return error_response(422, f"{param}: {first['msg']}", code="invalid_value", param=param)
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    status = HTTPStatus(error.status_code)
+    known = {
+        404: f"there is no {request.method} {request.url.path}",
+        405: f"{request.url.path} does not take {request.method}",
+    }
+    message = known.get(status, str(error.detail)) if error.detail == status.phrase else str(error.detail)
+    response = error_response(status, message, code=status.phrase.lower().replace(" ", "_"))
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _fault(_: Request, error: Exception) -> JSONResponse:
+    """Ours, not the client's; Starlette logs the traceback after this."""
+    return error_response(
+        500, f"the server failed: {type(error).__name__}; its log has the details", code="internal_error"
+    )

@@ -1,0 +1,58 @@
+"""A reply in the formats of OpenAI's API, each naming the bytes that made it (promise 1)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+from urllib.parse import quote
+
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+
+from server.api.form import ResponseFormat
+from server.messages import Provenance, Reply, TextSegment
+
+
+def render(reply: Reply, response_format: ResponseFormat) -> Response:
+    """The HTTP answer: text/plain for `text`, else JSON with the field `ssvd`; headers X-SSVD-* for all."""
+    headers = provenance_headers(reply.provenance)
+    if response_format == "text":
+        return PlainTextResponse(reply.text + "\n", headers=headers)
+    body: dict[str, Any] = {"text": reply.text}
+    if response_format == "verbose_json":
+        body |= {
+            "task": "transcribe",
+            "language": reply.language,
+            "duration": reply.duration_s,
+            "segments": [_segment(index, each) for index, each in enumerate(reply.segments)],
+        }
+    return JSONResponse(body | {"ssvd": asdict(reply.provenance)}, headers=headers)
+
+
+def provenance_headers(provenance: Provenance) -> dict[str, str]:
+    """X-SSVD-Base, -Base-Digest, and with a domain -Domain, -Adapter-Version, -Adapter-SHA256."""
+    names = {
+        "base": "X-SSVD-Base",
+        "base_digest": "X-SSVD-Base-Digest",
+        "domain": "X-SSVD-Domain",
+        "adapter_version": "X-SSVD-Adapter-Version",
+        "adapter_sha256": "X-SSVD-Adapter-SHA256",
+    }
+    values = asdict(provenance)
+    # A base may be called by a path with any letters in it; a header takes ASCII.
+    return {
+        header: quote(str(values[field]), safe=" /:@")
+        for field, header in names.items()
+        if values[field] is not None
+    }
+
+
+def _segment(index: int, segment: TextSegment) -> dict[str, Any]:
+    return {
+        "id": index,
+        "seek": round(segment.start_s * 100),  # in 10 ms, as Whisper counts
+        "start": round(segment.start_s, 3),
+        "end": round(segment.end_s, 3),
+        "text": segment.text,
+        "temperature": 0.0,
+        "avg_logprob": round(segment.avg_logprob, 4),
+    }

@@ -1,0 +1,69 @@
+"""POST /v1/audio/transcriptions."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Future
+
+from fastapi import APIRouter, Request, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+
+from server.api.form import TranscriptionForm, open_form, request_schema
+from server.api.naming import wanted_domain
+from server.api.replies import render
+from server.languages import language_symbol
+from server.messages import Reply
+from server.messages import Request as Transcription
+from server.state import ServerState, state_of
+from ssvd_asr.audio import read_audio
+
+router = APIRouter()
+
+CLIENT_LEFT = 499  # nobody reads it; it stands in the access log, as nginx writes it
+
+
+@router.post("/v1/audio/transcriptions", openapi_extra=request_schema())
+async def transcribe(request: Request) -> Response:
+    """Transcribe one file in one domain. OpenAI's request and reply, and `domain` beside `model`."""
+    state = state_of(request)
+    async with open_form(request) as (file, form):
+        domain = wanted_domain(state.engine.recogniser.name, form.model, form.domain)
+        async with state.decoders:
+            future = await run_in_threadpool(_submit, state, file, form, domain)
+    reply = await _unless_client_leaves(request, future)
+    return Response(status_code=CLIENT_LEFT) if reply is None else render(reply, form.format)
+
+
+def _submit(
+    state: ServerState, file: UploadFile, form: TranscriptionForm, domain: str | None
+) -> Future[Reply]:
+    """Decode the upload and queue it; blocks, so it runs in a thread."""
+    settings = state.settings
+    wave = read_audio(file.file, settings.audio_limits)
+    return state.engine.submit(
+        Transcription(
+            wave=wave,
+            domain=domain,
+            language=language_symbol(form.language or settings.language),
+            timestamps=form.format == "verbose_json",
+        )
+    )
+
+
+async def _unless_client_leaves(request: Request, future: Future[Reply]) -> Reply | None:
+    """The reply, or None after the client hung up, whose request is then cancelled."""
+    answer = asyncio.wrap_future(future)
+    gone = asyncio.create_task(_disconnected(request))
+    try:
+        await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
+        return await answer if answer.done() else None
+    finally:
+        answer.cancel()  # reaches the engine; without effect on one that is done
+        gone.cancel()
+
+
+async def _disconnected(request: Request) -> None:
+    """Returns when the client has closed the connection; the body has been read by now."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

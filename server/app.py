@@ -1,0 +1,90 @@
+"""The app factory: settings in, FastAPI app out; nothing is kept outside the app."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import RedirectResponse
+
+from adapters_store.store import AdapterStore
+from server.api import catalogue, health, refusals, transcriptions
+from server.api.body_limit import BodyLimit
+from server.bank import Bank
+from server.domains import Domains
+from server.engine import Engine
+from server.recogniser import OwsmRecogniser
+from server.samples import Samples
+from server.settings import ServerSettings
+from server.state import ServerState
+from ssvd_asr.version import __version__
+
+UI_PATH = "/ui"
+
+
+def open_store(settings: ServerSettings) -> AdapterStore:
+    """The store that the settings name."""
+    return AdapterStore(settings.store)
+
+
+def start_engine(settings: ServerSettings) -> Engine:
+    """Load the base and start the engine over it: what the server and `ssvd transcribe` both run.
+
+    Raises BaseModelError or SsvdError where the base cannot be loaded.
+    """
+    recogniser = OwsmRecogniser.load(settings.base, device=settings.device, dtype=settings.dtype)
+    domains = Domains(open_store(settings), Bank(recogniser.load_cores, settings.bank_max_bytes))
+    return Engine(recogniser, domains, queue_max_audio_s=settings.queue_max_audio_s)
+
+
+def create_app(settings: ServerSettings | None = None, engine: Engine | None = None) -> FastAPI:
+    """Build the app. Without an engine it loads its own on startup, before the first request.
+
+    `uvicorn --factory server.app:create_app` runs it with the settings of the environment; `ssvd serve` adds
+    the drain on SIGTERM.
+    """
+    settings = settings if settings is not None else ServerSettings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        running = engine if engine is not None else await run_in_threadpool(start_engine, settings)
+        app.state.ssvd = ServerState(
+            settings=settings,
+            store=running.domains.store,
+            engine=running,
+            samples=Samples(running.domains.store.builtin),
+            decoders=asyncio.Semaphore(settings.max_decoders),
+        )
+        try:
+            yield
+        finally:
+            await run_in_threadpool(running.close, settings.drain_timeout_s)
+
+    app = FastAPI(title="ssvd-asr", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    refusals.install(app)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes)
+    for part in (transcriptions, catalogue, health):
+        app.include_router(part.router)
+    if settings.ui:
+        _mount_ui(app, settings)
+    return app
+
+
+def _mount_ui(app: FastAPI, settings: ServerSettings) -> None:
+    """The demo page, which knows this server by its address like any other client."""
+    from ui.app import mount  # gradio takes 3 s to import
+
+    mount(app, path=UI_PATH, server_url=local_url(settings), max_file_size=settings.max_upload_bytes)
+
+    @app.get("/", include_in_schema=False)
+    async def home() -> RedirectResponse:
+        return RedirectResponse(UI_PATH + "/")
+
+
+def local_url(settings: ServerSettings) -> str:
+    """Where this machine reaches the server."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"

@@ -1,0 +1,29 @@
+"""What the server refuses, and its HTTP status. Every answer that is not a success has OpenAI's shape."""
+
+from __future__ import annotations
+
+import math
+
+from ssvd_asr.errors import SsvdError
+
+
+class QueueFullError(SsvdError):
+    """No room for this much audio now."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = max(1, math.ceil(retry_after_s))
+
+
+class DrainingError(SsvdError):
+    """The server is stopping and takes no new work."""
+
+
+class ApiError(SsvdError):
+    """A refusal that already knows its HTTP status, the field at fault and a code for programs."""
+
+    def __init__(self, status: int, message: str, *, code: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.param = param

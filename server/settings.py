@@ -1,0 +1,98 @@
+"""Every setting of the server, with its unit and its default. Environment: SSVD_ and the name in capitals.
+
+`python -m server.settings` prints the table of docs/serving.md.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ssvd_asr.audio import AudioLimits
+
+_LIMITS = AudioLimits()
+PREFIX = "SSVD_"
+
+
+class ServerSettings(BaseSettings):
+    """Arguments given to the constructor go before the environment, the environment before the defaults."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    base: str = Field(
+        "owsm-nano",
+        description="Base model: `owsm-nano`, a hub tag as `espnet/owsm_v3.1_ebf_base`, or a path (name).",
+    )
+    device: str = Field("auto", description="Where it runs: `auto`, `cpu`, `cuda` or `cuda:<index>` (name).")
+    dtype: str = Field("auto", description="Number format: `auto`, `float32` or `bfloat16` (name).")
+    store: Path | None = Field(
+        None, description="Folder of published adapters; empty means the user's own (path)."
+    )
+    language: str = Field(
+        "eng",
+        description="Language of requests that name none: ISO 639-1 or 639-3, as the base has it (code).",
+    )
+    host: str = Field("127.0.0.1", description="Address to listen on (IP address or host name).")
+    port: int = Field(8000, ge=0, le=65_535, description="Port to listen on; 0 takes a free one (TCP port).")
+    ui: bool = Field(True, description="Whether the demo page is served under /ui (true or false).")
+    max_upload_bytes: int = Field(25 * 2**20, gt=0, description="Largest request body; more is 413 (bytes).")
+    max_duration_s: float = Field(
+        600.0, gt=0, description="Longest audio of one request; more is 422 (seconds)."
+    )
+    max_channels: int = Field(
+        _LIMITS.max_channels, gt=0, description="Most channels of an upload; more is 422 (channels)."
+    )
+    max_source_rate_hz: int = Field(
+        _LIMITS.max_source_rate_hz, gt=0, description="Highest sampling rate of an upload; more is 422 (Hz)."
+    )
+    max_decoders: int = Field(
+        2, gt=0, description="Uploads that are decoded to samples at the same time; bounds memory (uploads)."
+    )
+    queue_max_audio_s: float = Field(
+        1200.0, gt=0, description="Audio that may wait for the device; more is 429 (seconds of audio)."
+    )
+    bank_max_bytes: int = Field(
+        2 * 2**30, gt=0, description="Memory of loaded domains; the least recently used leave first (bytes)."
+    )
+    drain_notice_s: float = Field(
+        1.0,
+        ge=0,
+        description="After SIGTERM, how long /readyz says 503 before connections are refused (seconds).",
+    )
+    drain_timeout_s: float = Field(
+        30.0, gt=0, description="After SIGTERM, how long accepted requests may take to finish (seconds)."
+    )
+
+    @model_validator(mode="after")
+    def _the_longest_request_fits_the_queue(self) -> ServerSettings:
+        if self.queue_max_audio_s < self.max_duration_s:
+            raise ValueError(
+                f"queue_max_audio_s={self.queue_max_audio_s:g} is less than max_duration_s="
+                f"{self.max_duration_s:g}: a request of that length could never be accepted"
+            )
+        return self
+
+    @property
+    def audio_limits(self) -> AudioLimits:
+        """What decoding one upload may cost."""
+        return AudioLimits(
+            max_duration_s=self.max_duration_s,
+            max_bytes=self.max_upload_bytes,
+            max_channels=self.max_channels,
+            max_source_rate_hz=self.max_source_rate_hz,
+        )
+
+
+def settings_table() -> str:
+    """The settings as a Markdown table."""
+    rows = ["| variable | meaning (unit) | default |", "|---|---|---|"]
+    for name, field in ServerSettings.model_fields.items():
+        default = "" if field.default is None else f"`{field.default}`"
+        rows.append(f"| `{PREFIX}{name.upper()}` | {field.description} | {default} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    print(settings_table())

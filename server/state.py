@@ -1,0 +1,30 @@
+"""What the routes share, made by the app factory; nothing of it is global."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from adapters_store.store import AdapterStore
+from server.engine import Engine
+from server.samples import Samples
+from server.settings import ServerSettings
+
+
+@dataclass(frozen=True)
+class ServerState:
+    """The parts of one running server."""
+
+    settings: ServerSettings
+    store: AdapterStore
+    engine: Engine
+    samples: Samples
+    decoders: asyncio.Semaphore  # uploads being decoded at the same time
+
+
+def state_of(request: Request) -> ServerState:
+    """The state of the app that a request came to."""
+    state: ServerState = request.app.state.ssvd
+    return state

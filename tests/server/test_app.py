@@ -1,0 +1,94 @@
+"""The app as a whole: health, errors of the router, nothing on the event loop, nothing global."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from fastapi.testclient import TestClient
+
+from server.app import create_app
+from server.engine import Engine
+from server.settings import ServerSettings
+from tests.server.fakes import FakeRecogniser
+from tests.server.test_transcriptions import URL, refusal
+
+
+def test_health_and_readiness(client: TestClient, engine: Engine) -> None:
+    assert client.get("/healthz").json() == {"status": "ok"}
+    assert client.get("/readyz").json() == {"status": "ready", "waiting_audio_s": 0.0}
+    engine.drain()
+    assert client.get("/healthz").status_code == 200
+    response = client.get("/readyz")
+    assert refusal(response, 503)["code"] == "stopping"  # type: ignore[arg-type]
+    assert response.headers["Retry-After"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/v1/nothing", 404), ("GET", "/", 404), ("GET", URL, 405), ("DELETE", "/v1/models", 405)],
+)
+def test_errors_of_the_router_have_the_shape_of_the_api(
+    client: TestClient, method: str, path: str, status: int
+) -> None:
+    error = refusal(client.request(method, path), status)  # type: ignore[arg-type]
+    assert path in error["message"]
+    assert method in error["message"]
+
+
+def test_a_full_queue_is_429_with_retry_after(
+    client: TestClient,
+    engine: Engine,
+    recogniser: FakeRecogniser,
+    clip: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine._queue, "max_audio_s", 1.0)
+    response = client.post(URL, files={"file": ("clip.wav", clip)})
+    error = refusal(response, 429)  # type: ignore[arg-type]
+    assert error["type"] == "rate_limit_error"
+    assert "SSVD_QUEUE_MAX_AUDIO_S" in error["message"]
+    assert int(response.headers["Retry-After"]) >= 1
+    assert recogniser.pieces == []
+
+
+def test_a_draining_server_is_503_with_retry_after(client: TestClient, engine: Engine, clip: bytes) -> None:
+    engine.drain()
+    response = client.post(URL, files={"file": ("clip.wav", clip)})
+    assert refusal(response, 503)["code"] == "stopping"  # type: ignore[arg-type]
+    assert "Retry-After" in response.headers
+
+
+def test_the_event_loop_answers_while_the_device_works(
+    client: TestClient, recogniser: FakeRecogniser, clip: bytes
+) -> None:
+    recogniser.go.clear()
+    answers: list[int] = []
+
+    def ask() -> None:
+        answers.append(client.post(URL, files={"file": ("clip.wav", clip)}).status_code)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    assert recogniser.started.acquire(timeout=30)
+    assert client.get("/healthz").status_code == 200  # would hang if decoding held the loop
+    assert answers == []
+    recogniser.go.set()
+    thread.join(30)
+    assert answers == [200]
+
+
+def test_two_apps_in_one_process_do_not_share_their_settings(
+    settings: ServerSettings, engine: Engine, clip: bytes
+) -> None:
+    small = settings.model_copy(update={"max_upload_bytes": 1000})
+    with TestClient(create_app(small, engine)) as first, TestClient(create_app(settings, engine)) as second:
+        assert first.post(URL, files={"file": ("clip.wav", clip)}).status_code == 413
+        assert second.post(URL, files={"file": ("clip.wav", clip)}).status_code == 200
+
+
+def test_the_openapi_document_describes_the_form(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    content = document["paths"][URL]["post"]["requestBody"]["content"]
+    fields = content["multipart/form-data"]["schema"]["properties"]
+    assert {"file", "model", "domain", "language", "response_format"} <= set(fields)

@@ -1,0 +1,165 @@
+"""One thread, one queue: whole requests, in order, cancellable, and a full queue says when to come again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from concurrent.futures import CancelledError
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from adapters_store.store import AdapterStore
+from server.engine import Engine
+from server.errors import DrainingError, QueueFullError
+from server.messages import Request
+from ssvd_asr.errors import SsvdError, UnknownDomainError
+from tests.server.fakes import BASE, DIGEST, WINDOW_S, FakeRecogniser
+from tests.speechlike import babble
+
+TIMEOUT_S = 30
+
+
+@pytest.fixture
+def request_() -> Request:
+    return Request(babble(2.0))
+
+
+def test_a_reply_names_the_bytes_that_made_it(engine: Engine, store: AdapterStore, request_: Request) -> None:
+    base = engine.submit(request_).result(TIMEOUT_S)
+    child = engine.submit(replace(request_, domain="child@1")).result(TIMEOUT_S)
+    assert base.text == "base words"
+    assert (base.provenance.base, base.provenance.base_digest) == (BASE, DIGEST)
+    assert (base.provenance.domain, base.provenance.adapter_sha256) == (None, None)
+    assert child.text == "child words of version 1"
+    assert (child.provenance.domain, child.provenance.adapter_version) == ("child", 1)
+    assert child.provenance.adapter_sha256 == store.resolve("child@1").sha256
+
+
+def test_audio_longer_than_the_window_is_cut_decoded_in_pieces_and_joined(
+    engine: Engine, recogniser: FakeRecogniser
+) -> None:
+    wave = np.concatenate([babble(3.0), np.zeros(4 * 16_000, np.float32), babble(3.0)])
+    reply = engine.submit(Request(wave, domain="child")).result(TIMEOUT_S)
+    assert len(recogniser.pieces) > 1
+    assert all(len(piece.wave) <= WINDOW_S * 16_000 for piece in recogniser.pieces)
+    assert reply.text == " ".join(["child words of version 2"] * len(recogniser.pieces))
+    starts = [segment.start_s for segment in reply.segments]
+    assert starts == sorted(starts)
+    assert reply.segments[-1].end_s <= reply.duration_s == len(wave) / 16_000
+
+
+def test_silence_is_an_empty_reply_and_never_reaches_the_device(
+    engine: Engine, recogniser: FakeRecogniser
+) -> None:
+    reply = engine.submit(Request(np.zeros(16_000 * 10, np.float32), domain="child")).result(TIMEOUT_S)
+    assert (reply.text, reply.segments) == ("", ())
+    assert reply.provenance.domain == "child"
+    assert recogniser.pieces == []
+
+
+def test_all_decoding_is_on_one_thread(engine: Engine, recogniser: FakeRecogniser, request_: Request) -> None:
+    futures = [engine.submit(replace(request_, domain=d)) for d in (None, "child", "scottish", "child", None)]
+    assert [future.result(TIMEOUT_S).provenance.domain for future in futures] == [
+        None, "child", "scottish", "child", None,
+    ]  # fmt: skip
+    assert recogniser.threads == {"ssvd-device"}
+
+
+def test_a_refusal_is_raised_at_once_and_queues_nothing(engine: Engine, request_: Request) -> None:
+    with pytest.raises(UnknownDomainError):
+        engine.submit(replace(request_, domain="klingon"))
+    with pytest.raises(SsvdError, match=r"fake-owsm has no language '<tlh>'"):
+        engine.submit(replace(request_, language="<tlh>"))
+    assert engine.waiting_s == 0
+
+
+@pytest.fixture
+def busy(engine: Engine, recogniser: FakeRecogniser, request_: Request) -> Iterator[FakeRecogniser]:
+    """The device is in the middle of a piece, and stays there until `go`."""
+    recogniser.go.clear()
+    engine.submit(request_)
+    assert recogniser.started.acquire(timeout=TIMEOUT_S)
+    yield recogniser
+    recogniser.go.set()
+
+
+def test_a_full_queue_names_the_limit_the_setting_and_when_to_come_again(
+    engine: Engine, busy: FakeRecogniser
+) -> None:
+    accepted = [engine.submit(Request(babble(4.0))) for _ in range(7)]
+    assert engine.waiting_s == pytest.approx(28)  # the piece on the device no longer waits
+    with pytest.raises(QueueFullError, match=r"limit is 30 s \(SSVD_QUEUE_MAX_AUDIO_S\)") as refusal:
+        engine.submit(Request(babble(4.0)))
+    assert refusal.value.retry_after_s >= 1
+    busy.go.set()
+    assert [future.result(TIMEOUT_S).text for future in accepted] == ["base words"] * 7
+
+
+def test_a_request_cancelled_before_it_starts_is_never_decoded(
+    engine: Engine, busy: FakeRecogniser, request_: Request
+) -> None:
+    cancelled = engine.submit(replace(request_, domain="child"))
+    kept = engine.submit(replace(request_, domain="scottish"))
+    assert cancelled.cancel()
+    busy.go.set()
+    assert kept.result(TIMEOUT_S).provenance.domain == "scottish"
+    with pytest.raises(CancelledError):
+        cancelled.result(0)
+    assert [piece.cores.name for piece in busy.pieces if piece.cores] == ["scottish"]
+
+
+def test_a_request_cancelled_half_way_leaves_the_rest_of_it_undecoded(
+    engine: Engine, recogniser: FakeRecogniser
+) -> None:
+    recogniser.go.clear()
+    future = engine.submit(Request(babble(16.0)))
+    assert recogniser.started.acquire(timeout=TIMEOUT_S)
+    assert future.cancel()
+    recogniser.go.set()
+    engine.submit(Request(babble(2.0), domain="child")).result(TIMEOUT_S)
+    assert [piece.cores is None for piece in recogniser.pieces] == [True, False]
+
+
+def test_a_failure_is_one_request_s_and_the_thread_goes_on(
+    engine: Engine, recogniser: FakeRecogniser, request_: Request, caplog: pytest.LogCaptureFixture
+) -> None:
+    recogniser.fail = RuntimeError("out of memory")
+    with caplog.at_level(logging.ERROR), pytest.raises(RuntimeError, match="out of memory"):
+        engine.submit(request_).result(TIMEOUT_S)
+    recogniser.fail = None
+    assert engine.submit(request_).result(TIMEOUT_S).text == "base words"
+    assert engine.ready
+
+
+def test_draining_refuses_new_work_and_finishes_the_old(
+    engine: Engine, busy: FakeRecogniser, request_: Request
+) -> None:
+    accepted = engine.submit(request_)
+    engine.drain()
+    assert not engine.ready
+    with pytest.raises(DrainingError, match="stopping"):
+        engine.submit(request_)
+    busy.go.set()
+    assert accepted.result(TIMEOUT_S).text == "base words"
+
+
+@pytest.mark.usefixtures("busy")
+def test_closing_fails_what_the_deadline_cut_off(engine: Engine, request_: Request) -> None:
+    waiting = engine.submit(request_)
+    engine.close(timeout_s=0.05)
+    with pytest.raises(DrainingError, match=r"0\.05 s to drain"):
+        waiting.result(0)
+
+
+def test_a_lease_taken_before_a_publish_serves_the_old_version(
+    engine: Engine, busy: FakeRecogniser, store: AdapterStore, request_: Request
+) -> None:
+    """Promise 5: the domain is resolved once, when the request comes in."""
+    early = engine.submit(replace(request_, domain="child"))
+    store.rollback("child")
+    late = engine.submit(replace(request_, domain="child"))
+    busy.go.set()
+    assert early.result(TIMEOUT_S).text == "child words of version 2"
+    assert late.result(TIMEOUT_S).text == "child words of version 1"
