@@ -95,7 +95,7 @@ class Plan:
         # The jitter makes later ones longer than the first: look at all that the smallest batch could hold.
         ahead = order[start : start + self._size(int(self._lengths[order[start:]].min()))]
         shortest = min(window, int(self._lengths[ahead].max()) + self._room)
-        return shortest + int(share * share * (window - shortest))
+        return shortest + int(share**3 * (window - shortest))
 
     def _size(self, padded_samples: int) -> int:
         recipe = self.recipe

@@ -28,10 +28,10 @@ class Recipe(BaseModel):
     seed: int = Field(default=42, ge=0, description="decides batches, silences, masks and dropout")
 
     lr: float = Field(default=1e-4, gt=0, description="peak learning rate of AdamW")
-    beta1: float = Field(default=0.9, ge=0, lt=1)
-    beta2: float = Field(default=0.98, ge=0, lt=1)
-    eps: float = Field(default=1e-6, gt=0)
-    weight_decay: float = Field(default=0.0, ge=0)
+    beta1: float = Field(default=0.9, ge=0, lt=1, description="AdamW: decay of the gradient's mean")
+    beta2: float = Field(default=0.98, ge=0, lt=1, description="AdamW: decay of its square's mean")
+    eps: float = Field(default=1e-6, gt=0, description="AdamW: added to the root")
+    weight_decay: float = Field(default=0.0, ge=0, description="AdamW: decoupled weight decay")
     schedule: Literal["piecewise", "cosine"] = Field(
         default="piecewise",
         description="after the warm-up: lr * sqrt(warmup / step), or a cosine down to 1 % of lr",
@@ -63,8 +63,8 @@ class Recipe(BaseModel):
         default=0.5, ge=0, le=1, description="share of targets with utterance timestamps"
     )
 
-    ctc_weight: float = Field(default=0.3, ge=0, le=1)
-    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    ctc_weight: float = Field(default=0.3, ge=0, le=1, description="share of the CTC in the loss")
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1, description="of the attention decoder's targets")
     dropout: float | None = Field(
         default=None, ge=0, lt=1, description="None: as the base's configuration says"
     )
@@ -102,17 +102,18 @@ class Recipe(BaseModel):
 OWSM = Recipe()
 
 NANO = Recipe(
-    epochs=8,
+    epochs=6,
     patience=None,
     lr=3e-3,
     schedule="cosine",
     warmup_steps=50,
     batch_utterances=None,
-    batch_audio_s=80.0,
+    batch_audio_s=48.0,
     accumulation=1,
     min_batches_per_epoch=60,
     max_batches_per_epoch=None,
     padding="mixed",
+    window_share=0.15,
     dropout=0.0,
     freq_masks=2,
     freq_mask_share=0.1,

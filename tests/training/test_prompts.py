@@ -2,28 +2,72 @@
 
 from __future__ import annotations
 
+import io
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import sentencepiece
 
-from ssvd_asr.base.model import BaseModel
+from tests.random_owsm import SENTENCES
 from training.prompts import PromptSymbols, training_example, validation_example
 
 TEXT = "the small boat turned"
-SILENCE_S = 1.0
+SILENCE_S, WINDOW_S = 1.0, 3.0
 
 
-def espnet(base: BaseModel, train: bool) -> Any:
+@dataclass(frozen=True)
+class Vocabulary:
+    """Like OWSM's: prompt symbols are pieces of the BPE model, so that ESPnet can read them in a text."""
+
+    tokens: list[str]
+    bpe_file: Path
+    pieces: sentencepiece.SentencePieceProcessor
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        return tuple(self.tokens.index(piece) for piece in self.pieces.EncodeAsPieces(text))
+
+    @property
+    def symbols(self) -> PromptSymbols:
+        index = self.tokens.index
+        times = (index("<0.00>"), index(f"<{WINDOW_S:.2f}>"))
+        return PromptSymbols(
+            index("<eng>"), index("<asr>"), index("<notimestamps>"), *times, index("<na>"), index("<unk>"),
+            samples_per_tick=320, window_samples=round(WINDOW_S * 16_000),
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Vocabulary:
+    times = [f"<{step * 0.02:.2f}>" for step in range(round(WINDOW_S / 0.02) + 1)]
+    special = ["<na>", "<eng>", "<asr>", "<notimestamps>", *times]
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(SENTENCES), model_writer=model, vocab_size=len(special) + 60, num_threads=1,
+        hard_vocab_limit=False, minloglevel=2, user_defined_symbols=special,
+    )  # fmt: skip
+    file = tmp_path_factory.mktemp("bpe") / "bpe.model"
+    file.write_bytes(model.getvalue())
+    pieces = sentencepiece.SentencePieceProcessor()
+    pieces.LoadFromSerializedProto(model.getvalue())
+    words = [pieces.IdToPiece(i) for i in range(pieces.GetPieceSize()) if not pieces.IsControl(i)]
+    words = [word for word in words if word not in special and word != "<unk>"]
+    return Vocabulary(["<blank>", "<unk>", *special, *words, "<sos>", "<eos>", "<sop>"], file, pieces)
+
+
+def espnet(vocabulary: Vocabulary, train: bool) -> Any:
     from espnet2.train.preprocessor import S2TPreprocessor
 
-    conf = base.config.section("preprocessor_conf") | {"speech_init_silence": SILENCE_S}
     return S2TPreprocessor(
         train=train,
         token_type="bpe",
-        token_list=list(base.config.token_list),
-        bpemodel=str(base.config.bpe_model),
-        **conf,
+        token_list=vocabulary.tokens,
+        bpemodel=str(vocabulary.bpe_file),
+        speech_length=WINDOW_S,
+        speech_init_silence=SILENCE_S,
+        last_time_symbol=f"<{WINDOW_S:.2f}>",
     )
 
 
@@ -34,12 +78,12 @@ def written(seconds: float) -> str:
 
 @pytest.mark.parametrize("seconds", [0.5, 1.23, 2.0, 2.9999375, 3.0])
 def test_training_targets_and_audio_equal_those_of_s2t_preprocessor(
-    base: BaseModel, seconds: float, monkeypatch: pytest.MonkeyPatch
+    vocabulary: Vocabulary, seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    symbols = PromptSymbols.of(base.config, base.tokens)
-    preprocessor = espnet(base, train=True)
+    symbols = vocabulary.symbols
+    preprocessor = espnet(vocabulary, train=True)
     wave = np.random.default_rng(0).uniform(-1, 1, round(seconds * 16_000)).astype(np.float32)
-    pieces = tuple(base.tokens.encode(TEXT))
+    pieces = vocabulary.encode(TEXT)
     timed = 0
     for seed in range(20):
         theirs_rng = np.random.default_rng(seed)
@@ -65,20 +109,20 @@ def test_training_targets_and_audio_equal_those_of_s2t_preprocessor(
     assert 0 < timed < 20  # both kinds were compared
 
 
-def test_validation_targets_equal_those_of_s2t_preprocessor(base: BaseModel) -> None:
-    symbols = PromptSymbols.of(base.config, base.tokens)
+def test_validation_targets_equal_those_of_s2t_preprocessor(vocabulary: Vocabulary) -> None:
+    symbols = vocabulary.symbols
     wave = np.ones(20_000, np.float32)
-    theirs = espnet(base, train=False)(
+    theirs = espnet(vocabulary, train=False)(
         "id", {"speech": wave, "text": written(1.25), "text_prev": "<na>", "text_ctc": TEXT}
     )
-    ours = validation_example(wave, tuple(base.tokens.encode(TEXT)), symbols)
+    ours = validation_example(wave, vocabulary.encode(TEXT), symbols)
     assert ours.text == theirs["text"].tolist()
     np.testing.assert_array_equal(ours.speech, theirs["speech"][:, 0])
 
 
-def test_times_never_pass_the_last_symbol(base: BaseModel) -> None:
+def test_times_never_pass_the_last_symbol(vocabulary: Vocabulary) -> None:
     """Half ticks of speech and of silence both round up: one tick more than the window has."""
-    symbols = PromptSymbols.of(base.config, base.tokens)
+    symbols = vocabulary.symbols
     ticks = symbols.last_time - symbols.first_time
     half = symbols.samples_per_tick // 2
     target = symbols.target((5,), symbols.samples_per_tick + half, timestamps=True, shift=ticks - 1)
