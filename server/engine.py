@@ -15,11 +15,10 @@ from dataclasses import dataclass, field
 
 from server.audio_queue import AudioQueue
 from server.domains import Domains
-from server.errors import DrainingError, QueueFullError
+from server.errors import DrainingError, LanguageError, QueueFullError
 from server.messages import DomainCores, Piece, Provenance, Reply, Request, TextSegment
 from server.recogniser import Decoded, Recogniser
 from ssvd_asr.audio import SAMPLE_RATE
-from ssvd_asr.errors import SsvdError
 from ssvd_asr.segment import find_spans
 
 logger = logging.getLogger(__name__)
@@ -69,14 +68,14 @@ class Engine:
 
         Raises:
             UnknownDomainError, AdapterError: see Domains.lease.
-            SsvdError: a language that the base has not.
+            LanguageError: a language that the base has not.
             QueueFullError: too much audio waits; says when to come again.
             DrainingError: `drain` or `close` was called.
         """
         if not self.ready:
             raise DrainingError("the server is stopping and takes no new requests")
         if not self.recogniser.has_language(request.language):
-            raise SsvdError(f"base model {self.recogniser.name} has no language {request.language!r}")
+            raise LanguageError(f"base model {self.recogniser.name} has no language {request.language!r}")
         job = _Job(request, self.domains.lease(request.domain) if request.domain is not None else None)
         pieces = [
             Piece(

@@ -19,6 +19,10 @@ class DrainingError(SsvdError):
     """The server is stopping and takes no new work."""
 
 
+class LanguageError(SsvdError):
+    """The base was not made for this language."""
+
+
 class ApiError(SsvdError):
     """A refusal that already knows its HTTP status, the field at fault and a code for programs."""
 

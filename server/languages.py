@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from server.errors import LanguageError
+
 # Pairs of 639-1 and 639-3; for macrolanguages the code that OWSM's token lists use.
 _TABLE = """
 aa aar ab abk af afr ak aka am amh an arg ar ara as asm av ava ay aym az aze ba bak be bel bg bul bi bis
@@ -25,8 +27,11 @@ _NOT_LANGUAGES = {"asr"}  # a task, in the same brackets
 
 
 def language_symbol(code: str) -> str:
-    """The token of a language given as "en", "eng" or "<eng>". Whether a base has it is the base's to say."""
+    """The token of a language given as "en", "eng" or "<eng>". Whether a base has it is the base's to say.
+
+    Raises LanguageError for what is no language at all.
+    """
     bare = code.strip().strip("<>").lower()
     if bare in _NOT_LANGUAGES:
-        return "<>"
+        raise LanguageError(f"{code!r} is a task of the base, not a language")
     return f"<{_ISO_639_3.get(bare, bare)}>"

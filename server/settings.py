@@ -22,47 +22,63 @@ class ServerSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     base: str = Field(
-        "owsm-nano",
+        default="owsm-nano",
         description="Base model: `owsm-nano`, a hub tag as `espnet/owsm_v3.1_ebf_base`, or a path (name).",
     )
-    device: str = Field("auto", description="Where it runs: `auto`, `cpu`, `cuda` or `cuda:<index>` (name).")
-    dtype: str = Field("auto", description="Number format: `auto`, `float32` or `bfloat16` (name).")
+    device: str = Field(
+        default="auto", description="Where it runs: `auto`, `cpu`, `cuda` or `cuda:<index>` (name)."
+    )
+    dtype: str = Field(default="auto", description="Number format: `auto`, `float32` or `bfloat16` (name).")
     store: Path | None = Field(
-        None, description="Folder of published adapters; empty means the user's own (path)."
+        default=None, description="Folder of published adapters; empty means the user's own (path)."
     )
     language: str = Field(
-        "eng",
+        default="eng",
         description="Language of requests that name none: ISO 639-1 or 639-3, as the base has it (code).",
     )
-    host: str = Field("127.0.0.1", description="Address to listen on (IP address or host name).")
-    port: int = Field(8000, ge=0, le=65_535, description="Port to listen on; 0 takes a free one (TCP port).")
-    ui: bool = Field(True, description="Whether the demo page is served under /ui (true or false).")
-    max_upload_bytes: int = Field(25 * 2**20, gt=0, description="Largest request body; more is 413 (bytes).")
+    host: str = Field(default="127.0.0.1", description="Address to listen on (IP address or host name).")
+    port: int = Field(
+        default=8000, ge=0, le=65_535, description="Port to listen on; 0 takes a free one (TCP port)."
+    )
+    ui: bool = Field(default=True, description="Whether the demo page is served under /ui (true or false).")
+    max_upload_bytes: int = Field(
+        default=25 * 2**20, gt=0, description="Largest request body; more is 413 (bytes)."
+    )
     max_duration_s: float = Field(
-        600.0, gt=0, description="Longest audio of one request; more is 422 (seconds)."
+        default=600.0, gt=0, description="Longest audio of one request; more is 422 (seconds)."
     )
     max_channels: int = Field(
-        _LIMITS.max_channels, gt=0, description="Most channels of an upload; more is 422 (channels)."
+        default=_LIMITS.max_channels, gt=0, description="Most channels of an upload; more is 422 (channels)."
     )
     max_source_rate_hz: int = Field(
-        _LIMITS.max_source_rate_hz, gt=0, description="Highest sampling rate of an upload; more is 422 (Hz)."
+        default=_LIMITS.max_source_rate_hz,
+        gt=0,
+        description="Highest sampling rate of an upload; more is 422 (Hz).",
     )
     max_decoders: int = Field(
-        2, gt=0, description="Uploads that are decoded to samples at the same time; bounds memory (uploads)."
+        default=2,
+        gt=0,
+        description="Uploads that are decoded to samples at the same time; bounds memory (uploads).",
     )
     queue_max_audio_s: float = Field(
-        1200.0, gt=0, description="Audio that may wait for the device; more is 429 (seconds of audio)."
+        default=1200.0,
+        gt=0,
+        description="Audio that may wait for the device; more is 429 (seconds of audio).",
     )
     bank_max_bytes: int = Field(
-        2 * 2**30, gt=0, description="Memory of loaded domains; the least recently used leave first (bytes)."
+        default=2 * 2**30,
+        gt=0,
+        description="Memory of loaded domains; the least recently used leave first (bytes).",
     )
     drain_notice_s: float = Field(
-        1.0,
+        default=1.0,
         ge=0,
         description="After SIGTERM, how long /readyz says 503 before connections are refused (seconds).",
     )
     drain_timeout_s: float = Field(
-        30.0, gt=0, description="After SIGTERM, how long accepted requests may take to finish (seconds)."
+        default=30.0,
+        gt=0,
+        description="After SIGTERM, how long accepted requests may take to finish (seconds).",
     )
 
     @model_validator(mode="after")

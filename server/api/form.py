@@ -26,17 +26,17 @@ class TranscriptionForm(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str | None = Field(
-        None, description="`<base>` or `<base>:<domain>`; left out, the base served here."
+        default=None, description="`<base>` or `<base>:<domain>`; left out, the base served here."
     )
-    domain: str | None = Field(None, description="`child`, `child@2` or `child@sha256:<digest>`.")
-    language: str | None = Field(None, description="ISO 639-1 or 639-3 code.")
-    response_format: str = Field("json", description="`json`, `text` or `verbose_json`.")
-    temperature: float = Field(0.0, description="Only 0: decoding is greedy.")
-    prompt: str = Field("", description="Not supported yet.")
-    stream: bool = Field(False, description="Not supported yet.")
-    timestamp_granularities: tuple[str, ...] = Field((), description="Only `segment`.")
-    include: tuple[str, ...] = Field((), description="Not supported yet.")
-    chunking_strategy: str = Field("auto", description="Only `auto`: long audio is cut at silences.")
+    domain: str | None = Field(default=None, description="`child`, `child@2` or `child@sha256:<digest>`.")
+    language: str | None = Field(default=None, description="ISO 639-1 or 639-3 code.")
+    response_format: str = Field(default="json", description="`json`, `text` or `verbose_json`.")
+    temperature: float = Field(default=0.0, description="Only 0: decoding is greedy.")
+    prompt: str = Field(default="", description="Not supported yet.")
+    stream: bool = Field(default=False, description="Not supported yet.")
+    timestamp_granularities: tuple[str, ...] = Field(default=(), description="Only `segment`.")
+    include: tuple[str, ...] = Field(default=(), description="Not supported yet.")
+    chunking_strategy: str = Field(default="auto", description="Only `auto`: long audio is cut at silences.")
 
     @property
     def format(self) -> ResponseFormat:

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from server.errors import ApiError, DrainingError, QueueFullError
+from server.errors import ApiError, DrainingError, LanguageError, QueueFullError
 from server.settings import PREFIX
 from ssvd_asr.errors import (
     AdapterError,
@@ -31,6 +31,7 @@ _MEANING: tuple[tuple[type[SsvdError], int, str | None, str], ...] = (
     (AudioTooLongError, 422, "file", "audio_too_long"),
     (AudioUnreadableError, 415, "file", "audio_unreadable"),
     (AudioError, 422, "file", "invalid_audio"),
+    (LanguageError, 422, "language", "unsupported_language"),
     (QueueFullError, 429, None, "queue_full"),
     (DrainingError, 503, None, "stopping"),
     (AdapterError, 500, "domain", "adapter_refused"),
@@ -61,7 +62,7 @@ async def _refused(_: Request, error: Exception) -> JSONResponse:
     if isinstance(error, ApiError):
         return error_response(error.status, str(error), code=error.code, param=error.param)
     meaning = next((each for each in _MEANING if isinstance(error, each[0])), _UNKNOWN)
-    _, status, param, code = meaning
+    status, param, code = meaning[1:]
     if status >= 500:
         logger.error("%s", error, exc_info=error)
     retry_after_s = {429: getattr(error, "retry_after_s", 1), 503: 1}.get(status)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Future
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
@@ -55,8 +56,9 @@ async def _unless_client_leaves(request: Request, future: Future[Reply]) -> Repl
     """The reply, or None after the client hung up, whose request is then cancelled."""
     answer = asyncio.wrap_future(future)
     gone = asyncio.create_task(_disconnected(request))
+    either: set[asyncio.Future[Any]] = {answer, gone}
     try:
-        await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         return await answer if answer.done() else None
     finally:
         answer.cancel()  # reaches the engine; without effect on one that is done

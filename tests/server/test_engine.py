@@ -12,9 +12,9 @@ import pytest
 
 from adapters_store.store import AdapterStore
 from server.engine import Engine
-from server.errors import DrainingError, QueueFullError
+from server.errors import DrainingError, LanguageError, QueueFullError
 from server.messages import Request
-from ssvd_asr.errors import SsvdError, UnknownDomainError
+from ssvd_asr.errors import UnknownDomainError
 from tests.server.fakes import BASE, DIGEST, WINDOW_S, FakeRecogniser
 from tests.speechlike import babble
 
@@ -70,7 +70,7 @@ def test_all_decoding_is_on_one_thread(engine: Engine, recogniser: FakeRecognise
 def test_a_refusal_is_raised_at_once_and_queues_nothing(engine: Engine, request_: Request) -> None:
     with pytest.raises(UnknownDomainError):
         engine.submit(replace(request_, domain="klingon"))
-    with pytest.raises(SsvdError, match=r"fake-owsm has no language '<tlh>'"):
+    with pytest.raises(LanguageError, match=r"fake-owsm has no language '<tlh>'"):
         engine.submit(replace(request_, language="<tlh>"))
     assert engine.waiting_s == 0
 
