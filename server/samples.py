@@ -1,7 +1,7 @@
 """Clips to try a built-in domain with, as the UI offers them.
 
-adapters_store/builtin/<domain>/samples/*.opus     short clips (or .ogg, .flac, .wav, .mp3)
-adapters_store/builtin/<domain>/samples/*.jsonl    manifests with the words: {"audio": "x.opus", "text": ...}
+adapters_store/builtin/<domain>/samples/test.jsonl    {"audio": "x.opus", "text": ...}: not trained on
+adapters_store/builtin/<domain>/samples/x.opus        or .ogg, .flac, .wav, .mp3
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ MAX_SAMPLES = 12  # of a domain: a menu, not a corpus
 
 @dataclass(frozen=True)
 class Sample:
-    """One clip."""
+    """One clip, named by its file's stem."""
 
     id: str
-    text: str | None  # what is said, where a manifest tells
+    text: str  # what is said
     path: Path
     media_type: str
 
@@ -38,20 +38,16 @@ class Samples:
         self._found: dict[str, tuple[Sample, ...]] = {}
 
     def of(self, domain: str) -> tuple[Sample, ...]:
-        """The clips of a domain that the store has, in the order of their names; often none."""
+        """The first clips of a domain that the store has; often none."""
         if domain not in self._found:
             self._found[domain] = _read(self._builtin / domain / "samples")
         return self._found[domain]
 
 
 def _read(folder: Path) -> tuple[Sample, ...]:
-    clips = sorted(path for path in folder.glob("*") if path.suffix in MEDIA_TYPES) if folder.is_dir() else []
-    words: dict[str, str] = {}
-    for manifest in sorted(folder.glob("*.jsonl")) if clips else ():
-        for line in manifest.read_text(encoding="utf-8").splitlines():
-            entry = json.loads(line)
-            words[entry["audio"]] = entry["text"]
-    return tuple(
-        Sample(clip.stem, words.get(clip.name), clip, MEDIA_TYPES[clip.suffix])
-        for clip in clips[:MAX_SAMPLES]
-    )
+    manifest = folder / "test.jsonl"
+    if not manifest.is_file():
+        return ()
+    entries = map(json.loads, manifest.read_text(encoding="utf-8").splitlines()[:MAX_SAMPLES])
+    clips = [(folder / entry["audio"], entry["text"]) for entry in entries]
+    return tuple(Sample(path.stem, text, path, MEDIA_TYPES[path.suffix]) for path, text in clips)

@@ -72,8 +72,8 @@ def clips(store: AdapterStore, clip: bytes) -> bytes:
     folder.mkdir(parents=True)
     (folder / "a.wav").write_bytes(clip)
     (folder / "b.wav").write_bytes(clip)
-    entries = [{"audio": "a.wav", "text": "see the wabbit"}, {"audio": "elsewhere.wav", "text": "no"}]
-    (folder / "words.jsonl").write_text("\n".join(map(json.dumps, entries)) + "\n")
+    entries = [{"audio": "a.wav", "text": "see the wabbit"}, {"audio": "b.wav", "text": "a bird"}]
+    (folder / "test.jsonl").write_text("\n".join(map(json.dumps, entries)) + "\n")
     return clip
 
 
@@ -81,7 +81,7 @@ def test_samples_are_listed_with_their_words_and_fetched_by_id(client: TestClien
     listed = client.get("/v1/domains/child/samples").json()["data"]
     assert listed == [
         {"id": "a", "text": "see the wabbit", "url": "/v1/domains/child/samples/a"},
-        {"id": "b", "text": None, "url": "/v1/domains/child/samples/b"},
+        {"id": "b", "text": "a bird", "url": "/v1/domains/child/samples/b"},
     ]
     audio = client.get(listed[0]["url"])
     assert audio.content == clips
@@ -89,7 +89,7 @@ def test_samples_are_listed_with_their_words_and_fetched_by_id(client: TestClien
 
 
 @pytest.mark.usefixtures("clips")
-@pytest.mark.parametrize("sample", ["c", "..%2fsamples%2fa", "words", "a.wav"])
+@pytest.mark.parametrize("sample", ["c", "..%2fsamples%2fa", "test", "a.wav"])
 def test_a_sample_is_looked_up_and_never_a_path(client: TestClient, sample: str) -> None:
     refusal(client.get(f"/v1/domains/child/samples/{sample}"), 404)  # type: ignore[arg-type]
 
