@@ -81,8 +81,8 @@ class DomainIndex(_Strict):
             index = cls.model_validate_json(text)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            place = ".".join(map(str, first["loc"]))[:100]
-            raise StoreError(f"index of domain {name!r} is damaged: {place} {first['msg'][:200]}") from error
+            place = ".".join(map(str, first["loc"]))[:100] or "all of it"
+            raise StoreError(f"index of domain {name!r} is damaged: {place}: {first['msg'][:200]}") from error
         if index.name != name:
             raise StoreError(f"index of domain {name!r} is damaged: it is that of {index.name[:80]!r}")
         return index

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from adapters_store.store import AdapterStore
-from ssvd_asr.errors import StoreError
+from ssvd_asr.errors import SsvdError
 from tests.adapters_store.adapter_samples import adapter_bytes, adapter_file, builtin_folder
 
 CALLS = ["open", "write", "fsync", "replace", "unlink", "mkdir", "fchmod", "lstat", "scandir", "fstat"]
@@ -105,7 +105,7 @@ def check_crashes(folder, action: str, *, die: bool) -> tuple[int, int]:
 
 def _run_to_error(run, store, file, at) -> bool:
     """Whether the action came to its end without an n-th call."""
-    with Interruption(at, die=False) as interruption, contextlib.suppress(StoreError):
+    with Interruption(at, die=False) as interruption, contextlib.suppress(SsvdError):
         run(store, file)
     return interruption.count < at
 

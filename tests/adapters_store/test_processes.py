@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from adapters_store.store import AdapterStore
 from tests.adapters_store.adapter_samples import adapter_bytes
 
-WRITERS = 4
-EACH = 6
+WRITERS = 3
+EACH = 4
 
 WRITER = """
 import pathlib, sys, tempfile
