@@ -28,10 +28,26 @@ def min_usable(text: str) -> int | float:
     """`20` is a count, `0.9` and `90%` are shares."""
     if re.fullmatch(r"\d+", text):
         return int(text)
-    share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
-    if not 0 <= share <= 1:
+    value = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a count nor a share between 0 and 1")
-    return share
+    return value
+
+
+def share(text: str) -> float:
+    """A number above 0 and at most 1."""
+    value = float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most 1")
+    return value
+
+
+def count(text: str) -> int:
+    """A whole number of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return value
 
 
 def override(text: str) -> tuple[str, int | float]:

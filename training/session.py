@@ -121,10 +121,12 @@ class Session:
         return result
 
     def _claim_folder(self) -> None:
-        """Refuse to train over another run. Raises SsvdError naming what is there."""
+        """Refuse to train over another run, or to resume none. Raises SsvdError naming the checkpoint."""
         from training import checkpoint
 
         out, there = self.settings.out, self.settings.out / checkpoint.FILE_NAME
+        if self.settings.resume and not there.exists():
+            raise checkpoint.CheckpointError(f"nothing to resume: {there} does not exist")
         if there.exists() and not self.settings.resume:
             raise SsvdError(
                 f"{there} is the checkpoint of a run: go on with --resume, or choose another --out"

@@ -11,10 +11,11 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from adapters_store.names import check_name
 from ssvd_asr.device import DTYPES
 from ssvd_asr.errors import SsvdError
 from ssvd_asr.maps import DEFAULT_MAP, MAPS
-from training.arguments import add_base_arguments, min_usable, override
+from training.arguments import add_base_arguments, count, min_usable, override, share
 from training.interrupt import stop_on_signal
 from training.settings import NANO, OWSM, Method, Recipe
 
@@ -65,8 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     size.add_argument(
         "--method", choices=get_args(Method), default="ssvd", help="full: every weight, to compare"
     )
-    size.add_argument("--p", type=float, help="share of min(m, n) of each layer that turns (default 0.4)")
-    size.add_argument("--k", type=int, help="the same number of directions in every layer, instead of --p")
+    either = size.add_mutually_exclusive_group()
+    either.add_argument("--p", type=share, help="share of min(m, n) of each layer that turns (default 0.4)")
+    either.add_argument("--k", type=count, help="the same number of directions in every layer")
     size.add_argument("--map", choices=MAPS, default=DEFAULT_MAP, help="rotation (default %(default)s)")
     size.add_argument(
         "--override", type=override, action="append", default=[], metavar="PATTERN=K",
@@ -130,10 +132,7 @@ def _settings(arguments: argparse.Namespace) -> Any:
 
     if arguments.method == "full" and arguments.publish:
         raise SsvdError("--publish is for adapters; --method full makes weights for evaluation only")
-    if arguments.publish:
-        from adapters_store.names import check_name
-
-        check_name(arguments.domain)
+    check_name(arguments.domain)
     return RunSettings(
         domain=arguments.domain,
         data=arguments.data,

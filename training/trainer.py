@@ -81,6 +81,7 @@ class Trainer:
         )
         self.best: dict[str, Tensor] = {}
         self._saved_at = time.monotonic()
+        self._saving_s = 0.0  # what the last checkpoint took: a big one is written less often
 
     @property
     def checkpoint_path(self) -> Path:
@@ -150,7 +151,7 @@ class Trainer:
                 )
                 if stop():
                     return False
-                if time.monotonic() - self._saved_at > self.checkpoint_every_s:
+                if time.monotonic() - self._saved_at > max(self.checkpoint_every_s, 20 * self._saving_s):
                     self._save(log)
         return True
 
@@ -227,6 +228,7 @@ class Trainer:
         progress.finished = progress.epoch >= recipe.epochs or impatient
 
     def _save(self, log: TrainingLog) -> None:
+        began = time.monotonic()
         self.progress.log_bytes = log.position()
         checkpoint.save_checkpoint(
             self.checkpoint_path,
@@ -237,6 +239,7 @@ class Trainer:
             self.best,
         )
         self._saved_at = time.monotonic()
+        self._saving_s = self._saved_at - began
 
     def _restore_best(self) -> None:
         with torch.no_grad():
