@@ -53,3 +53,15 @@ def resolve_dtype(setting: str = "auto", device: torch.device | None = None) -> 
     if device is not None and device.type == "cuda" and not torch.cuda.is_bf16_supported():
         raise SsvdError(f"dtype 'bfloat16' is not supported by {device}; use float32")
     return torch.bfloat16
+
+
+def forbid_tf32() -> None:
+    """Make float32 on CUDA devices mean float32, for the whole process.
+
+    cuDNN's convolutions round to 10 bits of mantissa (TF32) unless told not to; with that, a row's words
+    could depend on the batch it came in.
+    """
+    import torch
+
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False

@@ -84,7 +84,8 @@ def fetch_from_hub(tag: str) -> BaseFiles:
         found = ModelDownloader().download_and_unpack(tag)
     except Exception as error:  # its clients raise errors of half a dozen libraries
         raise BaseModelError(
-            f"base model {tag!r} could not be fetched from the hub ({type(error).__name__}: {error}). "
+            f"base model {tag!r} is no folder here, and no hub model that could be fetched "
+            f"({type(error).__name__}: {error}). "
             "Without a network, download the repository elsewhere and give its folder instead of the tag"
         ) from error
     missing = [key for key in ("s2t_train_config", "s2t_model_file") if key not in found]

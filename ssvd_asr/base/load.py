@@ -10,7 +10,7 @@ from ssvd_asr.base.hub_layout import EMBEDDED, locate_base
 from ssvd_asr.base.model import BaseModel
 from ssvd_asr.base.network import build_network
 from ssvd_asr.base.weights import load_weights, read_weights
-from ssvd_asr.device import resolve_device, resolve_dtype
+from ssvd_asr.device import forbid_tf32, resolve_device, resolve_dtype
 
 
 def load_base(
@@ -32,6 +32,8 @@ def load_base(
     """
     target = resolve_device(device)
     working = resolve_dtype(dtype, target)
+    if target.type == "cuda":
+        forbid_tf32()
     name = spec if isinstance(spec, str) else Path(spec)
     files = locate_base(
         name,

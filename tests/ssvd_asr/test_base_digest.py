@@ -42,13 +42,14 @@ def _with(config: ModelConfig, section: str, **options: Any) -> ModelConfig:
 def test_what_only_training_reads_is_not_covered(
     config: ModelConfig, tiny_owsm_folder: Path, tiny_base: BaseModel
 ) -> None:
-    for section, options in {
+    changes: dict[str, dict[str, Any]] = {
         "encoder_conf": {"dropout_rate": 0.3, "use_flash_attn": False},
         "decoder_conf": {"dropout_rate": 0.3},
         "model_conf": {"lsm_weight": 0.0, "ctc_weight": 0.5},
         "specaug_conf": {"num_freq_mask": 7},
         "normalize_conf": {"eps": 1e-12},
-    }.items():
+    }
+    for section, options in changes.items():
         assert _digest(_with(config, section, **options), tiny_owsm_folder) == tiny_base.digest, section
 
 

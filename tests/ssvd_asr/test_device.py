@@ -1,0 +1,45 @@
+"""The device and dtype settings say what they stand for, or why not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ssvd_asr.device import DEVICES, DTYPES, resolve_device, resolve_dtype
+from ssvd_asr.errors import SsvdError
+
+
+def test_auto_is_the_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert resolve_device("auto") == torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_device("auto") == torch.device("cpu")
+
+
+def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert resolve_device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(SsvdError, match="'cuda:2': torch sees 2"):
+        resolve_device("cuda:2")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SsvdError, match="'cuda': torch sees 0"):
+        resolve_device("cuda")
+
+
+@pytest.mark.parametrize("setting", ["", "gpu", "cpu:0", "cuda:x", "cuda:-1"])
+def test_unknown_devices_are_refused_with_the_known_ones(setting: str) -> None:
+    with pytest.raises(SsvdError, match=DEVICES[0]):
+        resolve_device(setting)
+
+
+def test_bfloat16_is_used_only_where_asked_for_and_possible(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = torch.device("cuda")
+    assert resolve_dtype("auto", cuda) == resolve_dtype("float32") == torch.float32
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    assert resolve_dtype("bfloat16", cuda) == torch.bfloat16
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    with pytest.raises(SsvdError, match="not supported by cuda"):
+        resolve_dtype("bfloat16", cuda)
+    with pytest.raises(SsvdError, match=DTYPES[0]):
+        resolve_dtype("half")
