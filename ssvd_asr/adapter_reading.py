@@ -7,10 +7,12 @@ finite, and base and basis are compared. Nothing of a file is used unless all of
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from ssvd_asr.adapter_metadata import AdapterMetadata
 from ssvd_asr.errors import AdapterError, WrongBaseError
@@ -67,8 +69,7 @@ def inspect_adapter(path: Path | str, *, limits: AdapterFileLimits = DEFAULT_LIM
     path = Path(path)
     try:
         with path.open("rb") as stream:
-            size = path.stat().st_size
-            check_file_size(size, limits)
+            size = _stream_size(stream, path, limits)
             length = header_length(stream.read(LENGTH_BYTES), limits.max_header_bytes)
             text = stream.read(length)
     except OSError as error:
@@ -109,16 +110,25 @@ def load_adapter(
 def _read_bounded(path: Path, limits: AdapterFileLimits) -> bytes:
     try:
         with path.open("rb") as stream:
-            return stream.read(limits.max_file_bytes + 1)
+            # One byte more than there should be: a file that grows meanwhile is seen by its length.
+            return stream.read(_stream_size(stream, path, limits) + 1)
     except OSError as error:
         raise AdapterError(f"adapter {path} cannot be read: {error}") from error
+
+
+def _stream_size(stream: BinaryIO, path: Path, limits: AdapterFileLimits) -> int:
+    status = os.fstat(stream.fileno())
+    if not stat.S_ISREG(status.st_mode):
+        raise AdapterError(f"adapter {path} cannot be read: not a regular file")
+    check_file_size(status.st_size, limits)
+    return status.st_size
 
 
 def check_file_size(size: int, limits: AdapterFileLimits) -> None:
     """Raise AdapterError for a file over the limit."""
     if size > limits.max_file_bytes:
         raise AdapterError(
-            f"adapter of {size} bytes or more is over the limit of {limits.max_file_bytes} (max_file_bytes)"
+            f"adapter of {size} bytes is over the limit of {limits.max_file_bytes} (max_file_bytes)"
         )
 
 
