@@ -14,6 +14,10 @@ import torch
 from recipes.espeak.speak import SAMPLE_RATE
 from recipes.espeak.tokens import TIME_STEP_S, WINDOW_S
 
+MAX_PHONEMES = 120  # classes; espeak-ng uses about 60 for two accents
+FRAME_S = 0.08  # of the encoder: conv2d8 over a hop of 10 ms
+HALVES_S = (0.05, 0.09)  # centres of a frame's halves: the convolutions see 15 feature frames from its start
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -22,6 +26,7 @@ class Entry:
     audio: Path
     text: str
     duration_s: float
+    phonemes: tuple[tuple[int, int], ...] = ()  # (phoneme, start in ms), where aligned
 
 
 @dataclass(frozen=True)
@@ -33,13 +38,22 @@ class Batch:
     text_lengths: torch.Tensor
     text_ctc: torch.Tensor  # (B, L), -1 padded: pieces
     text_ctc_lengths: torch.Tensor
+    phonemes: torch.Tensor  # (B, T, 2): phoneme of each half of a frame, 0 in silence, -1 where not known
 
 
 def read_manifests(folder: Path) -> list[Entry]:
-    """Every utterance of ``folder/manifest*.jsonl`` (a corpus may be spoken in several runs)."""
+    """Every utterance of ``folder/manifest*.jsonl``, with its phonemes if ``phonemes.jsonl`` has them."""
+    aligned: dict[str, tuple[tuple[int, int], ...]] = {}
+    if (alignment := folder / "phonemes.jsonl").exists():
+        spoken = [json.loads(line) for line in alignment.open(encoding="utf-8")]
+        names = sorted({name for entry in spoken for name, _ in entry["phonemes"] if name.strip("_:")})
+        ids = {name: i for i, name in enumerate(names, 1)}
+        if len(ids) >= MAX_PHONEMES:
+            raise ValueError(f"{alignment} names {len(ids)} phonemes; MAX_PHONEMES is {MAX_PHONEMES}")
+        aligned = {e["id"]: tuple((ids.get(name, 0), ms) for name, ms in e["phonemes"]) for e in spoken}
     lines = [line for path in sorted(folder.glob("manifest*.jsonl")) for line in path.open(encoding="utf-8")]
     entries = [json.loads(line) for line in lines]
-    return [Entry(folder / e["audio"], e["text"], e["duration_s"]) for e in entries]
+    return [Entry(folder / e["audio"], e["text"], e["duration_s"], aligned.get(e["id"], ())) for e in entries]
 
 
 def plan(
@@ -65,16 +79,22 @@ def collate(
     ids: dict[str, int],
     rng: np.random.Generator,
     seconds: float,
+    padded_share: float,
 ) -> Batch:
-    """Read, shift, disturb and pad one batch; rows beyond ``seconds`` of padded audio are left out."""
+    """Read, shift, disturb and pad one batch; rows beyond ``seconds`` of padded audio are left out.
+
+    ``padded_share`` of the batches are padded up to the full window, the others hardly at all.
+    """
     longest_s = max(e.duration_s for e in entries)
-    draw = rng.random()
-    padded_s = WINDOW_S if draw < 0.2 else rng.uniform(longest_s, WINDOW_S) if draw < 0.5 else longest_s + 0.3
+    padded_s = longest_s + 0.3
+    if rng.random() < padded_share:
+        padded_s = rng.choice([WINDOW_S, rng.uniform(longest_s, WINDOW_S)])
     padded_s = min(padded_s, WINDOW_S)
     rows = entries[: max(1, int(seconds / padded_s))]
     speech = np.zeros((len(rows), round(padded_s * SAMPLE_RATE)), dtype=np.float32)
     texts, texts_ctc = [], []
-    for row, entry in zip(speech, rows, strict=True):
+    phonemes = torch.full((len(rows), round(padded_s / FRAME_S), 2), -1)
+    for row, spoken, entry in zip(speech, phonemes, rows, strict=True):
         wave = sf.read(entry.audio, dtype="float32")[0][: len(row)]
         room = min(len(row) - len(wave), SAMPLE_RATE)
         shift = int(rng.integers(room + 1)) // int(TIME_STEP_S * SAMPLE_RATE)
@@ -82,6 +102,7 @@ def collate(
         row[start : start + len(wave)] = wave
         disturb(row, rng)
         pieces = [ids[p] for p in bpe.encode(entry.text, out_type=str)]
+        fill_phonemes(spoken, start / SAMPLE_RATE, entry.phonemes)
         zero = ids["<0.00>"]
         end = zero + min(round(WINDOW_S / TIME_STEP_S), shift + round(len(wave) / SAMPLE_RATE / TIME_STEP_S))
         timed = [zero + shift, *pieces, end] if rng.random() < 0.5 else [ids["<notimestamps>"], *pieces]
@@ -94,16 +115,26 @@ def collate(
         torch.tensor([len(t) for t in texts]),
         pad(texts_ctc, batch_first=True, padding_value=-1),
         torch.tensor([len(t) for t in texts_ctc]),
+        phonemes,
     )
 
 
+def fill_phonemes(frames: torch.Tensor, start_s: float, phonemes: tuple[tuple[int, int], ...]) -> None:
+    """Write what is spoken at each half frame into ``frames`` (T, 2); leaves it alone where not aligned."""
+    if phonemes:
+        starts_s = np.array([ms / 1000 for _, ms in phonemes])
+        spoken = np.array([0, *(phoneme for phoneme, _ in phonemes)])
+        centres_s = np.arange(len(frames))[:, None] * FRAME_S + np.array(HALVES_S) - start_s
+        frames[:] = torch.from_numpy(spoken[np.searchsorted(starts_s, centres_s, side="right")])
+
+
 def disturb(row: np.ndarray, rng: np.random.Generator) -> None:
-    """Change the level of ``row`` (samples,) and, for a third of the rows, add noise of 10 to 40 dB SNR."""
+    """Change the level of ``row`` (samples,) and, for most rows, add noise of 10 to 45 dB SNR."""
     row *= np.float32(10 ** rng.uniform(-0.4, 0.3))
-    if rng.random() < 0.35:
+    if rng.random() < 0.6:
         noise = rng.standard_normal(len(row), dtype=np.float32)
         if rng.random() < 0.5:  # a first-order low pass: the hum of a room rather than hiss
             noise[1:] = noise[1:] + 0.95 * noise[:-1]
         power = float(np.square(row).sum()) / max(1, np.count_nonzero(row))
-        scale = np.sqrt(power * 10 ** (-rng.uniform(1.0, 4.0)) / float(np.square(noise).mean()))
+        scale = np.sqrt(power * 10 ** (-rng.uniform(1.0, 4.5)) / float(np.square(noise).mean()))
         row += noise * np.float32(scale)

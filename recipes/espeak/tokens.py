@@ -25,7 +25,7 @@ def train_bpe(folder: Path, sentences: int = 40_000) -> None:
     spm.SentencePieceTrainer.train(
         input=str(text),
         model_prefix=str(folder / "bpe"),
-        model_type="unigram",
+        model_type="bpe",
         vocab_size=BPE_PIECES,
         bos_id=-1,
         eos_id=-1,

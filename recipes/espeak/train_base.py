@@ -19,20 +19,22 @@ import numpy as np
 import sentencepiece as spm
 import torch
 import yaml
+from espnet2.torch_utils.initialize import initialize
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from recipes.espeak.batches import Batch, collate, plan, read_manifests
+from recipes.espeak.batches import MAX_PHONEMES, Batch, collate, disturb, plan, read_manifests
 from recipes.espeak.tokens import token_list, train_bpe
 from ssvd_asr.base.config import ModelConfig, read_config
 from ssvd_asr.base.network import build_network
 
 _Formatter = argparse.RawDescriptionHelpFormatter
 CONFIG = Path(__file__).with_name("owsm_nano.yaml")
-PEAK_LR = 2e-3
-WARMUP_STEPS = 800
+PEAK_LR = 1e-3
+WARMUP_STEPS = 200
+PHONEME_STEPS = 2500
+PHONEME_LAYER = 3  # of 6: those above make pieces of phonemes
 COOLDOWN_FRACTION = 0.35
-BATCH_S = 48.0
 CLIP_NORM = 5.0
 EMA_DECAY = 0.998
 
@@ -54,14 +56,17 @@ def prepare(out: Path, data: Path) -> ModelConfig:
 
 
 def write_statistics(path: Path, config: dict[str, Any], data: Path, utterances: int = 400) -> None:
-    """Mean and variance of the log-mel features of ``utterances`` unpadded training clips (GlobalMVN)."""
+    """Mean and variance of the features of ``utterances`` clips as trained on, unpadded (GlobalMVN)."""
     import soundfile as sf
     from espnet2.asr.frontend.default import DefaultFrontend
 
     frontend = DefaultFrontend(**config["frontend_conf"])
+    rng = np.random.default_rng(0)
     count, total, squares = 0, 0.0, 0.0
     for entry in read_manifests(data / "adult-train")[:utterances]:
-        wave = torch.from_numpy(sf.read(entry.audio, dtype="float32")[0])[None]
+        row = sf.read(entry.audio, dtype="float32")[0]
+        disturb(row, rng)
+        wave = torch.from_numpy(row)[None]
         feats = frontend(wave, torch.tensor([wave.shape[1]]))[0][0].double()
         count, total, squares = count + len(feats), total + feats.sum(0), squares + feats.square().sum(0)
     np.savez(path, count=count, sum=np.asarray(total), sum_square=np.asarray(squares))
@@ -74,8 +79,18 @@ def learning_rate(step: int, steps: int) -> float:
 
 
 def longest_s(step: int) -> float:
-    """Short sentences first: the attention decoder aligns on them before it meets long ones."""
-    return min(15.0, 3.0 + step / 75)
+    """Short sentences first: CTC and the attention decoder align on them before they meet long ones."""
+    return min(15.0, 3.0 + max(0, step - 1500) / 60)
+
+
+def batch_s(step: int) -> float:
+    """Seconds of padded audio a step: until something is aligned, more steps teach more than larger ones."""
+    return 24.0 if step < 1500 else 48.0
+
+
+def padded_share(step: int) -> float:
+    """None at first: windows of silence gave gradients ten times as large, and the encoder collapsed."""
+    return 0.3 * min(1.0, max(0, step - 2000) / 1000)
 
 
 class Trainer:
@@ -85,16 +100,40 @@ class Trainer:
         torch.manual_seed(0)
         self.out = out
         self.network = build_network(config)
-        for p in self.network.parameters():
-            if p.dim() > 1:
-                torch.nn.init.xavier_uniform_(p)
+        # ESPnet's own start: xavier, and the gating convolutions begin as the identity.
+        initialize(self.network, "xavier_uniform")
         # The front end has nothing to learn: it runs without gradients, the network takes its features.
         self.frontend, self.network.frontend = self.network.frontend, None
+        # Used at the start only; after a resume it begins anew, which its few weights can afford.
+        self.phoneme_head = torch.nn.Linear(self.network.encoder.output_size(), 2 * MAX_PHONEMES)
         self.average = {n: p.detach().clone() for n, p in self.network.named_parameters()}
         self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=PEAK_LR, betas=(0.9, 0.98), eps=1e-8, weight_decay=0.01
+            [*self.network.parameters(), *self.phoneme_head.parameters()],
+            lr=PEAK_LR,
+            betas=(0.9, 0.98),
+            eps=1e-8,
+            weight_decay=0.01,
         )
         self.step = 0
+        self._middle: torch.Tensor | None = None  # (B, T, d) of this step
+        self.network.encoder.encoders[PHONEME_LAYER].register_forward_hook(self._keep)
+
+    def _keep(self, _: torch.nn.Module, __: object, output: tuple[torch.Tensor, ...]) -> None:
+        self._middle = output[0]
+
+    def phoneme_loss(self, phonemes: torch.Tensor) -> tuple[torch.Tensor, float]:
+        """Cross-entropy of a middle layer with the phonemes (B, T, 2) spoken there; and the accuracy.
+
+        CTC alone begins by answering blank to everything, and the encoder learned to ignore the sound before
+        it found an alignment. espeak-ng knows what it says when; that keeps the encoder listening.
+        """
+        assert self._middle is not None
+        logits = self.phoneme_head(self._middle).unflatten(-1, (2, MAX_PHONEMES))
+        steps = min(logits.shape[1], phonemes.shape[1])
+        logits, targets = logits[:, :steps].flatten(0, 2), phonemes[:, :steps].flatten()
+        loss = torch.nn.functional.cross_entropy(logits, targets, ignore_index=-1, reduction="sum")
+        speech = targets > 0
+        return loss / len(phonemes), float((logits.argmax(-1) == targets)[speech].float().mean())
 
     def train_step(self, batch: Batch, lr: float) -> dict[str, float]:
         """One update; returns loss figures."""
@@ -109,6 +148,10 @@ class Trainer:
             feats, lengths, batch.text, batch.text_lengths, none, torch.ones(rows, dtype=torch.long),
             batch.text_ctc, batch.text_ctc_lengths,
         )  # fmt: skip
+        if self.step < PHONEME_STEPS:
+            phoneme_loss, stats["phoneme_acc"] = self.phoneme_loss(batch.phonemes)
+            stats["loss_phoneme"] = phoneme_loss.detach()
+            loss = loss + 0.5 * phoneme_loss
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)
         if torch.isfinite(norm):
@@ -169,10 +212,12 @@ def main(argv: list[str] | None = None) -> int:
     with (args.out / "log.jsonl").open("a", encoding="utf-8") as log:
         while trainer.step < args.steps:
             rng = np.random.default_rng([0, trainer.step])
-            batches = plan(read_manifests(args.data / "adult-train"), BATCH_S, longest_s(trainer.step), rng)
+            batches = plan(
+                read_manifests(args.data / "adult-train"), batch_s(trainer.step), longest_s(trainer.step), rng
+            )
             # Until the longest sentences are in, plan anew often; afterwards once an epoch.
             for entries in batches if longest_s(trainer.step) >= 15.0 else batches[:100]:
-                batch = collate(entries, bpe, ids, rng, BATCH_S)
+                batch = collate(entries, bpe, ids, rng, batch_s(trainer.step), padded_share(trainer.step))
                 stats = trainer.train_step(batch, learning_rate(trainer.step, args.steps))
                 audio_s += batch.speech.numel() / 16_000
                 if trainer.step % 20 == 0:

@@ -1,0 +1,118 @@
+"""When espeak-ng says which phoneme: exact alignments for the start of owsm-nano's training.
+
+    python -m recipes.espeak.phonemes --corpus data/espeak/adult-train
+
+Writes ``phonemes.jsonl`` beside the manifests: {"id", "phonemes": [[mnemonic, start_ms], ...]}.
+The library is called instead of the command because only its events carry times (speak_lib.h).
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import ctypes.util
+import json
+import multiprocessing
+import sys
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from recipes.espeak.speak import Speaker, utterance
+
+_SYNCHRONOUS, _PHONEME_EVENTS = 2, 1
+_RATE, _PITCH = 1, 3
+_CHARS_UTF8, _END_PAUSE = 1, 0x1000
+_EVENT_END, _EVENT_PHONEME = 0, 7
+
+
+class _Id(ctypes.Union):
+    _fields_ = (("number", ctypes.c_int), ("name", ctypes.c_char_p), ("string", ctypes.c_char * 8))
+
+
+class _Event(ctypes.Structure):
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),  # ms
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("id", _Id),
+    )
+
+
+_CALLBACK = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event)
+)
+
+
+class Aligner:
+    """The espeak-ng library of this process; it keeps global state, so one a process."""
+
+    def __init__(self) -> None:
+        self._lib = ctypes.CDLL(ctypes.util.find_library("espeak-ng") or "libespeak-ng.so.1")
+        if self._lib.espeak_Initialize(_SYNCHRONOUS, 0, None, _PHONEME_EVENTS) < 0:
+            raise RuntimeError("espeak-ng's library did not start")
+        self._found: list[tuple[str, int]] = []
+        self._callback = _CALLBACK(self._collect)  # kept: the library holds a bare pointer to it
+        self._lib.espeak_SetSynthCallback(self._callback)
+
+    def _collect(self, _: Any, __: int, events: Any) -> int:
+        i = 0
+        while events[i].type != _EVENT_END:
+            if events[i].type == _EVENT_PHONEME:
+                self._found.append((events[i].id.string.decode(), events[i].audio_position))
+            i += 1
+        return 0
+
+    def align(self, text: str, speaker: Speaker) -> list[tuple[str, int]]:
+        """(mnemonic, start in ms) of every phoneme; an empty mnemonic is a pause."""
+        self._found = []
+        voice = f"{speaker.accent}+{speaker.variant}".encode()
+        if self._lib.espeak_SetVoiceByName(voice) != 0:
+            raise RuntimeError(f"espeak-ng has no voice {voice.decode()}")
+        self._lib.espeak_SetParameter(_RATE, speaker.words_per_minute, 0)
+        self._lib.espeak_SetParameter(_PITCH, speaker.pitch, 0)
+        data = text.encode() + b"\0"
+        self._lib.espeak_Synth(data, len(data), 0, 1, 0, _CHARS_UTF8 | _END_PAUSE, None, None)
+        return self._found
+
+
+_aligner: Aligner | None = None
+
+
+def _align(name: str) -> str:
+    global _aligner  # one library a process
+    _aligner = _aligner or Aligner()
+    domain, split, index = name.rsplit("-", 2)
+    text, speaker = utterance(domain, split, int(index))
+    if speaker.tract_scale != 1.0:
+        raise ValueError(f"{name}: only unscaled voices are aligned")
+    return json.dumps({"id": name, "phonemes": _aligner.align(text, speaker)})
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Align every utterance of ``--corpus``'s manifests."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--corpus", type=Path, required=True)
+    parser.add_argument("--longest-s", type=float, default=5.0, help="only utterances up to this length")
+    args = parser.parse_args(argv)
+    lines = [line for path in sorted(args.corpus.glob("manifest*.jsonl")) for line in path.open()]
+    entries = [json.loads(line) for line in lines]
+    names = [entry["id"] for entry in entries if entry["duration_s"] <= args.longest_s]
+    with (
+        multiprocessing.get_context("spawn").Pool(2) as pool,
+        (args.corpus / "phonemes.jsonl").open("w") as file,
+    ):
+        for line in tqdm(pool.imap(_align, names, chunksize=50), total=len(names), unit="utt"):
+            file.write(line + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
