@@ -109,6 +109,13 @@ def test_only_the_adapter_trains_and_the_base_is_left_as_it_was(session: MakeSes
     assert torch.equal(torch.random.get_rng_state(), random_state)
 
 
+def test_training_lowers_the_loss_on_data_never_trained_on(session: MakeSession, tmp_path: Path) -> None:
+    changes = {"epochs": 4, "min_batches_per_epoch": 12, "max_batches_per_epoch": 12, "accumulation": 1}
+    session(changes=changes, k=None, p=0.9).run()
+    losses = [event["valid_loss"] for event in events(tmp_path / "run") if event["event"] == "epoch"]
+    assert losses[-1] < 0.8 * losses[0]
+
+
 def test_full_fine_tuning_moves_every_weight_and_its_file_scores_the_same(
     session: MakeSession, tmp_path: Path
 ) -> None:
