@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ssvd_asr.errors import DataError, SsvdError
-from ssvd_asr.maps import RotationMap
+from ssvd_asr.maps import DEFAULT_MAP, RotationMap
 from training.data import CACHE_BYTES, Dataset, Rules, load_dataset
 from training.finish import ADAPTER_FILE, WEIGHTS_FILE, finish_full, finish_ssvd
 from training.interrupt import Stop, never_stop
@@ -45,7 +45,7 @@ class RunSettings:
     config: Path | None = None
     checkpoint: Path | None = None
     method: Method = "ssvd"
-    rotation_map: RotationMap = "first-order"
+    rotation_map: RotationMap = DEFAULT_MAP
     p: float | None = None
     k: int | None = None
     overrides: Mapping[str, int | float] | None = None
