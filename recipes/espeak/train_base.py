@@ -32,7 +32,7 @@ _Formatter = argparse.RawDescriptionHelpFormatter
 CONFIG = Path(__file__).with_name("owsm_nano.yaml")
 PEAK_LR = 1e-3
 WARMUP_STEPS = 200
-PHONEME_STEPS = 2500
+PHONEME_STEPS = 1500
 PHONEME_LAYER = 3  # of 6: those above make pieces of phonemes
 COOLDOWN_FRACTION = 0.35
 CLIP_NORM = 5.0
@@ -80,17 +80,17 @@ def learning_rate(step: int, steps: int) -> float:
 
 def longest_s(step: int) -> float:
     """Short sentences first: CTC and the attention decoder align on them before they meet long ones."""
-    return min(15.0, 3.0 + max(0, step - 1500) / 60)
+    return min(15.0, 3.0 + max(0, step - 1000) / 80)
 
 
 def batch_s(step: int) -> float:
     """Seconds of padded audio a step: until something is aligned, more steps teach more than larger ones."""
-    return 24.0 if step < 1500 else 48.0
+    return 24.0 if step < 1500 else 36.0
 
 
 def padded_share(step: int) -> float:
     """None at first: windows of silence gave gradients ten times as large, and the encoder collapsed."""
-    return 0.3 * min(1.0, max(0, step - 2000) / 1000)
+    return 0.3 * min(1.0, max(0, step - 1500) / 1000)
 
 
 class Trainer:
@@ -104,7 +104,6 @@ class Trainer:
         initialize(self.network, "xavier_uniform")
         # The front end has nothing to learn: it runs without gradients, the network takes its features.
         self.frontend, self.network.frontend = self.network.frontend, None
-        # Used at the start only; after a resume it begins anew, which its few weights can afford.
         self.phoneme_head = torch.nn.Linear(self.network.encoder.output_size(), 2 * MAX_PHONEMES)
         self.average = {n: p.detach().clone() for n, p in self.network.named_parameters()}
         self.optimizer = torch.optim.AdamW(
@@ -168,6 +167,7 @@ class Trainer:
         """Write the checkpoint atomically: weights, their average, the optimiser, the step."""
         tensors = {f"network.{n}": p.detach() for n, p in self.network.named_parameters()}
         tensors |= {f"average.{n}": p for n, p in self.average.items()}
+        tensors |= {f"phoneme_head.{n}": p.detach() for n, p in self.phoneme_head.named_parameters()}
         for i, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{i}.{k}": v for k, v in state.items()}
         temporary = self.out / "checkpoint.part"
@@ -187,6 +187,8 @@ class Trainer:
             for name, p in params.items():
                 p.copy_(tensors[f"network.{name}"])
                 self.average[name] = tensors[f"average.{name}"].clone()
+            for name, p in self.phoneme_head.named_parameters():
+                p.copy_(tensors[f"phoneme_head.{name}"])
         state = self.optimizer.state_dict()
         for key, value in tensors.items():
             if key.startswith("optimizer."):
