@@ -18,7 +18,7 @@ from server.domains import Domains
 from server.engine import Engine
 from server.recogniser import OwsmRecogniser
 from server.samples import Samples
-from server.settings import ServerSettings
+from server.settings import ServerSettings, load_settings
 from server.state import ServerState
 from ssvd_asr.version import __version__
 
@@ -46,7 +46,7 @@ def create_app(settings: ServerSettings | None = None, engine: Engine | None = N
     `uvicorn --factory server.app:create_app` runs it with the settings of the environment; `ssvd serve` adds
     the drain on SIGTERM.
     """
-    settings = settings if settings is not None else ServerSettings()
+    settings = settings if settings is not None else load_settings()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

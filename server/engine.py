@@ -19,6 +19,7 @@ from server.errors import DrainingError, LanguageError, QueueFullError
 from server.messages import DomainCores, Piece, Provenance, Reply, Request, TextSegment
 from server.recogniser import Decoded, Recogniser
 from ssvd_asr.audio import SAMPLE_RATE
+from ssvd_asr.errors import SsvdError
 from ssvd_asr.segment import find_spans
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ class Engine:
         self._queue: AudioQueue[tuple[_Job, Piece]] = AudioQueue(queue_max_audio_s)
         self._speed = FIRST_GUESS_SPEED
         self._draining = False
+        self._unfinished: set[Future[Reply]] = set()
         self._thread = threading.Thread(target=self._run, name="ssvd-device", daemon=True)
         self._thread.start()
 
@@ -54,6 +56,11 @@ class Engine:
     def ready(self) -> bool:
         """Whether `submit` takes work."""
         return self._thread.is_alive() and not self._draining
+
+    @property
+    def idle(self) -> bool:
+        """Whether every accepted request has been answered, failed or cancelled."""
+        return not self._unfinished
 
     @property
     def waiting_s(self) -> float:
@@ -88,10 +95,16 @@ class Engine:
             for span in find_spans(request.wave, self.recogniser.window_samples)
         ]
         job.pieces_left = len(pieces)
+        self._unfinished.add(job.future)
+        job.future.add_done_callback(self._unfinished.discard)
         if not pieces:  # nobody speaks
             self._finish(job)
-        else:
+            return job.future
+        try:
             self._enqueue(job, pieces)
+        except SsvdError:
+            job.future.cancel()
+            raise
         return job.future
 
     def drain(self) -> None:

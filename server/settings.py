@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ssvd_asr.audio import AudioLimits
+from ssvd_asr.errors import SsvdError
 
 _LIMITS = AudioLimits()
 PREFIX = "SSVD_"
@@ -99,6 +101,21 @@ class ServerSettings(BaseSettings):
             max_channels=self.max_channels,
             max_source_rate_hz=self.max_source_rate_hz,
         )
+
+
+def load_settings(**chosen: Any) -> ServerSettings:
+    """The settings of the environment, except for what is `chosen` (None: not chosen).
+
+    Raises SsvdError naming the setting, its value and the rule.
+    """
+    try:
+        return ServerSettings(**{name: value for name, value in chosen.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        if not first["loc"]:
+            raise SsvdError(first["msg"]) from error
+        name = str(first["loc"][0]).removeprefix(PREFIX.lower())
+        raise SsvdError(f"{PREFIX}{name.upper()}={first['input']!r}: {first['msg']}") from error
 
 
 def settings_table() -> str:

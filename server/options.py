@@ -1,0 +1,14 @@
+"""Arguments that `ssvd serve` and `ssvd transcribe` share. Their defaults are those of the settings."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """--base, --device, --dtype and --store; None where not given."""
+    parser.add_argument("--base", help="owsm-nano, a hub tag as espnet/owsm_v3.1_ebf_base, or a folder")
+    parser.add_argument("--device", help="auto, cpu, cuda or cuda:<index>")
+    parser.add_argument("--dtype", help="auto, float32 or bfloat16")
+    parser.add_argument("--store", type=Path, help="folder of published adapters")

@@ -1,0 +1,125 @@
+"""`ssvd serve`: load the base, listen, say how to try it, and stop without dropping what was accepted."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import socket
+import sys
+import time
+from types import FrameType
+
+import uvicorn
+
+from server.app import UI_PATH, create_app, local_url, start_engine
+from server.engine import Engine
+from server.options import add_model_options
+from server.samples import Samples
+from server.settings import ServerSettings, load_settings
+from ssvd_asr.errors import SsvdError
+from ssvd_asr.version import __version__
+
+GRACE_S = 3  # for answers on their way, and for the page's event streams, which never end by themselves
+
+
+def main(argv: list[str]) -> int:
+    """Serve until SIGTERM or Ctrl+C; 1 where the server cannot start."""
+    settings = load_settings(**vars(_parser().parse_args(argv)))
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # the page's requests stand in the access log
+    with _bound_socket(settings) as listener:
+        settings = settings.model_copy(update={"port": listener.getsockname()[1]})
+        engine = start_engine(settings)
+        config = uvicorn.Config(
+            create_app(settings, engine),
+            log_config=None,
+            timeout_graceful_shutdown=GRACE_S,
+            server_header=False,
+        )
+        server = DrainingServer(config, engine, settings)
+        server.run(sockets=[listener])
+    return 0 if server.started else 1
+
+
+class DrainingServer(uvicorn.Server):
+    """Uvicorn that on SIGTERM says so on /readyz, finishes what was accepted, and then stops listening.
+
+    A second signal ends it at once.
+    """
+
+    def __init__(self, config: uvicorn.Config, engine: Engine, settings: ServerSettings) -> None:
+        super().__init__(config)
+        self._engine = engine
+        self._settings = settings
+        self._asked_to_stop_at: float | None = None  # time.monotonic()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to listen, then print how to try it."""
+        await super().startup(sockets)
+        if self.started:
+            print(ready_message(self._settings, self._engine), flush=True)
+
+    def handle_exit(self, _signal: int, _frame: FrameType | None) -> None:
+        """Called by SIGTERM and SIGINT."""
+        if self._asked_to_stop_at is not None:
+            self.should_exit = self.force_exit = True
+            return
+        self._asked_to_stop_at = time.monotonic()
+        self._engine.drain()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Uvicorn's question, ten times a second, whether to stop."""
+        if self._asked_to_stop_at is not None:
+            waited_s = time.monotonic() - self._asked_to_stop_at
+            noticed = waited_s >= self._settings.drain_notice_s
+            if noticed and (self._engine.idle or waited_s >= self._settings.drain_timeout_s):
+                self.should_exit = True
+        return await super().on_tick(counter)
+
+
+def ready_message(settings: ServerSettings, engine: Engine) -> str:
+    """What is served where, and a line for the shell to try it."""
+    url = local_url(settings)
+    store = engine.domains.store
+    names = [domain.name for domain in store.list()]
+    clips = Samples(store.builtin)
+    name, clip = next(
+        ((name, str(clips.of(name)[0].path)) for name in names if clips.of(name)), (None, "speech.wav")
+    )
+    lines = [
+        f"ssvd-asr {__version__} serves {engine.recogniser.name} at {url}",
+        f"domains: {', '.join(names) or 'none yet'}",
+        *([f"page:    {url}{UI_PATH}"] if settings.ui else []),
+        "try:     curl"
+        + (f" -F domain={name}" if name else "")
+        + f" -F file=@{clip} {url}/v1/audio/transcriptions",
+    ]
+    return "\n".join(lines)
+
+
+def _bound_socket(settings: ServerSettings) -> socket.socket:
+    """Bound before the model is loaded: a port in use is told at once. Not listening yet."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise SsvdError(
+            f"cannot listen on {settings.host} port {settings.port} (SSVD_HOST, SSVD_PORT): {error}"
+        ) from error
+    return listener
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ssvd serve",
+        description="Serve every domain of the store from one base model in memory. Every setting is also an "
+        "environment variable SSVD_...; docs/serving.md lists them.",
+    )
+    parser.add_argument("--host", help="address to listen on")
+    parser.add_argument("--port", type=int, help="port to listen on; 0 takes a free one")
+    parser.add_argument("--ui", action=argparse.BooleanOptionalAction, help="serve the demo page under /ui")
+    add_model_options(parser)
+    return parser

@@ -1,0 +1,101 @@
+"""`ssvd transcribe FILE...`: the server's engine, queue and decode, without the HTTP around them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from server.app import start_engine
+from server.engine import Engine
+from server.languages import language_symbol
+from server.messages import Provenance, Request
+from server.options import add_model_options
+from server.settings import ServerSettings, load_settings
+from ssvd_asr.audio import read_audio
+from ssvd_asr.errors import SsvdError
+
+
+def main(argv: list[str]) -> int:
+    """Print what each file says; 1 where a file (or everything) was refused."""
+    args = _parser().parse_args(argv)
+    as_json: bool = args.json
+    results: list[dict[str, Any]] = []
+    refused: str | None = None
+    try:
+        settings = load_settings(base=args.base, device=args.device, dtype=args.dtype, store=args.store)
+        engine = start_engine(settings)
+    except SsvdError as error:
+        refused = str(error)
+    else:
+        try:
+            for path in args.files:
+                result = _transcribe(engine, settings, path, args.domain, args.language)
+                results.append(result)
+                if not as_json:
+                    _print_line(result, several=len(args.files) > 1)
+        finally:
+            engine.close(settings.drain_timeout_s)
+    if as_json:
+        print(json.dumps(_document(results, refused), ensure_ascii=False))
+    elif refused is not None:
+        print(f"ssvd transcribe: {refused}", file=sys.stderr)
+    return 1 if refused is not None or any("error" in result for result in results) else 0
+
+
+def _transcribe(
+    engine: Engine, settings: ServerSettings, path: Path, domain: str | None, language: str | None
+) -> dict[str, Any]:
+    """One file's entry: text and provenance, or an error."""
+    try:
+        request = Request(
+            wave=read_audio(path, settings.audio_limits),
+            domain=domain,
+            language=language_symbol(language or settings.language),
+        )
+        reply = engine.submit(request).result()
+    except SsvdError as error:
+        return {"file": str(path), "error": str(error)}
+    return {
+        "file": str(path),
+        "text": reply.text,
+        "duration_s": round(reply.duration_s, 3),
+        **_provenance(reply.provenance),
+    }
+
+
+def _provenance(made_by: Provenance) -> dict[str, Any]:
+    """The fields of the HTTP reply's `ssvd`, and `adapter`: a reference to exactly these bytes."""
+    adapter = None if made_by.domain is None else f"{made_by.domain}@sha256:{made_by.adapter_sha256}"
+    return {**asdict(made_by), "adapter": adapter}
+
+
+def _document(results: list[dict[str, Any]], refused: str | None) -> dict[str, Any]:
+    """The one object on standard output: a file's own fields, or a list of files."""
+    if refused is not None:
+        return {"error": refused}
+    return results[0] if len(results) == 1 else {"files": results}
+
+
+def _print_line(result: dict[str, Any], *, several: bool) -> None:
+    prefix = f"{result['file']}: " if several else ""
+    if "error" in result:
+        print(f"ssvd transcribe: {prefix}{result['error']}", file=sys.stderr)
+    else:
+        print(f"{prefix}{result['text']}", flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ssvd transcribe",
+        description="Transcribe audio files of any format and length, through the server's own engine.",
+    )
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("--domain", help="child, child@2 or child@sha256:<digest>; left out: the base")
+    parser.add_argument("--language", help="ISO 639-1 or 639-3 code")
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    add_model_options(parser)
+    return parser

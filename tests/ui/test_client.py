@@ -1,0 +1,127 @@
+"""The page's way to the server: every failure becomes a sentence, every field its type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from ui.client import Clip, ServerClient, ServerProblem
+
+URL = "http://server.test"
+
+
+def client(answer: Callable[[httpx.Request], httpx.Response]) -> ServerClient:
+    return ServerClient(URL + "/", transport=httpx.MockTransport(answer))
+
+
+def refusing(status: int, body: Any) -> ServerClient:
+    return client(lambda _: httpx.Response(status, json=body))
+
+
+@pytest.fixture
+def clip_file(tmp_path: Path) -> Path:
+    path = tmp_path / "clip.wav"
+    path.write_bytes(b"RIFF")
+    return path
+
+
+DOMAIN = {
+    "name": "child",
+    "active_version": 3,
+    "sha256": "ab" * 32,
+    "builtin": True,
+    "wer_before": 0.4,
+    "wer_after": {"odd": 1},
+    "problem": None,
+}
+
+
+def test_domains_that_cannot_be_served_are_not_offered() -> None:
+    body = {
+        "base": {"name": "owsm-nano", "digest": "sha256:cd"},
+        "data": [DOMAIN, {**DOMAIN, "name": "foreign", "problem": "made for another base"}],
+    }
+    catalogue = refusing(200, body).catalogue()
+    assert (catalogue.base, catalogue.base_digest) == ("owsm-nano", "sha256:cd")
+    assert [domain.name for domain in catalogue.domains] == ["child"]
+    assert (catalogue.domains[0].wer_before, catalogue.domains[0].wer_after) == (0.4, None)
+
+
+def test_a_recording_is_sent_with_its_domain_or_without_one(clip_file: Path) -> None:
+    bodies: list[bytes] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        bodies.append(request.read())
+        made_by = {
+            "base": "b", "base_digest": "d", "domain": "child", "adapter_version": 2, "adapter_sha256": "e",
+        }  # fmt: skip
+        return httpx.Response(200, json={"text": "words", "ssvd": made_by})
+
+    result = client(answer).transcribe(clip_file, "child")
+    client(answer).transcribe(clip_file, None)
+    assert (result.text, result.domain, result.version, result.sha256) == ("words", "child", 2, "e")
+    assert b'name="file"; filename="clip.wav"' in bodies[0]
+    assert b'name="domain"' in bodies[0]
+    assert b'name="domain"' not in bodies[1]
+
+
+def test_a_clip_is_fetched_by_the_address_that_the_server_gave() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/v1/domains/child/samples":
+            return httpx.Response(200, json={"data": [{"id": "a", "text": "the cat", "url": "/clips/a"}]})
+        assert str(request.url) == f"{URL}/clips/a"
+        return httpx.Response(200, content=b"OggS")
+
+    server = client(answer)
+    assert server.clips("child") == (Clip("child", "a", "the cat", "/clips/a"),)
+    assert server.audio(server.clips("child")[0]) == b"OggS"
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (404, "does not know this domain"),
+        (413, "too large"),
+        (415, "could not be read"),
+        (422, "cannot transcribe"),
+        (429, "busy"),
+        (500, "has a problem"),
+        (503, "stopping"),
+    ],
+)
+def test_a_refusal_is_a_sentence_with_the_server_s_reason(status: int, words: str, clip_file: Path) -> None:
+    server = refusing(status, {"error": {"message": "the limit is 30 s (SSVD_X)"}})
+    with pytest.raises(ServerProblem, match=words) as problem:
+        server.transcribe(clip_file, "child")
+    assert "the limit is 30 s (SSVD_X)" in str(problem.value)
+
+
+@pytest.mark.parametrize("body", ["<html>", {"detail": "x"}, []])
+def test_an_error_of_another_server_is_still_a_sentence(body: Any) -> None:
+    with pytest.raises(ServerProblem, match="502 Bad Gateway"):
+        refusing(502, body).catalogue()
+
+
+def test_an_answer_that_is_not_json_is_told() -> None:
+    with pytest.raises(ServerProblem, match="not this server's"):
+        client(lambda _: httpx.Response(200, text="<html>hello</html>")).catalogue()
+
+
+def test_a_server_that_is_not_there_is_told_with_how_to_start_one() -> None:
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("connection refused", request=request)
+
+    with pytest.raises(ServerProblem, match=r"does not answer \(connection refused\).*ssvd serve"):
+        client(refuse).catalogue()
+
+
+def test_a_server_that_is_too_slow_is_told() -> None:
+    def hang(request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadTimeout("timed out", request=request)
+
+    with pytest.raises(ServerProblem, match="too long"):
+        client(hang).catalogue()

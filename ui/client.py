@@ -1,0 +1,169 @@
+"""The page's only way to the server: HTTP. What goes wrong comes back as words for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+TIMEOUT_S = 600.0  # a long recording on a slow machine
+CONNECT_TIMEOUT_S = 5.0
+
+
+class ServerProblem(Exception):
+    """The server refused or did not answer; the text says why, in a sentence to show."""
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A domain as the server lists it."""
+
+    name: str
+    version: int
+    sha256: str
+    builtin: bool
+    wer_before: float | None  # ratio, of the base on the domain's test set
+    wer_after: float | None
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What a server serves."""
+
+    base: str
+    base_digest: str
+    domains: tuple[Domain, ...]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """An example recording of a domain."""
+
+    domain: str
+    id: str
+    text: str
+    url: str  # path on the server
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What the server understood, and the bytes that made it."""
+
+    text: str
+    base: str
+    base_digest: str
+    domain: str | None
+    version: int | None
+    sha256: str | None
+
+
+class ServerClient:
+    """One server. Thread-safe: every call is a request of its own."""
+
+    def __init__(self, url: str, transport: httpx.BaseTransport | None = None) -> None:
+        """`transport` stands in for the network in tests."""
+        self.url = url.rstrip("/")
+        self._transport = transport
+
+    def catalogue(self) -> Catalogue:
+        """The base and the domains that can be asked for now.
+
+        Raises ServerProblem, as all methods do.
+        """
+        body = self._json("GET", "/v1/domains")
+        return Catalogue(
+            base=body["base"]["name"],
+            base_digest=body["base"]["digest"],
+            domains=tuple(_domain(entry) for entry in body["data"] if entry["problem"] is None),
+        )
+
+    def clips(self, domain: str) -> tuple[Clip, ...]:
+        """The example recordings of a domain, often none."""
+        body = self._json("GET", f"/v1/domains/{quote(domain)}/samples")
+        return tuple(Clip(domain, entry["id"], entry["text"], entry["url"]) for entry in body["data"])
+
+    def audio(self, clip: Clip) -> bytes:
+        """An example recording's file."""
+        return self._send("GET", clip.url).content
+
+    def transcribe(self, audio: Path, domain: str | None) -> Transcript:
+        """What a recording says, in a domain or to the base alone."""
+        with audio.open("rb") as file:
+            body = self._json(
+                "POST",
+                "/v1/audio/transcriptions",
+                files={"file": (audio.name, file)},
+                data={} if domain is None else {"domain": domain},
+            )
+        made_by = body["ssvd"]
+        return Transcript(
+            text=body["text"],
+            base=made_by["base"],
+            base_digest=made_by["base_digest"],
+            domain=made_by["domain"],
+            version=made_by["adapter_version"],
+            sha256=made_by["adapter_sha256"],
+        )
+
+    def _json(self, method: str, path: str, **request: Any) -> dict[str, Any]:
+        try:
+            body: dict[str, Any] = self._send(method, path, **request).json()
+        except ValueError as error:
+            raise ServerProblem(f"{self.url} answered with something that is not this server's.") from error
+        return body
+
+    def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
+        timeout = httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+        try:
+            with httpx.Client(transport=self._transport, timeout=timeout, trust_env=False) as client:
+                response = client.request(method, self.url + path, **request)
+        except httpx.TimeoutException as error:
+            raise ServerProblem(f"The server at {self.url} took too long to answer.") from error
+        except httpx.HTTPError as error:
+            raise ServerProblem(
+                f"The server at {self.url} does not answer ({error}). Is it running? `ssvd serve` starts it."
+            ) from error
+        if response.is_error:
+            raise ServerProblem(_in_words(response))
+        return response
+
+
+def _domain(entry: dict[str, Any]) -> Domain:
+    return Domain(
+        name=entry["name"],
+        version=entry["active_version"],
+        sha256=entry["sha256"],
+        builtin=entry["builtin"],
+        wer_before=_ratio(entry["wer_before"]),
+        wer_after=_ratio(entry["wer_after"]),
+    )
+
+
+def _ratio(value: object) -> float | None:
+    """A training summary may hold anything; only a number is shown."""
+    return float(value) if isinstance(value, int | float) else None
+
+
+# What the person at the page can do about it; the server's own message follows.
+_ADVICE = {
+    404: "The server does not know this domain any more; refresh the list.",
+    413: "The recording is too large.",
+    415: "This file could not be read as a recording.",
+    422: "The server cannot transcribe this recording.",
+    429: "The server is busy. Please try again in a moment.",
+    503: "The server is stopping. Please try again in a moment.",
+}
+
+
+def _in_words(response: httpx.Response) -> str:
+    try:
+        message = str(response.json()["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        message = f"it answered {response.status_code} {response.reason_phrase}"
+    fallback = (
+        "The server refused the request." if response.status_code < 500 else "The server has a problem."
+    )
+    return f"{_ADVICE.get(response.status_code, fallback)} ({message})"

@@ -1,0 +1,54 @@
+"""The example recordings: listed for the menu, fetched from the server when one is chosen."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from urllib.parse import unquote
+
+from ui.client import Catalogue, Clip, ServerClient
+
+MENU_WORDS = 7  # of a clip's text
+
+
+class Clips:
+    """The clips of one server; each is fetched once into `folder`."""
+
+    def __init__(self, client: ServerClient, folder: Path) -> None:
+        self._client = client
+        self._folder = folder
+        self._known: dict[str, Clip] = {}  # "child/clip-1"
+        self._fetching = threading.Lock()
+
+    def refresh(self, catalogue: Catalogue) -> list[tuple[str, str]]:
+        """Ask for the clips of every domain; (label, key) pairs for the menu.
+
+        Raises ServerProblem.
+        """
+        found = [clip for domain in catalogue.domains for clip in self._client.clips(domain.name)]
+        self._known = {f"{clip.domain}/{clip.id}": clip for clip in found}
+        return [(_label(clip), key) for key, clip in self._known.items()]
+
+    def fetch(self, key: str) -> Path:
+        """The clip's audio as a file.
+
+        Raises ServerProblem.
+        """
+        clip = self._known[key]
+        with self._fetching:
+            # A file name of our own: what the server calls its clip is not trusted as one.
+            path = self._folder / f"{list(self._known).index(key)}-{clip.domain}.ogg"
+            if not path.exists():
+                path.write_bytes(self._client.audio(clip))
+            return path
+
+    def words(self, key: str | None) -> str | None:
+        """What is said in a clip; None for a recording that is not one."""
+        clip = self._known.get(key or "")
+        return None if clip is None else clip.text
+
+
+def _label(clip: Clip) -> str:
+    words = clip.text.split()
+    more = " …" if len(words) > MENU_WORDS else ""
+    return f"{unquote(clip.domain)}: {' '.join(words[:MENU_WORDS])}{more}"

@@ -1,0 +1,112 @@
+"""The parts of the page that are HTML. Everything that came from elsewhere is escaped here."""
+
+from __future__ import annotations
+
+from html import escape
+
+from ui.client import Catalogue, Domain, Transcript
+from ui.words import Word, compare, wrong_words
+
+NANO = "owsm-nano"
+REAL_BASE_FLAG = "--base espnet/owsm_v3.1_ebf_base"
+
+HEADER = """
+<header class="ssvd-header">
+  <h1>One speech model, many kinds of speakers</h1>
+  <p>A recording is transcribed twice: by the model as it is, and by the same model with the small adapter of
+  a domain, such as children. What they hear differently is marked.</p>
+</header>
+"""
+
+
+def result(base: Transcript, domain: Transcript | None, reference: str | None) -> str:
+    """Both transcripts side by side with differing words marked, what was said if known, what made them."""
+    ours, theirs = compare(base.text, domain.text) if domain else (_plain(base.text), [])
+    said = "" if reference is None else _said(reference)
+    cards = [_card("Base model", "base", ours, base.text, reference)]
+    if domain:
+        title = f"With domain {domain.domain}"
+        cards.append(_card(title, "domain", theirs, domain.text, reference))
+    return f'{said}<div class="ssvd-cards">{"".join(cards)}</div>{_provenance(domain or base)}'
+
+
+def problem(message: str) -> str:
+    """Something went wrong, in words."""
+    return f'<div class="ssvd-problem" role="alert">{escape(message)}</div>'
+
+
+def hint(message: str) -> str:
+    """What to do next."""
+    return f'<p class="ssvd-hint">{escape(message)}</p>'
+
+
+def about_domain(domain: Domain | None) -> str:
+    """One line under the selector."""
+    if domain is None:
+        return hint("Choose who is speaking.")
+    origin = "built in" if domain.builtin else "published here"
+    line = f"{domain.name}: version {domain.version}, {origin}."
+    if domain.wer_before is not None and domain.wer_after is not None:
+        line += (
+            f" On its test recordings {_percent(domain.wer_before)} of the words were wrong without it, "
+            f"{_percent(domain.wer_after)} with it."
+        )
+    return hint(line)
+
+
+def about_base(catalogue: Catalogue) -> str:
+    """What to expect of the model, honestly."""
+    if catalogue.base != NANO:
+        return f'<p class="ssvd-note">Base model: <code>{escape(catalogue.base)}</code></p>'
+    return (
+        f'<p class="ssvd-note"><strong>{NANO} is a demonstration model.</strong> It learned about a thousand '
+        "words from a speech synthesiser, knows these and nothing else, and will not understand your own "
+        "voice. To serve a real checkpoint, start the server with "
+        f"<code>ssvd serve {REAL_BASE_FLAG}</code>.</p>"
+    )
+
+
+def _card(title: str, kind: str, words: list[Word], text: str, reference: str | None) -> str:
+    marked = " ".join(
+        f"<mark>{escape(word.text)}</mark>" if word.differs else escape(word.text) for word in words
+    )
+    body = marked or '<span class="ssvd-silence">nothing was understood</span>'
+    score = "" if reference is None else f'<p class="ssvd-score">{_score(reference, text)}</p>'
+    return (
+        f'<section class="ssvd-card ssvd-{kind}"><h3>{escape(title)}</h3>'
+        f'<p class="ssvd-text" id="ssvd-{kind}-text">{body}</p>{score}</section>'
+    )
+
+
+def _said(reference: str) -> str:
+    return (
+        '<section class="ssvd-said"><h3>What was said</h3>'
+        f'<p class="ssvd-text" id="ssvd-reference">{escape(reference)}</p></section>'
+    )
+
+
+def _score(reference: str, text: str) -> str:
+    errors, total = wrong_words(reference, text)
+    if errors == 0:
+        return "every word right"
+    return f"{errors} {'error' if errors == 1 else 'errors'} in {total} words"
+
+
+def _provenance(made_by: Transcript) -> str:
+    """The exact bytes; the whole digests are in the title."""
+    parts = [f"{escape(made_by.base)} {_digest(made_by.base_digest.removeprefix('sha256:'))}"]
+    if made_by.domain is not None and made_by.sha256 is not None:
+        parts.append(f"{escape(made_by.domain)} version {made_by.version} {_digest(made_by.sha256)}")
+    return f'<p class="ssvd-provenance" id="ssvd-provenance">Made by {" + ".join(parts)}</p>'
+
+
+def _digest(sha256: str) -> str:
+    return f'<code title="sha256:{escape(sha256)}">sha256:{escape(sha256[:12])}…</code>'
+
+
+def _plain(text: str) -> list[Word]:
+    return [Word(word, differs=False) for word in text.split()]
+
+
+def _percent(ratio: float) -> str:
+    return f"{100 * ratio:.1f} %"
