@@ -113,8 +113,8 @@ def table(found: dict[str, Any]) -> str:
         lines.append(
             f"| {domain} | {row['base']['utterances']} | {row['base']['wer']:.1%} | "
             f"{row['adapter']['wer']:.1%} | {row['full']['wer']:.1%} | {row['gap_closed']:.0%} | "
-            f"{row['adapter_parameters']} ({row['parameter_share']:.1%}) | {row['adapter_bytes'] / 1e6:.2f} MB | "
-            f"{row['adapter_on_adult']['wer']:.1%} |"
+            f"{row['adapter_parameters']} ({row['parameter_share']:.1%}) | "
+            f"{row['adapter_bytes'] / 1e6:.2f} MB | {row['adapter_on_adult']['wer']:.1%} |"
         )
     lines += [
         "",
