@@ -72,7 +72,8 @@ def test_gradients_through_the_model_agree_with_differences(kind: RotationMap) -
     def loss(*values: torch.Tensor) -> torch.Tensor:
         cores = torch.func.functional_call(module, dict(zip(names, values, strict=True)), ())
         with adapted.using(cores):
-            return model(inputs(2, 2).double()).square().sum()
+            total: torch.Tensor = model(inputs(2, 2).double()).square().sum()
+            return total
 
     parameters = tuple(parameter.detach().clone().requires_grad_() for parameter in adapter.parameters())
     assert torch.autograd.gradcheck(loss, parameters)
@@ -100,7 +101,7 @@ def test_training_moves_nothing_but_the_adapter(adapted: AdaptedModel) -> None:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert losses[-1] < 0.8 * losses[0]
     for name, tensor in adapted.model.state_dict().items():
         assert torch.equal(tensor, before[name]), name

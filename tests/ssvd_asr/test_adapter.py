@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -78,7 +80,7 @@ def test_layers_may_be_a_selection() -> None:
         ({"rotation_map": "strict"}, "'strict' is not one of"),
     ],
 )
-def test_settings_that_fit_no_layer_are_refused_by_value(arguments: dict, message: str) -> None:
+def test_settings_that_fit_no_layer_are_refused_by_value(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(AdapterError, match=message):
         Adapter.new(FACTORS, **arguments)
 

@@ -19,14 +19,14 @@ from ssvd_asr.errors import AdapterError
 from tests.ssvd_asr.adapter_files import BASE, FACTORS, FILE, put_together, taken_apart
 
 
-def edited(change: Callable[[dict[str, Any], bytearray], None]) -> bytes:
+def edited(change: Callable[[dict[str, Any], bytearray], object]) -> bytes:
     header, body = taken_apart(FILE)
     data = bytearray(body)
     change(header, data)
     return put_together(header, bytes(data))
 
 
-def edited_metadata(change: Callable[[dict[str, Any]], None]) -> bytes:
+def edited_metadata(change: Callable[[dict[str, Any]], object]) -> bytes:
     header, body = taken_apart(FILE)
     metadata = json.loads(header["__metadata__"]["ssvd"])
     change(metadata)
@@ -34,11 +34,11 @@ def edited_metadata(change: Callable[[dict[str, Any]], None]) -> bytes:
     return put_together(header, body)
 
 
-def setting(field: str, value: Any) -> Callable[[dict[str, Any]], None]:
+def setting(field: str, value: Any) -> Callable[[dict[str, Any]], object]:
     return lambda metadata: metadata.update({field: value})
 
 
-def layer_setting(field: str, value: Any) -> Callable[[dict[str, Any]], None]:
+def layer_setting(field: str, value: Any) -> Callable[[dict[str, Any]], object]:
     return lambda metadata: metadata["layers"]["tall"].update({field: value})
 
 

@@ -127,8 +127,8 @@ def test_a_canary_made_in_bfloat16_is_read_with_its_tolerance_everywhere() -> No
 
 def test_it_runs_without_dropout_and_leaves_every_mode_as_it_was() -> None:
     model = Toy()
-    model.dropout = torch.nn.Dropout(0.5)
-    probe = Probe("dropping", lambda network: {"y": network.dropout(network(torch.ones(1, 2, 12)))})
+    model.dropout = dropout = torch.nn.Dropout(0.5)
+    probe = Probe("dropping", lambda network: {"y": dropout(network(torch.ones(1, 2, 12)))})
     adapted = adapt(model, FACTORS, PATTERNS)
     model.train()
     model.head.eval()

@@ -18,6 +18,7 @@ from tests.ssvd_asr.toy import PATTERNS, Toy, ToyBase, toy_factors
 
 BASE = ToyBase(Toy())
 FOLDER_NAME = "sha256-toy"
+Shapes = list[tuple[int, ...]]
 
 
 def run(cache: Path, base: ToyBase = BASE) -> dict[str, LayerFactors]:
@@ -35,9 +36,9 @@ def assert_right(factors: dict[str, LayerFactors], model: Toy | None = None) -> 
 
 
 @pytest.fixture
-def computed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+def computed(monkeypatch: pytest.MonkeyPatch) -> Shapes:
     """The shapes of weights factorised while the test runs."""
-    shapes: list[tuple[int, ...]] = []
+    shapes: Shapes = []
 
     def counting(weight: torch.Tensor) -> LayerFactors:
         shapes.append(tuple(weight.shape))
@@ -47,7 +48,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     return shapes
 
 
-def test_factors_are_computed_once_and_read_back_the_same(tmp_path: Path, computed: list) -> None:
+def test_factors_are_computed_once_and_read_back_the_same(tmp_path: Path, computed: Shapes) -> None:
     assert_right(run(tmp_path))
     assert len(computed) == 3
     assert_right(run(tmp_path))
@@ -55,7 +56,7 @@ def test_factors_are_computed_once_and_read_back_the_same(tmp_path: Path, comput
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(
-    tmp_path: Path, computed: list, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, computed: Shapes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(weight: torch.Tensor) -> LayerFactors:
         if weight.shape == (10, 10):
@@ -99,7 +100,7 @@ def damage_pickle(path: Path) -> None:
     ids=lambda f: f.__name__,
 )
 def test_a_damaged_layer_is_noticed_and_computed_anew(
-    damage: object, tmp_path: Path, computed: list, caplog: pytest.LogCaptureFixture
+    damage: object, tmp_path: Path, computed: Shapes, caplog: pytest.LogCaptureFixture
 ) -> None:
     run(tmp_path)
     computed.clear()
@@ -114,7 +115,7 @@ def test_a_damaged_layer_is_noticed_and_computed_anew(
 
 
 def test_factors_of_other_weights_are_not_taken_though_the_digest_is_the_same(
-    tmp_path: Path, computed: list, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, computed: Shapes, caplog: pytest.LogCaptureFixture
 ) -> None:
     run(tmp_path)
     computed.clear()
@@ -128,7 +129,7 @@ def test_factors_of_other_weights_are_not_taken_though_the_digest_is_the_same(
     assert_right(factors, other)
 
 
-def test_factors_that_do_not_rebuild_the_weight_are_not_taken(tmp_path: Path, computed: list) -> None:
+def test_factors_that_do_not_rebuild_the_weight_are_not_taken(tmp_path: Path, computed: Shapes) -> None:
     run(tmp_path)
     computed.clear()
     right = toy_factors(Toy())["square"]
@@ -218,7 +219,7 @@ def test_half_precision_weights_do_not_take_factors_of_another_model(tmp_path: P
         run(tmp_path, ToyBase(Toy(seed=1).to(torch.bfloat16)))
 
 
-def test_weights_stored_in_half_and_loaded_wider_have_one_cache(tmp_path: Path, computed: list) -> None:
+def test_weights_stored_in_half_and_loaded_wider_have_one_cache(tmp_path: Path, computed: Shapes) -> None:
     rounded = Toy().half().float()
     run(tmp_path, ToyBase(rounded))
     computed.clear()

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 from torch import Tensor
 
+import ssvd_asr
 from ssvd_asr.adapter import Adapter
 from ssvd_asr.errors import BaseModelError
 from ssvd_asr.factors import DRIVERS, LayerFactors, canonical_svd, column_signs, spectrum_cut
+from ssvd_asr.layers import DEFAULT_PATTERNS
 from ssvd_asr.rotation import core, rotation_delta, skew_size
 
 SHAPES = [(48, 20), (32, 32), (20, 48)]
@@ -20,7 +24,8 @@ SHAPES = [(48, 20), (32, 32), (20, 48)]
 
 def orthonormal(rows: int, columns: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return torch.linalg.qr(torch.randn(rows, columns, generator=generator, dtype=torch.float64))[0]
+    q: Tensor = torch.linalg.qr(torch.randn(rows, columns, generator=generator, dtype=torch.float64))[0]
+    return q
 
 
 def with_spectrum(shape: tuple[int, int], sigma: Tensor, seed: int = 0) -> Tensor:
@@ -84,6 +89,33 @@ def test_every_driver_gives_the_same_update_on_separated_spectra(
             if driver == "eigh" and spectrum == "gaussian":
                 continue  # a square Gaussian matrix may be too ill-conditioned; refused, see below
             assert apart(update(canonical_svd(weight, driver), k), reference) < 1e-6, (driver, k)
+
+
+@pytest.fixture(scope="module")
+def nano_weights() -> dict[str, Tensor]:
+    """The adaptable weights of the embedded model."""
+    state = load_file(Path(ssvd_asr.__file__).parent / "base/nano/model.safetensors")
+    ends = tuple(f"{pattern}.weight" for pattern in DEFAULT_PATTERNS)
+    return {name: tensor for name, tensor in state.items() if name.endswith(ends) and tensor.ndim == 2}
+
+
+def test_every_driver_gives_the_same_update_on_every_layer_of_nano(nano_weights: dict[str, Tensor]) -> None:
+    by_eigh = 0
+    for name, weight in nano_weights.items():
+        factors = canonical_svd(weight)
+        others = [canonical_svd(weight, "gesvd")]
+        if float(factors.s[0] / factors.s[-1]) < 900:  # eigh's limit is 1000
+            others.append(canonical_svd(weight, "eigh"))
+            by_eigh += 1
+        for k in {min(int(p * factors.rank), factors.cut) for p in (0.4, 1.0)}:
+            for other in others:
+                assert apart(update(other, k), update(factors, k)) < 1e-6, (name, k)
+    assert len(nano_weights) > 50
+    assert by_eigh > len(nano_weights) // 2
+
+
+def test_no_layer_of_nano_is_degenerate(nano_weights: dict[str, Tensor]) -> None:
+    assert all(canonical_svd(weight).cut == min(weight.shape) for weight in nano_weights.values())
 
 
 def test_transposed_storage_and_dtype_do_not_move_the_basis() -> None:
@@ -165,7 +197,7 @@ def test_gesvd_steps_in_where_gesdd_does_not_converge(monkeypatch: pytest.Monkey
     expected = canonical_svd(weight)
 
     def diverge(*_: object, **__: object) -> None:
-        raise torch.linalg.LinAlgError("did not converge")
+        raise torch.linalg.LinAlgError("did not converge")  # type: ignore[attr-defined]
 
     monkeypatch.setattr(torch.linalg, "svd", diverge)
     assert torch.allclose(canonical_svd(weight).vh, expected.vh, atol=1e-12)

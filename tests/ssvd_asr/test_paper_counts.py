@@ -63,7 +63,7 @@ def build(model: PaperModel) -> nn.Module:
     return nn.ModuleDict({"encoder": encoder, "decoder": decoder, "ctc": ctc})
 
 
-@pytest.fixture(scope="module", params=MODELS, ids=MODELS)
+@pytest.fixture(scope="module", params=list(MODELS))
 def case(request: pytest.FixtureRequest) -> tuple[PaperModel, nn.Module]:
     model = MODELS[request.param]
     return model, build(model)

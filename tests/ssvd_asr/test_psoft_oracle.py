@@ -36,7 +36,8 @@ def psoft(linear: nn.Linear, kind: RotationMap, k: int, scaled: bool) -> Any:
     config = PsoftConfig(
         r=k, psoft_alpha=k, target_modules=["0"], psoft_mag_a=False, psoft_mag_b=scaled, **PEFT_OPTIONS[kind]
     )
-    return get_peft_model(model, config).base_model.model[0]
+    adapted: Any = get_peft_model(model, config)
+    return adapted.base_model.model[0]
 
 
 def set_psoft(

@@ -28,7 +28,8 @@ class Toy(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         hidden: Tensor = torch.tanh(self.tall(x))
-        return self.head(torch.tanh(self.square(self.wide(hidden))))
+        logits: Tensor = self.head(torch.tanh(self.square(self.wide(hidden))))
+        return logits
 
 
 @dataclass(frozen=True)
