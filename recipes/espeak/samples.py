@@ -18,7 +18,7 @@ import soundfile as sf
 from adapters_store.packaged import PACKAGED
 
 SAMPLES = {"train": 100, "valid": 20, "test": 40}
-OPUS_QUALITY = 0.85  # libsndfile's compression level: 0 is the largest file, 1 the smallest
+OPUS_QUALITY = 0.95  # of libsndfile, 0 is the largest file: 0.85 is 3.3 MB for 160 clips, this 1.7
 
 
 def write_samples(data: Path, domain: str, target: Path) -> int:
