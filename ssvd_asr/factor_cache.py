@@ -12,6 +12,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
@@ -30,6 +31,7 @@ FORMAT = "ssvd-factors-1"
 # |W g - U S V^T g| / |W g| for a fixed g: rounding is 1e-14; a weight cast to half precision is 1e-2 off.
 RECONSTRUCTION_TOLERANCE = 1e-9
 HALF_RECONSTRUCTION_TOLERANCE = 5e-2
+VERIFIERS = 4  # threads; each holds one weight in float64
 _HALF = (torch.float16, torch.bfloat16)
 
 logger = logging.getLogger(__name__)
@@ -89,7 +91,9 @@ def factorize(
     else:
         linears, digest = match_layers(base.network, patterns), base.digest
     folder = factor_folder(digest, cache_dir)
-    found = {name: _read_verified(folder, name, linear.weight) for name, linear in linears.items()}
+    with ThreadPoolExecutor(VERIFIERS) as pool:  # hashing lets go of the interpreter lock
+        read = pool.map(lambda item: _read_verified(folder, item[0], item[1].weight), linears.items())
+        found = dict(zip(linears, read, strict=True))
     missing = [name for name, factors in found.items() if factors is None]
     if missing:
         try:
