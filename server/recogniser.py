@@ -124,9 +124,13 @@ def _placed(piece: Piece, transcript: Transcript) -> Decoded:
     hypothesis = transcript.hypothesis
     avg_logprob = hypothesis.score / (len(hypothesis.token_ids) + 1)  # the score counts <eos> too
     end_s = piece.start_s + len(piece.wave) / SAMPLE_RATE
+    # A model may place words in the padding after the piece.
     segments = tuple(
         TextSegment(
-            piece.start_s + timed.start_s, min(piece.start_s + timed.end_s, end_s), timed.text, avg_logprob
+            min(piece.start_s + timed.start_s, end_s),
+            min(piece.start_s + timed.end_s, end_s),
+            timed.text,
+            avg_logprob,
         )
         for timed in hypothesis.segments
     )

@@ -1,0 +1,25 @@
+"""A tiny random OWSM in a folder, and an adapter for it that changes what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from ssvd_asr.adapter import Adapter
+from ssvd_asr.adapter_file import describe_adapter, save_adapter
+from ssvd_asr.base.load import load_base
+from ssvd_asr.factor_cache import factorize
+
+
+def write_random_adapter(path: Path, base_folder: Path, cache_dir: Path, *, seed: int = 0) -> Path:
+    """An adapter of random numbers, large enough to be heard."""
+    base = load_base(base_folder, device="cpu", dtype="float32")
+    factors = factorize(base, cache_dir, progress=False)
+    adapter = Adapter.new(factors, p=0.5)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in adapter.parameters():
+            parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
+    save_adapter(path, adapter, metadata=describe_adapter(adapter, base, factors))
+    return path

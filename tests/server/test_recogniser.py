@@ -1,0 +1,112 @@
+"""OWSM behind the engine: the words that the library gives, and a base without a trace of any domain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from adapters_store.store import AdapterStore
+from server.bank import Bank
+from server.domains import Domains
+from server.engine import Engine
+from server.messages import Request
+from server.recogniser import OwsmRecogniser
+from ssvd_asr.errors import AdapterError
+from ssvd_asr.transcribe import transcribe
+from tests.random_owsm import write_random_owsm
+from tests.server.fakes import write_adapter
+from tests.server.real import write_random_adapter
+from tests.speechlike import babble
+
+WAVE = babble(2.0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_random_owsm(tmp_path_factory.mktemp("owsm") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def real(folder: Path, cache: Path) -> OwsmRecogniser:
+    return OwsmRecogniser.load(str(folder), device="cpu", dtype="auto", cache_dir=cache)
+
+
+@pytest.fixture(scope="module")
+def real_store(folder: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> AdapterStore:
+    root = tmp_path_factory.mktemp("store")
+    store = AdapterStore(root / "published", builtin=root / "none")
+    store.publish("child", write_random_adapter(root / "a", folder, cache, seed=1))
+    store.publish("foreign", write_adapter(root / "b", 1))
+    return store
+
+
+@pytest.fixture
+def running(real: OwsmRecogniser, real_store: AdapterStore) -> Iterator[Engine]:
+    engine = Engine(real, Domains(real_store, Bank(real.load_cores, 10**9)), queue_max_audio_s=60)
+    yield engine
+    engine.close(timeout_s=30)
+
+
+def test_a_domain_changes_the_words_and_the_base_is_as_it_was(running: Engine, real: OwsmRecogniser) -> None:
+    before = transcribe(real._base, [WAVE])[0]
+    texts = [running.submit(Request(WAVE, domain=d)).result(60).text for d in ("child", None, "child", None)]
+    assert texts[0] == texts[2] != texts[1] == texts[3] == " ".join(before.text.split())
+    after = transcribe(real._base, [WAVE])[0]
+    assert after == before  # tokens and score, to the bit
+
+
+def test_the_engine_says_what_the_library_says_with_the_same_cores(
+    running: Engine, real: OwsmRecogniser, real_store: AdapterStore
+) -> None:
+    version = real_store.resolve("child")
+    reply = running.submit(Request(WAVE, domain="child")).result(60)
+    alone = transcribe(real._base, [WAVE], adapted=real._adapted, cores=real.load_cores(version))[0]
+    assert reply.text == alone.text.strip()
+    assert reply.provenance.adapter_sha256 == version.sha256
+    assert reply.provenance.base_digest == real.digest
+
+
+def test_times_of_a_later_piece_are_times_of_the_request(running: Engine) -> None:
+    wave = np.concatenate([babble(2.5), np.zeros(3 * 16_000, np.float32), babble(2.5)])
+    reply = running.submit(Request(wave, timestamps=True)).result(60)
+    starts = [segment.start_s for segment in reply.segments]
+    assert starts == sorted(starts)
+    assert all(0 <= s.start_s <= s.end_s <= reply.duration_s for s in reply.segments)
+    assert any(start > 5 for start in starts), "the second stretch lies beyond the silence"
+
+
+def test_an_adapter_of_another_base_is_refused_by_digest(running: Engine) -> None:
+    with pytest.raises(AdapterError, match="made for base 'fake-owsm'"):
+        running.submit(Request(WAVE, domain="foreign"))
+
+
+def test_no_weight_is_touched_and_nothing_is_loaded_again(running: Engine, real: OwsmRecogniser) -> None:
+    weights = {name: tensor.data_ptr() for name, tensor in real._base.network.named_parameters()}
+    copies = {name: tensor.clone() for name, tensor in real._base.network.named_parameters()}
+    for domain in ("child", None, "child"):
+        running.submit(Request(WAVE, domain=domain)).result(60)
+    for name, tensor in real._base.network.named_parameters():
+        assert tensor.data_ptr() == weights[name]
+        assert torch.equal(tensor, copies[name])
+
+
+def test_bfloat16_serves_with_the_factors_of_float32(
+    folder: Path, cache: Path, real_store: AdapterStore
+) -> None:
+    half = OwsmRecogniser.load(str(folder), device="cpu", dtype="bfloat16", cache_dir=cache)
+    cores = half.load_cores(real_store.resolve("child"))
+    assert {core.dtype for core in cores.values()} == {torch.bfloat16}
+
+
+def test_languages_are_those_of_the_token_list(real: OwsmRecogniser) -> None:
+    assert real.has_language("<eng>")
+    assert not real.has_language("<tlh>")

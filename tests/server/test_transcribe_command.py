@@ -1,0 +1,110 @@
+"""`ssvd transcribe`: the server's engine in process; --json prints one object and nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters_store.store import AdapterStore
+from server import transcribe_command
+from server.engine import Engine
+from ssvd_asr.errors import BaseModelError
+from tests.server.fakes import BASE, DIGEST
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> Engine:
+    """The engine that the command starts is the one over the fake recogniser."""
+    monkeypatch.setattr(transcribe_command, "start_engine", lambda _: engine)
+    return engine
+
+
+@pytest.fixture
+def clip_file(tmp_path: Path, clip: bytes) -> Path:
+    path = tmp_path / "clip.wav"
+    path.write_bytes(clip)
+    return path
+
+
+def run_json(capsys: pytest.CaptureFixture[str], *argv: object, status: int = 0) -> dict[str, Any]:
+    assert transcribe_command.main([*map(str, argv), "--json"]) == status
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1
+    document: dict[str, Any] = json.loads(out)
+    return document
+
+
+@pytest.mark.usefixtures("started")
+def test_one_file_is_one_object_with_text_domain_adapter_and_base(
+    capsys: pytest.CaptureFixture[str], clip_file: Path, store: AdapterStore
+) -> None:
+    sha256 = store.resolve("child").sha256
+    assert run_json(capsys, clip_file, "--domain", "child") == {
+        "file": str(clip_file),
+        "text": "child words of version 2",
+        "duration_s": 2.0,
+        "base": BASE,
+        "base_digest": DIGEST,
+        "domain": "child",
+        "adapter_version": 2,
+        "adapter_sha256": sha256,
+        "adapter": f"child@sha256:{sha256}",
+    }
+    assert store.resolve(f"child@sha256:{sha256}").version == 2
+
+
+@pytest.mark.usefixtures("started")
+def test_without_a_domain_it_is_the_base(capsys: pytest.CaptureFixture[str], clip_file: Path) -> None:
+    document = run_json(capsys, clip_file)
+    assert (document["text"], document["domain"], document["adapter"]) == ("base words", None, None)
+
+
+@pytest.mark.usefixtures("started")
+def test_several_files_are_a_list_and_one_that_is_refused_stops_no_other(
+    capsys: pytest.CaptureFixture[str], clip_file: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"not audio")
+    document = run_json(capsys, broken, clip_file, tmp_path / "missing.wav", status=1)
+    assert set(document) == {"files"}
+    bad, good, missing = document["files"]
+    assert set(bad) == {"file", "error"}
+    assert good["text"] == "base words"
+    assert "missing.wav" in missing["error"]
+
+
+@pytest.mark.usefixtures("started")
+def test_plain_output_is_the_text_alone_or_with_file_names(
+    capsys: pytest.CaptureFixture[str], clip_file: Path
+) -> None:
+    assert transcribe_command.main([str(clip_file)]) == 0
+    assert capsys.readouterr().out == "base words\n"
+    assert transcribe_command.main([str(clip_file), str(clip_file)]) == 0
+    assert capsys.readouterr().out == f"{clip_file}: base words\n" * 2
+
+
+@pytest.mark.usefixtures("started")
+@pytest.mark.parametrize(
+    ("arguments", "words"), [(("--domain", "klingon"), "klingon"), (("--language", "tlh"), "tlh")]
+)
+def test_an_unknown_domain_or_language_is_an_error_and_never_the_base(
+    capsys: pytest.CaptureFixture[str], clip_file: Path, arguments: tuple[str, str], words: str
+) -> None:
+    document = run_json(capsys, clip_file, *arguments, status=1)
+    assert words in document["error"]
+    assert "text" not in document
+
+
+def test_a_base_that_cannot_be_loaded_is_one_object_too(
+    capsys: pytest.CaptureFixture[str], clip_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> Engine:
+        raise BaseModelError("no such base")
+
+    monkeypatch.setattr(transcribe_command, "start_engine", refuse)
+    assert run_json(capsys, clip_file, status=1) == {"error": "no such base"}
+    assert transcribe_command.main([str(clip_file)]) == 1
+    assert capsys.readouterr().err == "ssvd transcribe: no such base\n"
