@@ -3,8 +3,9 @@
     from ssvd_asr import adapt, factorize, load_adapter, load_base, transcribe
 
     base = load_base()                                     # owsm-nano; or "espnet/owsm_v3.1_ebf_base"
-    adapted = adapt(base.network, factorize(base))         # once per base
-    child = load_adapter("child.safetensors", base)        # one per domain
+    factors = factorize(base)                              # once per base, then cached
+    adapted = adapt(base.network, factors)
+    child = load_adapter("child.safetensors", base, factors)
     print(transcribe(base, [wave], adapted=adapted, cores=child.adapter.cores())[0].text)
 
 The names are imported when they are first used: ``import ssvd_asr`` loads neither torch nor ESPnet.
