@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -92,3 +93,10 @@ def test_the_openapi_document_describes_the_form(client: TestClient) -> None:
     content = document["paths"][URL]["post"]["requestBody"]["content"]
     fields = content["multipart/form-data"]["schema"]["properties"]
     assert {"file", "model", "domain", "language", "response_format"} <= set(fields)
+
+
+def test_the_docs_name_every_route(client: TestClient) -> None:
+    docs = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
+    paths = [path.partition("/{")[0] for path in client.get("/openapi.json").json()["paths"]]
+    assert len(paths) > 5
+    assert [path for path in paths if path not in docs] == []

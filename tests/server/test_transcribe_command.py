@@ -77,13 +77,12 @@ def test_several_files_are_a_list_and_one_that_is_refused_stops_no_other(
 
 
 @pytest.mark.usefixtures("started")
+@pytest.mark.parametrize(("files", "line"), [(1, "base words\n"), (2, "{file}: base words\n")])
 def test_plain_output_is_the_text_alone_or_with_file_names(
-    capsys: pytest.CaptureFixture[str], clip_file: Path
+    capsys: pytest.CaptureFixture[str], clip_file: Path, files: int, line: str
 ) -> None:
-    assert transcribe_command.main([str(clip_file)]) == 0
-    assert capsys.readouterr().out == "base words\n"
-    assert transcribe_command.main([str(clip_file), str(clip_file)]) == 0
-    assert capsys.readouterr().out == f"{clip_file}: base words\n" * 2
+    assert transcribe_command.main([str(clip_file)] * files) == 0
+    assert capsys.readouterr().out == line.format(file=clip_file) * files
 
 
 @pytest.mark.usefixtures("started")
