@@ -26,7 +26,7 @@ def publish_check(base: BaseModel, factors: Mapping[str, LayerFactors] | None = 
     """
 
     def check(path: Path) -> None:
-        from ssvd_asr.adapt import adapt
+        from ssvd_asr.adapted_model import adapt
         from ssvd_asr.adapter_file import load_adapter
         from ssvd_asr.canary import check_publishable
         from ssvd_asr.factor_cache import factorize

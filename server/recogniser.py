@@ -13,7 +13,7 @@ from torch import Tensor
 
 from adapters_store.versions import Version
 from server.messages import Piece, TextSegment
-from ssvd_asr.adapt import AdaptedModel, adapt
+from ssvd_asr.adapted_model import AdaptedModel, adapt
 from ssvd_asr.adapter_file import load_adapter
 from ssvd_asr.audio import SAMPLE_RATE
 from ssvd_asr.base.load import load_base
@@ -21,7 +21,7 @@ from ssvd_asr.base.model import BaseModel
 from ssvd_asr.errors import AdapterError, SsvdError
 from ssvd_asr.factor_cache import factorize
 from ssvd_asr.factors import LayerFactors
-from ssvd_asr.transcribe import Transcript, transcribe
+from ssvd_asr.transcription import Transcript, transcribe
 
 
 @dataclass(frozen=True)

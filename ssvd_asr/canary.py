@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ssvd_asr.adapt import AdaptedModel
+from ssvd_asr.adapted_model import AdaptedModel
 from ssvd_asr.adapter import Adapter
 from ssvd_asr.adapter_file import (
     DEFAULT_DTYPE,

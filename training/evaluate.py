@@ -24,7 +24,7 @@ from training.utterances import Problem, Reason, Utterance
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ssvd_asr.adapt import AdaptedModel
+    from ssvd_asr.adapted_model import AdaptedModel
     from ssvd_asr.base.model import BaseModel
 
 EVALUATION_BATCH = 16  # utterances decoded together
@@ -93,7 +93,7 @@ def evaluate(
     Raises:
         DataError: no manifest, or fewer than ``min_usable`` utterances are usable.
     """
-    from ssvd_asr.transcribe import transcribe
+    from ssvd_asr.transcription import transcribe
 
     entries = read_entries(source)
     problems = [entry for entry in entries if isinstance(entry, Problem)]

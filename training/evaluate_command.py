@@ -91,7 +91,7 @@ def _adapter(arguments: argparse.Namespace, base: BaseModel) -> tuple[dict[str, 
         provenance |= {"domain": version.name, "version": version.version}
     if path is None:
         return {}, provenance
-    from ssvd_asr.adapt import adapt
+    from ssvd_asr.adapted_model import adapt
     from ssvd_asr.adapter_file import load_adapter
     from ssvd_asr.factor_cache import factorize
 

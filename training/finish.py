@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from training.evaluate import Evaluation, evaluate
 
 if TYPE_CHECKING:
-    from ssvd_asr.adapt import AdaptedModel
+    from ssvd_asr.adapted_model import AdaptedModel
     from ssvd_asr.adapter import Adapter
     from ssvd_asr.base.model import BaseModel
     from ssvd_asr.factors import LayerFactors

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from ssvd_asr.adapt import AdaptedModel
+from ssvd_asr.adapted_model import AdaptedModel
 from ssvd_asr.adapter import Adapter
 
 

@@ -170,7 +170,7 @@ class Session:
         """The trainer, and what is to be done with what it trained."""
         import torch
 
-        from ssvd_asr.adapt import adapt
+        from ssvd_asr.adapted_model import adapt
         from ssvd_asr.adapter import Adapter
         from ssvd_asr.device import resolve_dtype
         from ssvd_asr.factor_cache import factorize

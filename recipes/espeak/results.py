@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from adapters_store.packaged import PACKAGED, builtins
-from ssvd_asr.adapt import AdaptedModel, adapt
+from ssvd_asr.adapted_model import AdaptedModel, adapt
 from ssvd_asr.adapter_reading import load_adapter
 from ssvd_asr.base.load import load_base
 from ssvd_asr.base.model import BaseModel

@@ -139,7 +139,7 @@ def trained(tmp_path_factory) -> Trained:
     """A tiny random OWSM, another one, and an adapter with random numbers for the first."""
     import torch
 
-    from ssvd_asr.adapt import adapt
+    from ssvd_asr.adapted_model import adapt
     from ssvd_asr.adapter import Adapter
     from ssvd_asr.base.load import load_base
     from ssvd_asr.canary import seal_adapter

@@ -16,7 +16,7 @@ from server.engine import Engine
 from server.messages import Request
 from server.recogniser import OwsmRecogniser
 from ssvd_asr.errors import AdapterError
-from ssvd_asr.transcribe import transcribe
+from ssvd_asr.transcription import transcribe
 from tests.random_owsm import write_random_owsm
 from tests.server.fakes import write_adapter
 from tests.server.real import write_random_adapter

@@ -16,7 +16,7 @@ from tests.random_owsm import OWSM_01B, TINY, OwsmShape, espnet_config
 
 LIGHT_IMPORT = """
 import sys
-import ssvd_asr.base.load, ssvd_asr.base.export, ssvd_asr.transcribe
+import ssvd_asr.base.load, ssvd_asr.base.export, ssvd_asr.transcription
 from ssvd_asr.base.network import _load_class, _CLASSES
 for choices in _CLASSES.values():
     for target in choices.values():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ssvd_asr.adapt import AdaptedModel, adapt
+from ssvd_asr.adapted_model import AdaptedModel, adapt
 from ssvd_asr.adapter import Adapter
 from ssvd_asr.adapter_file import LoadedAdapter, load_adapter
 from ssvd_asr.base.model import BaseModel

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssvd_asr.adapt import AdaptedModel, adapt
+from ssvd_asr.adapted_model import AdaptedModel, adapt
 from ssvd_asr.base.model import BaseModel
 from ssvd_asr.decoding.decoder import CachedDecoder
 from ssvd_asr.decoding.greedy import greedy

@@ -18,7 +18,7 @@ from ssvd_asr.base.load import load_base
 from ssvd_asr.base.model import BaseModel
 from ssvd_asr.decoding.grammar import forbid
 from ssvd_asr.decoding.prompt import Prompt
-from ssvd_asr.transcribe import Transcript, transcribe
+from ssvd_asr.transcription import Transcript, transcribe
 from tests.random_owsm import TINY, TINY_OWLS, OwsmShape, waves, write_random_owsm
 
 # Smaller than this, and rounding may have chosen: the cached decoder sums in another order.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from torch import nn
 
-from ssvd_asr.adapt import adapt
+from ssvd_asr.adapted_model import adapt
 from ssvd_asr.base.model import BaseModel
 from ssvd_asr.errors import AdapterError
 from ssvd_asr.layers import match_layers

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssvd_asr.adapt import adapt
+from ssvd_asr.adapted_model import adapt
 from ssvd_asr.adapter import Adapter
 from ssvd_asr.adapter_file import describe_adapter, load_adapter, save_adapter
 from ssvd_asr.base.load import load_base
@@ -16,7 +16,7 @@ from ssvd_asr.base.model import BaseModel
 from ssvd_asr.decoding.prompt import Prompt
 from ssvd_asr.errors import AudioError, AudioTooLongError, SsvdError
 from ssvd_asr.factor_cache import factorize
-from ssvd_asr.transcribe import transcribe
+from ssvd_asr.transcription import transcribe
 from tests.random_owsm import waves
 
 

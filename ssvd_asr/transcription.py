@@ -16,7 +16,7 @@ from ssvd_asr.decoding.prompt import Prompt
 from ssvd_asr.errors import SsvdError
 
 if TYPE_CHECKING:
-    from ssvd_asr.adapt import AdaptedModel
+    from ssvd_asr.adapted_model import AdaptedModel
 
 
 @dataclass(frozen=True)

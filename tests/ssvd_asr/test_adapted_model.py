@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from ssvd_asr.adapt import AdaptedModel, adapt
+from ssvd_asr.adapted_model import AdaptedModel, adapt
 from ssvd_asr.adapter import Adapter
 from ssvd_asr.errors import AdapterError
 from ssvd_asr.maps import MAPS, RotationMap
