@@ -29,11 +29,13 @@ def trained(seed: int = 0, scale: float = 0.1) -> Adapter:
     return train_at_random(Adapter.new(FACTORS, p=0.5), scale, seed)
 
 
-def sealed(folder: Path, adapter: Adapter | None = None) -> tuple[LoadedAdapter, AdaptedModel, ToyBase]:
+def sealed(
+    folder: Path, adapter: Adapter | None = None, dtype: str = "float16"
+) -> tuple[LoadedAdapter, AdaptedModel, ToyBase]:
     adapted = adapted_toy()
     base = ToyBase(Toy())
     path = folder / "a.safetensors"
-    loaded = seal_adapter(path, adapter or trained(), adapted, base, FACTORS, probe=TOY_PROBE)
+    loaded = seal_adapter(path, adapter or trained(), adapted, base, FACTORS, dtype=dtype, probe=TOY_PROBE)
     return loaded, adapted, base
 
 
@@ -51,10 +53,15 @@ def test_the_canary_is_made_of_the_rounded_numbers(tmp_path: Path) -> None:
     assert loaded.metadata.canary != make_canary(adapted, trained(), TOY_PROBE)
 
 
-@pytest.mark.parametrize("scale", [0.0, 1e-9])
-def test_an_adapter_that_changes_nothing_is_refused_and_leaves_no_file(scale: float, tmp_path: Path) -> None:
-    with pytest.raises(AdapterError, match="changes nothing"):
-        sealed(tmp_path, trained(scale=scale))
+@pytest.mark.parametrize(
+    ("scale", "dtype", "reason"),
+    [(0.0, "float16", "zero"), (1e-9, "float16", "zero"), (1e-9, "float32", "move by")],
+)
+def test_an_adapter_that_changes_nothing_is_refused_and_leaves_no_file(
+    scale: float, dtype: str, reason: str, tmp_path: Path
+) -> None:
+    with pytest.raises(AdapterError, match=f"changes nothing.*{reason}"):
+        sealed(tmp_path, trained(scale=scale), dtype)
     assert list(tmp_path.iterdir()) == []
 
 

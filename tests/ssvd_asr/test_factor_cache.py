@@ -78,7 +78,7 @@ def damage_truncate(path: Path) -> None:
 
 def damage_flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
-    data[-9] ^= 1  # one bit of one number
+    data[-8] ^= 1  # the last bit of one number: the weight is still rebuilt, the checksum is not
     path.write_bytes(data)
 
 
