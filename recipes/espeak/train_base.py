@@ -3,13 +3,15 @@
     python -m recipes.espeak.train_base --data data/espeak --out exp/owsm-nano --steps 6000
 
 The learning rate warms up, stays, and falls to zero over the last part, so a run can be
-prolonged by giving a larger ``--steps`` before that part begins.
+prolonged by giving a larger ``--steps`` before that part begins. ``--warm-start`` goes on from the packaged
+weights where no checkpoint is at hand.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -24,6 +26,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from recipes.espeak.batches import MAX_PHONEMES, Batch, collate, disturb, plan, read_manifests
+from recipes.espeak.package import NANO
 from recipes.espeak.tokens import token_list, train_bpe
 from ssvd_asr.base.config import ModelConfig, read_config
 from ssvd_asr.base.network import build_network
@@ -72,10 +75,11 @@ def write_statistics(path: Path, config: dict[str, Any], data: Path, utterances:
     np.savez(path, count=count, sum=np.asarray(total), sum_square=np.asarray(squares))
 
 
-def learning_rate(step: int, steps: int) -> float:
-    """Linear warm-up, plateau, linear cool-down over the last COOLDOWN_FRACTION of ``steps``."""
-    cooldown = COOLDOWN_FRACTION * steps
-    return PEAK_LR * min(1.0, (step + 1) / WARMUP_STEPS, max(0.0, (steps - step) / cooldown))
+def learning_rate(step: int, steps: int, first_step: int = 0) -> float:
+    """Linear warm-up from ``first_step``, plateau, linear cool-down over the last COOLDOWN_FRACTION."""
+    cooldown = COOLDOWN_FRACTION * (steps - first_step)
+    warmup = (step - first_step + 1) / WARMUP_STEPS
+    return PEAK_LR * min(1.0, warmup, max(0.0, (steps - step) / cooldown))
 
 
 def longest_s(step: int) -> float:
@@ -114,6 +118,7 @@ class Trainer:
             weight_decay=0.01,
         )
         self.step = 0
+        self.first_step = 0  # of this optimiser: where the learning rate warms up
         self._middle: torch.Tensor | None = None  # (B, T, d) of this step
         self.network.encoder.encoders[PHONEME_LAYER].register_forward_hook(self._keep)
 
@@ -171,8 +176,17 @@ class Trainer:
         for i, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{i}.{k}": v for k, v in state.items()}
         temporary = self.out / "checkpoint.part"
-        save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, {"step": str(self.step)})
+        steps = {"step": str(self.step), "first_step": str(self.first_step)}
+        save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, steps)
         temporary.replace(self.out / "checkpoint.safetensors")
+
+    def warm_start(self, packaged: Path) -> None:
+        """Begin with packaged weights, at their step, with a new optimiser."""
+        with safe_open(packaged / "model.safetensors", "pt") as file, torch.no_grad():
+            self.step = self.first_step = int(file.metadata()["step"])
+            for name, p in self.network.named_parameters():
+                p.copy_(file.get_tensor(name))
+                self.average[name] = p.detach().clone()
 
     def resume(self) -> None:
         """Continue from ``checkpoint.safetensors`` if there is one."""
@@ -182,6 +196,7 @@ class Trainer:
         tensors = load_file(path)
         with safe_open(path, "pt") as file:
             self.step = int(file.metadata()["step"])
+            self.first_step = int(file.metadata()["first_step"])
         params = dict(self.network.named_parameters())
         with torch.no_grad():
             for name, p in params.items():
@@ -204,10 +219,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("exp/owsm-nano"))
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--save-every", type=int, default=200)
+    parser.add_argument("--warm-start", action="store_true", help="begin with the weights in the package")
     args = parser.parse_args(argv)
+    warm = args.warm_start and not (args.out / "checkpoint.safetensors").exists()
+    if warm:  # its pieces and statistics too: the weights mean nothing with others
+        shutil.copytree(NANO, args.out, dirs_exist_ok=True)
     config = prepare(args.out, args.data)
     trainer = Trainer(config, args.out)
-    trainer.resume()
+    if warm:
+        trainer.warm_start(NANO)
+    else:
+        trainer.resume()
     bpe = spm.SentencePieceProcessor(model_file=str(args.out / "bpe.model"))
     ids = {t: i for i, t in enumerate(config.token_list)}
     started, audio_s = time.monotonic(), 0.0
@@ -220,7 +242,7 @@ def main(argv: list[str] | None = None) -> int:
             # Until the longest sentences are in, plan anew often; afterwards once an epoch.
             for entries in batches if longest_s(trainer.step) >= 15.0 else batches[:100]:
                 batch = collate(entries, bpe, ids, rng, batch_s(trainer.step), padded_share(trainer.step))
-                stats = trainer.train_step(batch, learning_rate(trainer.step, args.steps))
+                stats = trainer.train_step(batch, learning_rate(trainer.step, args.steps, trainer.first_step))
                 audio_s += batch.speech.numel() / 16_000
                 if trainer.step % 20 == 0:
                     speed = audio_s / (time.monotonic() - started)
