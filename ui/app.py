@@ -16,9 +16,9 @@ import gradio as gr
 from ui import render
 from ui.client import Catalogue, ServerClient, ServerProblem
 from ui.clips import Clips
+from ui.style import STYLE
 
 TITLE = "ssvd-asr"
-CSS = Path(__file__).with_name("style.css")
 SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")  # nothing is fetched
 SYSTEM_MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
 
@@ -150,4 +150,4 @@ def _page_options() -> dict[str, Any]:
         button_primary_background_fill="*primary_700",
         button_primary_background_fill_hover="*primary_800",
     )
-    return {"theme": theme, "css_paths": [CSS], "footer_links": [], "run_history": False, "ssr_mode": False}
+    return {"theme": theme, "css": STYLE, "footer_links": [], "run_history": False, "ssr_mode": False}

@@ -1,4 +1,8 @@
-/* Only what the theme has not; works in light and dark. No font or image is fetched. */
+"""The page's style: only what the theme has not; for light and dark. No font or image is fetched."""
+
+from __future__ import annotations
+
+STYLE = """
 :root { --ssvd-quiet: #475569; }  /* 7:1 on white; the theme's own subdued colour is 2.6:1 */
 .dark { --ssvd-quiet: #cbd5e1; }
 #ssvd-outcome, #ssvd-note, #ssvd-about, .ssvd-flush { padding: 0 !important; }
@@ -17,7 +21,9 @@ h2 { font-size: 1.15rem; font-weight: 600; margin: 0; }
   border-radius: 10px; padding: 0.9rem 1.1rem;
 }
 .ssvd-said { margin-bottom: 1rem; background: var(--background-fill-secondary); }
-.ssvd-cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 18rem), 1fr)); gap: 1rem; }
+.ssvd-cards {
+  display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 18rem), 1fr)); gap: 1rem;
+}
 .ssvd-card h3, .ssvd-said h3 {
   font-size: 0.95rem; font-weight: 600; margin: 0 0 0.4rem; color: var(--ssvd-quiet);
 }
@@ -32,12 +38,16 @@ h2 { font-size: 1.15rem; font-weight: 600; margin: 0; }
 .ssvd-base mark { background: #fde68a; color: #422006; text-decoration: underline wavy #b45309 1px; }
 .ssvd-domain mark { background: #99f6e4; color: #042f2e; text-decoration: underline #0f766e 2px; }
 
-.ssvd-provenance { font-size: 0.85rem; color: var(--ssvd-quiet); margin: 0.75rem 0 0; overflow-wrap: anywhere; }
+.ssvd-provenance {
+  font-size: 0.85rem; color: var(--ssvd-quiet); margin: 0.75rem 0 0; overflow-wrap: anywhere;
+}
 .ssvd-provenance code, .ssvd-note code { font-size: 0.95em; }
 .ssvd-note {
   font-size: 0.95rem; color: var(--ssvd-quiet); max-width: 46rem;
-  border-top: 1px solid var(--border-color-primary); padding-top: 0.75rem; margin-top: 1rem; overflow-wrap: anywhere;
+  border-top: 1px solid var(--border-color-primary); padding-top: 0.75rem;
+  margin-top: 1rem; overflow-wrap: anywhere;
 }
 
 .ssvd-domain-row { align-items: flex-end; }
 #ssvd-refresh { min-height: 2.4rem; }
+"""

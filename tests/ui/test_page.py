@@ -1,0 +1,180 @@
+"""The page: served under /ui without anything from elsewhere, filled from the server, failing in words."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from ssvd_asr.errors import SsvdError
+from ui import ui_command
+from ui.app import _Page
+from ui.client import ServerClient
+
+DOMAIN = {
+    "active_version": 1,
+    "sha256": "ab" * 32,
+    "builtin": True,
+    "wer_before": 0.5,
+    "wer_after": 0.1,
+    "problem": None,
+}
+
+
+class FakeServer:
+    """Answers as the server does, and counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.domains = ["child", "scottish"]
+        self.asked: list[str] = []
+        self.down = False
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request.url.path)
+        if self.down:
+            raise httpx.ConnectError("connection refused", request=request)
+        if request.url.path == "/v1/domains":
+            data = [{**DOMAIN, "name": name} for name in self.domains]
+            return httpx.Response(
+                200, json={"base": {"name": "owsm-nano", "digest": "sha256:cd"}, "data": data}
+            )
+        if request.url.path.endswith("/samples"):
+            name = request.url.path.split("/")[3]
+            clip = {"id": "a", "text": f"one {name} clip", "url": f"/clips/{name}"}
+            return httpx.Response(200, json={"data": [clip]})
+        if request.url.path.startswith("/clips/"):
+            return httpx.Response(200, content=b"OggS")
+        return self._transcript(request.read())
+
+    def _transcript(self, body: bytes) -> httpx.Response:
+        domain = "child" if b'name="domain"' in body else None
+        made_by = {"base": "owsm-nano", "base_digest": "sha256:cd", "domain": domain}
+        made_by |= {"adapter_version": domain and 1, "adapter_sha256": domain and "ab" * 32}
+        return httpx.Response(200, json={"text": f"one {domain} clip", "ssvd": made_by})
+
+
+@pytest.fixture
+def server() -> FakeServer:
+    return FakeServer()
+
+
+@pytest.fixture
+def page(server: FakeServer) -> _Page:
+    return _Page(ServerClient("http://server.test", transport=httpx.MockTransport(server)))
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> str:
+    path = tmp_path / "own.wav"
+    path.write_bytes(b"RIFF")
+    return str(path)
+
+
+def test_the_lists_are_the_server_s_and_what_is_chosen_stays_chosen(page: _Page, server: FakeServer) -> None:
+    domain, example, about, note, _ = page.fill(None, None)
+    assert (domain["choices"], domain["value"]) == (["child", "scottish"], "child")
+    assert example["choices"] == [
+        ("child: one child clip", "child/a"),
+        ("scottish: one scottish clip", "scottish/a"),
+    ]
+    assert "50.0 %" in about
+    assert "knows these and nothing else" in note
+    server.domains.append("ward")
+    domain, example, *_ = page.fill("scottish", "scottish/a")
+    assert (domain["choices"], domain["value"]) == (["child", "scottish", "ward"], "scottish")
+    assert example["value"] == "scottish/a"
+    server.domains.remove("scottish")
+    domain, example, *_ = page.fill("scottish", "scottish/a")
+    assert (domain["value"], example["value"]) == ("child", None)
+
+
+def test_an_example_is_fetched_once_and_shown_with_its_words(page: _Page, server: FakeServer) -> None:
+    page.fill(None, None)
+    path, _ = page.fetch("child/a")
+    assert Path(path).read_bytes() == b"OggS"
+    page.fetch("child/a")
+    assert server.asked.count("/clips/child") == 1
+    result = page.transcribe(path, "child", "child/a")
+    assert "What was said" in result
+    assert "one <mark>None</mark> clip" in result
+    assert "every word right" in result
+
+
+def test_a_recording_of_one_s_own_has_no_reference(page: _Page, recording: str) -> None:
+    page.fill(None, None)
+    result = page.transcribe(recording, "child", None)
+    assert "What was said" not in result
+    assert "With domain child" in result
+
+
+def test_without_a_domain_the_base_stands_alone(page: _Page, recording: str, server: FakeServer) -> None:
+    assert "With domain" not in page.transcribe(recording, None, None)
+    assert server.asked == ["/v1/audio/transcriptions"]
+
+
+def test_without_a_recording_it_says_what_to_do(page: _Page) -> None:
+    assert "no recording yet" in page.transcribe(None, "child", None)
+
+
+def test_a_server_that_went_away_is_told_in_words_by_every_event(
+    page: _Page, server: FakeServer, recording: str
+) -> None:
+    page.fill(None, None)
+    server.down = True
+    told = [
+        page.fill(None, None)[-1],
+        page.describe("child"),
+        page.fetch("child/a")[1],
+        page.transcribe(recording, "child", None),
+    ]
+    assert all('role="alert"' in each and "does not answer" in each for each in told)
+
+
+@pytest.fixture(scope="module")
+def html() -> str:
+    """The page as a browser gets it, from a process of its own: gradio leaves event loops open in its own."""
+    probe = (
+        "from fastapi import FastAPI\n"
+        "from fastapi.testclient import TestClient\n"
+        "from ui.app import mount\n"
+        "app = FastAPI()\n"
+        "mount(app, path='/ui', server_url='http://127.0.0.1:9', max_file_size=1000)\n"
+        "print(TestClient(app).get('/ui/').raise_for_status().text)\n"
+    )
+    return subprocess.run([sys.executable, "-c", probe], check=True, capture_output=True, text=True).stdout
+
+
+def test_the_page_loads_nothing_from_elsewhere_and_sends_no_analytics(html: str) -> None:
+    loaded = re.findall(r'(?:src|href)="(https?://[^"]+)"|url\((https?://[^)]+)\)', html)
+    hosts = {httpx.URL(first or second).host for first, second in loaded}
+    assert hosts <= {"testserver"}
+    assert '"analytics_enabled":false' in html.replace(" ", "")
+
+
+def test_the_light_half_of_the_page_needs_neither_torch_nor_gradio() -> None:
+    probe = (
+        "import sys, ui.ui_command, ui.client, ui.render\n"
+        "sys.exit(bool({'torch', 'gradio'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", probe], check=False).returncode == 0
+
+
+def test_the_command_refuses_a_server_that_is_not_there() -> None:
+    with pytest.raises(SsvdError, match=r"http://127\.0\.0\.1:9 does not answer.*`ssvd serve` starts it"):
+        ui_command.main(["--server", "http://127.0.0.1:9"])
+
+
+def test_the_command_launches_the_page_for_the_server_it_is_given(
+    monkeypatch: pytest.MonkeyPatch, server: FakeServer
+) -> None:
+    launched: list[Any] = []
+    transport = httpx.MockTransport(server)
+    monkeypatch.setattr("ui.client.ServerClient", lambda url: ServerClient(url, transport=transport))
+    monkeypatch.setattr("ui.app.launch", lambda client, host, port: launched.append((client.url, host, port)))
+    assert ui_command.main(["--server", "http://server.test", "--port", "7861"]) == 0
+    assert launched == [("http://server.test", "127.0.0.1", 7861)]
