@@ -25,8 +25,9 @@ GRACE_S = 3  # for answers on their way, and for the page's event streams, which
 def main(argv: list[str]) -> int:
     """Serve until SIGTERM or Ctrl+C; 1 where the server cannot start."""
     settings = load_settings(**vars(_parser().parse_args(argv)))
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # the page's requests stand in the access log
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    for ours in ("server", "uvicorn"):  # libraries only warn
+        logging.getLogger(ours).setLevel(logging.INFO)
     with _bound_socket(settings) as listener:
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         engine = start_engine(settings)

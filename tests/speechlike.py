@@ -26,7 +26,8 @@ def babble(duration_s: float, seed: int = 3) -> FloatArray:
         room = min(len(syllable), len(wave) - position)
         wave[position : position + room] += syllable[:room]
         position += int(0.9 * len(syllable))
-    return (0.4 * wave / np.abs(wave).max()).astype(np.float32)
+    scaled: FloatArray = (0.4 * wave / np.abs(wave).max()).astype(np.float32)
+    return scaled
 
 
 def wav_bytes(wave: FloatArray, rate: int = RATE) -> bytes:

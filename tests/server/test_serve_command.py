@@ -8,16 +8,22 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
 
 from adapters_store.store import AdapterStore
 from server import serve_command
+from server.app import create_app
+from server.engine import Engine
+from server.settings import ServerSettings
 from ssvd_asr.errors import SsvdError
 from tests.random_owsm import write_random_owsm
+from tests.server.fakes import FakeRecogniser
 from tests.server.real import write_random_adapter
 from tests.speechlike import babble, wav_bytes
 
@@ -82,6 +88,45 @@ def test_sigterm_ends_it_in_order(served: Served) -> None:
     """The last of this file: the server is gone afterwards."""
     served.process.send_signal(signal.SIGTERM)
     assert served.process.wait(30) == 0
+
+
+def test_what_was_accepted_is_finished_after_the_signal_and_readyz_says_so_first(
+    settings: ServerSettings, engine: Engine, recogniser: FakeRecogniser, clip: bytes
+) -> None:
+    config = uvicorn.Config(create_app(settings, engine), log_config=None, timeout_graceful_shutdown=1)
+    server = serve_command.DrainingServer(config, engine, settings)
+    answers: list[httpx.Response] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        running = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        running.start()
+        recogniser.go.clear()
+
+        def ask() -> None:
+            path = f"{url}/v1/audio/transcriptions"
+            answers.append(httpx.post(path, files={"file": ("a.wav", clip)}, timeout=60))
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        assert recogniser.started.acquire(timeout=60)
+        server.handle_exit(signal.SIGTERM, None)
+        assert httpx.get(f"{url}/readyz").status_code == 503
+        assert httpx.get(f"{url}/healthz").status_code == 200
+        assert answers == []
+        recogniser.go.set()
+        asking.join(60)
+        running.join(60)
+    assert not running.is_alive()
+    assert [answer.status_code for answer in answers] == [200]
+
+
+def test_a_second_signal_ends_it_at_once(settings: ServerSettings, engine: Engine) -> None:
+    server = serve_command.DrainingServer(uvicorn.Config(create_app(settings, engine)), engine, settings)
+    server.handle_exit(signal.SIGTERM, None)
+    assert not server.should_exit
+    server.handle_exit(signal.SIGTERM, None)
+    assert server.should_exit
+    assert server.force_exit
 
 
 def test_a_port_in_use_is_told_before_any_model_is_loaded() -> None:

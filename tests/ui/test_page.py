@@ -53,7 +53,7 @@ class FakeServer:
 
     def _transcript(self, body: bytes) -> httpx.Response:
         domain = "child" if b'name="domain"' in body else None
-        made_by = {"base": "owsm-nano", "base_digest": "sha256:cd", "domain": domain}
+        made_by: dict[str, Any] = {"base": "owsm-nano", "base_digest": "sha256:cd", "domain": domain}
         made_by |= {"adapter_version": domain and 1, "adapter_sha256": domain and "ab" * 32}
         return httpx.Response(200, json={"text": f"one {domain} clip", "ssvd": made_by})
 
