@@ -1,0 +1,188 @@
+"""What all benchmarks share: arguments, fair timing, a table on the screen and JSON under docs/results/.
+
+A figure is the median of several rounds. Where two things are compared, each round runs both, one right after
+the other, so that a machine that slows down slows both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import re
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
+
+Row = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of each round, in the order they were measured."""
+
+    seconds: tuple[float, ...]
+
+    @property
+    def median_s(self) -> float:
+        """The figure to report."""
+        return statistics.median(self.seconds)
+
+    @property
+    def spread(self) -> float:
+        """(slowest - fastest) / median: how quiet the machine was."""
+        return (max(self.seconds) - min(self.seconds)) / self.median_s
+
+    def times_faster_than(self, other: Timing) -> float:
+        """Median over the rounds of other / self; both come from one `side_by_side`."""
+        pairs = zip(other.seconds, self.seconds, strict=True)
+        return statistics.median(theirs / ours for theirs, ours in pairs)
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """The arguments that every benchmark takes; add your own to it."""
+    made = argparse.ArgumentParser(
+        description=(description or "").partition("\n")[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    made.add_argument("--quick", action="store_true", help="small shapes, under a minute, for a look")
+    made.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<index>")
+    made.add_argument(
+        "--out", type=Path, help=f"folder for the JSON (default docs/{RESULTS.name}, quick: none)"
+    )
+    return made
+
+
+def median_of(run: Callable[[], object], repeats: int, *, warm_up: int = 1) -> float:
+    """Median seconds of `repeats` calls, after `warm_up` calls that are not counted."""
+    return side_by_side({"only": run}, repeats, warm_up=warm_up)["only"].median_s
+
+
+def side_by_side(
+    runs: Mapping[str, Callable[[], object]], repeats: int, *, warm_up: int = 1
+) -> dict[str, Timing]:
+    """Time several things in turns, `repeats` rounds of all of them; the order reverses every round.
+
+    A CUDA device is waited for before and after each call.
+    """
+    if repeats < 1:
+        raise ValueError(f"repeats={repeats}: at least one round is needed")
+    for run in runs.values():
+        for _ in range(warm_up):
+            run()
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for round_ in range(repeats):
+        for name in list(runs)[:: -1 if round_ % 2 else 1]:
+            seconds[name].append(_seconds(runs[name]))
+    return {name: Timing(tuple(each)) for name, each in seconds.items()}
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    _synchronise()
+    start = time.perf_counter()
+    run()
+    _synchronise()
+    return time.perf_counter() - start
+
+
+def _synchronise() -> None:
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
+def write(
+    name: str,
+    rows: Sequence[Row],
+    *,
+    device: torch.device | str = "cpu",
+    out: Path | None = None,
+    quick: bool = False,
+    **about: object,
+) -> Path | None:
+    """Print the rows as a table and write them to <out>/<name>-<device>.json; return that file.
+
+    Args:
+        out: default docs/results/; a quick run without `out` is only printed, and None returned.
+        about: whatever else a reader must know: shapes, dtype, repeats. No paths of this machine.
+    """
+    device = torch.device(device)
+    print(table(rows))
+    if quick and out is None:
+        return None
+    record = {
+        "benchmark": name,
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "espnet": _version("espnet"),
+        "python": platform.python_version(),
+        "command": _command(),
+        "quick": quick,
+        **about,
+        "rows": [dict(row) for row in rows],
+    }
+    folder = RESULTS if out is None else out
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}-{_slug(device)}.json"
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    print(f"written: {path.name}", file=sys.stderr)
+    return path
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows under their common header, columns in the order in which they first appear."""
+    header = list(dict.fromkeys(key for row in rows for key in row))
+    cells = [header, *([_cell(row.get(key, "")) for key in header] for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(header))]
+    return "\n".join(
+        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells
+    )
+
+
+def device_name(device: torch.device | str) -> str:
+    """What people call the processor: "NVIDIA H100", or the CPU's model with its number of cores."""
+    device = torch.device(device)
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{models[0]}, {len(models)} cores" if models else platform.machine()
+
+
+def _slug(device: torch.device) -> str:
+    if device.type == "cpu":
+        return "cpu"
+    return re.sub(r"[^a-z0-9]+", "-", device_name(device).lower()).strip("-")
+
+
+def _cell(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _command() -> str:
+    """The command as a reader would type it: no interpreter's path, no output folder."""
+    module = getattr(sys.modules["__main__"], "__spec__", None)
+    words = ["python", "-m", module.name if module is not None else Path(sys.argv[0]).stem]
+    arguments = iter(sys.argv[1:])
+    for argument in arguments:
+        if argument == "--out":
+            next(arguments, None)
+        elif not argument.startswith("--out="):
+            words.append(argument)
+    return " ".join(words)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:  # carried as a bare folder
+        return None
