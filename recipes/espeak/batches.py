@@ -16,6 +16,8 @@ from recipes.espeak.tokens import TIME_STEP_S, WINDOW_S
 
 MAX_PHONEMES = 120  # classes; espeak-ng uses about 60 for two accents
 FRAME_S = 0.08  # of the encoder: conv2d8 over a hop of 10 ms
+PAUSE_S = 0.12  # between joined utterances; espeak-ng ends each with silence of its own
+LONGEST_ROW_S = 14.5
 HALVES_S = (0.05, 0.09)  # centres of a frame's halves: the convolutions see 15 feature frames from its start
 
 
@@ -27,6 +29,9 @@ class Entry:
     text: str
     duration_s: float
     phonemes: tuple[tuple[int, int], ...] = ()  # (phoneme, start in ms), where aligned
+
+
+Row = tuple[Entry, ...]  # spoken one after the other
 
 
 @dataclass(frozen=True)
@@ -56,53 +61,76 @@ def read_manifests(folder: Path) -> list[Entry]:
     return [Entry(folder / e["audio"], e["text"], e["duration_s"], aligned.get(e["id"], ())) for e in entries]
 
 
-def plan(
-    entries: list[Entry], seconds: float, longest_s: float, rng: np.random.Generator
-) -> list[list[Entry]]:
+def join(entries: list[Entry], share: float, rng: np.random.Generator) -> list[Row]:
+    """Each of ``entries`` in a row of its own, but ``share`` of them in rows of several."""
+    rows: list[Row] = []
+    joined: Row = ()
+    for i in rng.permutation(len(entries)):
+        if rng.random() >= share:
+            rows.append((entries[i],))
+        elif joined and row_s((*joined, entries[i])) > LONGEST_ROW_S:
+            rows.append(joined)
+            joined = (entries[i],)
+        else:
+            joined = (*joined, entries[i])
+            if rng.random() < 0.4:
+                rows.append(joined)
+                joined = ()
+    return [*rows, joined] if joined else rows
+
+
+def row_s(row: Row) -> float:
+    """Seconds of ``row``: its utterances and the pauses between them."""
+    return sum(entry.duration_s for entry in row) + PAUSE_S * (len(row) - 1)
+
+
+def plan(rows: list[Row], seconds: float, longest_s: float, rng: np.random.Generator) -> list[list[Row]]:
     """One epoch of batches of at most ``seconds`` of padded audio, similar lengths together."""
-    chosen = [e for e in entries if e.duration_s <= longest_s]
-    keys = np.array([e.duration_s for e in chosen]) * rng.uniform(0.8, 1.25, len(chosen))
-    batches: list[list[Entry]] = [[]]
+    chosen = [(row_s(row), row) for row in rows if row_s(row) <= longest_s]
+    keys = np.array([duration_s for duration_s, _ in chosen]) * rng.uniform(0.8, 1.25, len(chosen))
+    batches: list[list[Row]] = [[]]
     longest = 0.0
-    for i in np.argsort(keys):
-        longest = max(longest, chosen[i].duration_s)
+    for duration_s, row in (chosen[i] for i in np.argsort(keys)):
+        longest = max(longest, duration_s)
         if batches[-1] and longest * (len(batches[-1]) + 1) > seconds:
             batches.append([])
-            longest = chosen[i].duration_s
-        batches[-1].append(chosen[i])
+            longest = duration_s
+        batches[-1].append(row)
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
 def collate(
-    entries: list[Entry],
+    rows: list[Row],
     bpe: spm.SentencePieceProcessor,
     ids: dict[str, int],
     rng: np.random.Generator,
     seconds: float,
     padded_share: float,
 ) -> Batch:
-    """Read, shift, disturb and pad one batch; rows beyond ``seconds`` of padded audio are left out.
+    """Read, join, shift, disturb and pad one batch; rows beyond ``seconds`` of padded audio are left out.
 
     ``padded_share`` of the batches are padded up to the full window, the others hardly at all.
     """
-    longest_s = max(e.duration_s for e in entries)
+    longest_s = max(map(row_s, rows))
     padded_s = longest_s + 0.3
     if rng.random() < padded_share:
         padded_s = rng.choice([WINDOW_S, rng.uniform(longest_s, WINDOW_S)])
     padded_s = min(padded_s, WINDOW_S)
-    rows = entries[: max(1, int(seconds / padded_s))]
+    rows = rows[: max(1, int(seconds / padded_s))]
     speech = np.zeros((len(rows), round(padded_s * SAMPLE_RATE)), dtype=np.float32)
     texts, texts_ctc = [], []
     phonemes = torch.full((len(rows), round(padded_s / FRAME_S), 2), -1)
-    for row, spoken, entry in zip(speech, phonemes, rows, strict=True):
-        wave = sf.read(entry.audio, dtype="float32")[0][: len(row)]
+    for row, spoken, entries in zip(speech, phonemes, rows, strict=True):
+        wave, starts_s = read_row(entries, len(row))
         room = min(len(row) - len(wave), SAMPLE_RATE)
         shift = int(rng.integers(room + 1)) // int(TIME_STEP_S * SAMPLE_RATE)
         start = shift * int(TIME_STEP_S * SAMPLE_RATE)
         row[start : start + len(wave)] = wave
         disturb(row, rng)
-        pieces = [ids[p] for p in bpe.encode(entry.text, out_type=str)]
-        fill_phonemes(spoken, start / SAMPLE_RATE, entry.phonemes)
+        pieces = [ids[p] for p in bpe.encode(" ".join(e.text for e in entries), out_type=str)]
+        if all(entry.phonemes for entry in entries):
+            for entry, start_s in zip(entries, starts_s, strict=True):
+                fill_phonemes(spoken, start / SAMPLE_RATE + start_s, entry.phonemes)
         zero = ids["<0.00>"]
         end = zero + min(round(WINDOW_S / TIME_STEP_S), shift + round(len(wave) / SAMPLE_RATE / TIME_STEP_S))
         timed = [zero + shift, *pieces, end] if rng.random() < 0.5 else [ids["<notimestamps>"], *pieces]
@@ -119,13 +147,25 @@ def collate(
     )
 
 
+def read_row(entries: Row, samples: int) -> tuple[np.ndarray, list[float]]:
+    """The waveform of ``entries``, cut to ``samples``, and where each of them starts in it, in seconds."""
+    waves: list[np.ndarray] = []
+    starts_s: list[float] = []
+    for entry in entries:
+        if waves:
+            waves.append(np.zeros(round(PAUSE_S * SAMPLE_RATE), dtype=np.float32))
+        starts_s.append(sum(map(len, waves)) / SAMPLE_RATE)
+        waves.append(sf.read(entry.audio, dtype="float32")[0])
+    return np.concatenate(waves)[:samples], starts_s
+
+
 def fill_phonemes(frames: torch.Tensor, start_s: float, phonemes: tuple[tuple[int, int], ...]) -> None:
-    """Write what is spoken at each half frame into ``frames`` (T, 2); leaves it alone where not aligned."""
-    if phonemes:
-        starts_s = np.array([ms / 1000 for _, ms in phonemes])
-        spoken = np.array([0, *(phoneme for phoneme, _ in phonemes)])
-        centres_s = np.arange(len(frames))[:, None] * FRAME_S + np.array(HALVES_S) - start_s
-        frames[:] = torch.from_numpy(spoken[np.searchsorted(starts_s, centres_s, side="right")])
+    """Write what is spoken from ``start_s`` on, and silence where nothing was, into ``frames`` (T, 2)."""
+    starts_s = np.array([ms / 1000 for _, ms in phonemes])
+    spoken = np.array([0, *(phoneme for phoneme, _ in phonemes)])
+    centres_s = np.arange(len(frames))[:, None] * FRAME_S + np.array(HALVES_S) - start_s
+    heard = torch.from_numpy(spoken[np.searchsorted(starts_s, centres_s, side="right")])
+    frames[:] = torch.where(torch.from_numpy(centres_s >= 0) | (frames < 0), heard, frames)
 
 
 def disturb(row: np.ndarray, rng: np.random.Generator) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 from tqdm import tqdm
 
 from recipes.espeak.speak import Speaker, utterance
+from recipes.espeak.voices import data_folder
 
 _SYNCHRONOUS, _PHONEME_EVENTS = 2, 1
 _RATE, _PITCH = 1, 3
@@ -52,9 +53,9 @@ _CALLBACK = ctypes.CFUNCTYPE(
 class Aligner:
     """The espeak-ng library of this process; it keeps global state, so one a process."""
 
-    def __init__(self) -> None:
+    def __init__(self, data: Path) -> None:
         self._lib = ctypes.CDLL(ctypes.util.find_library("espeak-ng") or "libespeak-ng.so.1")
-        if self._lib.espeak_Initialize(_SYNCHRONOUS, 0, None, _PHONEME_EVENTS) < 0:
+        if self._lib.espeak_Initialize(_SYNCHRONOUS, 0, str(data).encode(), _PHONEME_EVENTS) < 0:
             raise RuntimeError("espeak-ng's library did not start")
         self._found: list[tuple[str, int]] = []
         self._callback = _CALLBACK(self._collect)  # kept: the library holds a bare pointer to it
@@ -81,17 +82,19 @@ class Aligner:
         return self._found
 
 
-_aligner: Aligner | None = None
+_aligner: tuple[Path, Aligner] | None = None
 
 
 def _align(name: str) -> str:
     global _aligner  # one library a process
-    _aligner = _aligner or Aligner()
     domain, split, index = name.rsplit("-", 2)
     text, speaker = utterance(domain, split, int(index))
+    data = data_folder(speaker.variant)
+    if _aligner is None or _aligner[0] != data:
+        _aligner = data, Aligner(data)
     if speaker.tract_scale != 1.0:
         raise ValueError(f"{name}: only unscaled voices are aligned")
-    return json.dumps({"id": name, "phonemes": _aligner.align(text, speaker)})
+    return json.dumps({"id": name, "phonemes": _aligner[1].align(text, speaker)})
 
 
 def main(argv: list[str] | None = None) -> int:

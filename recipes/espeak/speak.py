@@ -3,7 +3,7 @@
     python -m recipes.espeak.speak --domain adult --split train --utterances 10000 --out data/espeak
 
 Splits never share a voice nor a sentence: a sentence belongs to the split its hash names, a
-voice variant to the list below. Utterance i of a (domain, split) is the same in every run.
+voice variant to the lists of ``voices.py``. Utterance i of a (domain, split) is the same in every run.
 """
 
 from __future__ import annotations
@@ -28,24 +28,13 @@ import soxr
 from tqdm import tqdm
 
 from recipes.espeak.grammar import Grammar
+from recipes.espeak.voices import choose_variant, data_folder
 
 _Formatter = argparse.RawDescriptionHelpFormatter
 SAMPLE_RATE = 16_000
 SPLITS = ("train", "valid", "test")
 MAX_DURATION_S = 14.5
 
-# espeak-ng's voice variants that sound like grown people, no robots and no whispers.
-_VARIANTS = {
-    "train": (
-        "f1 f2 f4 m1 m2 m4 m5 m6 m8 Alex Alicia Andrea Andy Denis Diogo Gene Henrique Hugo Jacky Lee "
-        "Marco Mike Nguyen adam anika antonio aunty belinda benjamin boris caleb david ed edward grandma "
-        "gustave iven iven3 john kaukovalta klatt klatt2 linda marcelo max miguel norbert pablo paul "
-        "pedro rob sandro steph travis victor zac"
-    ),
-    "valid": ("f5 m3 Gene2 iven2 robert klatt4"),
-    "test": ("f3 m7 Annie Mario Michael announcer iven4 shelby steph2 michel quincy edward2"),
-}
-VOICES = {split: names.split() for split, names in _VARIANTS.items()}
 ACCENTS = {
     "adult": ("en-us", "en-gb-x-rp"),
     "child": ("en-us", "en-gb-x-rp"),
@@ -73,7 +62,7 @@ def split_of(sentence: str) -> str:
 
 def draw_speaker(domain: str, split: str, rng: random.Random) -> Speaker:
     """A voice of ``domain`` among the variants of ``split``."""
-    accent, variant = rng.choice(ACCENTS[domain]), rng.choice(VOICES[split])
+    accent, variant = rng.choice(ACCENTS[domain]), choose_variant(split, rng)
     level = 10 ** rng.uniform(-1.3, -0.1)
     if domain == "child":
         return Speaker(
@@ -94,7 +83,16 @@ def espeak(text: str, speaker: Speaker, *, phonemes: bool = False) -> bytes:
     """Run espeak-ng; the WAV bytes, or its phoneme mnemonics. Raises if it fails."""
     rate = max(80, round(speaker.words_per_minute / speaker.tract_scale))
     voice = speaker.accent if phonemes else f"{speaker.accent}+{speaker.variant}"
-    command = ["espeak-ng", "-v", voice, "-s", str(rate), "-p", str(speaker.pitch)]
+    command = [
+        "espeak-ng",
+        f"--path={data_folder(speaker.variant)}",
+        "-v",
+        voice,
+        "-s",
+        str(rate),
+        "-p",
+        str(speaker.pitch),
+    ]
     command += ["-q", "-x"] if phonemes else ["--stdout"]
     return subprocess.run([*command, "--", text], check=True, capture_output=True).stdout
 

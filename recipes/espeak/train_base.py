@@ -4,7 +4,8 @@
 
 The learning rate warms up, stays, and falls to zero over the last part, so a run can be
 prolonged by giving a larger ``--steps`` before that part begins. ``--warm-start`` goes on from the packaged
-weights where no checkpoint is at hand.
+weights where no checkpoint is at hand. ``--processes`` share each step: one thread in each of two
+processes waits once a step, two threads of one process wait at every operation.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import json
 import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -20,12 +22,15 @@ from typing import Any
 import numpy as np
 import sentencepiece as spm
 import torch
+import torch.distributed
+import torch.multiprocessing
 import yaml
 from espnet2.torch_utils.initialize import initialize
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from recipes.espeak.batches import MAX_PHONEMES, Batch, collate, disturb, plan, read_manifests
+from recipes.espeak import schedule
+from recipes.espeak.batches import MAX_PHONEMES, Batch, collate, disturb, join, plan, read_manifests
 from recipes.espeak.package import NANO
 from recipes.espeak.tokens import token_list, train_bpe
 from ssvd_asr.base.config import ModelConfig, read_config
@@ -33,11 +38,7 @@ from ssvd_asr.base.network import build_network
 
 _Formatter = argparse.RawDescriptionHelpFormatter
 CONFIG = Path(__file__).with_name("owsm_nano.yaml")
-PEAK_LR = 1e-3
-WARMUP_STEPS = 200
-PHONEME_STEPS = 1500
 PHONEME_LAYER = 3  # of 6: those above make pieces of phonemes
-COOLDOWN_FRACTION = 0.35
 CLIP_NORM = 5.0
 EMA_DECAY = 0.998
 
@@ -75,47 +76,30 @@ def write_statistics(path: Path, config: dict[str, Any], data: Path, utterances:
     np.savez(path, count=count, sum=np.asarray(total), sum_square=np.asarray(squares))
 
 
-def learning_rate(step: int, steps: int, first_step: int = 0) -> float:
-    """Linear warm-up from ``first_step``, plateau, linear cool-down over the last COOLDOWN_FRACTION."""
-    cooldown = COOLDOWN_FRACTION * (steps - first_step)
-    warmup = (step - first_step + 1) / WARMUP_STEPS
-    return PEAK_LR * min(1.0, warmup, max(0.0, (steps - step) / cooldown))
-
-
-def longest_s(step: int) -> float:
-    """Short sentences first: CTC and the attention decoder align on them before they meet long ones."""
-    return min(15.0, 3.0 + max(0, step - 1000) / 80)
-
-
-def batch_s(step: int) -> float:
-    """Seconds of padded audio a step: until something is aligned, more steps teach more than larger ones."""
-    return 24.0 if step < 1500 else 36.0
-
-
-def padded_share(step: int) -> float:
-    """None at first: windows of silence gave gradients ten times as large, and the encoder collapsed."""
-    return 0.3 * min(1.0, max(0, step - 1500) / 1000)
-
-
 class Trainer:
-    """The network, its average, its optimiser and where it stands."""
+    """The network, its average, its optimiser and where it stands; one of ``processes`` equal ones."""
 
-    def __init__(self, config: ModelConfig, out: Path) -> None:
+    def __init__(self, config: ModelConfig, out: Path, processes: int = 1) -> None:
         torch.manual_seed(0)
         self.out = out
+        self.processes = processes
         self.network = build_network(config)
         # ESPnet's own start: xavier, and the gating convolutions begin as the identity.
         initialize(self.network, "xavier_uniform")
         # The front end has nothing to learn: it runs without gradients, the network takes its features.
         self.frontend, self.network.frontend = self.network.frontend, None
+        convolutions = self.network.encoder.embed.conv  # two fifths of a step in float32
+        convolutions.forward = torch.autocast("cpu", torch.bfloat16)(convolutions.forward)
+        convolutions.register_forward_hook(lambda _, __, output: output.float())
         self.phoneme_head = torch.nn.Linear(self.network.encoder.output_size(), 2 * MAX_PHONEMES)
         self.average = {n: p.detach().clone() for n, p in self.network.named_parameters()}
         self.optimizer = torch.optim.AdamW(
             [*self.network.parameters(), *self.phoneme_head.parameters()],
-            lr=PEAK_LR,
+            lr=schedule.PEAK_LR,
             betas=(0.9, 0.98),
             eps=1e-8,
             weight_decay=0.01,
+            fused=True,
         )
         self.step = 0
         self.first_step = 0  # of this optimiser: where the learning rate warms up
@@ -142,6 +126,7 @@ class Trainer:
     def train_step(self, batch: Batch, lr: float) -> dict[str, float]:
         """One update; returns loss figures."""
         self.network.train()
+        self.network.ctc_weight = schedule.ctc_weight(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         rows, samples = batch.speech.shape
@@ -152,11 +137,13 @@ class Trainer:
             feats, lengths, batch.text, batch.text_lengths, none, torch.ones(rows, dtype=torch.long),
             batch.text_ctc, batch.text_ctc_lengths,
         )  # fmt: skip
-        if self.step < PHONEME_STEPS:
+        if self.step < schedule.PHONEME_STEPS:
             phoneme_loss, stats["phoneme_acc"] = self.phoneme_loss(batch.phonemes)
             stats["loss_phoneme"] = phoneme_loss.detach()
             loss = loss + 0.5 * phoneme_loss
         loss.backward()
+        if self.processes > 1:
+            self.average_gradients()
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)
         if torch.isfinite(norm):
             self.optimizer.step()
@@ -167,6 +154,14 @@ class Trainer:
             for name, p in self.network.named_parameters():
                 self.average[name].lerp_(p, 1 - decay)
         return {k: float(v) for k, v in stats.items() if v is not None} | {"grad_norm": float(norm)}
+
+    def average_gradients(self) -> None:
+        """The mean over all processes, in one message."""
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        gradients += [p.grad for p in self.phoneme_head.parameters() if p.grad is not None]
+        flat = torch.nn.utils.parameters_to_vector(gradients)
+        torch.distributed.all_reduce(flat)
+        torch.nn.utils.vector_to_parameters(flat / self.processes, gradients)
 
     def save(self) -> None:
         """Write the checkpoint atomically: weights, their average, the optimiser, the step."""
@@ -212,6 +207,47 @@ class Trainer:
         self.optimizer.load_state_dict(state)
 
 
+def run(process: int, args: argparse.Namespace) -> None:
+    """Process ``process`` of ``args.processes``: train until ``args.steps``; the first one writes."""
+    if args.processes > 1:
+        torch.set_num_threads(1)
+        torch.distributed.init_process_group(
+            "gloo", init_method=f"file://{args.meeting}", rank=process, world_size=args.processes
+        )
+    config = read_config(args.out / "config.yaml")
+    trainer = Trainer(config, args.out, args.processes)
+    if args.warm_start and not (args.out / "checkpoint.safetensors").exists():
+        trainer.warm_start(NANO)
+    else:
+        trainer.resume()
+    bpe = spm.SentencePieceProcessor(model_file=str(args.out / "bpe.model"))
+    ids = {t: i for i, t in enumerate(config.token_list)}
+    entries = read_manifests(args.data / "adult-train")
+    started, audio_s = time.monotonic(), 0.0
+    with (args.out / "log.jsonl").open("a", encoding="utf-8") as log:
+        while trainer.step < args.steps:
+            longest_s = schedule.longest_s(trainer.step)
+            rng = np.random.default_rng([0, trainer.step])
+            rows = join(entries, schedule.joined_share(trainer.step), rng)
+            own_s = schedule.batch_s(trainer.step) / args.processes
+            batches = plan(rows, own_s, longest_s, rng)
+            batches = batches[process : len(batches) // args.processes * args.processes : args.processes]
+            # Until the longest sentences are in, plan anew often; afterwards once an epoch.
+            for planned in batches[: len(entries) if longest_s >= 15.0 else 100][: args.steps - trainer.step]:
+                rng = np.random.default_rng([1, trainer.step, process])
+                batch = collate(planned, bpe, ids, rng, own_s, schedule.padded_share(trainer.step))
+                rate = schedule.learning_rate(trainer.step, args.steps, trainer.first_step)
+                stats = trainer.train_step(batch, rate)
+                audio_s += batch.speech.numel() / 16_000 * args.processes
+                if process == 0 and trainer.step % 20 == 0:
+                    speed = audio_s / (time.monotonic() - started)
+                    line = {"step": trainer.step, "audio_s_per_s": round(speed, 1)}
+                    log.write(json.dumps(line | {k: round(v, 4) for k, v in stats.items()}) + "\n")
+                    log.flush()
+                if process == 0 and (trainer.step % args.save_every == 0 or trainer.step == args.steps):
+                    trainer.save()
+
+
 def main(argv: list[str] | None = None) -> int:
     """Train until ``--steps``; a checkpoint every ``--save-every`` steps, a JSON line every 20."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=_Formatter)
@@ -219,40 +255,19 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("exp/owsm-nano"))
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--save-every", type=int, default=200)
+    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--warm-start", action="store_true", help="begin with the weights in the package")
     args = parser.parse_args(argv)
-    warm = args.warm_start and not (args.out / "checkpoint.safetensors").exists()
-    if warm:  # its pieces and statistics too: the weights mean nothing with others
+    if args.warm_start and not (args.out / "checkpoint.safetensors").exists():
+        # Its pieces and statistics too: the weights mean nothing with others.
         shutil.copytree(NANO, args.out, dirs_exist_ok=True)
-    config = prepare(args.out, args.data)
-    trainer = Trainer(config, args.out)
-    if warm:
-        trainer.warm_start(NANO)
+    prepare(args.out, args.data)
+    if args.processes == 1:
+        run(0, args)
     else:
-        trainer.resume()
-    bpe = spm.SentencePieceProcessor(model_file=str(args.out / "bpe.model"))
-    ids = {t: i for i, t in enumerate(config.token_list)}
-    started, audio_s = time.monotonic(), 0.0
-    with (args.out / "log.jsonl").open("a", encoding="utf-8") as log:
-        while trainer.step < args.steps:
-            rng = np.random.default_rng([0, trainer.step])
-            batches = plan(
-                read_manifests(args.data / "adult-train"), batch_s(trainer.step), longest_s(trainer.step), rng
-            )
-            # Until the longest sentences are in, plan anew often; afterwards once an epoch.
-            for entries in batches if longest_s(trainer.step) >= 15.0 else batches[:100]:
-                batch = collate(entries, bpe, ids, rng, batch_s(trainer.step), padded_share(trainer.step))
-                stats = trainer.train_step(batch, learning_rate(trainer.step, args.steps, trainer.first_step))
-                audio_s += batch.speech.numel() / 16_000
-                if trainer.step % 20 == 0:
-                    speed = audio_s / (time.monotonic() - started)
-                    line = {"step": trainer.step, "audio_s_per_s": round(speed, 1)}
-                    log.write(json.dumps(line | {k: round(v, 4) for k, v in stats.items()}) + "\n")
-                    log.flush()
-                if trainer.step % args.save_every == 0 or trainer.step == args.steps:
-                    trainer.save()
-                if trainer.step >= args.steps:
-                    break
+        with tempfile.TemporaryDirectory() as folder:
+            args.meeting = Path(folder) / "meeting"
+            torch.multiprocessing.spawn(run, (args,), nprocs=args.processes)
     return 0
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recipes.espeak import speak
+from recipes.espeak import speak, voices
 from recipes.espeak.grammar import MAX_WORDS, Grammar, article, plural, vocabulary
 
 needs_espeak = pytest.mark.skipif(
@@ -64,13 +64,40 @@ def test_no_two_words_sound_the_same(accent: str) -> None:
 
 
 def test_splits_share_neither_voices_nor_sentences() -> None:
-    voices = [set(names) for names in speak.VOICES.values()]
-    assert sum(map(len, voices)) == len(set.union(*voices))
+    stock = [set(names) for names in voices.VOICES.values()]
+    assert sum(map(len, stock)) == len(set.union(*stock))
     for split in speak.SPLITS:
+        drawn = 0
         for index in range(40):
             text, speaker = speak.utterance("adult", split, index)
             assert speak.split_of(text) == split
-            assert speaker.variant in speak.VOICES[split]
+            drawn += (is_drawn := speaker.variant.startswith("drawn"))
+            assert is_drawn or speaker.variant in voices.VOICES[split]
+        assert (drawn > 10) == (split == "train")
+
+
+def test_a_drawn_voice_is_a_function_of_its_number() -> None:
+    assert voices.drawn_variant(7) == voices.drawn_variant(7)
+    assert (
+        len({voices.drawn_variant(number).partition("\n")[2] for number in range(voices.DRAWN)})
+        == voices.DRAWN
+    )
+
+
+@needs_espeak
+def test_espeak_speaks_drawn_voices_and_its_own_alike() -> None:
+    """A name that espeak-ng does not find is spoken by its default voice, without a word."""
+
+    def waves(variants: tuple[str, ...]) -> set[bytes]:
+        return {speak.espeak("seven green birds", speak.Speaker("en-us", v, 150, 50)) for v in variants}
+
+    last = f"drawn{voices.DRAWN - 1:03d}"
+    assert len(waves(("", "m1", "f3", "drawn000", "drawn199", "drawn200", last))) == 7
+    own = subprocess.run(
+        ["espeak-ng", "-v", "en-us+f3", "-s", "150", "-p", "50", "--stdout", "--", "seven green birds"],
+        check=True, capture_output=True,
+    ).stdout  # fmt: skip
+    assert waves(("f3",)) == {own}
 
 
 def test_an_utterance_is_the_same_in_every_run() -> None:
