@@ -5,6 +5,7 @@ from __future__ import annotations
 PEAK_LR = 1e-3
 WARMUP_STEPS = 200
 PHONEME_STEPS = 1500
+GUIDED_FROM = 7_600  # CTC has aligned
 COOLDOWN_FRACTION = 0.35
 
 
@@ -40,4 +41,4 @@ def joined_share(step: int) -> float:
 
 def ctc_weight(step: int) -> float:
     """CTC leads until it has aligned; the decoder is slower to learn and then has most of the gradient."""
-    return 0.5 if step < 7_600 else 0.3
+    return 0.5 if step < GUIDED_FROM else 0.3

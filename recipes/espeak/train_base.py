@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -31,6 +32,7 @@ from safetensors.torch import load_file, save_file
 
 from recipes.espeak import schedule
 from recipes.espeak.batches import MAX_PHONEMES, Batch, collate, disturb, join, plan, read_manifests
+from recipes.espeak.guided_attention import guided_attention_loss
 from recipes.espeak.package import NANO
 from recipes.espeak.tokens import token_list, train_bpe
 from ssvd_asr.base.config import ModelConfig, read_config
@@ -104,10 +106,23 @@ class Trainer:
         self.step = 0
         self.first_step = 0  # of this optimiser: where the learning rate warms up
         self._middle: torch.Tensor | None = None  # (B, T, d) of this step
+        self._encoded: tuple[torch.Tensor, ...] = ()  # (B, T, d) and lengths (B,) of this step
         self.network.encoder.encoders[PHONEME_LAYER].register_forward_hook(self._keep)
+        self.network.encoder.register_forward_hook(self._keep_encoded)
 
     def _keep(self, _: torch.nn.Module, __: object, output: tuple[torch.Tensor, ...]) -> None:
         self._middle = output[0]
+
+    def _keep_encoded(self, _: torch.nn.Module, __: object, output: tuple[torch.Tensor, ...]) -> None:
+        self._encoded = output
+
+    def attention_loss(self, text_ctc: torch.Tensor) -> torch.Tensor:
+        """See guided_attention_loss; the decoder has just been run."""
+        encoded, lengths, *_ = self._encoded
+        with torch.no_grad():
+            log_probs = self.network.ctc.log_softmax(encoded)
+        attentions = [layer.src_attn.attn for layer in self.network.decoder.decoders]
+        return guided_attention_loss(attentions, log_probs, lengths, text_ctc)
 
     def phoneme_loss(self, phonemes: torch.Tensor) -> tuple[torch.Tensor, float]:
         """Cross-entropy of a middle layer with the phonemes (B, T, 2) spoken there; and the accuracy.
@@ -141,6 +156,10 @@ class Trainer:
             phoneme_loss, stats["phoneme_acc"] = self.phoneme_loss(batch.phonemes)
             stats["loss_phoneme"] = phoneme_loss.detach()
             loss = loss + 0.5 * phoneme_loss
+        if self.step >= schedule.GUIDED_FROM:
+            guided_loss = self.attention_loss(batch.text_ctc)
+            stats["loss_guided"] = guided_loss.detach()
+            loss = loss + 0.5 * guided_loss
         loss.backward()
         if self.processes > 1:
             self.average_gradients()
@@ -210,6 +229,7 @@ class Trainer:
 def run(process: int, args: argparse.Namespace) -> None:
     """Process ``process`` of ``args.processes``: train until ``args.steps``; the first one writes."""
     if args.processes > 1:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # how torch ends it when its parent dies
         torch.set_num_threads(1)
         torch.distributed.init_process_group(
             "gloo", init_method=f"file://{args.meeting}", rank=process, world_size=args.processes
