@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
+from ssvd_asr.core_stack import BASE_SLOT, CoreStack
+from ssvd_asr.cost import Form
 from ssvd_asr.errors import AdapterError
 from ssvd_asr.factors import LayerFactors
 from ssvd_asr.layers import DEFAULT_PATTERNS, match_layers
 from ssvd_asr.linear import AdaptedLinear
+from ssvd_asr.mixture import MixedLayer, Mixture
 
 
 class AdaptedModel:
     """A frozen model whose linears can take cores. Made by `adapt`.
 
-    Not for several threads: cores stand on the layers while `using` is open, so one thread owns the model.
+    Not for several threads: cores stand on the layers while `using` or `mixing` is open, so one thread owns
+    the model.
     """
 
     def __init__(self, model: nn.Module, layers: Mapping[str, AdaptedLinear]) -> None:
@@ -36,7 +42,7 @@ class AdaptedModel:
         `using` block is open already, since the inner one would silently end the outer.
         """
         if self._in_use:
-            raise RuntimeError("using() is open already: one set of cores at a time")
+            raise RuntimeError("using() or mixing() is open already: one set of cores at a time")
         cores = cores or {}
         for name, core in cores.items():
             if name not in self.layers:
@@ -51,6 +57,37 @@ class AdaptedModel:
             for layer in self.layers.values():
                 layer.core = None
             self._in_use = False
+
+    @contextmanager
+    def mixing(
+        self, stack: CoreStack, rows: Sequence[int], form: Form | Literal["auto"] = "auto"
+    ) -> Iterator[Mixture]:
+        """Run the model, without gradients, on batches of these rows: each the slot of its domain.
+
+        All forms are exact; `auto` takes the cheapest (ssvd_asr.cost). Rows of slot 0 are the base, and a
+        batch of nothing else runs the plain layers. A layer for which no row has a core is the plain layer.
+        Rows that stand sorted by slot spare a copy. The slots cannot be written while the block is open.
+
+        Raises AdapterError for a slot, layer or form that is not there; RuntimeError where a block is open.
+        """
+        if self._in_use:
+            raise RuntimeError("using() or mixing() is open already: one set of cores at a time")
+        mixture = Mixture(stack, rows, form)
+        with stack.reading(mixture.slots):
+            names = stack.touched(mixture.slots)
+            if unknown := [name for name in names if name not in self.layers]:
+                raise AdapterError(f"the model has no adapted layer {unknown[0]!r}")
+            stack.hot.warm(slot for slot in mixture.slots if slot != BASE_SLOT)
+            self._in_use = True
+            try:
+                for name in names:
+                    self.layers[name].mixed = MixedLayer(name, self.layers[name], mixture)
+                with torch.no_grad():
+                    yield mixture
+            finally:
+                for layer in self.layers.values():
+                    layer.mixed = None
+                self._in_use = False
 
     def restore(self) -> nn.Module:
         """Put the plain linears back (the same objects), and let what was trainable be trainable again."""

@@ -7,11 +7,16 @@ W, U and V belong to the base and are held once, however many domains there are.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
 from ssvd_asr.errors import AdapterError
 from ssvd_asr.factors import LayerFactors
+
+if TYPE_CHECKING:
+    from ssvd_asr.mixture import MixedLayer
 
 
 class AdaptedLinear(nn.Module):
@@ -19,6 +24,7 @@ class AdaptedLinear(nn.Module):
 
     `core` is None (exactly the plain layer), (k, k) for every row, or (B, k, k) with one core per row of x's
     first axis. Smaller cores may be padded with zero rows and columns to a common k without changing them.
+    While a mixture is open (`AdaptedModel.mixing`), `mixed` takes the call instead.
     """
 
     ut: Tensor  # (r, m) rows are u_i
@@ -36,6 +42,7 @@ class AdaptedLinear(nn.Module):
         weight = linear.weight
         self.linear = linear
         self.core: Tensor | None = None
+        self.mixed: MixedLayer | None = None
         # Not persistent: the basis comes from the weight or the factor cache, never from a checkpoint.
         # A transposed U keeps the first k directions contiguous, for every k.
         ut = factors.u.mT[:rank].to(device=weight.device, dtype=weight.dtype).contiguous()
@@ -74,6 +81,8 @@ class AdaptedLinear(nn.Module):
 
         Raises AdapterError where the batch of x is not that of the core.
         """
+        if self.mixed is not None:
+            return self.mixed(x)
         y: Tensor = self.linear(x)
         core = self.core
         if core is None:
@@ -99,6 +108,16 @@ class AdaptedLinear(nn.Module):
             return self.linear.weight.detach().clone()
         if self.core.ndim != 2:
             raise AdapterError("one weight cannot hold a core per row")
-        k = self.core.shape[-1]
-        core = self.core.to(self.ut.dtype)
-        return self.linear.weight.detach() + self.ut[:k].mT @ core @ self.vh[:k]
+        return self.merge(self.core)
+
+    def merge(self, core: Tensor) -> Tensor:
+        """Return W' (m, n) of a core (k, k), or (S, m, n) of cores (S, k, k), always from the frozen W."""
+        k = core.shape[-1]
+        core = core.to(self.ut.dtype)
+        weight, u, vh = self.linear.weight.detach(), self.ut[:k].mT, self.vh[:k]
+        left, right = (u, core @ vh) if self.in_features <= self.out_features else (u @ core, vh)
+        if core.ndim == 2:
+            return torch.addmm(weight, left, right)
+        stack = len(core), -1, -1
+        left, right = (side if side.ndim == 3 else side.expand(stack) for side in (left, right))
+        return torch.baddbmm(weight.expand(stack), left, right)

@@ -41,8 +41,8 @@ class Decoder(Protocol):
 class CachedDecoder:
     """A `Decoder` over ESPnet's TransformerDecoder and one encoder output.
 
-    A context manager: rows that leave take their per-row cores along, and leaving the block gives the adapted
-    linears the cores back that they had on entering.
+    A context manager: rows that leave take their domains along (their places in a mixture, or their per-row
+    cores), and leaving the block gives the adapted linears back what they had on entering.
     """
 
     def __init__(self, decoder: TransformerDecoder, encoded: Tensor) -> None:
@@ -54,8 +54,12 @@ class CachedDecoder:
         _check(decoder)
         self._decoder = decoder
         self._position = 0  # tokens said so far
-        self._adapted = [m for m in decoder.modules() if isinstance(m, AdaptedLinear) and _per_row(m)]
+        adapted = [m for m in decoder.modules() if isinstance(m, AdaptedLinear)]
+        self._adapted = [m for m in adapted if m.mixed is None and _per_row(m)]
         self._entered_with = [m.core for m in self._adapted]
+        # All layers of a mixture look at one object.
+        self._mixture = next((m.mixed.mixture for m in adapted if m.mixed is not None), None)
+        self._entered_slots = None if self._mixture is None else self._mixture.slots
         # Keys and values (R, heads, time, d / heads) by layer: of the encoder output, and of the prefix.
         self._heard = [_keys_values(layer.src_attn, encoded) for layer in decoder.decoders]
         self._said: list[tuple[Tensor, Tensor] | None] = [None] * len(decoder.decoders)
@@ -68,6 +72,8 @@ class CachedDecoder:
     ) -> None:
         for module, core in zip(self._adapted, self._entered_with, strict=True):
             module.core = core
+        if self._mixture is not None and self._entered_slots is not None:
+            self._mixture.put(self._entered_slots)
 
     def advance(self, tokens: Tensor) -> Tensor:
         """See `Decoder.advance`."""
@@ -87,6 +93,8 @@ class CachedDecoder:
         for module in self._adapted:
             assert module.core is not None
             module.core = module.core[rows]
+        if self._mixture is not None:
+            self._mixture.keep(rows)
 
     def _embed(self, tokens: Tensor) -> Tensor:
         """Token and position: PositionalEncoding.forward, starting where the rows stand."""

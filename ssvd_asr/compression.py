@@ -1,0 +1,53 @@
+"""Optional, and not exact: a core D (k, k) held as a product of rank r, at a stated error.
+
+U_k and V_k have orthonormal columns, so what is lost of D is lost of W' in the same measure:
+|W' - W'_r| = |D - D_r| (Frobenius). Nothing is compressed unless a `Compression` is asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ssvd_asr.errors import AdapterError
+
+
+@dataclass(frozen=True)
+class Compression:
+    """Hold cores at rank `rank`; one that would lose more than `relative_error` of |D| is refused."""
+
+    rank: int
+    relative_error: float
+
+    def split(self, name: str, core: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the best parts (k, r) and (r, k) of a core (k, k) with r <= rank, in float32.
+
+        Raises AdapterError where more than `relative_error` is lost; `name` is the layer's, for the message.
+        """
+        left, s, right = torch.linalg.svd(core.detach().double(), full_matrices=False)
+        lost = _lost(s, self.rank)
+        if lost > self.relative_error:
+            raise AdapterError(
+                f"{name}: rank {self.rank} loses {lost:.2e} of its core of {len(s)}, the limit is "
+                f"{self.relative_error:.2e}; {needed_rank(core, self.relative_error)} would hold it"
+            )
+        root = s[: self.rank].sqrt()
+        return (left[:, : self.rank] * root).float(), (root.unsqueeze(-1) * right[: self.rank]).float()
+
+
+def needed_rank(core: Tensor, relative_error: float) -> int:
+    """Return the smallest rank at which |D - D_r| <= relative_error |D| (Frobenius); 0 for a zero core."""
+    s: Tensor = torch.linalg.svdvals(core.detach().double())
+    return next(rank for rank in range(len(s) + 1) if _lost(s, rank) <= relative_error)
+
+
+def lost_at(core: Tensor, rank: int) -> float:
+    """Return |D - D_r| / |D| (Frobenius) of the best approximation of this rank; 0 for a zero core."""
+    return _lost(torch.linalg.svdvals(core.detach().double()), rank)
+
+
+def _lost(s: Tensor, rank: int) -> float:
+    whole = float(s.norm())
+    return float(s[rank:].norm()) / whole if whole > 0.0 else 0.0

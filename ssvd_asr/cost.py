@@ -1,0 +1,165 @@
+"""What each way of running a mixed batch costs, and which to take: one function, `choose_form`.
+
+For N tokens of a layer W (m, n) in domains that have a core D (k, k) there:
+
+    shared    W x + U_k (D (V_k^T x)), one small product a row     2 N k (m + n + k) operations more than W x
+    grouped   the same, one small product a domain                 as many, but D is read once a domain
+    merged    W' x with W' = W + U_k D V_k^T of each domain        2 k (m n + k min(m, n)) a domain, once
+
+Each product costs the longer of its operations and its bytes (a roofline), and each call costs a little.
+Every domain of a batch is decided by itself: domains with many tokens are merged, the others share a basis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, get_args
+
+Form = Literal["shared", "merged", "grouped"]
+FORMS: tuple[Form, ...] = get_args(Form)
+
+
+@dataclass(frozen=True)
+class DeviceSpeed:
+    """How fast products go here. Only the ratios decide."""
+
+    operations_per_s: float
+    bytes_per_s: float
+    call_s: float  # from one call of a kernel to the next
+
+
+@dataclass(frozen=True)
+class Work:
+    """One call of an adapted layer: a batch of rows, each of `tokens` vectors."""
+
+    m: int  # out features
+    n: int  # in features
+    k: int  # the largest core among the rows
+    rows: tuple[int, ...]  # of each domain that has a core here
+    builds: tuple[float, ...]  # share of building W' that this call pays, by domain: 0 where W' is held
+    plain_rows: int  # rows of the base, and of domains that leave this layer out
+    tokens: int
+    itemsize: int  # bytes a number
+    rank: int | None = None  # of compressed cores (k, rank) (rank, k)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Sum over the products of a form."""
+
+    operations: float = 0.0
+    bytes: float = 0.0
+    calls: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.operations + other.operations,
+            self.bytes + other.bytes,
+            self.calls + other.calls,
+            self.seconds + other.seconds,
+        )
+
+    def __mul__(self, share: float) -> Cost:
+        return Cost(self.operations * share, self.bytes * share, self.calls, self.seconds * share)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to do: these domains (places in `Work.rows`) by their own W', the others over the shared basis."""
+
+    merged: tuple[int, ...]
+    others: Literal["shared", "grouped"]
+    cost: Cost
+    forms: tuple[tuple[Form, Cost], ...]  # each form alone, to compare
+
+
+def device_speed(device_type: str, itemsize: int, threads: int = 1) -> DeviceSpeed:
+    """A CPU core with wide vectors, or a large GPU of 2023; what differs by less than 2x changes little."""
+    if device_type == "cpu":
+        return DeviceSpeed(operations_per_s=60e9 * threads, bytes_per_s=12e9 * threads**0.5, call_s=4e-6)
+    peak = 5e14 if itemsize == 2 else 4e13  # tensor cores in half precision; float32 without TF32
+    return DeviceSpeed(operations_per_s=peak, bytes_per_s=2.5e12, call_s=5e-6)
+
+
+@lru_cache(maxsize=4096)
+def choose_form(work: Work, speed: DeviceSpeed) -> Choice:
+    """State the cost of each form for this work, and return the cheapest way, decided domain by domain.
+
+    The rows of domains must be at least one each. Source: counts of multiplications in the formulas above.
+    """
+    order = sorted(range(len(work.rows)), key=lambda i: (work.builds[i], -work.rows[i]))
+    own = [_merged(work, speed, index) for index in order]
+    ways: list[Choice] = []
+    spent = Cost()
+    for count in range(len(order) + 1):  # merge the first `count` domains of the order
+        left = tuple(work.rows[i] for i in order[count:])
+        for others in ("shared", "grouped") if left else ("shared",):
+            cost = spent + _over_basis(work, speed, left, others)
+            ways.append(Choice(tuple(sorted(order[:count])), others, cost, ()))
+        if left:
+            spent = spent + own[count]
+    alone = {"merged": ways[-1].cost, "shared": ways[0].cost}
+    alone["grouped"] = ways[1].cost if len(ways) > 1 else ways[0].cost
+    best = min(ways, key=lambda way: way.cost.seconds)
+    return Choice(best.merged, best.others, best.cost, tuple((form, alone[form]) for form in FORMS))
+
+
+def plain_cost(work: Work, speed: DeviceSpeed) -> Cost:
+    """What the same rows cost in the bare layer."""
+    return _product(work, speed, (work.plain_rows + sum(work.rows)) * work.tokens, work.n, work.m)
+
+
+def _over_basis(work: Work, speed: DeviceSpeed, rows: tuple[int, ...], middle: str) -> Cost:
+    """W x of these rows and the plain ones, and U_k D V_k^T x of these rows."""
+    adapted = sum(rows)
+    cost = Cost()
+    if adapted + work.plain_rows:
+        cost = _product(work, speed, (adapted + work.plain_rows) * work.tokens, work.n, work.m)
+    if not adapted:
+        return cost
+    tokens = adapted * work.tokens
+    cost = cost + _product(work, speed, tokens, work.n, work.k)
+    for inner, out in _middle(work):
+        if middle == "shared":
+            cost = cost + _product(work, speed, work.tokens, inner, out, batch=adapted)
+        else:
+            for count in rows:
+                cost = cost + _product(work, speed, count * work.tokens, inner, out)
+    return cost + _product(work, speed, tokens, work.k, work.m)
+
+
+def _merged(work: Work, speed: DeviceSpeed, domain: int) -> Cost:
+    """One domain by its own weight, and the share of building it."""
+    cost = _product(work, speed, work.rows[domain] * work.tokens, work.n, work.m)
+    share = work.builds[domain]
+    if share:
+        shorter = min(work.m, work.n)
+        build = _product(work, speed, work.k, work.rank or work.k, shorter)
+        build = build + _product(work, speed, work.m, work.k, work.n)
+        build = build + _moved(speed, 2 * work.m * work.n * work.itemsize)  # W is read, W' read again
+        cost = cost + build * share
+    return cost
+
+
+def _middle(work: Work) -> Iterator[tuple[int, int]]:
+    """(in, out) of the products that apply D."""
+    if work.rank is None:
+        yield work.k, work.k
+    else:
+        yield work.k, work.rank
+        yield work.rank, work.k
+
+
+def _product(work: Work, speed: DeviceSpeed, rows: int, inner: int, out: int, *, batch: int = 1) -> Cost:
+    """(rows, inner) times (inner, out), `batch` times over."""
+    operations = 2.0 * batch * rows * inner * out
+    size = float(batch * (rows * inner + inner * out + rows * out) * work.itemsize)
+    slower = max(operations / speed.operations_per_s, size / speed.bytes_per_s)
+    return Cost(operations, size, 1, slower + speed.call_s)
+
+
+def _moved(speed: DeviceSpeed, size: int) -> Cost:
+    return Cost(0.0, float(size), 0, size / speed.bytes_per_s)
