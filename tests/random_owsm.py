@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +11,17 @@ import numpy as np
 import torch
 import yaml
 
+from ssvd_asr.base import shapes
+from ssvd_asr.base.shapes import OWSM_01B, TINY, TINY_OWLS, OwsmShape, espnet_config
+
 with warnings.catch_warnings():  # see ssvd_asr/base/tokens.py
     warnings.simplefilter("ignore")
     import sentencepiece
 
 if TYPE_CHECKING:
     from espnet2.s2t.espnet_model import ESPnetS2TModel
+
+__all__ = ["OWSM_01B", "TINY", "TINY_OWLS", "OwsmShape", "espnet_config"]
 
 SENTENCES = (
     "the small boat turned slowly toward the light on the hill",
@@ -27,57 +31,6 @@ SENTENCES = (
     "we walked along the river until the evening rain began to fall",
     "nobody knows why the quiet engine stopped before the last station",
 )
-
-
-@dataclass(frozen=True)
-class OwsmShape:
-    """One model size; the defaults are a tiny one that runs in milliseconds."""
-
-    width: int = 32
-    encoder_layers: int = 2
-    decoder_layers: int = 2
-    heads: int = 4
-    mels: int = 20
-    input_layer: str = "conv2d8"
-    encoder: str = "e_branchformer"
-    window_s: float = 3.0
-    vocabulary: int | None = None  # None: as many as there are symbols and pieces
-
-    def encoder_conf(self) -> dict[str, Any]:
-        common = {
-            "output_size": self.width,
-            "attention_heads": self.heads,
-            "linear_units": 4 * self.width,
-            "num_blocks": self.encoder_layers,
-            "dropout_rate": 0.1,
-            "input_layer": self.input_layer,
-            "positionwise_layer_type": "linear",
-        }
-        if self.encoder == "transformer":
-            return {**common, "normalize_before": True}
-        return {
-            **common,
-            "attention_layer_type": "selfattn",
-            "pos_enc_layer_type": "abs_pos",
-            "rel_pos_type": "latest",
-            "cgmlp_linear_units": 4 * self.width,
-            "cgmlp_conv_kernel": 31,
-            "use_linear_after_conv": False,
-            "gate_activation": "identity",
-            "layer_drop_rate": 0.0,
-            "use_ffn": True,
-            "macaron_ffn": True,
-            "merge_conv_kernel": 31,
-            "use_flash_attn": True,  # as OWSM's own configs have it
-        }
-
-
-TINY = OwsmShape()
-TINY_OWLS = OwsmShape(encoder="transformer", input_layer="conv2d", window_s=2.0)
-OWSM_01B = OwsmShape(
-    width=384, encoder_layers=6, decoder_layers=6, heads=6, mels=80, input_layer="conv2d", window_s=30.0,
-    vocabulary=50_002,
-)  # fmt: skip
 
 
 def bpe_model(vocabulary: int = 60) -> bytes:
@@ -91,62 +44,11 @@ def bpe_model(vocabulary: int = 60) -> bytes:
 
 
 def token_list(bpe: bytes, window_s: float, vocabulary: int | None = None) -> list[str]:
-    """OWSM's order: blank, unk, controls, languages, tasks, times, pieces, sos, eos, sop."""
+    """OWSM's tokens with the pieces of a serialised sentencepiece model."""
     pieces = sentencepiece.SentencePieceProcessor()
     pieces.LoadFromSerializedProto(bpe)
-    times = [f"<{step * 0.02:.2f}>" for step in range(round(window_s / 0.02) + 1)]
-    head = ["<blank>", "<unk>", "<na>", "<nospeech>", "<eng>", "<nld>", "<asr>", "<st_nld>", "<notimestamps>"]
     words = [pieces.IdToPiece(i) for i in range(pieces.GetPieceSize()) if not pieces.IsControl(i)]
-    tokens = [*head, *times, *(word for word in words if word != "<unk>")]
-    tail = ["<sos>", "<eos>", "<sop>"]
-    missing = 0 if vocabulary is None else vocabulary - len(tokens) - len(tail)
-    return [*tokens, *(f"filler{i}" for i in range(missing)), *tail]
-
-
-def espnet_config(shape: OwsmShape, tokens: list[str], bpe_file: str, stats_file: str) -> dict[str, Any]:
-    """A config.yaml as ESPnet's S2T task leaves it after training."""
-    return {
-        "init": None,
-        "input_size": None,
-        "token_list": tokens,
-        "token_type": "bpe",
-        "bpemodel": bpe_file,
-        "cleaner": None,
-        "g2p": None,
-        "ctc_conf": {"dropout_rate": 0.0, "ctc_type": "builtin", "reduce": True, "ignore_nan_grad": None},
-        "frontend": "default",
-        "frontend_conf": {
-            "n_fft": 512, "win_length": 400, "hop_length": 160, "fs": "16k", "n_mels": shape.mels,
-        },
-        "specaug": "specaug",
-        "specaug_conf": {
-            "apply_time_warp": False, "apply_freq_mask": True, "freq_mask_width_range": [0, 4],
-            "num_freq_mask": 2, "apply_time_mask": True, "time_mask_width_ratio_range": [0.0, 0.05],
-            "num_time_mask": 2,
-        },
-        "normalize": "global_mvn",
-        "normalize_conf": {"stats_file": stats_file},
-        "preencoder": None,
-        "preencoder_conf": {},
-        "encoder": shape.encoder,
-        "encoder_conf": shape.encoder_conf(),
-        "postencoder": None,
-        "postencoder_conf": {},
-        "decoder": "transformer",
-        "decoder_conf": {
-            "attention_heads": shape.heads, "linear_units": 4 * shape.width,
-            "num_blocks": shape.decoder_layers, "dropout_rate": 0.1, "input_layer": "embed",
-        },
-        "model": "espnet",
-        "model_conf": {"ctc_weight": 0.3, "lsm_weight": 0.1, "length_normalized_loss": False},
-        "preprocessor": "s2t",
-        "preprocessor_conf": {
-            "fs": 16000, "speech_length": shape.window_s, "speech_resolution": 0.02,
-            "na_symbol": "<na>", "notime_symbol": "<notimestamps>", "first_time_symbol": "<0.00>",
-            "last_time_symbol": f"<{shape.window_s:.2f}>", "text_prev_apply_prob": 0.5,
-            "time_apply_prob": 0.5, "speech_init_silence": 1.0,
-        },
-    }  # fmt: skip
+    return shapes.token_list(words, window_s, vocabulary)
 
 
 def write_random_owsm(

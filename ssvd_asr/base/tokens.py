@@ -30,7 +30,7 @@ class TokenMap:
                 f"{config.raw.get('bpemodel')!r}; only bpe with a sentencepiece model is supported"
             )
         self.bpe_bytes = config.bpe_model.read_bytes()
-        self._pieces = _processor(self.bpe_bytes, config.bpe_model)
+        self._pieces = bpe_processor(self.bpe_bytes, config.bpe_model)
         self.token_list: tuple[str, ...] = config.token_list
         self._ids = {token: index for index, token in enumerate(config.token_list)}
         self.time_step_s = config.time_step_s
@@ -94,7 +94,7 @@ class TokenMap:
         return [t for i, t in enumerate(self.token_list) if _is_symbol(t) and not self.is_time(i)]
 
 
-def _processor(model: bytes, source: Path) -> Any:
+def bpe_processor(model: bytes, source: Path) -> Any:
     """A SentencePieceProcessor of a serialised model."""
     with warnings.catch_warnings():
         # Where warnings are errors, this one leaves half a module behind that crashes the process when used.

@@ -12,61 +12,31 @@ import torch
 from torch import nn
 
 from ssvd_asr.adapter import Adapter
+from ssvd_asr.base.shapes import OWLS_2B, OWSM_01B, OWSM_1B, OwsmShape, meta_network
 from ssvd_asr.layers import match_layers
-
-VOCABULARY = 50_002
 
 
 @dataclass(frozen=True)
 class PaperModel:
     """One row of table III with its linears and the SSVD rows of the results, k -> millions of parameters."""
 
-    width: int
-    encoder_layers: int
-    decoder_layers: int
-    heads: int
-    branchformer: bool
+    shape: OwsmShape
     parameters_millions: float
     linears: int
     millions: dict[int, float]
 
 
 MODELS = {
-    "OWSM-0.1B": PaperModel(384, 6, 6, 6, True, 101.18, 128, {153: 1.51, 239: 3.67, 320: 6.57}),
-    "OWSM-1B": PaperModel(
-        1024, 18, 18, 16, True, 1016.9, 380, {227: 9.83, 256: 12.50, 292: 16.26, 341: 22.16, 409: 31.86}
-    ),
-    "OWLS-2B": PaperModel(2048, 16, 16, 64, False, 2304.9, 258, {341: 15.04, 409: 21.63, 512: 33.88}),
+    "OWSM-0.1B": PaperModel(OWSM_01B, 101.18, 128, {153: 1.51, 239: 3.67, 320: 6.57}),
+    "OWSM-1B": PaperModel(OWSM_1B, 1016.9, 380, {227: 9.83, 256: 12.50, 292: 16.26, 341: 22.16, 409: 31.86}),
+    "OWLS-2B": PaperModel(OWLS_2B, 2304.9, 258, {341: 15.04, 409: 21.63, 512: 33.88}),
 }
-
-
-def build(model: PaperModel) -> nn.Module:
-    """Encoder, decoder and CTC head without storage."""
-    from ssvd_asr.base.network import _load_class  # drops ESPnet's notice about flash attention
-
-    shared = {"linear_units": 4 * model.width, "input_layer": "conv2d"}
-    with torch.device("meta"):
-        if model.branchformer:
-            encoder = _load_class("espnet2.asr.encoder.e_branchformer_encoder:EBranchformerEncoder")(
-                80, model.width, model.heads, num_blocks=model.encoder_layers, macaron_ffn=True, use_ffn=True,
-                attention_layer_type="selfattn", pos_enc_layer_type="abs_pos", merge_conv_kernel=31,
-                cgmlp_linear_units=4 * model.width, cgmlp_conv_kernel=31, **shared,
-            )  # fmt: skip
-        else:
-            encoder = _load_class("espnet2.asr.encoder.transformer_encoder:TransformerEncoder")(
-                80, model.width, model.heads, num_blocks=model.encoder_layers, **shared
-            )
-        decoder = _load_class("espnet2.asr.decoder.transformer_decoder:TransformerDecoder")(
-            VOCABULARY, model.width, model.heads, 4 * model.width, model.decoder_layers
-        )
-        ctc = _load_class("espnet2.asr.ctc:CTC")(VOCABULARY, model.width)
-    return nn.ModuleDict({"encoder": encoder, "decoder": decoder, "ctc": ctc})
 
 
 @pytest.fixture(scope="module", params=list(MODELS))
 def case(request: pytest.FixtureRequest) -> tuple[PaperModel, nn.Module]:
     model = MODELS[request.param]
-    return model, build(model)
+    return model, meta_network(model.shape)
 
 
 def test_the_model_is_the_papers(case: tuple[PaperModel, nn.Module]) -> None:

@@ -1,0 +1,190 @@
+"""OWSM at its real sizes with random weights, from config alone: for benchmarks and tests, without the hub.
+
+Figures: facts of the published checkpoints (arXiv 2509.02830, table III, and their config.yaml). The numbers
+of parameters agree with the paper's; the words that such a model says mean nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ssvd_asr.base.config import ModelConfig, parse_config
+from ssvd_asr.base.model import BaseModel
+from ssvd_asr.base.network import build_network
+from ssvd_asr.base.tokens import bpe_processor
+
+if TYPE_CHECKING:
+    import torch
+    from espnet2.s2t.espnet_model import ESPnetS2TModel
+
+NANO = Path(__file__).parent / "nano"  # its BPE model serves every shape
+TIME_STEP_S = 0.02
+
+
+@dataclass(frozen=True)
+class OwsmShape:
+    """One model size; the defaults are a tiny one that runs in milliseconds."""
+
+    width: int = 32
+    encoder_layers: int = 2
+    decoder_layers: int = 2
+    heads: int = 4
+    mels: int = 20
+    input_layer: str = "conv2d8"  # conv2d: one vector for 40 ms; conv2d8: for 80 ms
+    encoder: str = "e_branchformer"
+    window_s: float = 3.0
+    vocabulary: int | None = None  # None: as many as there are symbols and pieces
+
+    def encoder_conf(self) -> dict[str, Any]:
+        """The config's encoder_conf, as OWSM's (E-Branchformer) or OWLS's (Transformer) have it."""
+        common = {
+            "output_size": self.width,
+            "attention_heads": self.heads,
+            "linear_units": 4 * self.width,
+            "num_blocks": self.encoder_layers,
+            "dropout_rate": 0.1,
+            "input_layer": self.input_layer,
+            "positionwise_layer_type": "linear",
+        }
+        if self.encoder == "transformer":
+            return {**common, "normalize_before": True}
+        return {
+            **common,
+            "attention_layer_type": "selfattn",
+            "pos_enc_layer_type": "abs_pos",
+            "rel_pos_type": "latest",
+            "cgmlp_linear_units": 4 * self.width,
+            "cgmlp_conv_kernel": 31,
+            "use_linear_after_conv": False,
+            "gate_activation": "identity",
+            "layer_drop_rate": 0.0,
+            "use_ffn": True,
+            "macaron_ffn": True,
+            "merge_conv_kernel": 31,
+            "use_flash_attn": True,  # as OWSM's own configs have it
+        }
+
+
+TINY = OwsmShape()
+TINY_OWLS = OwsmShape(encoder="transformer", input_layer="conv2d", window_s=2.0)
+NANO_SHAPE = OwsmShape(
+    width=128, encoder_layers=6, decoder_layers=2, heads=4, mels=40, window_s=15.0
+)  # of the embedded owsm-nano
+OWSM_01B = OwsmShape(
+    width=384, encoder_layers=6, decoder_layers=6, heads=6, mels=80, input_layer="conv2d", window_s=30.0,
+    vocabulary=50_002,
+)  # fmt: skip
+OWSM_1B = OwsmShape(
+    width=1024, encoder_layers=18, decoder_layers=18, heads=16, mels=80, input_layer="conv2d", window_s=30.0,
+    vocabulary=50_002,
+)  # fmt: skip
+OWLS_2B = OwsmShape(
+    width=2048, encoder_layers=16, decoder_layers=16, heads=64, mels=80, input_layer="conv2d",
+    encoder="transformer", window_s=30.0, vocabulary=50_002,
+)  # fmt: skip
+
+SHAPES: Mapping[str, OwsmShape] = {
+    "tiny": TINY,
+    "tiny-owls": TINY_OWLS,
+    "nano": NANO_SHAPE,
+    "0.1b": OWSM_01B,
+    "1b": OWSM_1B,
+    "owls-2b": OWLS_2B,
+}
+
+
+def token_list(pieces: Sequence[str], window_s: float, vocabulary: int | None = None) -> list[str]:
+    """OWSM's order: blank, unk, controls, languages, tasks, times, pieces, sos, eos, sop.
+
+    `filler` tokens make up what `vocabulary` asks for beyond these.
+    """
+    times = [f"<{step * TIME_STEP_S:.2f}>" for step in range(round(window_s / TIME_STEP_S) + 1)]
+    head = ["<blank>", "<unk>", "<na>", "<nospeech>", "<eng>", "<nld>", "<asr>", "<st_nld>", "<notimestamps>"]
+    tokens = [*head, *times, *(piece for piece in pieces if piece != "<unk>")]
+    tail = ["<sos>", "<eos>", "<sop>"]
+    missing = 0 if vocabulary is None else vocabulary - len(tokens) - len(tail)
+    return [*tokens, *(f"filler{i}" for i in range(missing)), *tail]
+
+
+def espnet_config(
+    shape: OwsmShape, tokens: Sequence[str], bpe_file: str, stats_file: str | None
+) -> dict[str, Any]:
+    """A config.yaml as ESPnet's S2T task leaves it after training; without statistics, no normalisation."""
+    return {
+        "init": None,
+        "input_size": None,
+        "token_list": list(tokens),
+        "token_type": "bpe",
+        "bpemodel": bpe_file,
+        "cleaner": None,
+        "g2p": None,
+        "ctc_conf": {"dropout_rate": 0.0, "ctc_type": "builtin", "reduce": True, "ignore_nan_grad": None},
+        "frontend": "default",
+        "frontend_conf": {
+            "n_fft": 512, "win_length": 400, "hop_length": 160, "fs": "16k", "n_mels": shape.mels,
+        },
+        "specaug": "specaug",
+        "specaug_conf": {
+            "apply_time_warp": False, "apply_freq_mask": True, "freq_mask_width_range": [0, 4],
+            "num_freq_mask": 2, "apply_time_mask": True, "time_mask_width_ratio_range": [0.0, 0.05],
+            "num_time_mask": 2,
+        },
+        "normalize": "global_mvn" if stats_file is not None else None,
+        "normalize_conf": {"stats_file": stats_file} if stats_file is not None else {},
+        "preencoder": None,
+        "preencoder_conf": {},
+        "encoder": shape.encoder,
+        "encoder_conf": shape.encoder_conf(),
+        "postencoder": None,
+        "postencoder_conf": {},
+        "decoder": "transformer",
+        "decoder_conf": {
+            "attention_heads": shape.heads, "linear_units": 4 * shape.width,
+            "num_blocks": shape.decoder_layers, "dropout_rate": 0.1, "input_layer": "embed",
+        },
+        "model": "espnet",
+        "model_conf": {"ctc_weight": 0.3, "lsm_weight": 0.1, "length_normalized_loss": False},
+        "preprocessor": "s2t",
+        "preprocessor_conf": {
+            "fs": 16000, "speech_length": shape.window_s, "speech_resolution": TIME_STEP_S,
+            "na_symbol": "<na>", "notime_symbol": "<notimestamps>", "first_time_symbol": "<0.00>",
+            "last_time_symbol": f"<{shape.window_s:.2f}>", "text_prev_apply_prob": 0.5,
+            "time_apply_prob": 0.5, "speech_init_silence": 1.0,
+        },
+    }  # fmt: skip
+
+
+def shape_config(shape: OwsmShape) -> ModelConfig:
+    """The config of a model of this shape with owsm-nano's BPE pieces and no statistics."""
+    path = NANO / "bpe.model"
+    pieces = bpe_processor(path.read_bytes(), path)
+    words = [pieces.IdToPiece(i) for i in range(pieces.GetPieceSize()) if not pieces.IsControl(i)]
+    tokens = token_list(words, shape.window_s, shape.vocabulary)
+    return parse_config(espnet_config(shape, tokens, path.name, None), roots=[NANO])
+
+
+def meta_network(shape: OwsmShape) -> ESPnetS2TModel:
+    """The network without storage, to count and to look at."""
+    import torch
+
+    with torch.device("meta"):
+        return build_network(shape_config(shape))
+
+
+def random_base(
+    shape: OwsmShape, *, seed: int = 1, device: torch.device | str = "cpu", dtype: torch.dtype | None = None
+) -> BaseModel:
+    """A base of this shape with freshly initialised weights, the same for one seed.
+
+    Takes seconds and 4 bytes a parameter on the CPU, whatever the dtype: OWSM-1B 4 GB, OWLS-2B 9 GB.
+    """
+    import torch
+
+    config = shape_config(shape)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build_network(config)
+    return BaseModel("random", network, config, device=torch.device(device), dtype=dtype or torch.float32)
