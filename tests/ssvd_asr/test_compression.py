@@ -1,0 +1,59 @@
+"""What truncating a core costs is what is stated, in D and in W' alike."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from ssvd_asr.compression import Compression, lost_at, needed_rank
+from ssvd_asr.errors import AdapterError
+from ssvd_asr.factors import canonical_svd
+
+K = 12
+
+
+@pytest.fixture
+def core() -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    falling = 0.5 ** torch.arange(K, dtype=torch.float64)
+    left, right = (
+        torch.linalg.qr(torch.randn(K, K, generator=generator, dtype=torch.float64))[0] for _ in "ab"
+    )
+    return left * falling @ right
+
+
+@pytest.mark.parametrize("error", [0.5, 0.1, 1e-2, 1e-3])
+def test_the_rank_is_the_smallest_that_keeps_the_stated_error(core: Tensor, error: float) -> None:
+    rank = needed_rank(core, error)
+    assert lost_at(core, rank) <= error < lost_at(core, rank - 1)
+    left, right = Compression(rank, error).split("any", core)
+    assert (left.shape, right.shape) == ((K, rank), (rank, K))
+    assert float((left.double() @ right.double() - core).norm() / core.norm()) <= error * (1 + 1e-6)
+
+
+def test_the_error_of_the_weight_is_the_error_of_the_core(core: Tensor) -> None:
+    weight = torch.randn(30, 20, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    factors = canonical_svd(weight)
+    left, right = (part.double() for part in Compression(4, 1.0).split("any", core))
+    whole = factors.u[:, :K] @ core @ factors.vh[:K]
+    cut = factors.u[:, :K] @ left @ right @ factors.vh[:K]
+    assert float((whole - cut).norm() / whole.norm()) == pytest.approx(lost_at(core, 4), rel=1e-5)
+
+
+def test_no_compression_goes_beyond_its_stated_error(core: Tensor) -> None:
+    with pytest.raises(AdapterError, match=r"layer: rank 2 loses 2\.50e-01 of its core of 12.*1\.00e-02"):
+        Compression(2, 1e-2).split("layer", core)
+
+
+def test_a_zero_core_needs_no_rank_and_loses_nothing() -> None:
+    zero = torch.zeros(3, 3)
+    assert needed_rank(zero, 0.0) == 0
+    assert lost_at(zero, 1) == 0.0
+    left, right = Compression(1, 0.0).split("any", zero)
+    assert not (left @ right).any()
+
+
+def test_a_full_rank_is_exact(core: Tensor) -> None:
+    assert needed_rank(core, 0.0) == K
+    assert lost_at(core, K) == 0.0

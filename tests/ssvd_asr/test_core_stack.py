@@ -1,0 +1,176 @@
+"""Slots of cores: the base's is never written, one that is read is never written, refusals change nothing."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+from torch import Tensor
+
+from ssvd_asr.adapted_model import AdaptedModel, adapt
+from ssvd_asr.compression import Compression
+from ssvd_asr.errors import AdapterError
+from ssvd_asr.hot_weights import HotWeights
+from ssvd_asr.mixture import CoreStack
+from tests.ssvd_asr.toy import PATTERNS, Toy, inputs, toy_factors
+
+
+@pytest.fixture
+def adapted() -> AdaptedModel:
+    model = Toy()
+    return adapt(model, toy_factors(model), PATTERNS)
+
+
+def square(k: int, seed: int = 0) -> Tensor:
+    return torch.randn(k, k, generator=torch.Generator().manual_seed(seed))
+
+
+def content(stack: CoreStack) -> dict[str, Tensor]:
+    return {f"{name}{i}": part.clone() for name, parts in stack.parts.items() for i, part in enumerate(parts)}
+
+
+def test_a_written_slot_holds_the_cores_padded_with_zeros_and_nothing_of_before(
+    adapted: AdaptedModel,
+) -> None:
+    stack = CoreStack(adapted.layers, 3, 9)
+    stack.write(1, {name: square(9) for name in PATTERNS})
+    stack.write(1, {"tall": square(4, seed=1)})
+    assert torch.equal(stack.core("tall", 1), square(4, seed=1))
+    assert torch.equal(stack.parts["tall"][0][1, :4, :4], square(4, seed=1))
+    assert stack.parts["tall"][0][1].count_nonzero() == 16
+    assert not stack.parts["wide"][0][1].any()
+    assert stack.touched([1]) == ["tall"]
+    assert (stack.size("tall", 1), stack.size("wide", 1), stack.size("nowhere", 1)) == (4, 0, 0)
+
+
+def test_memory_is_what_a_slot_says(adapted: AdaptedModel) -> None:
+    stack = CoreStack(adapted.layers, 7, {"tall": 8, "wide": 3})
+    assert stack.slot_nbytes == 4 * (8 * 8 + 3 * 3)
+    assert sum(part.nbytes for parts in stack.parts.values() for part in parts) == 7 * stack.slot_nbytes
+    assert CoreStack(adapted.layers, 2, 99).k == {"tall": 12, "wide": 10, "square": 10}
+
+
+def test_cores_stand_in_the_models_dtype() -> None:
+    adapted = adapt(Toy().to(torch.bfloat16), toy_factors(Toy()), PATTERNS)
+    stack = CoreStack(adapted.layers, 2, 4)
+    stack.write(1, {"tall": square(4).double()})
+    assert torch.equal(stack.core("tall", 1), square(4).to(torch.bfloat16))
+
+
+@pytest.mark.parametrize(
+    ("slot", "cores", "named"),
+    [
+        (0, {"tall": square(2)}, "slot 0"),
+        (3, {"tall": square(2)}, "slot 3.*1..2"),
+        (-1, {}, "slot -1"),
+        (1, {"tall": square(2), "head": square(2)}, "'head'"),
+        (1, {"wide": square(2), "tall": square(10)}, r"tall.*\(10, 10\).*k <= 9"),
+        (1, {"tall": torch.zeros(2, 3)}, r"\(2, 3\)"),
+        (1, {"tall": torch.zeros(2, 2, 2)}, r"\(2, 2, 2\)"),
+        (1, {"tall": torch.zeros(0, 0)}, r"\(0, 0\)"),
+    ],
+)
+def test_a_refused_write_changes_nothing(
+    adapted: AdaptedModel, slot: int, cores: dict[str, Tensor], named: str
+) -> None:
+    stack = CoreStack(adapted.layers, 3, 9)
+    stack.write(1, {name: square(9) for name in PATTERNS})
+    before = content(stack)
+    with pytest.raises(AdapterError, match=named):
+        stack.write(slot, cores)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in content(stack).items())
+    assert stack.touched([1]) == list(PATTERNS)
+
+
+@pytest.mark.parametrize(("slots", "k"), [(1, 4), (2, 0), (2, {"tall": 0}), (2, {"nowhere": 3})])
+def test_a_stack_that_cannot_be_is_refused(
+    adapted: AdaptedModel, slots: int, k: int | dict[str, int]
+) -> None:
+    with pytest.raises(AdapterError):
+        CoreStack(adapted.layers, slots, k)
+
+
+def test_a_slot_that_a_batch_reads_is_not_written_and_others_are(adapted: AdaptedModel) -> None:
+    stack = CoreStack(adapted.layers, 4, 9)
+    stack.write(1, {"tall": square(9)})
+    with adapted.mixing(stack, [1, 0], "shared"):
+        before = adapted.model(inputs(2))
+        writer = threading.Thread(target=stack.write, args=(2, {"tall": square(9, seed=2)}))
+        writer.start()
+        writer.join()
+        for write in (stack.clear, lambda slot: stack.write(slot, {})):
+            with pytest.raises(RuntimeError, match="slot 1 is being read"):
+                write(1)
+        assert torch.equal(adapted.model(inputs(2)), before)
+    stack.clear(1)
+    assert stack.touched([1]) == []
+    assert stack.touched([2]) == ["tall"]
+
+
+def test_a_rewritten_slot_answers_as_its_new_domain_though_the_old_was_hot(adapted: AdaptedModel) -> None:
+    stack = CoreStack(adapted.layers, 2, 9)
+    for seed in (1, 2):
+        stack.write(1, {"tall": square(9, seed)})
+        with adapted.using({"tall": square(9, seed)}):
+            expected = adapted.model(inputs(2))
+        with adapted.mixing(stack, [1, 1], "merged"):
+            for _ in range(2):
+                assert torch.allclose(adapted.model(inputs(2)), expected, atol=1e-5)
+        assert stack.hot.get("tall", 1) is not None
+    stack.clear(1)
+    assert stack.hot.nbytes == 0
+
+
+def test_hot_weights_stay_within_their_budget_and_the_coldest_leave() -> None:
+    hot, weight = HotWeights(3 * 64), torch.zeros(4, 4)  # 64 bytes each
+    hot.warm([1, 1, 2, 3, 3, 3])
+    for slot in (1, 2, 3):
+        hot.offer("a", slot, weight)
+    assert hot.nbytes == 192
+    assert not hot.would_take(4, 64)  # never asked for
+    hot.offer("a", 4, weight)
+    assert hot.get("a", 4) is None
+    hot.warm([4, 4])
+    assert hot.would_take(4, 64)
+    hot.offer("a", 4, weight)
+    assert [slot for slot in (1, 2, 3, 4) if hot.get("a", slot) is not None] == [1, 3, 4]
+    hot.offer("a", 3, weight)
+    assert hot.nbytes == 192
+    assert not hot.would_take(3, 10**6)
+    hot.drop(3)
+    assert hot.nbytes == 128
+
+
+def test_old_fame_fades() -> None:
+    hot, weight = HotWeights(64), torch.zeros(4, 4)
+    hot.warm([1] * 8)
+    hot.offer("a", 1, weight)
+    hot.warm([2])
+    assert not hot.would_take(2, 64)
+    for _ in range(20):
+        hot.warm([2])
+    assert hot.would_take(2, 64)
+
+
+def low_rank(k: int, rank: int, noise: float) -> Tensor:
+    generator = torch.Generator().manual_seed(4)
+    left, right = torch.randn(2, k, rank, generator=generator, dtype=torch.float64)
+    return left @ right.mT + noise * torch.randn(k, k, generator=generator, dtype=torch.float64)
+
+
+def test_a_compressed_stack_loses_what_it_states_and_refuses_to_lose_more(adapted: AdaptedModel) -> None:
+    core = low_rank(9, 3, 1e-3)
+    stack = CoreStack(adapted.layers, 2, 9, compression=Compression(rank=3, relative_error=2e-3))
+    stack.write(1, {"tall": core})
+    assert [tuple(part.shape) for part in stack.parts["tall"]] == [(2, 9, 3), (2, 3, 9)]
+    assert 0.0 < float((stack.core("tall", 1) - core).norm() / core.norm()) < 2e-3
+    x = inputs(3)
+    with adapted.using({"tall": stack.core("tall", 1)}):
+        expected = adapted.model(x)
+    for form in ("shared", "grouped", "merged"):
+        with adapted.mixing(stack, [1, 0, 1], form):
+            assert torch.allclose(adapted.model(x)[[0, 2]], expected[[0, 2]], atol=1e-5)
+    with pytest.raises(AdapterError, match=r"wide: rank 3 loses.*9 would hold it"):
+        stack.write(1, {"tall": core, "wide": square(9)})
+    assert stack.touched([1]) == ["tall"]
