@@ -80,6 +80,10 @@ class CoreStack:
         sizes = self._sizes.get(name)
         return sizes[slot] if sizes is not None else 0
 
+    def sizes(self, name: str) -> Sequence[int]:
+        """k of layer `name` by slot, 0 where a slot has no core there."""
+        return self._sizes[name]
+
     def touched(self, slots: Sequence[int]) -> list[str]:
         """Names of the layers for which one of these slots has a core."""
         return [name for name, sizes in self._sizes.items() if any(sizes[slot] for slot in slots)]

@@ -12,7 +12,7 @@ Every domain of a batch is decided by itself: domains with many tokens are merge
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, get_args
@@ -90,21 +90,33 @@ def choose_form(work: Work, speed: DeviceSpeed) -> Choice:
 
     The rows of domains must be at least one each. Source: counts of multiplications in the formulas above.
     """
+    # Those whose W' is held, or pays most, come first: the best way merges some beginning of this order.
     order = sorted(range(len(work.rows)), key=lambda i: (work.builds[i], -work.rows[i]))
-    own = [_merged(work, speed, index) for index in order]
-    ways: list[Choice] = []
-    spent = Cost()
-    for count in range(len(order) + 1):  # merge the first `count` domains of the order
-        left = tuple(work.rows[i] for i in order[count:])
-        for others in ("shared", "grouped") if left else ("shared",):
-            cost = spent + _over_basis(work, speed, left, others)
-            ways.append(Choice(tuple(sorted(order[:count])), others, cost, ()))
-        if left:
-            spent = spent + own[count]
-    alone = {"merged": ways[-1].cost, "shared": ways[0].cost}
-    alone["grouped"] = ways[1].cost if len(ways) > 1 else ways[0].cost
-    best = min(ways, key=lambda way: way.cost.seconds)
-    return Choice(best.merged, best.others, best.cost, tuple((form, alone[form]) for form in FORMS))
+    own = [_merged(work, speed, index).seconds for index in order]
+    single = [_core_product(work, speed, work.rows[index]).seconds for index in order]
+    spent, cores, left = 0.0, sum(single), sum(work.rows)
+    best: tuple[float, int, Literal["shared", "grouped"]] = (float("inf"), 0, "shared")
+    for count in range(len(order) + 1):
+        seconds = spent + _basis_products(work, speed, left).seconds
+        by_row = _core_product(work, speed, 1, batch=left).seconds if left else 0.0
+        best = min(best, (seconds + by_row, count, "shared"), (seconds + cores, count, "grouped"))
+        if count < len(order):
+            spent += own[count]
+            cores -= single[count]
+            left -= work.rows[order[count]]
+    _, count, others = best
+    way = _cost(work, speed, order[:count], others)
+    everyone = range(len(order))
+    return Choice(
+        merged=tuple(sorted(order[:count])),
+        others=others,
+        cost=way,
+        forms=(
+            ("shared", _cost(work, speed, (), "shared")),
+            ("merged", _cost(work, speed, everyone, "shared")),
+            ("grouped", _cost(work, speed, (), "grouped")),
+        ),
+    )
 
 
 def plain_cost(work: Work, speed: DeviceSpeed) -> Cost:
@@ -112,23 +124,38 @@ def plain_cost(work: Work, speed: DeviceSpeed) -> Cost:
     return _product(work, speed, (work.plain_rows + sum(work.rows)) * work.tokens, work.n, work.m)
 
 
-def _over_basis(work: Work, speed: DeviceSpeed, rows: tuple[int, ...], middle: str) -> Cost:
-    """W x of these rows and the plain ones, and U_k D V_k^T x of these rows."""
-    adapted = sum(rows)
+def _cost(work: Work, speed: DeviceSpeed, merged: Sequence[int], others: str) -> Cost:
+    """These domains by their own W', the others over the shared basis, the plain rows by W."""
+    rows = [count for index, count in enumerate(work.rows) if index not in merged]
+    cost = _basis_products(work, speed, sum(rows))
+    for index in merged:
+        cost = cost + _merged(work, speed, index)
+    if others == "shared":
+        return cost + _core_product(work, speed, 1, batch=sum(rows)) if rows else cost
+    for count in rows:
+        cost = cost + _core_product(work, speed, count)
+    return cost
+
+
+def _basis_products(work: Work, speed: DeviceSpeed, adapted: int) -> Cost:
+    """W x of the plain rows and `adapted` others, V_k^T x and U_k of the others."""
     cost = Cost()
     if adapted + work.plain_rows:
         cost = _product(work, speed, (adapted + work.plain_rows) * work.tokens, work.n, work.m)
-    if not adapted:
-        return cost
-    tokens = adapted * work.tokens
-    cost = cost + _product(work, speed, tokens, work.n, work.k)
-    for inner, out in _middle(work):
-        if middle == "shared":
-            cost = cost + _product(work, speed, work.tokens, inner, out, batch=adapted)
-        else:
-            for count in rows:
-                cost = cost + _product(work, speed, count * work.tokens, inner, out)
-    return cost + _product(work, speed, tokens, work.k, work.m)
+    if adapted:
+        tokens = adapted * work.tokens
+        cost = cost + _product(work, speed, tokens, work.n, work.k)
+        cost = cost + _product(work, speed, tokens, work.k, work.m)
+    return cost
+
+
+def _core_product(work: Work, speed: DeviceSpeed, rows: int, *, batch: int = 1) -> Cost:
+    """D of one domain for `rows` rows, `batch` times over."""
+    tokens = rows * work.tokens
+    if work.rank is None:
+        return _product(work, speed, tokens, work.k, work.k, batch=batch)
+    down = _product(work, speed, tokens, work.k, work.rank, batch=batch)
+    return down + _product(work, speed, tokens, work.rank, work.k, batch=batch)
 
 
 def _merged(work: Work, speed: DeviceSpeed, domain: int) -> Cost:
@@ -142,15 +169,6 @@ def _merged(work: Work, speed: DeviceSpeed, domain: int) -> Cost:
         build = build + _moved(speed, 2 * work.m * work.n * work.itemsize)  # W is read, W' read again
         cost = cost + build * share
     return cost
-
-
-def _middle(work: Work) -> Iterator[tuple[int, int]]:
-    """(in, out) of the products that apply D."""
-    if work.rank is None:
-        yield work.k, work.k
-    else:
-        yield work.k, work.rank
-        yield work.rank, work.k
 
 
 def _product(work: Work, speed: DeviceSpeed, rows: int, inner: int, out: int, *, batch: int = 1) -> Cost:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 DEFAULT_HOT_BYTES = 256 * 2**20  # all of OWSM-0.1B's linears in float32 are 300 MB
 COOLING = 0.9  # what a row of the batch before last counts against one of the last
+WARMER = 2.0  # times as hot as what it drives out, so that equals do not take turns
 
 
 class HotWeights:
@@ -21,7 +22,8 @@ class HotWeights:
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.nbytes = 0
-        self._weights: dict[tuple[str, int], Tensor] = {}
+        self._weights: dict[int, dict[str, Tensor]] = {}  # by slot, by layer
+        self._bytes: dict[int, int] = {}  # of each slot in _weights
         self._heat: dict[int, float] = {}
         self._lock = threading.Lock()
 
@@ -34,51 +36,53 @@ class HotWeights:
 
     def get(self, layer: str, slot: int) -> Tensor | None:
         """Return W' (m, n) where it is held."""
-        return self._weights.get((layer, slot))
+        held = self._weights.get(slot)
+        return held.get(layer) if held is not None else None
 
     def would_take(self, slot: int, nbytes: int) -> bool:
-        """Whether `offer` would find room, taking it from colder slots."""
+        """Whether `offer` would find room, taking it from slots half as hot or colder."""
         with self._lock:
-            return self._room_for(slot, nbytes) is not None
+            return self._free(slot, nbytes) >= nbytes
 
     def offer(self, layer: str, slot: int, weight: Tensor) -> None:
         """Hold a W' if there is room, or colder slots make it."""
-        size = weight.numel() * weight.element_size()
+        size = _nbytes(weight)
         with self._lock:
-            if (layer, slot) in self._weights:
+            held = self._weights.get(slot, {})
+            if layer in held or self._free(slot, size) < size:
                 return
-            leaving = self._room_for(slot, size)
-            if leaving is None:
-                return
-            for key in leaving:
-                self._remove(key)
-            self._weights[layer, slot] = weight
+            for other in sorted(self._colder(slot), key=lambda other: self._heat.get(other, 0.0)):
+                while self._weights.get(other) and self.max_bytes - self.nbytes < size:
+                    self._forget(other, next(iter(self._weights[other])))
+            self._weights[slot] = {**held, layer: weight}
+            self._bytes[slot] = self._bytes.get(slot, 0) + size
             self.nbytes += size
 
     def drop(self, slot: int) -> None:
         """Forget a slot, since another domain comes into it."""
         with self._lock:
-            for key in [key for key in self._weights if key[1] == slot]:
-                self._remove(key)
+            for layer in list(self._weights.get(slot, ())):
+                self._forget(slot, layer)
             self._heat.pop(slot, None)
 
-    def _room_for(self, slot: int, nbytes: int) -> list[tuple[str, int]] | None:
-        """What must leave for `nbytes` of this slot, coldest first; None where that is not enough."""
+    def _free(self, slot: int, nbytes: int) -> int:
+        """Bytes that this slot may have: what nobody holds, and where that is short what colder ones do."""
         free = self.max_bytes - self.nbytes
-        leaving: list[tuple[str, int]] = []
-        if free >= nbytes:
-            return leaving
-        own = self._heat.get(slot, 0.0)
-        for key in sorted(self._weights, key=lambda key: self._heat.get(key[1], 0.0)):
-            if self._heat.get(key[1], 0.0) >= own:
-                return None
-            leaving.append(key)
-            weight = self._weights[key]
-            free += weight.numel() * weight.element_size()
-            if free >= nbytes:
-                return leaving
-        return None
+        return free if free >= nbytes else free + sum(self._bytes[other] for other in self._colder(slot))
 
-    def _remove(self, key: tuple[str, int]) -> None:
-        weight = self._weights.pop(key)
-        self.nbytes -= weight.numel() * weight.element_size()
+    def _colder(self, slot: int) -> list[int]:
+        own = self._heat.get(slot, 0.0)
+        return [
+            other for other in self._weights if self._heat.get(other, 0.0) * WARMER <= own and other != slot
+        ]
+
+    def _forget(self, slot: int, layer: str) -> None:
+        size = _nbytes(self._weights[slot].pop(layer))
+        self.nbytes -= size
+        self._bytes[slot] -= size
+        if not self._weights[slot]:
+            del self._weights[slot], self._bytes[slot]
+
+
+def _nbytes(weight: Tensor) -> int:
+    return weight.numel() * weight.element_size()

@@ -7,19 +7,22 @@ keeps the plan until they change.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ssvd_asr.core_stack import BASE_SLOT, CoreStack
-from ssvd_asr.cost import FORMS, Choice, Form, Work, choose_form, device_speed
+from ssvd_asr.cost import FORMS, Choice, DeviceSpeed, Form, Work, choose_form, device_speed
 from ssvd_asr.errors import AdapterError
 from ssvd_asr.linear import AdaptedLinear
-from ssvd_asr.mixture_plan import Plan, make_plan, run_plan
+from ssvd_asr.mixture_plan import Place, Plan, make_plan, run_plan
 
 __all__ = ["FORMS", "CoreStack", "Form", "MixedLayer", "Mixture"]
+
+BLOCK_BYTES = 64 * 2**20  # of weights W' built together and thrown away after use
 
 
 class Mixture:
@@ -32,7 +35,9 @@ class Mixture:
         self.stack = stack
         self.form = form
         self.slots: tuple[int, ...] = tuple(rows)
+        self.counts: Mapping[int, int] = Counter(self.slots)  # rows of each slot
         self.version = 0  # of `slots`: plans made for another one are void
+        self.plans: dict[tuple[Work, tuple[int, ...]], Plan] = {}  # shared by layers that are alike
 
     @property
     def rows(self) -> Tensor:
@@ -48,18 +53,20 @@ class Mixture:
         """Have these rows, which must be among those that the batch began with."""
         if tuple(slots) != self.slots:
             self.slots = tuple(slots)
+            self.counts = Counter(self.slots)
             self.version += 1
+            self.plans.clear()
 
 
 class MixedLayer:
     """What stands on an `AdaptedLinear` while a mixture is open: x (B, ..., n) to (B, ..., m)."""
 
     def __init__(self, name: str, layer: AdaptedLinear, mixture: Mixture) -> None:
-        self.name = name
         self.mixture = mixture
+        self._name = name
         self._layer = layer
-        self._plans: dict[int, Plan] = {}  # by vectors a row
-        self._calls: dict[int, int] = {}
+        self._calls: dict[int, int] = {}  # by vectors a row
+        self._ways: dict[int, tuple[int, Plan, Place]] = {}  # with the version they are for
 
     def __call__(self, x: Tensor) -> Tensor:
         """Raises AdapterError where x has other rows than the mixture."""
@@ -68,54 +75,62 @@ class MixedLayer:
             raise AdapterError(f"a mixture of {rows} rows for a batch of {x.shape[0]} rows")
         tokens = x.numel() // (rows * x.shape[-1])
         calls = self._calls[tokens] = self._calls.get(tokens, 0) + 1
-        plan = self._plans.get(tokens)
+        way = self._ways.get(tokens)
         # Thought over at calls 2, 4, 8, ...: what was called often will be, and then W' may be worth keeping.
-        if plan is None or plan.version != self.mixture.version or not calls & (calls - 1):
-            plan = self._plans[tokens] = self._plan(tokens, calls)
-        y = run_plan(plan, self._layer, self.mixture.stack, self.name, x.reshape(rows, tokens, -1))
+        if way is None or way[0] != self.mixture.version or not calls & (calls - 1):
+            way = self._ways[tokens] = (self.mixture.version, *self._think(tokens, calls))
+        y = run_plan(way[1], way[2], x.reshape(rows, tokens, -1))
         return y.view(*x.shape[:-1], y.shape[-1])
 
-    def choice(self, tokens: int, calls: int = 1) -> Choice | None:
-        """How rows of `tokens` vectors would be treated at the `calls`-th call; None where all are plain."""
-        stack, layer = self.mixture.stack, self._layer
-        counts = self._counts()
-        if not counts:
-            return None
-        m, n = layer.out_features, layer.in_features
-        weight = layer.weight
-        nbytes = m * n * weight.element_size()
+    def consider(self, tokens: int, calls: int = 1) -> tuple[Choice, Work, DeviceSpeed]:
+        """What rows of `tokens` vectors are, at the `calls`-th call, to the cost model, and what it says.
+
+        Only where some row has a core here.
+        """
+        work, device = self._work(tokens, calls, self._counts()), self._layer.weight.device
+        threads = torch.get_num_threads() if device.type == "cpu" else 1
+        speed = device_speed(device.type, work.itemsize, threads)
+        return choose_form(work, speed), work, speed
+
+    def _work(self, tokens: int, calls: int, counts: Mapping[int, int]) -> Work:
+        stack, name, weight = self.mixture.stack, self._name, self._layer.weight
+        m, n = weight.shape
+        nbytes = weight.numel() * weight.element_size()
         builds = []
         for slot in counts:
-            kept = stack.hot.would_take(slot, nbytes)
-            held = stack.hot.get(self.name, slot) is not None
+            held = stack.hot.get(name, slot) is not None
             # Assume as many calls again as there were; where W' cannot be kept, each call builds it.
-            builds.append(0.0 if held else 1.0 / calls if kept else 1.0)
-        work = Work(
-            m, n, max(stack.size(self.name, slot) for slot in counts), tuple(counts.values()), tuple(builds),
-            len(self.mixture.slots) - sum(counts.values()), tokens, weight.element_size(),
-            None if len(stack.parts[self.name]) == 1 else stack.parts[self.name][0].shape[-1],
+            builds.append(0.0 if held else 1 / (calls + 1) if stack.hot.would_take(slot, nbytes) else 1.0)
+        parts = stack.parts[name]
+        return Work(
+            m, n, max((stack.size(name, slot) for slot in counts), default=0), tuple(counts.values()),
+            tuple(builds), len(self.mixture.slots) - sum(counts.values()), tokens, weight.element_size(),
+            None if len(parts) == 1 else parts[0].shape[-1],
         )  # fmt: skip
-        threads = torch.get_num_threads() if weight.device.type == "cpu" else 1
-        return choose_form(work, device_speed(weight.device.type, work.itemsize, threads))
 
-    def _counts(self) -> dict[int, int]:
+    def _counts(self) -> Mapping[int, int]:
         """Rows of each slot that has a core here."""
-        counts: dict[int, int] = {}
-        for slot in self.mixture.slots:
-            if self.mixture.stack.size(self.name, slot):
-                counts[slot] = counts.get(slot, 0) + 1
-        return counts
+        sizes = self.mixture.stack.sizes(self._name)
+        return {slot: count for slot, count in self.mixture.counts.items() if sizes[slot]}
 
-    def _plan(self, tokens: int, calls: int) -> Plan:
-        mixture, counts = self.mixture, self._counts()
-        own = [slot if slot in counts else BASE_SLOT for slot in mixture.slots]
-        merged: list[int] = []
-        grouped = mixture.form == "grouped"
-        if mixture.form == "merged":
-            merged = list(counts)
-        elif mixture.form == "auto" and (choice := self.choice(tokens, calls)) is not None:
-            merged = [list(counts)[index] for index in choice.merged]
-            grouped = choice.others == "grouped"
-        return make_plan(
-            mixture.version, own, set(merged), grouped, self._layer, mixture.stack, self.name, calls > 1
-        )
+    def _think(self, tokens: int, calls: int) -> tuple[Plan, Place]:
+        mixture, layer, counts = self.mixture, self._layer, self._counts()
+        work = self._work(tokens, calls, counts)
+        place = Place(self._name, layer, mixture.stack, work.k, keep=calls > 1)
+        key = (work, tuple(counts))
+        plan = mixture.plans.get(key)
+        if plan is None:
+            slots = list(counts)
+            merged, grouped = slots if mixture.form == "merged" else [], mixture.form == "grouped"
+            if mixture.form == "auto" and slots:
+                choice, _, _ = self.consider(tokens, calls)
+                merged, grouped = [slots[index] for index in choice.merged], choice.others == "grouped"
+            plan = mixture.plans[key] = make_plan(
+                [slot if slot in counts else BASE_SLOT for slot in mixture.slots],
+                set(merged),
+                {slot for slot, build in zip(slots, work.builds, strict=True) if build < 1.0},
+                grouped=grouped,
+                together=max(1, BLOCK_BYTES // (work.m * work.n * work.itemsize)),
+                device=layer.weight.device,
+            )
+        return plan, place

@@ -1,0 +1,100 @@
+"""The model that a benchmark runs: an OWSM of a real shape with random weights, its linears adapted.
+
+Time does not depend on what the numbers are, so the basis is any orthonormal one and the domains are random.
+Needs ESPnet's model classes only, no checkpoint and no network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ssvd_asr.adapted_model import AdaptedModel, adapt
+from ssvd_asr.base.model import BaseModel, FloatArray
+from ssvd_asr.base.shapes import SHAPES, random_base
+from ssvd_asr.decoding.decoder import CachedDecoder
+from ssvd_asr.decoding.prompt import Prompt
+from ssvd_asr.factors import LayerFactors
+from ssvd_asr.layers import match_layers
+from ssvd_asr.mixture import CoreStack
+
+CORE_SCALE = 0.02  # of the random cores; the outputs stay finite
+POOL = 4  # different random domains; slots repeat them
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A base, adapted, with the k of each layer."""
+
+    shape: str
+    base: BaseModel
+    adapted: AdaptedModel
+    k: dict[str, int]
+
+    def waves(self, rows: int) -> list[FloatArray]:
+        """Noise that fills the window, (samples,) each."""
+        generator = np.random.default_rng(rows)
+        samples = self.base.config.window_samples
+        return [0.1 * generator.standard_normal(samples, dtype=np.float32) for _ in range(rows)]
+
+    def encode(self, waves: Sequence[FloatArray]) -> Tensor:
+        """Encoder output (B, T, d)."""
+        return self.base.encode(waves)
+
+    @torch.no_grad()
+    def decode(self, encoded: Tensor, steps: int) -> Tensor:
+        """The best token at each of `steps` steps, (B, steps); no row ends."""
+        prompt = Prompt().ids(self.base.tokens)
+        tokens = torch.tensor([prompt] * len(encoded), device=encoded.device)
+        said = []
+        with CachedDecoder(self.base.network.decoder, encoded) as decoder:
+            for _ in range(steps):
+                tokens = decoder.advance(tokens).argmax(dim=-1, keepdim=True)
+                said.append(tokens)
+        return torch.cat(said, dim=1)
+
+    def stack(self, domains: int, **options: object) -> CoreStack:
+        """Slots 1..domains with random cores."""
+        stack = CoreStack(self.adapted.layers, domains + 1, self.k, **options)  # type: ignore[arg-type]
+        device, generator = self.base.device, torch.Generator().manual_seed(7)
+        pool = [
+            {
+                name: (CORE_SCALE * torch.randn(k, k, generator=generator)).to(device)
+                for name, k in self.k.items()
+            }
+            for _ in range(min(POOL, domains))
+        ]
+        for slot in range(1, domains + 1):
+            stack.write(slot, pool[slot % len(pool)])
+        return stack
+
+
+def subject(
+    shape: str, *, p: float, device: torch.device | str = "cpu", dtype: torch.dtype | None = None,
+    window_s: float | None = None,
+) -> Subject:  # fmt: skip
+    """Build a named shape (ssvd_asr.base.shapes.SHAPES), k = int(p min(m, n)) in every layer."""
+    wanted = SHAPES[shape] if window_s is None else replace(SHAPES[shape], window_s=window_s)
+    base = random_base(wanted, device=device, dtype=dtype)
+    linears = match_layers(base.network)
+    k = {name: int(p * min(linear.weight.shape)) for name, linear in linears.items()}
+    factors = {
+        name: _stand_in(*linear.weight.shape, k[name], base.device) for name, linear in linears.items()
+    }
+    return Subject(shape, base, adapt(base.network, factors), k)
+
+
+def _stand_in(m: int, n: int, k: int, device: torch.device) -> LayerFactors:
+    """k orthonormal directions on each side, not those of any weight."""
+    u, v = (torch.linalg.qr(torch.randn(side, k, device=device))[0].double().cpu() for side in (m, n))
+    return LayerFactors(u, torch.linspace(2.0, 1.0, k, dtype=torch.float64), v.mT, k)
+
+
+def working_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 on a GPU that has it, else float32."""
+    capable = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return torch.bfloat16 if capable else torch.float32

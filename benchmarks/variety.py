@@ -1,0 +1,193 @@
+"""What variety costs: throughput of batches of many domains over the bare base's, in the same engine.
+
+A batch of rows is encoded and decoded for a fixed number of greedy steps, once as the base (slot 0: the plain
+layers) and once with rows of many domains, in turns. `ratio` is mixed over base throughput, 1 is free. Beside
+it stand the ratios that counting allows: operations of the whole model, bytes of its linears. A time on the
+ground of the larger of the two cannot be better than that count says, for the form that was chosen.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.report import Timing, parser, side_by_side, write
+from benchmarks.subject import Subject, subject, working_dtype
+from ssvd_asr.compression import Compression
+from ssvd_asr.cost import Cost, plain_cost
+from ssvd_asr.device import forbid_tf32, resolve_device
+from ssvd_asr.linear import AdaptedLinear
+from ssvd_asr.mixture import CoreStack
+
+DOMAINS = (1, 4, 16, 64, 256)
+TOKENS_PER_SECOND = 2.0  # of speech: what a decoder says of a full window
+ZIPF = 1.0  # the i-th domain is asked for 1 / i^ZIPF as often as the first
+Calls = dict[str, dict[int, int]]  # layer: vectors a row: calls
+
+
+@dataclass(frozen=True)
+class Case:
+    """So many rows of so many domains, equally often or with few favourites."""
+
+    rows: int
+    domains: int
+    spread: str
+
+    def draw(self, seed: int) -> list[int]:
+        """A slot a row, sorted, as the scheduler hands them over."""
+        generator = np.random.default_rng(seed)
+        if self.spread == "zipf":
+            weights = 1.0 / np.arange(1, self.domains + 1) ** ZIPF
+            drawn = generator.choice(self.domains, self.rows, p=weights / weights.sum()) + 1
+        else:
+            drawn = generator.permutation(self.domains)[np.arange(self.rows) % self.domains] + 1
+        return sorted(int(slot) for slot in drawn)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run and write the table."""
+    arguments = _parse(argv)
+    device = resolve_device(arguments.device)
+    forbid_tf32()
+    rows: list[dict[str, object]] = []
+    for shape in arguments.shapes:
+        measured = subject(shape, p=arguments.p, device=device, dtype=working_dtype(device))
+        rows += _measure(measured, arguments)
+    write(
+        "variety", rows, device=device, out=arguments.out, quick=arguments.quick, p=arguments.p, zipf=ZIPF,
+        dtype=str(working_dtype(device)), repeats=arguments.repeats, compressed_rank=arguments.rank,
+        tokens_per_second=TOKENS_PER_SECOND,
+    )  # fmt: skip
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    made = parser(__doc__)
+    made.add_argument("--shapes", nargs="+", default=None, help="default nano and 0.1b; on a GPU 1b")
+    made.add_argument("--rows", type=int, nargs="+", default=None, help="rows a batch; default by shape")
+    made.add_argument("--domains", type=int, nargs="+", default=None)
+    made.add_argument("--p", type=float, default=0.4, help="k = p min(m, n)")
+    made.add_argument("--rank", type=int, default=None, help="compress the cores to this rank (not exact)")
+    made.add_argument("--form", default="auto", help="auto, shared, grouped or merged")
+    made.add_argument("--repeats", type=int, default=None)
+    arguments = made.parse_args(argv)
+    gpu = resolve_device(arguments.device).type == "cuda"
+    quick = arguments.quick
+    arguments.shapes = arguments.shapes or (["tiny"] if quick else ["1b"] if gpu else ["nano", "0.1b"])
+    arguments.domains = arguments.domains or ([1, 4, 16] if quick else list(DOMAINS))
+    arguments.repeats = arguments.repeats or (3 if quick else 7 if gpu else 5)
+    return arguments
+
+
+def _measure(measured: Subject, arguments: argparse.Namespace) -> Iterator[dict[str, object]]:
+    gpu = measured.base.device.type == "cuda"
+    default = [64, 256] if gpu else [8] if measured.shape == "0.1b" else [16] if arguments.quick else [64]
+    steps = max(2, round(TOKENS_PER_SECOND * measured.base.config.window_s))
+    lossy = Compression(arguments.rank, 1.0) if arguments.rank else None
+    stack = measured.stack(max(arguments.domains), compression=lossy)
+    for rows in arguments.rows or default:
+        waves = measured.waves(rows)
+        with measured.adapted.mixing(stack, [0] * rows):
+            encoded = measured.encode(waves)
+        operations = _operations(measured, steps)
+        for domains in arguments.domains:
+            for spread in ("uniform", "zipf") if domains > 1 else ("uniform",):
+                case = Case(rows, domains, spread)
+                parts = {
+                    "encode": partial(measured.encode, waves),
+                    "decode": partial(measured.decode, encoded, steps),
+                }
+                yield _row(measured, stack, case, parts, operations, arguments)
+
+
+def _row(
+    measured: Subject,
+    stack: CoreStack,
+    case: Case,
+    parts: dict[str, Callable[[], Tensor]],
+    operations: dict[str, float],
+    arguments: argparse.Namespace,
+) -> dict[str, object]:
+    """Time the case against the base, part by part."""
+    draws = iter(range(10**9))
+
+    def mixed(run: Callable[[], Tensor]) -> None:
+        with measured.adapted.mixing(stack, case.draw(next(draws)), arguments.form):
+            run()
+
+    def base(run: Callable[[], Tensor]) -> None:
+        with measured.adapted.mixing(stack, [0] * case.rows):
+            run()
+
+    timed: dict[str, dict[str, Timing]] = {
+        part: side_by_side({"base": partial(base, run), "mixed": partial(mixed, run)}, arguments.repeats)
+        for part, run in parts.items()
+    }
+    seconds = {side: sum(timed[part][side].median_s for part in parts) for side in ("base", "mixed")}
+    found: dict[str, object] = {
+        "shape": measured.shape, "rows": case.rows, "domains": case.domains, "spread": case.spread,
+        "distinct": len(set(case.draw(0))),
+        "base_audio_s_per_s": case.rows * measured.base.config.window_s / seconds["base"],
+        "ratio": seconds["base"] / seconds["mixed"],
+    }  # fmt: skip
+    for part in parts:
+        found[f"{part}_ratio"] = timed[part]["mixed"].times_faster_than(timed[part]["base"])
+        plain, chosen = _counted(measured, stack, case, parts[part], arguments.form)
+        rest = operations[part] * case.rows - plain.operations
+        found[f"{part}_operations_ratio"] = (plain.operations + rest) / (chosen.operations + rest)
+        found[f"{part}_bytes_ratio"] = plain.bytes / chosen.bytes
+    return found
+
+
+def _operations(measured: Subject, steps: int) -> dict[str, float]:
+    """Operations of the bare base for one row, by part: everything that multiplies matrices or convolves."""
+    with FlopCounterMode(display=False) as counter:
+        encoded = measured.encode(measured.waves(1))
+    with FlopCounterMode(display=False) as decoding:
+        measured.decode(encoded, steps)
+    return {"encode": float(counter.get_total_flops()), "decode": float(decoding.get_total_flops())}
+
+
+def _counted(
+    measured: Subject, stack: CoreStack, case: Case, run: Callable[[], Tensor], form: str
+) -> tuple[Cost, Cost]:
+    """Cost of the adapted linears in the bare base, and as the cost model says of the way taken."""
+    calls: Calls = {}
+    hooks = [
+        layer.register_forward_pre_hook(_counter(calls.setdefault(name, {})))
+        for name, layer in measured.adapted.layers.items()
+    ]
+    try:
+        with measured.adapted.mixing(stack, [0] * case.rows):
+            run()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    plain = chosen = Cost()
+    with measured.adapted.mixing(stack, case.draw(0)):
+        for name, counts in calls.items():
+            mixed = measured.adapted.layers[name].mixed
+            assert mixed is not None
+            for tokens, count in counts.items():
+                choice, work, speed = mixed.consider(tokens, count)
+                cost = choice.cost if form == "auto" else dict(choice.forms)[form]  # type: ignore[index]
+                plain += plain_cost(work, speed) * count
+                chosen += cost * count
+    return plain, chosen
+
+
+def _counter(counts: dict[int, int]) -> Callable[[AdaptedLinear, tuple[Tensor, ...]], None]:
+    def count(_: AdaptedLinear, given: tuple[Tensor, ...]) -> None:
+        tokens = given[0].numel() // (given[0].shape[0] * given[0].shape[-1])
+        counts[tokens] = counts.get(tokens, 0) + 1
+
+    return count
+
+
+if __name__ == "__main__":
+    main()
