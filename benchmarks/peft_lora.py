@@ -1,0 +1,159 @@
+"""Mixed domains here against PEFT's LoRA of rank 16, on one base, one batch and one engine.
+
+Theirs in the two ways that PEFT has: `adapter_names`, one adapter a row, looping over the adapters in every
+layer; and merged by hot-swap, one domain after the other: its weights into the resident adapter, merged, its
+rows decoded, unmerged. Both sides encode and decode through this project's cached decoder, which PEFT's users
+do not have: what is compared is the adapters alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.utils import get_peft_model_state_dict
+from peft.utils.hotswap import hotswap_adapter_from_state_dict
+from torch import Tensor
+
+from benchmarks.report import parser, side_by_side, write
+from benchmarks.subject import Subject, subject, working_dtype
+from benchmarks.variety import TOKENS_PER_SECOND, Case
+from ssvd_asr.device import forbid_tf32, resolve_device
+from ssvd_asr.mixture import CoreStack
+
+RANK = 16
+RESIDENT = "resident"  # the adapter that hot-swap writes into
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run and write the table."""
+    arguments = _parse(argv)
+    device = resolve_device(arguments.device)
+    forbid_tf32()
+    rows: list[dict[str, object]] = []
+    for shape in arguments.shapes:
+        measured = subject(shape, p=arguments.p, device=device, dtype=working_dtype(device))
+        theirs = LoraSide(measured, max(arguments.domains))
+        for domains in arguments.domains:
+            rows += _compare(measured, theirs, Case(arguments.rows, domains, "uniform"), arguments.repeats)
+    write(
+        "peft_lora", rows, device=device, out=arguments.out, quick=arguments.quick, p=arguments.p,
+        lora_rank=RANK, dtype=str(working_dtype(device)), repeats=arguments.repeats,
+        tokens_per_second=TOKENS_PER_SECOND,
+    )  # fmt: skip
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    made = parser(__doc__)
+    made.add_argument("--shapes", nargs="+", default=None, help="default nano and 0.1b; on a GPU 1b")
+    made.add_argument("--rows", type=int, default=16, help="rows a batch")
+    made.add_argument("--domains", type=int, nargs="+", default=None)
+    made.add_argument("--p", type=float, default=0.4, help="k = p min(m, n) on our side")
+    made.add_argument("--repeats", type=int, default=None)
+    arguments = made.parse_args(argv)
+    gpu, quick = resolve_device(arguments.device).type == "cuda", arguments.quick
+    arguments.shapes = arguments.shapes or (["tiny"] if quick else ["1b"] if gpu else ["nano", "0.1b"])
+    arguments.domains = arguments.domains or ([4] if quick else [1, 4, 16])
+    arguments.repeats = arguments.repeats or (3 if quick or not gpu else 7)
+    return arguments
+
+
+class LoraSide:
+    """A copy of the subject's base under PEFT, with `domains` adapters of random weights."""
+
+    def __init__(self, measured: Subject, domains: int) -> None:
+        base = copy.copy(measured.base)
+        base.network = copy.deepcopy(measured.base.network)
+        layers = list(measured.adapted.layers)
+        for name in layers:  # the plain linears, as they were
+            parent, _, child = name.rpartition(".")
+            setattr(base.network.get_submodule(parent), child, base.network.get_submodule(name).linear)
+        self._config = LoraConfig(r=RANK, target_modules=layers, init_lora_weights=False, use_rslora=False)
+        self._model: PeftModel = get_peft_model(base.network, self._config, adapter_name=RESIDENT)
+        for slot in range(1, domains + 1):
+            self._model.add_adapter(str(slot), self._config)
+        self._model.eval().to(base.device)
+        self._states = {str(slot): self._state(str(slot)) for slot in range(1, domains + 1)}
+        # The adapted network of `measured` has our layers; here the same engine runs on PEFT's.
+        self.subject = replace(measured, base=base)
+
+    def _state(self, name: str) -> dict[str, Tensor]:
+        """The adapter's weights under the resident adapter's keys, as hot-swapping wants them."""
+        state = get_peft_model_state_dict(self._model, adapter_name=name)
+        return {
+            key.replace(".weight", f".{RESIDENT}.weight"): tensor.clone() for key, tensor in state.items()
+        }
+
+    def mixed(self, slots: Sequence[int], run: Callable[[], Tensor]) -> None:
+        """The batch at once, one adapter a row."""
+        with self._model._enable_peft_forward_hooks(adapter_names=[str(slot) for slot in slots]):
+            run()
+
+    def swapped(self, slots: Sequence[int], run: Callable[[list[int]], Tensor]) -> None:
+        """Domain after domain: swap, merge, decode its rows, unmerge."""
+        for slot in sorted(set(slots)):
+            with self._merged(str(slot)):
+                run([row for row, its in enumerate(slots) if its == slot])
+
+    @contextmanager
+    def _merged(self, name: str) -> Iterator[None]:
+        hotswap_adapter_from_state_dict(self._model, self._states[name], RESIDENT, self._config)
+        self._model.set_adapter(RESIDENT)
+        self._model.merge_adapter([RESIDENT])
+        try:
+            yield
+        finally:
+            self._model.unmerge_adapter()
+
+
+def _compare(measured: Subject, theirs: LoraSide, case: Case, repeats: int) -> Iterator[dict[str, object]]:
+    stack = measured.stack(case.domains)
+    waves, slots = measured.waves(case.rows), case.draw(0)
+    steps = max(2, round(TOKENS_PER_SECOND * measured.base.config.window_s))
+
+    def run(side: Subject, rows: Sequence[int]) -> Tensor:
+        return side.decode(side.encode([waves[row] for row in rows]), steps)
+
+    def ours(slots: Sequence[int]) -> None:
+        with measured.adapted.mixing(stack, slots):
+            run(measured, range(case.rows))
+
+    sides: dict[str, Callable[[], None]] = {
+        "base": partial(ours, [0] * case.rows),
+        "ours": partial(ours, slots),
+        "adapter_names": partial(theirs.mixed, slots, partial(run, theirs.subject, range(case.rows))),
+        "hotswap": partial(theirs.swapped, slots, partial(run, theirs.subject)),
+    }
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PEFT's notices about merging
+        whole = side_by_side(sides, repeats)
+        encoded = measured.encode(waves)
+        sides["ours"] = partial(_decode_mixed, measured, stack, slots, encoded, steps)
+        sides["adapter_names"] = partial(theirs.mixed, slots, partial(theirs.subject.decode, encoded, steps))
+        decoding = side_by_side({side: sides[side] for side in ("ours", "adapter_names")}, repeats)
+    yield {
+        "shape": measured.shape, "rows": case.rows, "domains": case.domains,
+        "base_s": whole["base"].median_s, "ours_s": whole["ours"].median_s,
+        "adapter_names_s": whole["adapter_names"].median_s, "hotswap_s": whole["hotswap"].median_s,
+        "faster_than_adapter_names": whole["ours"].times_faster_than(whole["adapter_names"]),
+        "faster_than_hotswap": whole["ours"].times_faster_than(whole["hotswap"]),
+        "decoding_faster_than_adapter_names": decoding["ours"].times_faster_than(decoding["adapter_names"]),
+    }  # fmt: skip
+
+
+def _decode_mixed(
+    measured: Subject, stack: CoreStack, slots: Sequence[int], encoded: Tensor, steps: int
+) -> None:
+    with measured.adapted.mixing(stack, slots):
+        measured.decode(encoded, steps)
+
+
+if __name__ == "__main__":
+    main()
