@@ -1,0 +1,122 @@
+"""Write down what the packaged base and its domains make of packaged clips, for a test to hold them to it.
+
+    python -m recipes.espeak.goldens          # after the base, an adapter or the samples were replaced
+
+tests/golden/README.md tells the file's fields.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from adapters_store.packaged import PACKAGED, builtins
+from ssvd_asr.adapted_model import adapt
+from ssvd_asr.adapter_reading import load_adapter
+from ssvd_asr.audio import read_audio
+from ssvd_asr.base.load import load_base
+from ssvd_asr.base.model import BaseModel
+from ssvd_asr.decoding.decoder import CachedDecoder
+from ssvd_asr.decoding.prompt import Prompt
+from ssvd_asr.factor_cache import factorize
+from ssvd_asr.transcription import Transcript, transcribe
+
+COMMAND = "python -m recipes.espeak.goldens"
+GOLDENS = Path(__file__).parents[2] / "tests" / "golden" / "transcripts.json"
+CLIPS = 12  # of each domain
+MIN_MARGIN = 1e-3  # nats: a token chosen by less may be another one on another machine
+
+Cores = Mapping[str, torch.Tensor]
+
+
+class Listener:
+    """The packaged base in float32 on the CPU, with its domains."""
+
+    def __init__(self) -> None:
+        """Load the base and the domains that ship with it."""
+        self.base: BaseModel = load_base(device="cpu", dtype="float32")
+        factors = factorize(self.base, progress=False)
+        self._adapted = adapt(self.base.network, factors)
+        self.versions = builtins(PACKAGED)
+        self._cores: dict[str | None, Cores | None] = {None: None}
+        for domain, version in self.versions.items():
+            loaded = load_adapter(version.path, self.base, factors)
+            with torch.no_grad():
+                self._cores[domain] = loaded.adapter.cores(self.base.dtype)
+
+    def hear(self, audio: Sequence[str], domain: str | None) -> list[Transcript]:
+        """Transcribe packaged clips, named relative to the folder of built-ins; None is the base."""
+        waves = [read_audio(PACKAGED / name) for name in audio]
+        return transcribe(self.base, waves, adapted=self._adapted, cores=self._cores[domain])
+
+    @torch.no_grad()
+    def distance(self, audio: str, domain: str | None, a: Sequence[int], b: Sequence[int]) -> float:
+        """Log-probability of transcript `a` (token ids) less that of `b`, at the token where they part."""
+        tokens = self.base.tokens
+        a, b = [*a, tokens.eos], [*b, tokens.eos]
+        place = next(i for i, (one, other) in enumerate(zip(a, b, strict=False)) if one != other)
+        with self._adapted.using(self._cores[domain]):
+            encoded = self.base.encode([read_audio(PACKAGED / audio)])
+            with CachedDecoder(self.base.network.decoder, encoded) as decoder:
+                prefix = [*Prompt("<eng>").ids(tokens), *a[:place]]
+                scores = decoder.advance(torch.tensor([prefix]))[0]
+        return float(scores[a[place]] - scores[b[place]])
+
+
+def goldens(listener: Listener) -> dict[str, Any]:
+    """The whole file: of each domain the first CLIPS of its test clips that no step decided narrowly.
+
+    Raises SystemExit where a domain has fewer of them.
+    """
+    found: dict[str, Any] = {"command": COMMAND, "base_digest": listener.base.digest, "domains": {}}
+    for domain, version in listener.versions.items():
+        lines = (PACKAGED / domain / "samples" / "test.jsonl").read_text(encoding="utf-8").splitlines()
+        audio = [f"{domain}/samples/{json.loads(line)['audio']}" for line in lines]
+        by_base, by_domain = listener.hear(audio, None), listener.hear(audio, domain)
+        clear = [
+            {"audio": name, "base": _entry(base), "domain": _entry(adapted)}
+            for name, base, adapted in zip(audio, by_base, by_domain, strict=True)
+            if min(base.hypothesis.margin, adapted.hypothesis.margin) >= MIN_MARGIN
+        ]
+        if len(clear) < CLIPS:
+            raise SystemExit(
+                f"{domain}: {len(clear)} clips decided by {MIN_MARGIN} or more; {CLIPS} are needed"
+            )
+        found["domains"][domain] = {"adapter_sha256": version.sha256, "clips": clear[:CLIPS]}
+    return found
+
+
+def _entry(transcript: Transcript) -> dict[str, Any]:
+    hypothesis = transcript.hypothesis
+    return {
+        "text": transcript.text,
+        "token_ids": list(hypothesis.token_ids),
+        "margin": round(hypothesis.margin, 4),
+    }
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write the file."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=GOLDENS)
+    args = parser.parse_args(argv)
+    text = json.dumps(goldens(Listener()), indent=1)
+    args.out.write_text(_short_lists(text) + "\n", encoding="utf-8")
+    return 0
+
+
+def _short_lists(text: str) -> str:
+    """JSON with each list of numbers on one line."""
+    return re.sub(r"\[[\d\s,]*\]", lambda found: " ".join(found.group().split()), text)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
