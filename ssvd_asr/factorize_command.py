@@ -34,14 +34,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--cache-dir", type=Path, help="default: SSVD_CACHE_DIR, else the user's cache folder"
     )
+    parser.add_argument(
+        "--device", default="auto", help="where to compute: auto (a GPU where there is one), cpu, cuda"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object on standard output")
     return parser
 
 
 def _factorize(arguments: argparse.Namespace) -> dict[str, object]:
     from ssvd_asr.base.load import load_base
+    from ssvd_asr.device import resolve_device
     from ssvd_asr.factor_cache import factor_folder, factorize
 
+    device = resolve_device(arguments.device)
     # float32 on the CPU: what the weights were rounded to for serving is another basis.
     base = load_base(
         arguments.base,
@@ -51,7 +56,8 @@ def _factorize(arguments: argparse.Namespace) -> dict[str, object]:
         checkpoint=arguments.checkpoint,
     )
     start = time.perf_counter()
-    factors = factorize(base, arguments.cache_dir, progress=sys.stderr.isatty() or not arguments.json)
+    progress = sys.stderr.isatty() or not arguments.json
+    factors = factorize(base, arguments.cache_dir, progress, device=device)
     return {
         "base": base.name,
         "base_digest": base.digest,
