@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -9,6 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from adapters_store.packaged import PACKAGED
+from recipes.espeak.goldens import Listener
+from ui.words import wrong_words
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -45,6 +50,25 @@ def test_the_clip_of_its_curl_is_there() -> None:
     clip = re.search(r"CLIP=(\S+)", README)
     assert clip is not None
     assert (ROOT / clip[1]).is_file()
+
+
+def test_its_list_of_files_has_every_folder() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    tracked = {line.split("/")[0] + "/" for line in listed.splitlines() if "/" in line}
+    assert {name for name in tracked if not name.startswith(".")} == set(FOLDERS)
+
+
+def test_its_clip_is_heard_better_by_the_domain_than_by_the_base() -> None:
+    found = re.search(r"CLIP=adapters_store/builtin/(\S+)", README)
+    assert found is not None
+    clip = Path(found[1])
+    lines = (PACKAGED / clip.parent / "test.jsonl").read_text(encoding="utf-8").splitlines()
+    (said,) = [entry["text"] for entry in map(json.loads, lines) if entry["audio"] == clip.name]
+    listener = Listener()
+    wrong = {
+        domain: wrong_words(said, listener.hear([str(clip)], domain)[0].text)[0] for domain in (None, "child")
+    }
+    assert wrong["child"] < wrong[None]
 
 
 @pytest.mark.parametrize("target", re.findall(r"^    make (\w+)", README, re.M))
