@@ -7,11 +7,10 @@ to other weights, is computed anew. Tensors are mapped from disk: only rows that
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
@@ -21,18 +20,14 @@ import torch
 from torch import Tensor, nn
 
 from ssvd_asr.errors import BaseModelError
+from ssvd_asr.factor_check import FORMAT, HALF, fault_of, tensors_sha256, weight_sha256
 from ssvd_asr.factors import LayerFactors, canonical_svd, spectrum_cut
 from ssvd_asr.layers import DEFAULT_PATTERNS, match_layers
 
 Factors = Mapping[str, LayerFactors]
 
 CACHE_VARIABLE = "SSVD_CACHE_DIR"
-FORMAT = "ssvd-factors-1"
-# |W g - U S V^T g| / |W g| for a fixed g: rounding is 1e-14; a weight cast to half precision is 1e-2 off.
-RECONSTRUCTION_TOLERANCE = 1e-9
-HALF_RECONSTRUCTION_TOLERANCE = 5e-2
 VERIFIERS = 4  # threads; each holds one weight in float64
-_HALF = (torch.float16, torch.bfloat16)
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +66,7 @@ def factorize(
     progress: bool = True,
     *,
     patterns: Sequence[str] = DEFAULT_PATTERNS,
+    device: torch.device | str = "cpu",
 ) -> dict[str, LayerFactors]:
     """Return the canonical factors of every adaptable layer, from the cache where it has them.
 
@@ -79,6 +75,7 @@ def factorize(
         cache_dir: default SSVD_CACHE_DIR, else the user's cache folder.
         progress: show a bar on standard error while layers are computed.
         patterns: ends of the layer names, where `base` is a model.
+        device: where missing layers are computed; a CUDA device takes those of one shape together.
 
     Side effects: writes below the cache folder, under a lock that a second process waits for. A complete
     cache is only read.
@@ -97,7 +94,8 @@ def factorize(
     missing = [name for name, factors in found.items() if factors is None]
     if missing:
         try:
-            computed = _compute(folder, {name: linears[name].weight for name in missing}, progress)
+            weights = {name: linears[name].weight for name in missing}
+            computed = _compute(folder, weights, len(found) - len(missing), torch.device(device), progress)
         except OSError as error:
             raise BaseModelError(
                 f"factor cache {folder} cannot be written: {error} (setting {CACHE_VARIABLE})"
@@ -106,13 +104,18 @@ def factorize(
     return {name: factors for name, factors in found.items() if factors is not None}
 
 
-def _compute(folder: Path, weights: Mapping[str, Tensor], progress: bool) -> dict[str, LayerFactors]:
-    """Compute and store layers one by one; what another process stored meanwhile is taken from disk."""
+def _compute(
+    folder: Path, weights: Mapping[str, Tensor], done_before: int, device: torch.device, progress: bool
+) -> dict[str, LayerFactors]:
+    """Compute and store missing layers; what another process stored meanwhile is taken from disk.
+
+    Each is stored as soon as it is there, so that a run which is stopped goes on behind it.
+    """
     from filelock import FileLock
     from tqdm import tqdm
 
     for name, weight in weights.items():
-        if weight.dtype in _HALF:
+        if weight.dtype in HALF:
             raise BaseModelError(
                 f"layer {name!r} is {weight.dtype}: factors of rounded weights are another basis. Load the "
                 "base as float32 and run `ssvd factorize` once; the cache then serves every dtype"
@@ -122,19 +125,59 @@ def _compute(folder: Path, weights: Mapping[str, Tensor], progress: bool) -> dic
     with FileLock(folder / ".lock"):
         for stale in folder.glob("*.tmp"):
             stale.unlink()
-        bar = tqdm(weights.items(), desc="factorize", unit="layer", disable=not progress)
-        for name, weight in bar:
-            bar.set_postfix_str(f"{name} {tuple(weight.shape)}")
-            factors = _read_verified(folder, name, weight)
-            if factors is None:
-                _write(folder, name, weight, canonical_svd(weight))
-                factors = _read_verified(folder, name, weight)
-            if factors is None:
-                raise BaseModelError(
-                    f"the factors of {name!r} in {folder} fail their check right after writing"
-                )
-            done[name] = factors
+        total = done_before + len(weights)
+        with tqdm(
+            desc="factorize", unit="layer", total=total, initial=done_before, disable=not progress
+        ) as bar:
+            for group in _groups(weights, device):
+                bar.set_postfix_str(f"{group[0]} {tuple(weights[group[0]].shape)}")
+                for name in group:
+                    factors = _read_verified(folder, name, weights[name])
+                    if factors is not None:
+                        done[name] = factors
+                        bar.update()
+                lacking = [name for name in group if name not in done]
+                for name, factors in zip(
+                    lacking, _factors([weights[n] for n in lacking], device), strict=True
+                ):
+                    done[name] = _stored(folder, name, weights[name], factors)
+                    bar.update()
     return done
+
+
+def _groups(weights: Mapping[str, Tensor], device: torch.device) -> Iterator[list[str]]:
+    """Names of layers to take together: one by one on the CPU, those of one shape on another device."""
+    if device.type == "cpu":
+        yield from ([name] for name in weights)
+        return
+    from ssvd_asr.factors_batched import batch_size
+
+    by_shape: dict[tuple[int, ...], list[str]] = {}
+    for name, weight in weights.items():
+        by_shape.setdefault(tuple(weight.shape), []).append(name)
+    for (rows, columns), names in by_shape.items():
+        size = batch_size((rows, columns))
+        yield from (names[start : start + size] for start in range(0, len(names), size))
+
+
+def _factors(weights: Sequence[Tensor], device: torch.device) -> Iterator[LayerFactors]:
+    if not weights:
+        return
+    if device.type == "cpu":
+        yield from (canonical_svd(weight) for weight in weights)
+        return
+    from ssvd_asr.factors_batched import canonical_svd_batch
+
+    yield from canonical_svd_batch(weights, device)
+
+
+def _stored(folder: Path, name: str, weight: Tensor, factors: LayerFactors) -> LayerFactors:
+    """Write a layer's factors and return them as they are read back, mapped from disk."""
+    _write(folder, name, weight, factors)
+    found = _read_verified(folder, name, weight)
+    if found is None:
+        raise BaseModelError(f"the factors of {name!r} in {folder} fail their check right after writing")
+    return found
 
 
 def layer_file(folder: Path, name: str) -> Path:
@@ -149,8 +192,8 @@ def _write(folder: Path, name: str, weight: Tensor, factors: LayerFactors) -> No
     metadata = {
         "format": FORMAT,
         "layer": name,
-        "weight_sha256": _weight_sha256(weight),
-        "factors_sha256": _tensors_sha256(tensors),
+        "weight_sha256": weight_sha256(weight),
+        "factors_sha256": tensors_sha256(tensors),
     }
     write_atomically(layer_file(folder, name), save(tensors, metadata))
 
@@ -189,48 +232,8 @@ def _read_verified(folder: Path, name: str, weight: Tensor) -> LayerFactors | No
     except (SafetensorError, OSError) as error:
         reason: str | None = f"unreadable ({error})"
     else:
-        reason = _fault(name, weight, metadata, tensors)
+        reason = fault_of(name, weight, metadata, tensors)
     if reason is not None:
         logger.warning("factor cache %s: %s; computing it anew", path, reason)
         return None
     return LayerFactors(tensors["ut"].mT, tensors["s"], tensors["vh"], spectrum_cut(tensors["s"]))
-
-
-def _fault(
-    name: str, weight: Tensor, metadata: Mapping[str, str], tensors: Mapping[str, Tensor]
-) -> str | None:
-    """Return what is wrong with a stored layer, or None."""
-    rank = min(weight.shape)
-    expected = {"ut": (rank, weight.shape[0]), "s": (rank,), "vh": (rank, weight.shape[1])}
-    if metadata.get("format") != FORMAT or metadata.get("layer") != name:
-        return f"is {metadata.get('format')!r} of layer {metadata.get('layer')!r}"
-    if {key: tuple(tensor.shape) for key, tensor in tensors.items()} != expected:
-        return "has other shapes than its weight"
-    if any(tensor.dtype != torch.float64 for tensor in tensors.values()):
-        return "is not float64"
-    if _tensors_sha256(tensors) != metadata.get("factors_sha256"):
-        return "fails its checksum"
-    if weight.dtype not in _HALF and _weight_sha256(weight) != metadata.get("weight_sha256"):
-        return "was made of other weights"
-    matrix = weight.detach().to(device="cpu", dtype=torch.float64)
-    probe = torch.cos(torch.arange(matrix.shape[1], dtype=torch.float64))
-    wanted = matrix @ probe
-    rebuilt = tensors["ut"].mT @ (tensors["s"] * (tensors["vh"] @ probe))
-    tolerance = HALF_RECONSTRUCTION_TOLERANCE if weight.dtype in _HALF else RECONSTRUCTION_TOLERANCE
-    deviation = float((rebuilt - wanted).norm())
-    if not deviation <= tolerance * max(float(wanted.norm()), float(tensors["s"][0])):
-        return f"does not rebuild its weight (off by {deviation:.1e})"
-    return None
-
-
-def _weight_sha256(weight: Tensor) -> str:
-    """Hash the values in float64, so that half-precision files loaded as float32 or float64 agree."""
-    return _tensors_sha256({"weight": weight.detach().to(device="cpu", dtype=torch.float64)})
-
-
-def _tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for key in sorted(tensors):
-        digest.update(f"{key}{tuple(tensors[key].shape)}".encode())
-        digest.update(tensors[key].contiguous().numpy().data)
-    return digest.hexdigest()

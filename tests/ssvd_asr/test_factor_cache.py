@@ -72,6 +72,15 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     assert computed == [(10, 10)]
 
 
+def test_progress_counts_what_was_there_before(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(tmp_path)
+    layer_file(factor_folder(BASE.digest, tmp_path), "wide").unlink()
+    factorize(BASE, tmp_path, progress=True, patterns=PATTERNS)
+    shown = capsys.readouterr().err
+    assert "2/3" in shown
+    assert "3/3" in shown
+
+
 def damage_truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 
 import pytest
@@ -128,7 +129,7 @@ def test_transposed_storage_and_dtype_do_not_move_the_basis() -> None:
 def test_coinciding_values_end_the_basis_before_the_first_pair() -> None:
     sigma = torch.linspace(3.0, 0.5, 20, dtype=torch.float64)
     sigma[8] = sigma[7]
-    factors = canonical_svd(with_spectrum((48, 20), sigma))
+    factors = canonical_svd(with_spectrum((48, 20), sigma), "svd")
     assert factors.cut == 7
     other = canonical_svd(with_spectrum((48, 20), sigma), "eigh")
     assert apart(update(other, 7), update(factors, 7)) < 1e-6
@@ -188,8 +189,26 @@ def test_what_is_not_a_finite_matrix_is_refused(weight: Tensor) -> None:
 
 
 def test_an_unknown_driver_is_refused_by_name() -> None:
-    with pytest.raises(BaseModelError, match=r"'qr'.*svd, gesvd, eigh"):
+    with pytest.raises(BaseModelError, match=r"'qr'.*auto, svd, gesvd, eigh"):
         canonical_svd(torch.eye(2), "qr")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("shape", "condition", "by_gram"),
+    [((48, 20), 50.0, True), ((20, 48), 50.0, True), ((30, 20), 50.0, False), ((48, 20), 500.0, False)],
+)
+def test_the_faster_way_is_taken_where_it_is_as_exact(
+    monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int], condition: float, by_gram: bool
+) -> None:
+    sigma = torch.logspace(0, -math.log10(condition), 20, dtype=torch.float64)
+    weight = with_spectrum(shape, sigma)
+    expected = canonical_svd(weight, "svd")
+    svds: list[Tensor] = []
+    svd = torch.linalg.svd
+    monkeypatch.setattr(torch.linalg, "svd", lambda *a, **k: svds.append(a[0]) or svd(*a, **k))
+    found = canonical_svd(weight)
+    assert bool(svds) == (not by_gram)
+    assert apart(update(found, 20), update(expected, 20)) < 1e-10
 
 
 def test_gesvd_steps_in_where_gesdd_does_not_converge(monkeypatch: pytest.MonkeyPatch) -> None:
