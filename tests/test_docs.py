@@ -1,0 +1,74 @@
+"""The pages of docs/ say what the code says: fields, limits, commands, files and modules."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from ssvd_asr.adapter_metadata import AdapterMetadata, Canary, CanaryOutput, LayerEntry
+from ssvd_asr.adapter_reading import DEFAULT_LIMITS
+from ssvd_asr.cli import COMMANDS
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+FORMAT = (ROOT / "docs" / "adapter-format.md").read_text(encoding="utf-8")
+
+
+def documented(page: str, heading: str) -> set[str]:
+    """Names in the first column of the first table after `heading`."""
+    table = re.search(rf"{re.escape(heading)}.*?\n\|.*?\n\n", page, re.DOTALL)
+    assert table is not None, heading
+    rows = re.findall(r"^\|([^|]*)\|", table[0], re.MULTILINE)
+    return {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+
+
+@pytest.mark.parametrize(
+    ("heading", "model"),
+    [("## Metadata", AdapterMetadata), ("### A layer's entry", LayerEntry), ("### The canary\n", Canary)],
+)
+def test_the_adapter_format_lists_exactly_the_fields_of_the_code(
+    heading: str, model: type[BaseModel]
+) -> None:
+    assert documented(FORMAT, heading) == set(model.model_fields)
+
+
+def test_an_output_of_the_canary_is_described() -> None:
+    row = re.search(r"^\| `outputs` .*$", FORMAT, re.MULTILINE)
+    assert row is not None
+    assert all(f"`{name}`" in row[0] for name in CanaryOutput.model_fields)
+
+
+@pytest.mark.parametrize("limit", ["max_header_bytes", "max_file_bytes"])
+def test_the_limits_of_reading_are_those_of_the_code(limit: str) -> None:
+    assert f"| `{limit}` | {getattr(DEFAULT_LIMITS, limit) // 2**20} MiB |" in FORMAT
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_path_a_page_names_is_there(page: Path) -> None:
+    named = re.findall(
+        r"`((?:ssvd_asr|adapters_store|training|server|ui|recipes|benchmarks|tests|docs)/[\w./]*)`",
+        page.read_text(encoding="utf-8"),
+    )
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(((?!http)[^)#]+)\)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_a_page_shows_exists(page: Path) -> None:
+    shown = re.findall(r"(?:^ {4}|`|/)ssvd ([a-z]+)", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(shown) <= set(COMMANDS)
+
+
+def test_modules_named_without_a_folder_are_the_ground_floors() -> None:
+    page = (ROOT / "docs" / "structure.md").read_text(encoding="utf-8")
+    modules = re.findall(r"(?<![\w/])`(\w+\.py)`", page.split("## The life of a request")[0])
+    assert modules
+    assert [name for name in modules if not (ROOT / "ssvd_asr" / name).is_file()] == []
