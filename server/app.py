@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,7 +17,7 @@ from server.api.body_limit import BodyLimit
 from server.bank import Bank
 from server.domains import Domains
 from server.engine import Engine
-from server.recogniser import OwsmRecogniser
+from server.recogniser import OwsmRecogniser, Recogniser
 from server.samples import Samples
 from server.settings import ServerSettings, load_settings
 from server.state import ServerState
@@ -33,11 +34,40 @@ def open_store(settings: ServerSettings) -> AdapterStore:
 def start_engine(settings: ServerSettings) -> Engine:
     """Load the base and start the engine over it: what the server and `ssvd transcribe` both run.
 
+    Side effect: on a CPU the process's number of torch threads is set.
+
     Raises BaseModelError or SsvdError where the base cannot be loaded.
     """
-    recogniser = OwsmRecogniser.load(settings.base, device=settings.device, dtype=settings.dtype)
-    domains = Domains(open_store(settings), Bank(recogniser.load_cores, settings.bank_max_bytes))
-    return Engine(recogniser, domains, queue_max_audio_s=settings.queue_max_audio_s)
+    use_threads(settings.threads)
+    recogniser = OwsmRecogniser.load(
+        settings.base, device=settings.device, dtype=settings.dtype, hot_max_bytes=settings.hot_max_bytes
+    )
+    return engine_over(recogniser, settings, open_store(settings))
+
+
+def engine_over(recogniser: Recogniser, settings: ServerSettings, store: AdapterStore) -> Engine:
+    """Start an engine with an empty bank."""
+    bank = Bank(
+        recogniser,
+        max_bytes=settings.bank_max_bytes,
+        host_max_bytes=settings.bank_host_max_bytes,
+        load_timeout_s=settings.load_timeout_s,
+    )
+    return Engine(
+        recogniser,
+        Domains(store, bank),
+        queue_max_audio_s=settings.queue_max_audio_s,
+        batch_max_audio_s=settings.batch_max_audio_s,
+        request_timeout_s=settings.request_timeout_s,
+    )
+
+
+def use_threads(threads: int) -> None:
+    """Have torch compute on so many threads; 0: OMP_NUM_THREADS, else one for each core that is ours."""
+    import torch
+
+    if threads or "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
 
 
 def create_app(settings: ServerSettings | None = None, engine: Engine | None = None) -> FastAPI:
@@ -58,6 +88,8 @@ def create_app(settings: ServerSettings | None = None, engine: Engine | None = N
             samples=Samples(running.domains.store.builtin),
             decoders=asyncio.Semaphore(settings.max_decoders),
         )
+        if settings.preload:
+            await run_in_threadpool(running.domains.preload)
         try:
             yield
         finally:

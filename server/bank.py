@@ -1,107 +1,155 @@
-"""The adapter bank: versions of domains as cores on the device, addressed by their digest.
+"""The adapter bank: versions of domains in three tiers, addressed by their digest.
 
-An entry is built wholly aside and then put in with one assignment, so a request sees a version entire or
-not at all. The bound evicts the least recently asked for; whoever holds an entry keeps it until done.
+    slots of the device   cores, stacked, as a batch reads them  server/slots.py      SSVD_BANK_MAX_BYTES
+    host memory           the file's numbers, packed             server/host_tier.py  SSVD_BANK_HOST_MAX_BYTES
+    disk                  the file                               adapters_store
+
+A request leases its version in host memory from when it comes in to its end; a batch mounts the versions of
+its rows in slots while it runs. Neither is evicted meanwhile. A loading thread reads and stages ahead.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from types import TracebackType
+from typing import Literal, Protocol, Self
 
-from torch import Tensor
+import torch
 
 from adapters_store.versions import Version
-from server.messages import DomainCores
-from ssvd_asr.errors import AdapterError
+from server.host_tier import HostTier
+from server.loader import Loader
+from server.packed import PackedAdapter
+from server.rows import Mount
+from server.slots import Slots
+from ssvd_asr.core_stack import CoreStack
 
 logger = logging.getLogger(__name__)
 
-Cores = Mapping[str, Tensor]  # layer: (k, k)
-FileState = tuple[int, int]  # mtime in ns, size in bytes
+Tier = Literal["slot", "host", "disk"]
+
+
+class AdapterSource(Protocol):
+    """What the bank needs of a model."""
+
+    device: torch.device
+    dtype: torch.dtype  # of the cores
+
+    def read_adapter(self, version: Version) -> PackedAdapter:
+        """Read and check a version's file. Called from one thread at a time.
+
+        Raises AdapterError for a file that is damaged, or made for another base or basis.
+        """
+        ...
+
+    def make_stack(self, slots: int, k: Mapping[str, int]) -> CoreStack:
+        """An empty stack of the model's adapted layers."""
+        ...
+
+
+class Lease:
+    """A version that stays in memory until `release`: it can be served, whatever is published meanwhile."""
+
+    def __init__(self, version: Version, packed: PackedAdapter, tier: HostTier) -> None:
+        self.name = version.name
+        self.version = version.version
+        self.sha256 = version.sha256
+        self.packed = packed
+        self._tier = tier
+        self._held = True
+        self._lock = threading.Lock()
+
+    def release(self) -> None:
+        """Give it back; a second time does nothing."""
+        with self._lock:
+            held, self._held = self._held, False
+        if held:
+            self._tier.release(self.sha256)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
 
 
 class Bank:
     """Thread-safe. Loading one version never makes a request for a loaded one wait."""
 
-    def __init__(self, load: Callable[[Version], Cores], max_bytes: int) -> None:
-        """`load` reads and checks a version and returns its cores; it raises AdapterError to refuse."""
-        self._load = load
-        self.max_bytes = max_bytes
-        self._entries: OrderedDict[str, Cores] = OrderedDict()  # sha256: least recently asked for first
-        self._refused: dict[str, tuple[FileState, str]] = {}  # sha256: the file as it was, the reason
-        self._lock = threading.Lock()
-        self._loading = threading.Lock()  # one build at a time: no version is built twice
+    def __init__(
+        self, source: AdapterSource, *, max_bytes: int, host_max_bytes: int, load_timeout_s: float
+    ) -> None:
+        self._source = source
+        self._loader = Loader()
+        self.host = HostTier(
+            self._read, self._loader, max_bytes=host_max_bytes, load_timeout_s=load_timeout_s
+        )
+        self.slots = Slots(
+            source.make_stack,
+            lambda packed: packed.expand(source.device, source.dtype),
+            self.host.leased,
+            core_itemsize=source.dtype.itemsize,
+            max_bytes=max_bytes,
+        )
 
-    @property
-    def nbytes(self) -> int:
-        """Memory of all entries."""
-        with self._lock:
-            return sum(map(_nbytes, self._entries.values()))
-
-    def __contains__(self, sha256: str) -> bool:
-        with self._lock:
-            return sha256 in self._entries
-
-    def get(self, version: Version) -> DomainCores:
-        """Return the version's cores, loading them where needed.
+    def lease(self, version: Version) -> Lease:
+        """Return a lease on the version, loading it where needed; its cores go to a slot meanwhile.
 
         Raises:
             AdapterError: the file is refused. It is not read again until it changes.
+            BankFullError: no room beside what is leased now.
+            LoaderError: see HostTier.acquire.
         """
-        cores = self._find(version.sha256)
-        if cores is None:
-            with self._loading:
-                cores = self._find(version.sha256)
-                if cores is None:
-                    cores = self._build(version)
-                    self._insert(version.sha256, cores)
-        return DomainCores(version.name, version.version, version.sha256, cores)
+        lease = Lease(version, self.host.acquire(version), self.host)
+        if self.slots.place(version.sha256) is None:
+            self._loader.submit(partial(self._stage_ahead, lease))
+        return lease
 
-    def _find(self, sha256: str) -> Cores | None:
-        with self._lock:
-            cores = self._entries.get(sha256)
-            if cores is not None:
-                self._entries.move_to_end(sha256)
-            return cores
+    def preload(self, version: Version) -> None:
+        """Load a version and stage it, in the background, where nothing has to leave for it."""
+        self._loader.submit(partial(self._load_ahead, version))
 
-    def _build(self, version: Version) -> Cores:
-        state = _file_state(version)
-        seen, reason = self._refused.get(version.sha256, (None, ""))
-        if seen == state:
-            raise AdapterError(reason)
+    def mounted(self, leases: Sequence[Lease | None]) -> AbstractContextManager[Mount]:
+        """Hold the slots of a batch's rows, None being the base, while the block runs.
+
+        Raises SlotsBusyError where there are more domains than slots; AdapterError for cores that are not
+        finite on the device.
+        """
+        return self.slots.mounted([None if each is None else (each.sha256, each.packed) for each in leases])
+
+    def where(self, sha256: str) -> Tier:
+        """The fastest tier that has a version."""
+        if self.slots.place(sha256) is not None:
+            return "slot"
+        return "host" if sha256 in self.host else "disk"
+
+    def close(self) -> None:
+        """End the loading thread after what it has to do."""
+        self._loader.close()
+
+    def _read(self, version: Version) -> PackedAdapter:
+        packed = self._source.read_adapter(version)
+        self.slots.check_fits(packed.ks)
+        return packed
+
+    def _load_ahead(self, version: Version) -> None:
+        if self.host.nbytes + version.size_bytes > self.host.max_bytes:
+            return
         try:
-            cores = self._load(version)
-            if _nbytes(cores) > self.max_bytes:
-                raise AdapterError(
-                    f"its cores take {_nbytes(cores)} bytes on the device, "
-                    f"the bank's limit is {self.max_bytes} (SSVD_BANK_MAX_BYTES)"
-                )
-        except AdapterError as refusal:
-            reason = f"{version.name}@{version.version} is refused: {refusal}"
-            self._refused[version.sha256] = (state, reason)
-            logger.error("%s", reason)
-            raise AdapterError(reason) from refusal
-        return cores
+            packed = self.host.load_here(version)
+            if self.slots.resident < self.slots.capacity(packed.ks):
+                self.slots.stage(version.sha256, packed, only_if_spare=True)
+        except Exception as error:  # the request that asks for it gets the reason
+            logger.warning("%s was not loaded ahead: %s", version.reference, error)
 
-    def _insert(self, sha256: str, cores: Cores) -> None:
-        with self._lock:
-            self._entries[sha256] = cores
-            total = sum(map(_nbytes, self._entries.values()))
-            while total > self.max_bytes:
-                _, evicted = self._entries.popitem(last=False)
-                total -= _nbytes(evicted)
-
-
-def _nbytes(cores: Cores) -> int:
-    return sum(core.numel() * core.element_size() for core in cores.values())
-
-
-def _file_state(version: Version) -> FileState:
-    try:
-        found = version.path.stat()
-    except OSError as error:
-        raise AdapterError(f"{version.name}@{version.version}: its file is gone: {error}") from error
-    return found.st_mtime_ns, found.st_size
+    def _stage_ahead(self, lease: Lease) -> None:
+        try:
+            self.slots.stage(lease.sha256, lease.packed, only_if_spare=True)
+        except Exception as error:  # the batch that needs it tries again, and fails with it if it must
+            logger.warning("%s@%d was not staged ahead: %s", lease.name, lease.version, error)

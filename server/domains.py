@@ -1,4 +1,4 @@
-"""From the name in a request to the cores that serve it, once, before it waits."""
+"""From the name in a request to a lease on the version that serves it, once, before it waits."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Iterator
 
 from adapters_store.store import AdapterStore
 from adapters_store.versions import Version
-from server.bank import Bank
-from server.messages import DomainCores
+from server.bank import Bank, Lease
 from ssvd_asr.errors import AdapterError
 
 logger = logging.getLogger(__name__)
+
+MOVES = 5  # of a name while it is looked up: a version may be removed between being named and being read
 
 
 class Domains:
@@ -19,11 +20,11 @@ class Domains:
 
     def __init__(self, store: AdapterStore, bank: Bank) -> None:
         self.store = store
-        self._bank = bank
+        self.bank = bank
         self._served: dict[str, Version] = {}  # name: what last answered for it in this process
 
-    def lease(self, reference: str) -> DomainCores:
-        """Resolve "child", "child@2" or "child@sha256:..." on disk, now, and return its cores.
+    def lease(self, reference: str) -> Lease:
+        """Resolve "child", "child@2" or "child@sha256:..." on disk, now, and lease what it means.
 
         Where the active version of a name is refused, what served before goes on serving: the version this
         process served last, else the newest older one that loads. A pinned version is that one or nothing.
@@ -31,27 +32,37 @@ class Domains:
         Raises:
             UnknownDomainError: no such name or version.
             AdapterError: the version is refused, and there is nothing before it.
+            BankFullError, LoaderError: it cannot be had now.
         """
         version = self.store.resolve(reference)
-        pinned = "@" in reference
-        try:
-            cores = self._bank.get(version)
-        except AdapterError as refusal:
-            if pinned:
-                raise
-            return self._earlier(version, refusal)
-        if not pinned:
+        for move in range(MOVES):
+            try:
+                lease = self.bank.lease(version)
+            except AdapterError as refusal:
+                named, version = version, self.store.resolve(reference)
+                if version != named and move + 1 < MOVES:
+                    continue
+                if "@" in reference:
+                    raise
+                return self._earlier(version, refusal)
+            break
+        if "@" not in reference:
             self._served[version.name] = version
-        return cores
+        return lease
 
-    def _earlier(self, refused: Version, refusal: AdapterError) -> DomainCores:
+    def preload(self) -> None:
+        """Have the active version of every domain loaded, in the background, as far as there is room."""
+        for domain in self.store.list():
+            self.bank.preload(domain.active)
+
+    def _earlier(self, refused: Version, refusal: AdapterError) -> Lease:
         for version in self._candidates(refused):
             try:
-                cores = self._bank.get(version)
+                lease = self.bank.lease(version)
             except AdapterError:
                 continue  # the bank has logged why; an older one may do
             logger.warning("%s@%d goes on serving: %s", version.name, version.version, refusal)
-            return cores
+            return lease
         raise refusal
 
     def _candidates(self, refused: Version) -> Iterator[Version]:

@@ -1,8 +1,8 @@
-"""The engine: one thread owns the device; requests of any domain pass through one queue.
+"""The engine: one thread owns the device; requests of any domain pass through one queue, in mixed batches.
 
-`submit` is the only way in, for HTTP and the command line alike. It cuts the audio into pieces of at most a
-window and puts them into the queue; the device thread takes pieces, BATCH of them at a time, switches the
-domain's cores on and decodes. A reply is complete when its last piece is.
+`submit` is the only way in, for HTTP and the command line alike. It leases the domain, cuts the audio into
+pieces of at most a window and lets them wait in the scheduler; the device thread takes batches from there,
+mounts their domains in slots and decodes them together. A reply is complete when its last piece is.
 """
 
 from __future__ import annotations
@@ -13,19 +13,17 @@ import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from server.audio_queue import AudioQueue
+from server.bank import Lease
+from server.batches import Batches
 from server.domains import Domains
-from server.errors import DrainingError, LanguageError, QueueFullError
-from server.messages import DomainCores, Piece, Provenance, Reply, Request, TextSegment
+from server.errors import DrainingError, LanguageError, QueueFullError, late
+from server.messages import Piece, Provenance, Reply, Request, TextSegment
 from server.recogniser import Decoded, Recogniser
+from server.scheduler import Scheduler, Waiting
 from ssvd_asr.audio import SAMPLE_RATE
-from ssvd_asr.errors import SsvdError
 from ssvd_asr.segment import find_spans
 
 logger = logging.getLogger(__name__)
-
-BATCH = 1  # pieces taken together; the recogniser's `decode` already takes a list
-FIRST_GUESS_SPEED = 5.0  # audio-seconds decoded a second, until one was measured
 
 
 @dataclass(eq=False)
@@ -33,20 +31,45 @@ class _Job:
     """A request while it is worked on. Its future stays pending to the end, so that it can be cancelled."""
 
     request: Request
-    lease: DomainCores | None
+    lease: Lease | None
+    deadline_s: float  # time.monotonic()
     future: Future[Reply] = field(default_factory=Future)
     pieces_left: int = 0
-    decoded: list[Decoded] = field(default_factory=list)
+    decoded: dict[int, Decoded] = field(default_factory=dict)  # by place in the request
+
+    def fail(self, error: BaseException) -> None:
+        """Answer with an error, unless it is answered or cancelled."""
+        if not self.future.done() and self.future.set_running_or_notify_cancel():
+            self.future.set_exception(error)
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """One piece of a job."""
+
+    job: _Job
+    index: int
+    piece: Piece
 
 
 class Engine:
     """Thread-safe. Made ready by its constructor, ended by `close`."""
 
-    def __init__(self, recogniser: Recogniser, domains: Domains, *, queue_max_audio_s: float) -> None:
+    def __init__(
+        self,
+        recogniser: Recogniser,
+        domains: Domains,
+        *,
+        queue_max_audio_s: float,
+        batch_max_audio_s: float,
+        request_timeout_s: float,
+    ) -> None:
+        """See the settings of these names."""
         self.recogniser = recogniser
         self.domains = domains
-        self._queue: AudioQueue[tuple[_Job, Piece]] = AudioQueue(queue_max_audio_s)
-        self._speed = FIRST_GUESS_SPEED
+        self.request_timeout_s = request_timeout_s
+        self._queue: Scheduler[_Part] = Scheduler(queue_max_audio_s)
+        self._batches = Batches(recogniser, domains.bank, max_audio_s=batch_max_audio_s)
         self._draining = False
         self._unfinished: set[Future[Reply]] = set()
         self._thread = threading.Thread(target=self._run, name="ssvd-device", daemon=True)
@@ -72,9 +95,10 @@ class Engine:
         event loop; longer where the domain is loaded for the first time.
 
         `cancel()` on the future works until the reply is there: what has not been decoded is then skipped.
+        The future raises DeadlineError where the request's time is over before its last piece is begun.
 
         Raises:
-            UnknownDomainError, AdapterError: see Domains.lease.
+            UnknownDomainError, AdapterError, BankFullError: see Domains.lease.
             LanguageError: a language that the base has not.
             QueueFullError: too much audio waits; says when to come again.
             DrainingError: `drain` or `close` was called.
@@ -83,26 +107,19 @@ class Engine:
             raise DrainingError("the server is stopping and takes no new requests")
         if not self.recogniser.has_language(request.language):
             raise LanguageError(f"base model {self.recogniser.name} has no language {request.language!r}")
-        job = _Job(request, self.domains.lease(request.domain) if request.domain is not None else None)
-        pieces = [
-            Piece(
-                wave=request.wave[span.start : span.stop],
-                start_s=span.start / SAMPLE_RATE,
-                cores=job.lease,
-                language=request.language,
-                timestamps=request.timestamps,
-            )
-            for span in find_spans(request.wave, self.recogniser.window_samples)
-        ]
-        job.pieces_left = len(pieces)
+        deadline_s = time.monotonic() + self.request_timeout_s
+        lease = None if request.domain is None else self.domains.lease(request.domain)
+        job = _Job(request, lease, deadline_s)
         self._unfinished.add(job.future)
-        job.future.add_done_callback(self._unfinished.discard)
-        if not pieces:  # nobody speaks
-            self._finish(job)
-            return job.future
+        job.future.add_done_callback(lambda _: self._leave(job))
         try:
-            self._enqueue(job, pieces)
-        except SsvdError:
+            parts = self._cut(job)
+            job.pieces_left = len(parts)
+            if not parts:  # nobody speaks
+                self._finish(job)
+            else:
+                self._enqueue(job, parts)
+        except BaseException:
             job.future.cancel()
             raise
         return job.future
@@ -112,56 +129,94 @@ class Engine:
         self._draining = True
 
     def close(self, timeout_s: float) -> None:
-        """Drain, wait for what was accepted, and end the thread; what is not done by then is failed."""
+        """Drain, wait for what was accepted, and end the threads; what is not done by then is failed."""
         self.drain()
         self._queue.close()
         self._thread.join(timeout_s)
-        for job, _ in self._queue.clear():
-            _fail(job, DrainingError(f"the server stopped before this was decoded ({timeout_s} s to drain)"))
+        self._give_up(f"the server stopped before this was decoded ({timeout_s} s to drain)")
+        self.domains.bank.close()
 
-    def _enqueue(self, job: _Job, pieces: list[Piece]) -> None:
-        items = [((job, piece), len(piece.wave) / SAMPLE_RATE) for piece in pieces]
+    def _leave(self, job: _Job) -> None:
+        """However a request ends: what it held is free again."""
+        self._unfinished.discard(job.future)
+        if job.lease is not None:
+            job.lease.release()
+        if job.pieces_left:
+            self._queue.discard(job)
+
+    def _cut(self, job: _Job) -> list[_Part]:
+        request = job.request
+        spans = find_spans(request.wave, self.recogniser.window_samples)
+        return [
+            _Part(
+                job,
+                index,
+                Piece(
+                    wave=request.wave[span.start : span.stop],
+                    start_s=span.start / SAMPLE_RATE,
+                    lease=job.lease,
+                    language=request.language,
+                    timestamps=request.timestamps,
+                ),
+            )
+            for index, span in enumerate(spans)
+        ]
+
+    def _enqueue(self, job: _Job, parts: list[_Part]) -> None:
+        waiting = [
+            Waiting(
+                item=part,
+                owner=job,
+                domain=None if job.lease is None else job.lease.sha256,
+                audio_s=len(part.piece.wave) / SAMPLE_RATE,
+                row_s=self.recogniser.row_samples(len(part.piece.wave)) / SAMPLE_RATE,
+            )
+            for part in parts
+        ]
         try:
-            accepted = self._queue.put(items)
+            accepted = self._queue.put(waiting, self._batches.speed)
         except RuntimeError as error:
             raise DrainingError("the server is stopping and takes no new requests") from error
         if not accepted:
             waiting_s = self._queue.waiting_s
-            asked_s = sum(seconds for _, seconds in items)
+            asked_s = sum(each.audio_s for each in waiting)
             raise QueueFullError(
                 f"{waiting_s:.0f} s of audio wait and {asked_s:.0f} s more do not fit: the limit is "
                 f"{self._queue.max_audio_s:.0f} s (SSVD_QUEUE_MAX_AUDIO_S)",
-                retry_after_s=waiting_s / self._speed,
+                retry_after_s=waiting_s / self._batches.speed,
             )
 
     def _run(self) -> None:
         """The device thread."""
-        while taken := self._queue.take(BATCH):
-            wanted = [(job, piece) for job, piece in taken if not job.future.done()]
-            if not wanted:
-                continue
-            started = time.perf_counter()
-            try:
-                decoded = self.recogniser.decode([piece for _, piece in wanted])
-            except Exception as error:  # one batch fails; the thread and everybody else go on
-                logger.exception("decoding failed")
-                for job, _ in wanted:
-                    _fail(job, error)
-                continue
-            self._measure([piece for _, piece in wanted], time.perf_counter() - started)
-            for (job, _), result in zip(wanted, decoded, strict=True):
-                job.decoded.append(result)
-                job.pieces_left -= 1
-                if job.pieces_left == 0:
-                    self._finish(job)
+        try:
+            while parts := self._queue.take(self._batches.budget_s, self._batches.max_domains):
+                wanted = [part for part in parts if self._in_time(part.job)]
+                results = self._batches.run([part.piece for part in wanted])
+                for part, result in zip(wanted, results, strict=True):
+                    self._note(part, result)
+        finally:
+            self._draining = True
+            self._give_up("the device's thread has ended; the server's log has the reason")
 
-    def _measure(self, pieces: list[Piece], wall_s: float) -> None:
-        audio_s = sum(len(piece.wave) for piece in pieces) / SAMPLE_RATE
-        self._speed = 0.8 * self._speed + 0.2 * audio_s / max(wall_s, 1e-6)
+    def _in_time(self, job: _Job) -> bool:
+        if time.monotonic() >= job.deadline_s:
+            job.fail(late(self.request_timeout_s))
+        return not job.future.done()
+
+    def _note(self, part: _Part, result: Decoded | Exception) -> None:
+        job = part.job
+        if isinstance(result, Exception):
+            job.fail(result)
+            return
+        job.decoded[part.index] = result
+        job.pieces_left -= 1
+        if job.pieces_left == 0:
+            self._finish(job)
 
     def _finish(self, job: _Job) -> None:
-        segments: tuple[TextSegment, ...] = tuple(s for each in job.decoded for s in each.segments)
-        texts = (each.text.strip() for each in job.decoded)
+        decoded = [job.decoded[index] for index in sorted(job.decoded)]
+        segments: tuple[TextSegment, ...] = tuple(s for each in decoded for s in each.segments)
+        texts = (each.text.strip() for each in decoded)
         reply = Reply(
             text=" ".join(text for text in texts if text),
             segments=segments,
@@ -172,13 +227,12 @@ class Engine:
         if job.future.set_running_or_notify_cancel():
             job.future.set_result(reply)
 
-    def _provenance(self, lease: DomainCores | None) -> Provenance:
+    def _provenance(self, lease: Lease | None) -> Provenance:
         base, digest = self.recogniser.name, self.recogniser.digest
         if lease is None:
             return Provenance(base, digest)
         return Provenance(base, digest, lease.name, lease.version, lease.sha256)
 
-
-def _fail(job: _Job, error: Exception) -> None:
-    if not job.future.done() and job.future.set_running_or_notify_cancel():
-        job.future.set_exception(error)
+    def _give_up(self, why: str) -> None:
+        for part in self._queue.clear():
+            part.job.fail(DrainingError(why))

@@ -15,6 +15,18 @@ class QueueFullError(SsvdError):
         self.retry_after_s = max(1, math.ceil(retry_after_s))
 
 
+class BankFullError(SsvdError):
+    """No room for another domain beside those in use, or none in time."""
+
+
+class DeadlineError(SsvdError):
+    """The request was not answered in the time that the server gives it."""
+
+
+class OutOfMemoryError(SsvdError):
+    """The device's memory does not hold even this one row."""
+
+
 class DrainingError(SsvdError):
     """The server is stopping and takes no new work."""
 
@@ -31,3 +43,10 @@ class ApiError(SsvdError):
         self.status = status
         self.code = code
         self.param = param
+
+
+def late(timeout_s: float) -> DeadlineError:
+    """The answer to a request whose time is over."""
+    return DeadlineError(
+        f"not transcribed within {timeout_s:g} s of its arrival (SSVD_REQUEST_TIMEOUT_S): the server is busy"
+    )

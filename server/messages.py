@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
+
+from server.bank import Lease
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -23,22 +23,12 @@ class Request:
 
 
 @dataclass(frozen=True, eq=False)
-class DomainCores:
-    """A domain as the device needs it. Who holds one can be served, whatever is published meanwhile."""
-
-    name: str
-    version: int
-    sha256: str
-    cores: Mapping[str, Tensor]  # layer: (k, k), on the device, in the working dtype
-
-
-@dataclass(frozen=True, eq=False)
 class Piece:
-    """At most one window of one request: the unit of the queue and, later, the row of a batch."""
+    """At most one window of one request: the unit of the queue, and the row of a batch."""
 
     wave: FloatArray  # (samples,) at most the model's window
     start_s: float  # where it lies in its request
-    cores: DomainCores | None
+    lease: Lease | None  # None is the base
     language: str
     timestamps: bool
 

@@ -1,27 +1,33 @@
-"""What the engine needs of a model, and OWSM as one: base in memory once, adapted once, domains as cores."""
+"""What the engine needs of a model, and OWSM as one: a base in memory once, rows of any domains."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Protocol
 
-import torch
-from torch import Tensor
-
 from adapters_store.versions import Version
+from server.bank import AdapterSource
 from server.messages import Piece, TextSegment
+from server.packed import Layout, PackedAdapter, layout_of, pack
+from server.rows import Mount
 from ssvd_asr.adapted_model import AdaptedModel, adapt
 from ssvd_asr.adapter_file import load_adapter
 from ssvd_asr.audio import SAMPLE_RATE
 from ssvd_asr.base.load import load_base
 from ssvd_asr.base.model import BaseModel
+from ssvd_asr.core_stack import CoreStack
+from ssvd_asr.decoding.prompt import Prompt
 from ssvd_asr.errors import AdapterError, SsvdError
 from ssvd_asr.factor_cache import factorize
 from ssvd_asr.factors import LayerFactors
+from ssvd_asr.hot_weights import DEFAULT_HOT_BYTES
 from ssvd_asr.transcription import Transcript, transcribe
+
+MAX_LAYOUTS = 64  # remembered; of a 1B model's adapter it is 1.3 MB
 
 
 @dataclass(frozen=True)
@@ -32,8 +38,8 @@ class Decoded:
     segments: tuple[TextSegment, ...]
 
 
-class Recogniser(Protocol):
-    """A model that decodes pieces of any domain. The engine's tests have one without a network."""
+class Recogniser(AdapterSource, Protocol):
+    """A model that decodes pieces of any domains together. The engine's tests have one without a network."""
 
     name: str  # of the base
     digest: str  # of the base, "sha256:..."
@@ -43,32 +49,48 @@ class Recogniser(Protocol):
         """Whether the base was made for a language, "<eng>"."""
         ...
 
-    def load_cores(self, version: Version) -> Mapping[str, Tensor]:
-        """Read, check and expand a version's file. Called from any thread, one call at a time.
-
-        Raises AdapterError for a file that is damaged, or made for another base or basis.
-        """
+    def row_samples(self, samples: int) -> int:
+        """To how many samples a piece is padded where it is alone in a batch."""
         ...
 
-    def decode(self, pieces: Sequence[Piece]) -> list[Decoded]:
-        """Decode pieces, in their order. Only ever called from the engine's own thread."""
+    def decode(self, pieces: Sequence[Piece], mount: Mount) -> list[Decoded]:
+        """Decode pieces, in their order, as one batch. Only ever called from the engine's own thread."""
         ...
 
 
 class OwsmRecogniser:
     """A base model with the adaptable linears in place; its weights are never changed, nor loaded again."""
 
-    def __init__(self, base: BaseModel, factors: Mapping[str, LayerFactors], adapted: AdaptedModel) -> None:
+    def __init__(
+        self,
+        base: BaseModel,
+        factors: Mapping[str, LayerFactors],
+        adapted: AdaptedModel,
+        *,
+        hot_max_bytes: int = DEFAULT_HOT_BYTES,
+    ) -> None:
         """Take what `load` makes; `adapted` is the network of `base` with these factors."""
         self.name = base.name
         self.digest = base.digest
         self.window_samples = base.config.window_samples
+        self.device = base.device
+        self.dtype = base.dtype
         self._base = base
         self._factors = factors
         self._adapted = adapted
+        self._hot_max_bytes = hot_max_bytes
+        self._layouts: OrderedDict[str, Layout] = OrderedDict()  # of the files checked, by digest
 
     @classmethod
-    def load(cls, spec: str, *, device: str, dtype: str, cache_dir: Path | None = None) -> OwsmRecogniser:
+    def load(
+        cls,
+        spec: str,
+        *,
+        device: str,
+        dtype: str,
+        cache_dir: Path | None = None,
+        hot_max_bytes: int = DEFAULT_HOT_BYTES,
+    ) -> OwsmRecogniser:
         """Load a base, factorise it (once per machine: the cache keeps the factors) and adapt it.
 
         Raises BaseModelError or SsvdError: see load_base and factorize.
@@ -78,7 +100,7 @@ class OwsmRecogniser:
         if dtype not in ("auto", "float32"):
             del base  # rounded weights have another basis, so the factors come from those in float32
             base = load_base(spec, device=device, dtype=dtype)
-        return cls(base, factors, adapt(base.network, factors))
+        return cls(base, factors, adapt(base.network, factors), hot_max_bytes=hot_max_bytes)
 
     def has_language(self, symbol: str) -> bool:
         """See Recogniser."""
@@ -88,35 +110,48 @@ class OwsmRecogniser:
             return False
         return True
 
-    def load_cores(self, version: Version) -> Mapping[str, Tensor]:
-        """See Recogniser. Computed in float32 on the CPU, checked, and only then put on the device."""
-        loaded = load_adapter(version.read_bytes(), self._base, self._factors)
-        with torch.no_grad():
-            cores = loaded.adapter.cores(self._base.dtype)
-        for layer, core in cores.items():
-            if not bool(torch.isfinite(core).all()):
-                raise AdapterError(f"layer {layer!r}: its core is not finite in {self._base.dtype}")
-            self._adapted.layers[layer].check_core(core)
-        return {layer: core.to(self._base.device) for layer, core in cores.items()}
+    def row_samples(self, samples: int) -> int:
+        """See Recogniser. OWSM is trained on padded windows, and hears nothing but whole ones."""
+        return max(samples, self.window_samples)
 
-    def decode(self, pieces: Sequence[Piece]) -> list[Decoded]:
-        """See Recogniser. Neighbours of one domain, language and kind are decoded as one batch."""
-        decoded: list[Decoded] = []
-        for (_, language, timestamps), group in groupby(
-            pieces, key=lambda piece: (id(piece.cores), piece.language, piece.timestamps)
-        ):
-            alike = list(group)
-            lease = alike[0].cores
-            transcripts = transcribe(
-                self._base,
-                [piece.wave for piece in alike],
-                adapted=self._adapted,
-                cores=None if lease is None else lease.cores,
-                language=language,
-                timestamps=timestamps,
-            )
-            decoded += [_placed(piece, each) for piece, each in zip(alike, transcripts, strict=True)]
-        return decoded
+    def read_adapter(self, version: Version) -> PackedAdapter:
+        """See AdapterSource. Base, basis and numbers are checked the first time that a digest is read."""
+        data = version.read_bytes()
+        layout = self._layouts.get(version.sha256)
+        if layout is None:
+            layout = self._checked(data)
+            self._layouts[version.sha256] = layout
+            if len(self._layouts) > MAX_LAYOUTS:
+                self._layouts.popitem(last=False)
+        return pack(data, layout, pinned=self.device.type == "cuda")
+
+    def make_stack(self, slots: int, k: Mapping[str, int]) -> CoreStack:
+        """See AdapterSource."""
+        return CoreStack(self._adapted.layers, slots, k, hot_bytes=self._hot_max_bytes)
+
+    def decode(self, pieces: Sequence[Piece], mount: Mount) -> list[Decoded]:
+        """See Recogniser."""
+        slots = mount.launch()
+        order = sorted(range(len(pieces)), key=slots.__getitem__)  # one domain's rows stand together
+        ordered = [pieces[index] for index in order]
+        rows = [slots[index] for index in order]
+        prompts = [Prompt(piece.language, "<asr>", piece.timestamps) for piece in ordered]
+        mixed = nullcontext() if mount.stack is None else self._adapted.mixing(mount.stack, rows)
+        with mixed:
+            transcripts = transcribe(self._base, [piece.wave for piece in ordered], prompts=prompts)
+        decoded = map(_placed, ordered, transcripts)
+        return [each for _, each in sorted(zip(order, decoded, strict=True), key=lambda pair: pair[0])]
+
+    def _checked(self, data: bytes) -> Layout:
+        loaded = load_adapter(data, self._base, self._factors)
+        layout = layout_of(data, loaded.metadata)
+        for name, k in layout.ks.items():
+            held = len(self._adapted.layers[name].ut)
+            if k > held:
+                raise AdapterError(f"layer {name!r}: k={k}, the base holds {held} directions")
+        if layout.dtype != "F16":  # in half precision no number is large enough
+            pack(data, layout).expand("cpu", self.dtype)
+        return layout
 
 
 def _placed(piece: Piece, transcript: Transcript) -> Decoded:

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ssvd_asr.audio import AudioLimits
 from ssvd_asr.errors import SsvdError
+from ssvd_asr.hot_weights import DEFAULT_HOT_BYTES
 
 _LIMITS = AudioLimits()
 PREFIX = "SSVD_"
@@ -67,10 +68,46 @@ class ServerSettings(BaseSettings):
         gt=0,
         description="Audio that may wait for the device; more is 429 (seconds of audio).",
     )
+    batch_max_audio_s: float = Field(
+        default=240.0,
+        gt=0,
+        description="Audio decoded together, every row counted as the window it is padded to; "
+        "a GPU takes 1000 and more (seconds of audio).",
+    )
+    request_timeout_s: float = Field(
+        default=600.0,
+        gt=0,
+        description="Longest a request may wait for the device; then it is 504 (seconds).",
+    )
+    threads: int = Field(
+        default=0,
+        ge=0,
+        description="Threads of the model on a CPU; 0 takes OMP_NUM_THREADS, else one a core (threads).",
+    )
     bank_max_bytes: int = Field(
         default=2 * 2**30,
         gt=0,
-        description="Memory of loaded domains; the least recently used leave first (bytes).",
+        description="Memory of the device for domains as it computes with them; "
+        "beyond it the least recently used leave first (bytes).",
+    )
+    bank_host_max_bytes: int = Field(
+        default=2 * 2**30,
+        gt=0,
+        description="Memory of the host for domains packed as in their files; what waiting requests need "
+        "stays, and where it leaves no room it is 503 (bytes).",
+    )
+    hot_max_bytes: int = Field(
+        default=DEFAULT_HOT_BYTES,
+        ge=0,
+        description="Memory of the device for merged weights of the domains asked for most (bytes).",
+    )
+    load_timeout_s: float = Field(
+        default=60.0, gt=0, description="Longest that loading a domain may take; then it is 503 (seconds)."
+    )
+    preload: bool = Field(
+        default=True,
+        description="Whether domains are loaded at the start, as far as they fit, and not only with their "
+        "first request (true or false).",
     )
     drain_notice_s: float = Field(
         default=1.0,

@@ -10,7 +10,16 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from server.errors import ApiError, DrainingError, LanguageError, QueueFullError
+from server.errors import (
+    ApiError,
+    BankFullError,
+    DeadlineError,
+    DrainingError,
+    LanguageError,
+    OutOfMemoryError,
+    QueueFullError,
+)
+from server.loader import LoaderError
 from server.settings import PREFIX
 from ssvd_asr.errors import (
     AdapterError,
@@ -34,6 +43,10 @@ _MEANING: tuple[tuple[type[SsvdError], int, str | None, str], ...] = (
     (LanguageError, 422, "language", "unsupported_language"),
     (QueueFullError, 429, None, "queue_full"),
     (DrainingError, 503, None, "stopping"),
+    (BankFullError, 503, "domain", "bank_full"),
+    (LoaderError, 503, "domain", "not_loaded"),
+    (OutOfMemoryError, 503, None, "out_of_memory"),
+    (DeadlineError, 504, None, "deadline_exceeded"),
     (AdapterError, 500, "domain", "adapter_refused"),
 )
 _UNKNOWN = (SsvdError, 500, None, "internal_error")

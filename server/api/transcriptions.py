@@ -13,6 +13,7 @@ from starlette.datastructures import UploadFile
 from server.api.form import TranscriptionForm, open_form, request_schema
 from server.api.naming import wanted_domain
 from server.api.replies import render
+from server.errors import late
 from server.languages import language_symbol
 from server.messages import Reply
 from server.messages import Request as Transcription
@@ -32,7 +33,7 @@ async def transcribe(request: Request) -> Response:
         domain = wanted_domain(state.engine.recogniser.name, form.model, form.domain)
         async with state.decoders:
             future = await run_in_threadpool(_submit, state, file, form, domain)
-    reply = await _unless_client_leaves(request, future)
+    reply = await _unless_client_leaves(request, future, state.engine.request_timeout_s)
     return Response(status_code=CLIENT_LEFT) if reply is None else render(reply, form.format)
 
 
@@ -52,13 +53,18 @@ def _submit(
     )
 
 
-async def _unless_client_leaves(request: Request, future: Future[Reply]) -> Reply | None:
-    """The reply, or None after the client hung up, whose request is then cancelled."""
+async def _unless_client_leaves(request: Request, future: Future[Reply], timeout_s: float) -> Reply | None:
+    """The reply, or None after the client hung up, whose request is then cancelled.
+
+    Raises DeadlineError when the time is over, whatever the device is doing.
+    """
     answer = asyncio.wrap_future(future)
     gone = asyncio.create_task(_disconnected(request))
     either: set[asyncio.Future[Any]] = {answer, gone}
     try:
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(either, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        if not done:
+            raise late(timeout_s)
         return await answer if answer.done() else None
     finally:
         answer.cancel()  # reaches the engine; without effect on one that is done

@@ -9,9 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from adapters_store.store import AdapterStore
-from server.app import create_app
-from server.bank import Bank
-from server.domains import Domains
+from server.app import create_app, engine_over
 from server.engine import Engine
 from server.settings import ServerSettings
 from tests.server.fakes import FakeRecogniser, write_adapter
@@ -42,14 +40,15 @@ def settings(tmp_path: Path) -> ServerSettings:
         max_upload_bytes=2_000_000,
         max_duration_s=20,
         queue_max_audio_s=30,
+        batch_max_audio_s=8,
+        preload=False,
         drain_timeout_s=5,
     )
 
 
 @pytest.fixture
 def engine(store: AdapterStore, recogniser: FakeRecogniser, settings: ServerSettings) -> Iterator[Engine]:
-    domains = Domains(store, Bank(recogniser.load_cores, settings.bank_max_bytes))
-    engine = Engine(recogniser, domains, queue_max_audio_s=settings.queue_max_audio_s)
+    engine = engine_over(recogniser, settings, store)
     yield engine
     recogniser.go.set()
     engine.close(timeout_s=5)

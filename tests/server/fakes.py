@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from adapters_store.versions import Version
 from server.messages import Piece, TextSegment
+from server.packed import PackedAdapter, layout_of, pack
 from server.recogniser import Decoded
+from server.rows import Mount
 from ssvd_asr.adapter import Adapter
-from ssvd_asr.adapter_file import describe_adapter, save_adapter
+from ssvd_asr.adapter_file import describe_adapter, inspect_adapter, save_adapter
 from ssvd_asr.audio import SAMPLE_RATE
+from ssvd_asr.core_stack import CoreStack
 from ssvd_asr.errors import AdapterError
 from ssvd_asr.factors import canonical_svd
+from ssvd_asr.linear import AdaptedLinear
 
 BASE = "fake-owsm"
 DIGEST = "sha256:" + "ab" * 32
@@ -38,38 +42,56 @@ class FakeRecogniser:
     name = BASE
     digest = DIGEST
     window_samples = WINDOW_S * SAMPLE_RATE
+    device = torch.device("cpu")
+    dtype = torch.float32
 
     def __init__(self) -> None:
+        linear = nn.Linear(4, 6)
+        self.layers = {LAYER: AdaptedLinear(linear, canonical_svd(linear.weight.detach()))}
         self.go = threading.Event()  # decoding waits for it
         self.go.set()
-        self.started = threading.Semaphore(0)  # released as each piece begins
+        self.started = threading.Semaphore(0)  # released as each batch begins
         self.pieces: list[Piece] = []
+        self.batches: list[list[str | None]] = []  # domains of the rows, of every batch begun
+        self.read: Callable[[Version], PackedAdapter] = read_packed
         self.threads: set[str] = set()
         self.loads: list[str] = []  # references of the versions loaded, in order
         self.refuse: set[str] = set()  # digests
         self.fail: Exception | None = None
+        self.max_rows: int | None = None  # more are out of memory
+        self.short_windows = False
 
     def has_language(self, symbol: str) -> bool:
         return symbol in ("<eng>", "<nld>")
 
-    def load_cores(self, version: Version) -> Mapping[str, Tensor]:
+    def row_samples(self, samples: int) -> int:
+        return samples if self.short_windows else self.window_samples
+
+    def read_adapter(self, version: Version) -> PackedAdapter:
         self.loads.append(version.reference)
-        version.read_bytes()
         if version.sha256 in self.refuse:
             raise AdapterError("its singular values are of another planet")
-        return {LAYER: torch.full((2, 2), float(version.version))}
+        return self.read(version)
 
-    def decode(self, pieces: Sequence[Piece]) -> list[Decoded]:
+    def make_stack(self, slots: int, k: Mapping[str, int]) -> CoreStack:
+        return CoreStack(self.layers, slots, k, hot_bytes=0)
+
+    def decode(self, pieces: Sequence[Piece], mount: Mount) -> list[Decoded]:
         self.threads.add(threading.current_thread().name)
+        self.batches.append([piece.lease and piece.lease.name for piece in pieces])
         self.started.release()
         assert self.go.wait(30), "the test never let decoding go on"
+        for piece, slot in zip(pieces, mount.launch(), strict=True):
+            check_slot(piece, mount, slot)
         if self.fail is not None:
             raise self.fail
+        if self.max_rows is not None and len(pieces) > self.max_rows:
+            raise torch.OutOfMemoryError(f"{len(pieces)} rows are too many")
         self.pieces += pieces
         return [self._say(piece) for piece in pieces]
 
     def _say(self, piece: Piece) -> Decoded:
-        lease = piece.cores
+        lease = piece.lease
         text = "base words" if lease is None else f"{lease.name} words of version {lease.version}"
         end_s = piece.start_s + len(piece.wave) / SAMPLE_RATE
         return Decoded(text, (TextSegment(piece.start_s, end_s, text, -0.5),))
@@ -83,3 +105,19 @@ def write_adapter(path: Path, seed: int, *, wer_before: float = 0.5, wer_after: 
     training = {"wer_before": wer_before, "wer_after": wer_after}
     save_adapter(path, adapter, metadata=describe_adapter(adapter, FakeBase(), factors, training=training))
     return path
+
+
+def read_packed(version: Version) -> PackedAdapter:
+    """What a real recogniser does with a file that it has checked."""
+    data = version.read_bytes()
+    return pack(data, layout_of(data, inspect_adapter(version.path)))
+
+
+def check_slot(piece: Piece, mount: Mount, slot: int) -> None:
+    """The slot that a row reads holds the cores of the row's own version, to the bit."""
+    if piece.lease is None:
+        assert slot == 0
+        return
+    assert mount.stack is not None
+    for name, core in piece.lease.packed.expand("cpu", torch.float32).items():
+        assert torch.equal(mount.stack.core(name, slot), core), f"{piece.lease.name} in slot {slot}"

@@ -107,7 +107,7 @@ def test_a_request_cancelled_before_it_starts_is_never_decoded(
     assert kept.result(TIMEOUT_S).provenance.domain == "scottish"
     with pytest.raises(CancelledError):
         cancelled.result(0)
-    assert [piece.cores.name for piece in busy.pieces if piece.cores] == ["scottish"]
+    assert [piece.lease.name for piece in busy.pieces if piece.lease] == ["scottish"]
 
 
 def test_a_request_cancelled_half_way_leaves_the_rest_of_it_undecoded(
@@ -119,7 +119,7 @@ def test_a_request_cancelled_half_way_leaves_the_rest_of_it_undecoded(
     assert future.cancel()
     recogniser.go.set()
     engine.submit(Request(babble(2.0), domain="child")).result(TIMEOUT_S)
-    assert [piece.cores is None for piece in recogniser.pieces] == [True, False]
+    assert recogniser.batches == [[None, None], ["child"]]  # of five pieces, two were begun
 
 
 def test_a_failure_is_one_request_s_and_the_thread_goes_on(

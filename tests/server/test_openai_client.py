@@ -108,7 +108,7 @@ def test_a_client_that_leaves_before_its_turn_is_not_decoded(
     recogniser.go.set()
     assert api.audio.transcriptions.create(file=("clip.wav", clip), model=BASE).text == "base words"
     holding.close()
-    assert "scottish" not in [piece.cores.name for piece in recogniser.pieces if piece.cores]
+    assert "scottish" not in [piece.lease.name for piece in recogniser.pieces if piece.lease]
 
 
 def _send(url: str, clip: bytes, domain: str) -> socket.socket:

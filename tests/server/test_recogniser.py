@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from adapters_store.store import AdapterStore
-from server.bank import Bank
-from server.domains import Domains
+from server.app import engine_over
 from server.engine import Engine
 from server.messages import Request
 from server.recogniser import OwsmRecogniser
+from server.settings import ServerSettings
 from ssvd_asr.errors import AdapterError
 from ssvd_asr.transcription import transcribe
 from tests.random_owsm import write_random_owsm
@@ -51,7 +51,7 @@ def real_store(folder: Path, cache: Path, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture
 def running(real: OwsmRecogniser, real_store: AdapterStore) -> Iterator[Engine]:
-    engine = Engine(real, Domains(real_store, Bank(real.load_cores, 10**9)), queue_max_audio_s=60)
+    engine = engine_over(real, ServerSettings(), real_store)
     yield engine
     engine.close(timeout_s=30)
 
@@ -69,7 +69,8 @@ def test_the_engine_says_what_the_library_says_with_the_same_cores(
 ) -> None:
     version = real_store.resolve("child")
     reply = running.submit(Request(WAVE, domain="child")).result(60)
-    alone = transcribe(real._base, [WAVE], adapted=real._adapted, cores=real.load_cores(version))[0]
+    cores = real.read_adapter(version).expand("cpu", torch.float32)
+    alone = transcribe(real._base, [WAVE], adapted=real._adapted, cores=cores)[0]
     assert reply.text == alone.text.strip()
     assert reply.provenance.adapter_sha256 == version.sha256
     assert reply.provenance.base_digest == real.digest
@@ -104,7 +105,7 @@ def test_bfloat16_serves_with_the_factors_of_float32(
     folder: Path, cache: Path, real_store: AdapterStore
 ) -> None:
     half = OwsmRecogniser.load(str(folder), device="cpu", dtype="bfloat16", cache_dir=cache)
-    cores = half.load_cores(real_store.resolve("child"))
+    cores = half.read_adapter(real_store.resolve("child")).expand(half.device, half.dtype)
     assert {core.dtype for core in cores.values()} == {torch.bfloat16}
 
 

@@ -1,0 +1,85 @@
+"""A thread beside the device's that reads and prepares domains, and is there again when it has died."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+
+from ssvd_asr.errors import SsvdError
+
+LOOK_AGAIN_S = 0.2  # how soon a waiting caller notices that the thread is gone
+
+
+class LoaderError(SsvdError):
+    """A domain could not be loaded for a reason that is not its own."""
+
+
+class Loader:
+    """Thread-safe; its thread starts with the first task."""
+
+    def __init__(self, name: str = "ssvd-loader") -> None:
+        self._name = name
+        self._tasks: queue.SimpleQueue[tuple[Callable[[], object], Future[None]] | None] = queue.SimpleQueue()
+        self._current: Future[None] | None = None
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def submit(self, task: Callable[[], object]) -> Future[None]:
+        """Have a task done after those before it. What it raises is the future's."""
+        future: Future[None] = Future()
+        self._tasks.put((task, future))
+        self._keep_alive()
+        return future
+
+    def wait(self, future: Future[None], timeout_s: float) -> None:
+        """Wait for a task of this loader.
+
+        Raises what the task raised; LoaderError where the thread ended under it; TimeoutError.
+        """
+        left_s = timeout_s
+        while True:
+            try:
+                return future.result(min(LOOK_AGAIN_S, left_s))
+            except FutureTimeoutError:
+                if future.done():  # the task's own
+                    raise
+                left_s -= LOOK_AGAIN_S
+                if left_s <= 0:
+                    raise
+                self._keep_alive()
+
+    def close(self) -> None:
+        """End the thread after what is queued."""
+        self._tasks.put(None)
+
+    def _keep_alive(self) -> None:
+        with self._lock:
+            if self._thread is not None and self._thread.is_alive():
+                return
+            orphan, self._current = self._current, None
+            if orphan is not None and not orphan.done():
+                orphan.set_exception(LoaderError("the loading thread ended while it loaded this"))
+            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        while (item := self._tasks.get()) is not None:
+            task, future = item
+            self._current = future
+            if future.set_running_or_notify_cancel():
+                self._do(task, future)
+            self._current = None
+
+    def _do(self, task: Callable[[], object], future: Future[None]) -> None:
+        try:
+            task()
+        except Exception as error:
+            future.set_exception(error)
+        except BaseException as ending:
+            future.set_exception(LoaderError(f"the loading thread was ended ({type(ending).__name__})"))
+            raise
+        else:
+            future.set_result(None)

@@ -1,0 +1,75 @@
+"""The loading thread: in order, what a task raises is its caller's, and death is not the end."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+
+import pytest
+
+from server.loader import Loader, LoaderError
+
+
+def test_tasks_run_in_order_on_one_thread_beside_the_caller() -> None:
+    loader, done, threads = Loader(), list[int](), set[threading.Thread]()
+
+    def task(number: int) -> None:
+        done.append(number)
+        threads.add(threading.current_thread())
+
+    futures = [loader.submit(lambda n=number: task(n)) for number in range(5)]
+    for future in futures:
+        loader.wait(future, 10)
+    loader.close()
+    assert done == [0, 1, 2, 3, 4]
+    assert len(threads) == 1
+    assert threading.current_thread() not in threads
+
+
+def test_what_a_task_raises_is_raised_for_who_waits_and_the_thread_goes_on() -> None:
+    loader = Loader()
+    with pytest.raises(ZeroDivisionError):
+        loader.wait(loader.submit(lambda: 1 / 0), 10)
+    loader.wait(loader.submit(lambda: None), 10)
+    loader.close()
+
+
+def test_a_task_of_its_own_timeout_is_not_taken_for_waiting() -> None:
+    def slow_disk() -> None:
+        raise TimeoutError("the disk's")
+
+    loader = Loader()
+    with pytest.raises(TimeoutError, match="the disk's"):
+        loader.wait(loader.submit(slow_disk), 10)
+    loader.close()
+
+
+def test_waiting_has_an_end() -> None:
+    loader, go = Loader(), threading.Event()
+    with pytest.raises(TimeoutError):
+        loader.wait(loader.submit(lambda: go.wait(10)), 0.02)
+    go.set()
+    loader.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_killed_thread_fails_its_task_only_and_another_does_the_rest() -> None:
+    """Killed as an operator's debugger does it: an exception set into the thread from outside."""
+    loader, begun, go = Loader(), threading.Event(), threading.Event()
+    victims: list[int] = []
+
+    def victim() -> None:
+        victims.append(threading.get_ident())
+        begun.set()
+        while not go.wait(0.01):
+            pass
+
+    killed, after = loader.submit(victim), loader.submit(lambda: None)
+    assert begun.wait(10)
+    assert ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(victims[0]), ctypes.py_object(SystemExit)
+    )
+    with pytest.raises(LoaderError, match="ended"):
+        loader.wait(killed, 10)
+    loader.wait(after, 10)
+    loader.close()
