@@ -42,6 +42,11 @@ class Place:
     keep: bool  # the same rows come again, so gathered cores are worth their memory
     gathered: dict[int, tuple[Tensor, ...]] = field(default_factory=dict)  # by where their block starts
 
+    def __post_init__(self) -> None:
+        # Looked up once: a decoder's step is short enough for attributes of modules to show.
+        self.weight, self.bias = self.layer.linear.weight, self.layer.linear.bias  # (m, n), (m,)
+        self.vh, self.ut = self.layer.vh[: self.k], self.layer.ut[: self.k]  # (k, n), (k, m)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -53,6 +58,7 @@ class Plan:
     based: int  # rows before this one go through W
     cores: tuple[Block, ...]  # of the rows between
     merged: tuple[Block, ...]  # of the rows after
+    at_once: bool  # all rows over the shared basis in one block: the way of most decoder steps
 
 
 def make_plan(
@@ -89,27 +95,30 @@ def make_plan(
     over_basis = arranged[plain:based]
     moved = order != as_they_are
     back = sorted(as_they_are, key=order.__getitem__)
+    cores = tuple(_blocks(over_basis, plain, grouped or len(set(over_basis)) == 1))
     return Plan(
-        torch.tensor(order, device=device) if moved else None,
-        torch.tensor(back, device=device) if moved else None,
-        plain,
-        based,
-        tuple(_blocks(over_basis, plain, grouped or len(set(over_basis)) == 1)),
-        tuple(_own_blocks(arranged[based:], based, alone, together)),
+        order=torch.tensor(order, device=device) if moved else None,
+        back=torch.tensor(back, device=device) if moved else None,
+        plain=plain,
+        based=based,
+        cores=cores,
+        merged=tuple(_own_blocks(arranged[based:], based, alone, together)),
+        at_once=not moved and plain == 0 and based == len(rows) and len(cores) == 1,
     )
 
 
 def run_plan(plan: Plan, place: Place, x: Tensor) -> Tensor:
     """Map x (B, T, n) to (B, T, m). Not differentiable."""
-    layer = place.layer
+    if plan.at_once:
+        return _at_once(plan.cores[0], place, x)
     if plan.order is not None:
         x = x[plan.order]
     if plan.based == len(x):
-        y = layer.linear(x)
+        y = functional.linear(x, place.weight, place.bias)
     else:
-        y = x.new_empty(*x.shape[:2], layer.out_features)
+        y = x.new_empty(*x.shape[:2], len(place.weight))
         if plan.based:
-            y[: plan.based] = layer.linear(x[: plan.based])
+            y[: plan.based] = functional.linear(x[: plan.based], place.weight, place.bias)
     if plan.plain < plan.based:
         _add_over_basis(plan, place, x, y)
     for block in plan.merged:
@@ -118,10 +127,24 @@ def run_plan(plan: Plan, place: Place, x: Tensor) -> Tensor:
     return output
 
 
+def _at_once(block: Block, place: Place, x: Tensor) -> Tensor:
+    """W x + U_k D V_k^T x for all rows, in four products."""
+    heard = x.reshape(-1, x.shape[-1])  # (B T, n)
+    y: Tensor = functional.linear(heard, place.weight, place.bias)
+    turned = functional.linear(heard, place.vh)  # (B T, k)
+    several = len(block.slots) > 1
+    if several:
+        turned = turned.view(len(block.slots), -1, place.k)
+    for matrix in _gather(block, place):
+        turned = torch.bmm(turned, matrix) if several else turned @ matrix
+    y.addmm_(turned.view(-1, place.k), place.ut)
+    return y.view(*x.shape[:-1], -1)
+
+
 def _add_over_basis(plan: Plan, place: Place, x: Tensor, y: Tensor) -> None:
     """y += U_k D V_k^T x for the rows between `plain` and `based`."""
-    layer, k = place.layer, place.k
-    inner = functional.linear(x[plan.plain : plan.based], layer.vh[:k])  # (R, T, k)
+    k = place.k
+    inner = functional.linear(x[plan.plain : plan.based], place.vh)  # (R, T, k)
     turned: list[Tensor] = []
     for block in plan.cores:
         part = inner[block.start - plan.plain : block.stop - plan.plain].reshape(len(block.slots), -1, k)
@@ -129,7 +152,7 @@ def _add_over_basis(plan: Plan, place: Place, x: Tensor, y: Tensor) -> None:
             part = torch.bmm(part, matrix) if len(block.slots) > 1 else part @ matrix
         turned.append(part.reshape(-1, k))
     whole = turned[0] if len(turned) == 1 else torch.cat(turned)
-    y[plan.plain : plan.based].view(-1, y.shape[-1]).addmm_(whole, layer.ut[:k])
+    y[plan.plain : plan.based].view(-1, y.shape[-1]).addmm_(whole, place.ut)
 
 
 def _gather(block: Block, place: Place) -> tuple[Tensor, ...]:
@@ -156,7 +179,7 @@ def _rows_of(part: Tensor, slots: Sequence[int]) -> Tensor:
 def _own_product(block: Block, place: Place, x: Tensor, y: Tensor) -> None:
     """y = W' x + b for the rows of a block, each slot by its own W'."""
     layer, stack, name = place.layer, place.stack, place.name
-    heard, out, bias = x[block.start : block.stop], y[block.start : block.stop], layer.bias
+    heard, out, bias = x[block.start : block.stop], y[block.start : block.stop], place.bias
     if len(block.slots) == 1:
         slot = block.slots[0]
         weight = stack.hot.get(name, slot)
