@@ -1,9 +1,9 @@
 """What variety costs: throughput of batches of many domains over the bare base's, in the same engine.
 
 A batch of rows is encoded and decoded for a fixed number of greedy steps, once as the base (slot 0: the plain
-layers) and once with rows of many domains, in turns. `ratio` is mixed over base throughput, 1 is free. Beside
-it stand the ratios that counting allows: operations of the whole model, bytes of its linears. A time on the
-ground of the larger of the two cannot be better than that count says, for the form that was chosen.
+layers) and once with rows of many domains, in turns. `ratio` is mixed over base throughput, 1 is free; `noise`
+is (slowest - fastest) / median of the noisiest timing. Beside them stand the ratios that counting allows:
+operations of the whole model, and bytes that its adapted linears move, for the way that was chosen.
 """
 
 from __future__ import annotations
@@ -55,15 +55,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = _parse(argv)
     device = resolve_device(arguments.device)
     forbid_tf32()
-    rows: list[dict[str, object]] = []
     for shape in arguments.shapes:
         measured = subject(shape, p=arguments.p, device=device, dtype=working_dtype(device))
-        rows += _measure(measured, arguments)
-    write(
-        "variety", rows, device=device, out=arguments.out, quick=arguments.quick, p=arguments.p, zipf=ZIPF,
-        dtype=str(working_dtype(device)), repeats=arguments.repeats, compressed_rank=arguments.rank,
-        tokens_per_second=TOKENS_PER_SECOND,
-    )  # fmt: skip
+        write(
+            f"variety-{shape}", list(_measure(measured, arguments)), device=device, out=arguments.out,
+            quick=arguments.quick, shape=shape, p=arguments.p, zipf=ZIPF, dtype=str(working_dtype(device)),
+            window_s=measured.base.config.window_s, repeats=arguments.repeats,
+            compressed_rank=arguments.rank, tokens_per_second=TOKENS_PER_SECOND,
+        )  # fmt: skip
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -130,10 +129,11 @@ def _row(
     }
     seconds = {side: sum(timed[part][side].median_s for part in parts) for side in ("base", "mixed")}
     found: dict[str, object] = {
-        "shape": measured.shape, "rows": case.rows, "domains": case.domains, "spread": case.spread,
+        "rows": case.rows, "domains": case.domains, "spread": case.spread,
         "distinct": len(set(case.draw(0))),
         "base_audio_s_per_s": case.rows * measured.base.config.window_s / seconds["base"],
         "ratio": seconds["base"] / seconds["mixed"],
+        "noise": max(each.spread for part in timed.values() for each in part.values()),
     }  # fmt: skip
     for part in parts:
         found[f"{part}_ratio"] = timed[part]["mixed"].times_faster_than(timed[part]["base"])
