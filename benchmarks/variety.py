@@ -1,14 +1,15 @@
 """What variety costs: throughput of batches of many domains over the bare base's, in the same engine.
 
 A batch of rows is encoded and decoded for a fixed number of greedy steps, once as the base (slot 0: the plain
-layers) and once with rows of many domains, in turns. `ratio` is mixed over base throughput, 1 is free; `noise`
-is (slowest - fastest) / median of the noisiest timing. Beside them stand the ratios that counting allows:
-operations of the whole model, and bytes that its adapted linears move, for the way that was chosen.
+layers) and once with rows of many domains, in turns. `ratio` is mixed over base throughput, 1 is free;
+`noise` is (slowest - fastest) / median of the noisiest timing. Beside them stand the ratios that counting
+allows: operations of the whole model, and bytes that its adapted linears move, for the way that was chosen.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -101,7 +102,9 @@ def _measure(measured: Subject, arguments: argparse.Namespace) -> Iterator[dict[
                     "encode": partial(measured.encode, waves),
                     "decode": partial(measured.decode, encoded, steps),
                 }
-                yield _row(measured, stack, case, parts, operations, arguments)
+                row = _row(measured, stack, case, parts, operations, arguments)
+                print(f"{measured.shape}: {case}: {row['ratio']:.3f}", file=sys.stderr, flush=True)
+                yield row
 
 
 def _row(
