@@ -39,8 +39,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"slope of {name}: {slope:.2f}")
     write(
         "growth", rows, device=device, out=arguments.out, quick=arguments.quick, shape=arguments.shape,
-        p=arguments.p, dtype=str(working_dtype(device)), repeats=arguments.repeats, log_log_slope=slopes,
-        tokens_per_second=TOKENS_PER_SECOND,
+        p=arguments.p, dtype=str(working_dtype(device)), repeats=arguments.repeats, clock=arguments.clock,
+        log_log_slope=slopes, tokens_per_second=TOKENS_PER_SECOND,
     )  # fmt: skip
 
 
@@ -74,7 +74,7 @@ def _by_batch(measured: Subject, arguments: argparse.Namespace) -> Iterator[Row]
     """Every row its own domain, up to 16 of them."""
     stack = measured.stack(16)
     for rows in arguments.batches:
-        yield _timed(measured, stack, Case(rows, min(rows, 16), "uniform"), "batch", rows, arguments.repeats)
+        yield _timed(measured, stack, Case(rows, min(rows, 16), "uniform"), "batch", rows, arguments)
 
 
 def _by_domains(measured: Subject, arguments: argparse.Namespace) -> Iterator[Row]:
@@ -82,7 +82,7 @@ def _by_domains(measured: Subject, arguments: argparse.Namespace) -> Iterator[Ro
     rows = max(arguments.domains)
     stack = measured.stack(rows)
     for domains in arguments.domains:
-        yield _timed(measured, stack, Case(rows, domains, "uniform"), "domains", domains, arguments.repeats)
+        yield _timed(measured, stack, Case(rows, domains, "uniform"), "domains", domains, arguments)
 
 
 def _at_window(window_s: float, arguments: argparse.Namespace) -> Row:
@@ -92,17 +92,21 @@ def _at_window(window_s: float, arguments: argparse.Namespace) -> Row:
         arguments.shape, p=arguments.p, device=device, dtype=working_dtype(device), window_s=window_s
     )
     case = Case(4, 4, "uniform")
-    return _timed(measured, measured.stack(4), case, "window_s", window_s, arguments.repeats)
+    return _timed(measured, measured.stack(4), case, "window_s", window_s, arguments)
 
 
-def _timed(measured: Subject, stack: CoreStack, case: Case, axis: str, value: float, repeats: int) -> Row:
+def _timed(
+    measured: Subject, stack: CoreStack, case: Case, axis: str, value: float, arguments: argparse.Namespace
+) -> Row:
     waves = measured.waves(case.rows)
     window_s = measured.base.config.window_s
     with measured.adapted.mixing(stack, case.draw(0)):
         encoded = measured.encode(waves)
-        encode_s = median_of(partial(measured.encode, waves), repeats)
+        encode_s = median_of(partial(measured.encode, waves), arguments.repeats, clock=arguments.clock)
         steps = max(2, round(TOKENS_PER_SECOND * window_s))
-        decode_s = median_of(partial(measured.decode, encoded, steps), repeats)
+        decode_s = median_of(
+            partial(measured.decode, encoded, steps), arguments.repeats, clock=arguments.clock
+        )
     return {
         "axis": axis, "value": value, "rows": case.rows, "domains": case.domains, "window_s": window_s,
         "encode_s": encode_s, "decode_s": decode_s,

@@ -42,10 +42,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         measured = subject(shape, p=arguments.p, device=device, dtype=working_dtype(device))
         theirs = LoraSide(measured, max(arguments.domains))
         for domains in arguments.domains:
-            rows += _compare(measured, theirs, Case(arguments.rows, domains, "uniform"), arguments.repeats)
+            rows += _compare(measured, theirs, Case(arguments.rows, domains, "uniform"), arguments)
     write(
         "peft_lora", rows, device=device, out=arguments.out, quick=arguments.quick, p=arguments.p,
-        lora_rank=RANK, dtype=str(working_dtype(device)), repeats=arguments.repeats,
+        lora_rank=RANK, dtype=str(working_dtype(device)), repeats=arguments.repeats, clock=arguments.clock,
         tokens_per_second=TOKENS_PER_SECOND,
     )  # fmt: skip
 
@@ -113,7 +113,9 @@ class LoraSide:
             self._model.unmerge_adapter()
 
 
-def _compare(measured: Subject, theirs: LoraSide, case: Case, repeats: int) -> Iterator[dict[str, object]]:
+def _compare(
+    measured: Subject, theirs: LoraSide, case: Case, arguments: argparse.Namespace
+) -> Iterator[dict[str, object]]:
     stack = measured.stack(case.domains)
     waves, slots = measured.waves(case.rows), case.draw(0)
     steps = max(2, round(TOKENS_PER_SECOND * measured.base.config.window_s))
@@ -133,11 +135,15 @@ def _compare(measured: Subject, theirs: LoraSide, case: Case, repeats: int) -> I
     }
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PEFT's notices about merging
-        whole = side_by_side(sides, repeats)
+        whole = side_by_side(sides, arguments.repeats, clock=arguments.clock)
         encoded = measured.encode(waves)
         sides["ours"] = partial(_decode_mixed, measured, stack, slots, encoded, steps)
         sides["adapter_names"] = partial(theirs.mixed, slots, partial(theirs.subject.decode, encoded, steps))
-        decoding = side_by_side({side: sides[side] for side in ("ours", "adapter_names")}, repeats)
+        decoding = side_by_side(
+            {side: sides[side] for side in ("ours", "adapter_names")},
+            arguments.repeats,
+            clock=arguments.clock,
+        )
     yield {
         "shape": measured.shape, "rows": case.rows, "domains": case.domains,
         "base_s": whole["base"].median_s, "ours_s": whole["ours"].median_s,

@@ -17,12 +17,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
 
 Row = Mapping[str, object]
+Clock = Literal["wall", "cpu"]
+CLOCKS: Mapping[Clock, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 @dataclass(frozen=True)
@@ -61,13 +64,13 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return made
 
 
-def median_of(run: Callable[[], object], repeats: int, *, warm_up: int = 1) -> float:
+def median_of(run: Callable[[], object], repeats: int, *, warm_up: int = 1, clock: Clock = "wall") -> float:
     """Median seconds of `repeats` calls, after `warm_up` calls that are not counted."""
-    return side_by_side({"only": run}, repeats, warm_up=warm_up)["only"].median_s
+    return side_by_side({"only": run}, repeats, warm_up=warm_up, clock=clock)["only"].median_s
 
 
 def side_by_side(
-    runs: Mapping[str, Callable[[], object]], repeats: int, *, warm_up: int = 1
+    runs: Mapping[str, Callable[[], object]], repeats: int, *, warm_up: int = 1, clock: Clock = "wall"
 ) -> dict[str, Timing]:
     """Time several things in turns, `repeats` rounds of all of them; the order reverses every round.
 
@@ -81,16 +84,16 @@ def side_by_side(
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for round_ in range(repeats):
         for name in list(runs)[:: -1 if round_ % 2 else 1]:
-            seconds[name].append(_seconds(runs[name]))
+            seconds[name].append(_seconds(runs[name], CLOCKS[clock]))
     return {name: Timing(tuple(each)) for name, each in seconds.items()}
 
 
-def _seconds(run: Callable[[], object]) -> float:
+def _seconds(run: Callable[[], object], now: Callable[[], float]) -> float:
     _synchronise()
-    start = time.perf_counter()
+    start = now()
     run()
     _synchronise()
-    return time.perf_counter() - start
+    return now() - start
 
 
 def _synchronise() -> None:

@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         write(
             f"variety-{shape}", list(_measure(measured, arguments)), device=device, out=arguments.out,
             quick=arguments.quick, shape=shape, p=arguments.p, zipf=ZIPF, dtype=str(working_dtype(device)),
-            window_s=measured.base.config.window_s, repeats=arguments.repeats,
+            window_s=measured.base.config.window_s, repeats=arguments.repeats, clock=arguments.clock,
             compressed_rank=arguments.rank, tokens_per_second=TOKENS_PER_SECOND,
         )  # fmt: skip
 
