@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 import torch
 from torch import Tensor, nn
 
+from ssvd_asr.decoding.rows import Rows
 from ssvd_asr.errors import BaseModelError
 from ssvd_asr.linear import AdaptedLinear
 
@@ -34,7 +35,10 @@ class Decoder(Protocol):
         ...
 
     def keep(self, rows: Tensor) -> None:
-        """Go on with these rows (indices (R',), int64) of the current ones, in this order."""
+        """Go on with these rows (indices (R',), int64) of the current ones, in this order.
+
+        A row may come several times: then it is several hypotheses of one utterance.
+        """
         ...
 
 
@@ -60,8 +64,10 @@ class CachedDecoder:
         # All layers of a mixture look at one object.
         self._mixture = next((m.mixed.mixture for m in adapted if m.mixed is not None), None)
         self._entered_slots = None if self._mixture is None else self._mixture.slots
-        # Keys and values (R, heads, time, d / heads) by layer: of the encoder output, and of the prefix.
-        self._heard = [_keys_values(layer.src_attn, encoded) for layer in decoder.decoders]
+        # By layer, of the encoder output and held once an utterance, however many rows it has: keys
+        # (U, heads, d / heads, T), values (U, heads, T, d / heads); of the prefix (R, heads, time, d / heads).
+        self._rows = Rows(len(encoded), encoded.device)
+        self._heard = [_heard(layer.src_attn, encoded) for layer in decoder.decoders]
         self._said: list[tuple[Tensor, Tensor] | None] = [None] * len(decoder.decoders)
 
     def __enter__(self) -> Self:
@@ -88,7 +94,9 @@ class CachedDecoder:
 
     def keep(self, rows: Tensor) -> None:
         """See `Decoder.keep`."""
-        self._heard = [(keys[rows], values[rows]) for keys, values in self._heard]
+        left = self._rows.keep(rows.tolist())
+        if left is not None:
+            self._heard = [(keys[left], values[left]) for keys, values in self._heard]
         self._said = [None if said is None else (said[0][rows], said[1][rows]) for said in self._said]
         for module in self._adapted:
             assert module.core is not None
@@ -114,17 +122,28 @@ class CachedDecoder:
         if said is not None:
             keys, values = torch.cat([said[0], keys], dim=2), torch.cat([said[1], values], dim=2)
         self._said[index] = (keys, values)
-        x = x + _attend(layer.self_attn, y, keys, values, causal=True)
+        x = x + _attend(layer.self_attn, y, keys, values)
         x = x if before else layer.norm1(x)
 
         y = layer.norm2(x) if before else x
-        x = x + _attend(layer.src_attn, y, *self._heard[index], causal=False)
+        x = x + self._listen(layer.src_attn, y, *self._heard[index])
         x = x if before else layer.norm2(x)
 
         y = layer.norm3(x) if before else x
         x = x + layer.feed_forward(y)
         x = x if before else layer.norm3(x)
         return x
+
+    def _listen(self, attention: MultiHeadedAttention, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """MultiHeadedAttention.forward of queries x (R, L, d) on what their utterances' encoder output says.
+
+        The rows of an utterance ask together, so its keys and values are read once for all of them.
+        """
+        asked = self._rows.spread(attention.linear_q(x))  # (U, width, L, d)
+        queries = attention.q_norm(_split(attention, asked.flatten(1, 2))) / math.sqrt(attention.d_k)
+        mixed = torch.matmul(torch.softmax(torch.matmul(queries, keys), dim=-1), values)
+        output: Tensor = attention.linear_out(self._rows.collect(mixed.transpose(1, 2).reshape(asked.shape)))
+        return output
 
 
 def _keys_values(attention: MultiHeadedAttention, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -133,14 +152,21 @@ def _keys_values(attention: MultiHeadedAttention, x: Tensor) -> tuple[Tensor, Te
     return keys, _split(attention, attention.linear_v(x))
 
 
-def _attend(
-    attention: MultiHeadedAttention, x: Tensor, keys: Tensor, values: Tensor, *, causal: bool
-) -> Tensor:
-    """MultiHeadedAttention.forward of queries x (R, L, d), which are the last L positions where causal."""
-    queries = attention.q_norm(_split(attention, attention.linear_q(x)))
-    scores = torch.matmul(queries, keys.transpose(-2, -1)) / math.sqrt(attention.d_k)  # (R, heads, L, time)
+def _heard(attention: MultiHeadedAttention, encoded: Tensor) -> tuple[Tensor, Tensor]:
+    """Encoder output (U, T, d) to keys (U, heads, d / heads, T) and values (U, heads, T, d / heads).
+
+    In the order in which every step reads them: else each step would copy them into it.
+    """
+    keys, values = _keys_values(attention, encoded)
+    return keys.transpose(-2, -1).contiguous(), values.contiguous()
+
+
+def _attend(attention: MultiHeadedAttention, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """MultiHeadedAttention.forward of queries x (R, L, d), which are the last L positions of the keys'."""
+    queries = attention.q_norm(_split(attention, attention.linear_q(x))) / math.sqrt(attention.d_k)
+    scores = torch.matmul(queries, keys.transpose(-2, -1))  # (R, heads, L, time)
     length, time = scores.shape[-2:]
-    if causal and length > 1:
+    if length > 1:
         seen = torch.ones(length, time, dtype=torch.bool, device=x.device).tril(time - length)
         scores = scores.masked_fill(~seen, torch.finfo(scores.dtype).min)
     mixed = torch.matmul(torch.softmax(scores, dim=-1), values)

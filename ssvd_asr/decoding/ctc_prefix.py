@@ -1,0 +1,127 @@
+"""CTC prefix scores of many rows at once: how likely the audio begins with a row's tokens and one more.
+
+Algorithm 2 of Watanabe et al., "Hybrid CTC/attention architecture for end-to-end speech recognition" (2017),
+as ESPnet's CTCPrefixScore computes it. ESPnet walks the frames one by one. Here each recursion over frames is
+a cumulative sum in the log domain; that needs float64, since log-probabilities summed over a window are large
+beside the differences that matter. Scores of tokens that nobody asks about are never made: all frames by all
+tokens would be a gigabyte for eight windows of OWSM.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from ssvd_asr.decoding.rows import Rows
+from ssvd_asr.errors import BaseModelError
+
+if TYPE_CHECKING:
+    from espnet2.asr.ctc import CTC
+
+CHUNK_BYTES = 64 * 2**20  # of logits over the whole vocabulary at a time
+
+
+class CtcPrefix:
+    """R rows over U utterances, each with a prefix; begins with one empty prefix an utterance.
+
+    State of a row (R, T), float64: the log-probability of all paths that have said its prefix by frame t and
+    stand on its last token (`_label`) or on a blank (`_silent`).
+    """
+
+    def __init__(self, ctc: CTC, encoded: Tensor, *, blank: int) -> None:
+        """Read the CTC head on encoder output (U, T, d).
+
+        Raises:
+            BaseModelError: a head that is not one linear layer.
+        """
+        if not isinstance(ctc.ctc_lo, nn.Linear) or ctc.ctc_lo.bias is None:
+            raise BaseModelError(
+                f"ctc_lo is a {type(ctc.ctc_lo).__name__}; prefix scores know a linear layer with a bias"
+            )
+        self._blank = blank
+        self._weight, self._bias = ctc.ctc_lo.weight, ctc.ctc_lo.bias  # (V, d), (V,)
+        self._rows = Rows(len(encoded), encoded.device)
+        self._heard = encoded.float().mT.contiguous()  # (U, d, T)
+        self._whole = self._normaliser(encoded.float())  # (U, T): log of the sum over all tokens
+        blanks = torch.full((len(encoded), 1), blank, device=encoded.device)
+        self._stay = self._frames(blanks)[:, 0].cumsum(-1)  # (U, T): only blanks so far
+        self._silent = self._stay
+        self._label = torch.full_like(self._silent, -math.inf)
+        self._score = self._silent.new_zeros(len(encoded))  # (R,) of the prefixes
+        self._last = torch.full_like(blanks[:, 0], -1)  # (R,) their last tokens; -1: nothing said yet
+
+    def score(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """What appending each of tokens (R, S) adds to a row's log-probability (R, S), and what ending adds (R,).
+
+        Both float64. The blank cannot be appended: -inf.
+        """
+        gains = torch.logsumexp(self._entered(tokens) + self._frames(tokens), dim=-1)
+        gains = gains.masked_fill(tokens == self._blank, -math.inf)
+        ends = torch.logaddexp(self._label[:, -1], self._silent[:, -1])
+        return gains - self._score.unsqueeze(1), ends - self._score
+
+    def extend(self, rows: Sequence[int], tokens: Sequence[int | None]) -> None:
+        """Go on with these rows (R',) of the current ones, each with its token appended; None appends nothing."""
+        self._keep(rows)
+        said = torch.tensor([self._blank if t is None else t for t in tokens], device=self._last.device)
+        moves = torch.tensor([t is not None for t in tokens], device=self._last.device)
+        frames, entered = (
+            self._frames(said.unsqueeze(1))[:, 0],
+            self._entered(said.unsqueeze(1))[:, 0],
+        )  # (R', T)
+        score = torch.logsumexp(entered + frames, dim=-1)
+        # label[t] = logaddexp(label[t-1], entered[t]) + frames[t], and silent[t] from both of t-1 likewise.
+        so_far = frames.cumsum(-1)
+        label = so_far + torch.logcumsumexp(entered - _delayed(so_far, 0.0), dim=-1)
+        stay = self._rows.each(self._stay)
+        silent = stay + torch.logcumsumexp(_delayed(label - stay, -math.inf), dim=-1)
+        self._label = torch.where(moves.unsqueeze(1), label, self._label)
+        self._silent = torch.where(moves.unsqueeze(1), silent, self._silent)
+        self._score = torch.where(moves, score, self._score)
+        self._last = torch.where(moves, said, self._last)
+
+    def _keep(self, rows: Sequence[int]) -> None:
+        left = self._rows.keep(rows)
+        if left is not None:
+            self._heard, self._whole, self._stay = self._heard[left], self._whole[left], self._stay[left]
+        chosen = torch.tensor(rows, device=self._last.device)
+        self._label, self._silent = self._label[chosen], self._silent[chosen]
+        self._score, self._last = self._score[chosen], self._last[chosen]
+
+    def _entered(self, tokens: Tensor) -> Tensor:
+        """Log-probability (R, S, T) of the paths that can step onto the token at frame t.
+
+        From the token itself no step leads to its repetition, but over a blank. An empty prefix is there
+        before the first frame.
+        """
+        either = torch.logaddexp(self._label, self._silent)
+        repeated = (tokens == self._last.unsqueeze(1)).unsqueeze(2)
+        before = torch.where(repeated, self._silent.unsqueeze(1), either.unsqueeze(1))
+        entered = _delayed(before, -math.inf)
+        entered[..., 0] = torch.where(self._last < 0, 0.0, -math.inf).unsqueeze(1)
+        return entered
+
+    def _frames(self, tokens: Tensor) -> Tensor:
+        """Log-probability (R, S, T), float64, of each of a row's tokens (R, S) at each frame."""
+        asked = self._rows.spread(self._weight[tokens].float())  # (U, width, S, d)
+        logits = torch.bmm(asked.flatten(1, 2), self._heard).unflatten(1, asked.shape[1:3])
+        logits = self._rows.collect(logits) + self._bias[tokens].float().unsqueeze(2)
+        return logits.double() - self._rows.each(self._whole).unsqueeze(1)
+
+    def _normaliser(self, encoded: Tensor) -> Tensor:
+        """(U, T), float64: logsumexp over the vocabulary, a stretch of frames at a time."""
+        weight, bias = self._weight.float(), self._bias.float()
+        frames = max(1, CHUNK_BYTES // (4 * len(weight)))
+        parts = encoded.flatten(0, 1).split(frames)
+        whole = torch.cat([torch.logsumexp(linear(part, weight, bias), dim=-1) for part in parts])
+        return whole.view(encoded.shape[:2]).double()
+
+
+def _delayed(x: Tensor, first: float) -> Tensor:
+    """x (..., T) one frame later."""
+    return torch.cat([torch.full_like(x[..., :1], first), x[..., :-1]], dim=-1)

@@ -1,0 +1,68 @@
+"""Rows of a decoder over the utterances they belong to: beams share what was heard instead of copying it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+class Rows:
+    """R rows of U utterances, each utterance with one row or more; begins with one row each.
+
+    What belongs to an utterance is held once, (U, ...); what belongs to a row is (R, ...). To bring the two
+    together, rows are spread over a grid (U, width, ...), in which an utterance with fewer rows has gaps.
+    """
+
+    def __init__(self, utterances: int, device: torch.device) -> None:
+        self._device = device
+        self._lay(range(utterances))
+
+    def keep(self, rows: Sequence[int]) -> list[int] | None:
+        """Go on with these rows (R',) of the current ones, in this order; a row may come several times.
+
+        Returns which utterances are left, as indices of the current ones in their new order, or None where
+        all are left in the order they had.
+        """
+        of = [self.of[row] for row in rows]
+        left = list(dict.fromkeys(of))
+        if left == list(range(self.utterances)):
+            self._lay(of)
+            return None
+        renamed = {utterance: new for new, utterance in enumerate(left)}
+        self._lay([renamed[utterance] for utterance in of])
+        return left
+
+    def spread(self, x: Tensor) -> Tensor:
+        """(R, ...) to (U, width, ...), zeros in the gaps."""
+        if self._places is None:
+            return x.view(self.utterances, self.width, *x.shape[1:])
+        grid = x.new_zeros(self.utterances * self.width, *x.shape[1:])
+        grid[self._places] = x
+        return grid.view(self.utterances, self.width, *x.shape[1:])
+
+    def collect(self, grid: Tensor) -> Tensor:
+        """(U, width, ...) back to (R, ...)."""
+        flat = grid.reshape(self.utterances * self.width, *grid.shape[2:])
+        return flat if self._places is None else flat[self._places]
+
+    def each(self, x: Tensor) -> Tensor:
+        """What belongs to utterances (U, ...), for each row (R, ...)."""
+        if self.width == 1 and self._places is None:
+            return x
+        return x[torch.tensor(self.of, device=self._device)]
+
+    def _lay(self, of: Sequence[int]) -> None:
+        self.of = list(of)  # the utterance of each row
+        counts = Counter(self.of)
+        self.utterances = len(counts)
+        self.width = max(counts.values())
+        met: Counter[int] = Counter()
+        places = []
+        for utterance in self.of:
+            places.append(utterance * self.width + met[utterance])
+            met[utterance] += 1
+        whole = places == list(range(self.utterances * self.width))
+        self._places = None if whole else torch.tensor(places, device=self._device)
