@@ -59,6 +59,12 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     made.add_argument("--quick", action="store_true", help="small shapes, under a minute, for a look")
     made.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<index>")
     made.add_argument(
+        "--clock",
+        choices=list(CLOCKS),
+        default="wall",
+        help="cpu: seconds of the processor, for one thread on a machine that others use too",
+    )
+    made.add_argument(
         "--out", type=Path, help=f"folder for the JSON (default docs/{RESULTS.name}, quick: none)"
     )
     return made
