@@ -1,0 +1,118 @@
+"""A server as a user starts it, and the page in chromium: for the test, and for the README's picture."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from adapters_store.packaged import PACKAGED
+
+ROOT = PACKAGED.parents[1]
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--window-size=1200,1000",
+]
+PATIENCE_S = 240  # for slow machines; nothing is asserted about time
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Address of an `ssvd serve` with an empty store in `folder`."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    script = "import sys; from ssvd_asr.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", script, "serve", "--port", str(port)]
+    environment = {**os.environ, "SSVD_STORE": str(folder / "store")}
+    address = f"http://127.0.0.1:{port}"
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    try:
+        _wait_until_ready(address, process, folder / "log")
+        yield address
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def _wait_until_ready(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(PATIENCE_S):
+        assert process.poll() is None, log.read_text()
+        try:
+            if httpx.get(f"{address}/readyz").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass  # not listening yet
+        time.sleep(1)
+    raise AssertionError(f"not ready after {PATIENCE_S} s:\n{log.read_text()}")
+
+
+@contextmanager
+def chromium(profile: Path) -> Iterator[Any]:
+    """A headless browser with a fresh profile."""
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    for flag in [*FLAGS, f"--user-data-dir={profile}"]:
+        options.add_argument(flag)
+    options.binary_location = shutil.which("chromium") or ""
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+def readmes_clip() -> tuple[Path, str]:
+    """The clip that the README shows, which tells the domain from the base, and what is said in it."""
+    found = re.search(r"CLIP=(\S+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert found is not None
+    clip = ROOT / found[1]
+    entries = map(json.loads, (clip.parent / "test.jsonl").read_text(encoding="utf-8").splitlines())
+    (said,) = [entry["text"] for entry in entries if entry["audio"] == clip.name]
+    return clip, said
+
+
+def transcribe_example(browser: Any, server: str, said: str, domain: str) -> None:
+    """Open the page, choose the example of these words and the domain, and wait for both transcripts."""
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    wait = WebDriverWait(browser, PATIENCE_S)
+    browser.get(f"{server}/ui/")
+    wait.until(lambda d: d.find_elements(By.CSS_SELECTOR, "#ssvd-about p"))
+    _choose(browser, "ssvd-example", said)
+    wait.until(lambda d: d.find_elements(By.CSS_SELECTOR, "#ssvd-audio audio, #ssvd-audio #duration"))
+    _choose(browser, "ssvd-domain", domain)
+    browser.find_element(By.ID, "ssvd-go").click()
+    wait.until(lambda d: d.find_elements(By.ID, "ssvd-domain-text"))
+
+
+def _choose(browser: Any, element: str, text: str) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    browser.find_element(By.CSS_SELECTOR, f"#{element} input").click()
+    option = WebDriverWait(browser, PATIENCE_S).until(
+        lambda d: [o for o in d.find_elements(By.CSS_SELECTOR, "ul[role=listbox] li") if text in o.text]
+    )
+    option[0].click()
