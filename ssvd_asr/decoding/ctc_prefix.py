@@ -56,7 +56,7 @@ class CtcPrefix:
         self._last = torch.full_like(blanks[:, 0], -1)  # (R,) their last tokens; -1: nothing said yet
 
     def score(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """What appending each of tokens (R, S) adds to a row's log-probability (R, S), and what ending adds (R,).
+        """What appending tokens (R, S) adds to the rows' log-probabilities (R, S), and what ending adds (R,).
 
         Both float64. The blank cannot be appended: -inf.
         """
@@ -66,14 +66,12 @@ class CtcPrefix:
         return gains - self._score.unsqueeze(1), ends - self._score
 
     def extend(self, rows: Sequence[int], tokens: Sequence[int | None]) -> None:
-        """Go on with these rows (R',) of the current ones, each with its token appended; None appends nothing."""
+        """Go on with these rows (R',) of the current ones, each with its token appended, or none for None."""
         self._keep(rows)
         said = torch.tensor([self._blank if t is None else t for t in tokens], device=self._last.device)
         moves = torch.tensor([t is not None for t in tokens], device=self._last.device)
-        frames, entered = (
-            self._frames(said.unsqueeze(1))[:, 0],
-            self._entered(said.unsqueeze(1))[:, 0],
-        )  # (R', T)
+        appended = said.unsqueeze(1)
+        frames, entered = self._frames(appended)[:, 0], self._entered(appended)[:, 0]  # (R', T)
         score = torch.logsumexp(entered + frames, dim=-1)
         # label[t] = logaddexp(label[t-1], entered[t]) + frames[t], and silent[t] from both of t-1 likewise.
         so_far = frames.cumsum(-1)
@@ -117,7 +115,7 @@ class CtcPrefix:
         """(U, T), float64: logsumexp over the vocabulary, a stretch of frames at a time."""
         weight, bias = self._weight.float(), self._bias.float()
         frames = max(1, CHUNK_BYTES // (4 * len(weight)))
-        parts = encoded.flatten(0, 1).split(frames)
+        parts = torch.split(encoded.flatten(0, 1), frames)
         whole = torch.cat([torch.logsumexp(linear(part, weight, bias), dim=-1) for part in parts])
         return whole.view(encoded.shape[:2]).double()
 

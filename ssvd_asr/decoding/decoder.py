@@ -64,8 +64,8 @@ class CachedDecoder:
         # All layers of a mixture look at one object.
         self._mixture = next((m.mixed.mixture for m in adapted if m.mixed is not None), None)
         self._entered_slots = None if self._mixture is None else self._mixture.slots
-        # By layer, of the encoder output and held once an utterance, however many rows it has: keys
-        # (U, heads, d / heads, T), values (U, heads, T, d / heads); of the prefix (R, heads, time, d / heads).
+        # Keys and values by layer. Of the encoder output, once an utterance, however many rows it has: as
+        # `_heard` makes them. Of the prefix: (R, heads, time, d / heads).
         self._rows = Rows(len(encoded), encoded.device)
         self._heard = [_heard(layer.src_attn, encoded) for layer in decoder.decoders]
         self._said: list[tuple[Tensor, Tensor] | None] = [None] * len(decoder.decoders)

@@ -52,10 +52,13 @@ class Rows:
         """What belongs to utterances (U, ...), for each row (R, ...)."""
         if self.width == 1 and self._places is None:
             return x
-        return x[torch.tensor(self.of, device=self._device)]
+        if self._index is None:
+            self._index = torch.tensor(self.of, device=self._device)
+        return x[self._index]
 
     def _lay(self, of: Sequence[int]) -> None:
         self.of = list(of)  # the utterance of each row
+        self._index: Tensor | None = None  # ... on the device, where it is asked for
         counts = Counter(self.of)
         self.utterances = len(counts)
         self.width = max(counts.values())

@@ -1,14 +1,17 @@
-"""One tiny random OWSM for every test that needs a base model; its weights mean nothing."""
+"""Models for many tests: a tiny random OWSM whose weights mean nothing, and pairs that ESPnet judges."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from ssvd_asr.base.model import BaseModel
+    from tests.ssvd_asr.judged import Judged
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +28,21 @@ def tiny_base(tiny_owsm_folder: Path) -> BaseModel:
     from ssvd_asr.base.load import load_base
 
     return load_base(tiny_owsm_folder, device="cpu", dtype="float32")
+
+
+@pytest.fixture(scope="session")
+def espnet() -> Iterator[Any]:
+    """The module of Speech2Text; it takes 10-30 s to import."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import espnet2.bin.s2t_inference as module
+
+        yield module
+
+
+@pytest.fixture(scope="session", params=["ebranchformer", "owls", "owsm-nano"])
+def judged(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Judged:
+    """A base, its export for Speech2Text and waves; do not adapt it."""
+    from tests.ssvd_asr.judged import make
+
+    return make(request.param, tmp_path_factory.mktemp("judged"))

@@ -124,7 +124,7 @@ def test_a_head_of_another_build_is_refused(ctc: CTC) -> None:
         CtcPrefix(ctc, _encoded(1), blank=BLANK)
 
 
-def test_spread_rows_come_back(ctc: CTC) -> None:
+def test_spread_rows_come_back() -> None:
     rows = Rows(3, torch.device("cpu"))
     assert rows.keep([2, 0, 2, 2]) == [2, 0]
     x = torch.randn(4, 5)

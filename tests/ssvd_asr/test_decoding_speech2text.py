@@ -2,59 +2,25 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from adapters_store.packaged import PACKAGED
-from ssvd_asr.audio import read_audio
-from ssvd_asr.base.export import export_espnet
-from ssvd_asr.base.hub_layout import EMBEDDED
-from ssvd_asr.base.load import load_base
 from ssvd_asr.base.model import BaseModel
 from ssvd_asr.decoding.grammar import forbid
 from ssvd_asr.decoding.prompt import Prompt
 from ssvd_asr.transcription import Transcript, transcribe
-from tests.random_owsm import TINY, TINY_OWLS, OwsmShape, waves, write_random_owsm
-
-# Smaller than this, and rounding may have chosen: the cached decoder sums in another order.
-SAFE_MARGIN = 1e-4
+from tests.ssvd_asr.judged import SAFE_MARGIN, Judged
 
 
 @pytest.fixture(scope="module")
-def espnet() -> Iterator[Any]:
-    """The module of Speech2Text; it takes 10-30 s to import."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import espnet2.bin.s2t_inference as module
-
-        yield module
-
-
-@pytest.fixture(scope="module", params=[TINY, TINY_OWLS, EMBEDDED], ids=["ebranchformer", "owls", EMBEDDED])
-def pair(
-    request: pytest.FixtureRequest, espnet: Any, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[BaseModel, Any, list[np.ndarray]]:
-    """Our model, Speech2Text on its export, and waves for both."""
-    tmp = tmp_path_factory.mktemp("pair")
-    if isinstance(request.param, OwsmShape):
-        shape = request.param
-        base = load_base(write_random_owsm(tmp / "hub", shape, seed=2), device="cpu")
-    else:
-        base = load_base(request.param, device="cpu")
-    config, checkpoint = export_espnet(base, tmp / "exported")
-    audio = waves(4, shape) if isinstance(request.param, OwsmShape) else _spoken(4)
-    return base, espnet.Speech2Text(config, checkpoint, beam_size=1, ctc_weight=0.0), audio
-
-
-def _spoken(count: int) -> list[np.ndarray]:
-    """Clips that ship with a domain; the base hears speech in them, if not every word."""
-    clips = sorted((PACKAGED / "scottish" / "samples").glob("*-test-*.opus"))[:count]
-    return [read_audio(clip) for clip in clips]
+def pair(judged: Judged, espnet: Any) -> tuple[BaseModel, Any, Sequence[np.ndarray]]:
+    """Our model, a greedy Speech2Text on its export, and waves for both."""
+    speech2text = espnet.Speech2Text(judged.config, judged.checkpoint, beam_size=1, ctc_weight=0.0)
+    return judged.base, speech2text, judged.audio
 
 
 def _assert_same(base: BaseModel, ours: Transcript, theirs: Any, prompt_tokens: int) -> None:

@@ -1,0 +1,159 @@
+"""Beam search over a batch, by attention and CTC: each row gets what Speech2Text gives for it alone.
+
+ESPnet's BatchBeamSearch, rule by rule: the pre-beam that CTC scores, the end of the search, the length limit.
+Hypotheses of all utterances are rows of one decoder; those that end leave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ssvd_asr.base.model import BaseModel
+from ssvd_asr.base.tokens import TokenMap
+from ssvd_asr.decoding.ctc_prefix import CtcPrefix
+from ssvd_asr.decoding.decoder import CachedDecoder, Decoder
+from ssvd_asr.decoding.grammar import forbid
+from ssvd_asr.decoding.hypothesis import Hypothesis, timed_segments
+from ssvd_asr.decoding.prompt import Prompt
+from ssvd_asr.decoding.search import Candidate, Search
+from ssvd_asr.errors import SsvdError
+
+MAX_BEAM_SIZE = 20  # ESPnet's own scripts go no further; memory and time grow with it
+PRE_BEAM_RATIO = 1.5  # BeamSearch's pre_beam_ratio
+
+
+@torch.no_grad()
+def beam(
+    base: BaseModel,
+    encoded: Tensor,
+    prompts: Sequence[Prompt],
+    *,
+    beam_size: int = 5,
+    ctc_weight: float = 0.3,
+    max_tokens: int | None = None,
+) -> list[Hypothesis]:
+    """Decode encoder output (B, T, d), each row after its own prompt, and return each row's best hypothesis.
+
+    Args:
+        beam_size: hypotheses followed for each row, 1..MAX_BEAM_SIZE.
+        ctc_weight: weight of the CTC prefix score, in [0, 1); the decoder's is one minus it.
+        max_tokens: where to cut; by default T, as Speech2Text's maxlenratio of 0.
+
+    Raises:
+        SsvdError: not one prompt a row, an unknown language or task, or an option out of its range; times
+            asked for with a ctc_weight above 0, since CTC does not know them.
+    """
+    check_options(beam_size, ctc_weight, prompts)
+    if len(prompts) != len(encoded):
+        raise SsvdError(f"{len(prompts)} prompts for {len(encoded)} rows of audio: need one for each")
+    limit = encoded.size(1) if max_tokens is None else max_tokens
+    if limit < 1:
+        raise SsvdError(f"max_tokens={max_tokens}: must be at least 1")
+    tokens = base.tokens
+    searches = [Search(prompt.ids(tokens), beam_size, limit, tokens.eos) for prompt in prompts]
+    ctc = CtcPrefix(base.network.ctc, encoded, blank=tokens.blank) if ctc_weight > 0 else None
+    with CachedDecoder(base.network.decoder, encoded) as decoder:
+        _Scorer(decoder, ctc, ctc_weight, beam_size, tokens).run(searches, encoded.device)
+    return [_finish(search, prompt, tokens) for search, prompt in zip(searches, prompts, strict=True)]
+
+
+def check_options(beam_size: int, ctc_weight: float, prompts: Sequence[Prompt]) -> None:
+    """Refuse what cannot be decoded. Raises SsvdError."""
+    if not 1 <= beam_size <= MAX_BEAM_SIZE:
+        raise SsvdError(f"beam_size={beam_size}: must be within 1..{MAX_BEAM_SIZE}")
+    if not 0.0 <= ctc_weight < 1.0:
+        raise SsvdError(f"ctc_weight={ctc_weight}: must be at least 0 and less than 1")
+    if ctc_weight > 0 and any(prompt.timestamps for prompt in prompts):
+        raise SsvdError(f"ctc_weight={ctc_weight} with timestamps: CTC knows no times, ctc_weight must be 0")
+
+
+@dataclass(frozen=True)
+class _Scorer:
+    """Scores the next tokens of all rows and follows what the searches choose."""
+
+    decoder: Decoder
+    ctc: CtcPrefix | None
+    ctc_weight: float
+    beam_size: int
+    tokens: TokenMap
+
+    def run(self, searches: Sequence[Search], device: torch.device) -> None:
+        """Advance all searches in lock step until each is done.
+
+        Prompts of different lengths need no padding: what all have is read at once, and a longer one goes on
+        being read token by token while other rows already speak.
+        """
+        shared = min(len(search.prompt) for search in searches)
+        fed = torch.tensor([search.read(shared) for search in searches], device=device)  # (R, shared)
+        running = list(searches)
+        while running:
+            logp = self.decoder.advance(fed)  # (R, V)
+            paths = [path for search in running for path in search.running]
+            totals = torch.tensor([path.score for path in paths], device=device)
+            speaking = [not search.reading for search in running for _ in search.running]
+            prefixes = {row: path.ids for row, path in enumerate(paths) if speaking[row]}
+            candidates = self._candidates(logp, totals, prefixes)
+            parents: list[int] = []
+            first = 0
+            for search in running:
+                width = len(search.running)
+                chosen = search.advance(candidates[first : first + width])
+                parents += [first + parent for parent in chosen]
+                first += width
+            running = [search for search in running if not search.done]
+            if not running:
+                return
+            said = [path.ids[-1] for search in running for path in search.running]
+            if parents != list(range(len(paths))):
+                self.decoder.keep(torch.tensor(parents, device=device))
+            if self.ctc is not None:
+                heard = [t if speaking[p] else None for t, p in zip(said, parents, strict=True)]
+                self.ctc.extend(parents, heard)
+            fed = torch.tensor(said, device=device).unsqueeze(1)
+
+    def _candidates(
+        self, logp: Tensor, totals: Tensor, prefixes: Mapping[int, Sequence[int]]
+    ) -> list[tuple[list[Candidate], float]]:
+        """For each row its next tokens with the sums they lead to, and how near the pre-beam was to others."""
+        scores = (1.0 - self.ctc_weight) * logp  # (R, V)
+        forbid(scores, prefixes, self.tokens)
+        if self.ctc is None:
+            # One more than can be kept: the distance to it says how near the choice was.
+            best = (scores + totals.unsqueeze(1)).topk(min(self.beam_size + 1, scores.size(1)), dim=-1)
+            sums, ids, edges = best.values, best.indices, torch.full_like(totals, torch.inf)
+        else:
+            sums, ids, edges = self._with_ctc(self.ctc, scores, totals)
+        table = zip(sums.tolist(), ids.tolist(), edges.tolist(), strict=True)
+        return [([Candidate(*c) for c in zip(row, i, strict=True)], edge) for row, i, edge in table]
+
+    def _with_ctc(self, ctc: CtcPrefix, scores: Tensor, totals: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Sums and ids (R, S + 1): the decoder's best tokens, and <eos>, which CTC always scores."""
+        size = min(int(PRE_BEAM_RATIO * self.beam_size), scores.size(1) - 1)
+        eos = self.tokens.eos
+        best = scores.topk(size + 1, dim=-1)
+        part = best.indices[:, :size]
+        gains, ends = ctc.score(part)
+        gains = gains.masked_fill(part == eos, -torch.inf)  # it has a column of its own
+        gains = torch.cat([gains, ends.unsqueeze(1)], dim=1).to(scores.dtype)
+        known = torch.cat([best.values[:, :size], scores[:, eos : eos + 1]], dim=1)
+        ids = torch.cat([part, torch.full_like(part[:, :1], eos)], dim=1)
+        sums = known + self.ctc_weight * gains + totals.unsqueeze(1)
+        return sums, ids, best.values[:, size - 1] - best.values[:, size]
+
+
+def _finish(search: Search, prompt: Prompt, tokens: TokenMap) -> Hypothesis:
+    best = search.best()
+    said = best.ids[len(search.prompt) :]
+    ids = tuple(index for index in said if index not in (tokens.blank, tokens.eos))
+    return Hypothesis(
+        token_ids=ids,
+        text=tokens.decode(ids),
+        score=best.score,
+        margin=search.margin,
+        ended=best.ids[-1] == tokens.eos,
+        segments=timed_segments(ids, tokens) if prompt.timestamps else (),
+    )
