@@ -194,17 +194,14 @@ class Slots:
             domains *= 2
         domains = min(max(domains, FIRST_SLOTS), capacity)
         slot_bytes = self._slot_bytes(wanted)
-        aside = (
-            stack is not None
-            and domains + 1 >= stack.slots
-            and self.nbytes + (domains + 1) * slot_bytes <= self.max_bytes
-        )
-        if aside:
-            self._grow_aside(domains + 1, wanted)
-        elif stack is None or not only_if_spare:
+        if stack is None:
             self._grow_in_place(domains + 1, wanted)
+        elif domains + 1 >= stack.slots and self.nbytes + (domains + 1) * slot_bytes <= self.max_bytes:
+            self._grow_aside(domains + 1, wanted)
+        elif not only_if_spare:
+            self._grow_in_place(capacity + 1, wanted)  # at once to the end: it empties the slots
         else:
-            return bool(self._places) and wanted == dict(stack.k)  # not worth emptying the stack for
+            return False  # the batch that needs it will; emptying the slots ahead of need is not worth it
         return True
 
     def _grow_aside(self, slots: int, ks: Mapping[str, int]) -> None:

@@ -1,0 +1,111 @@
+"""A batch that fails is run in halves: only the row that cannot be decoded fails."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+
+import pytest
+import torch
+
+from adapters_store.store import AdapterStore
+from server.bank import Bank
+from server.batches import Batches
+from server.errors import OutOfMemoryError
+from server.messages import Piece
+from server.recogniser import Decoded
+from server.rows import Mount
+from tests.server.fakes import WINDOW_S, FakeRecogniser
+from tests.speechlike import babble
+
+WAVE = babble(1.0)
+
+
+class Poisoned(FakeRecogniser):
+    """Fails whenever a certain row is in the batch."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+        self.poison: Piece | None = None
+
+    def decode(self, pieces: Sequence[Piece], mount: Mount) -> list[Decoded]:
+        decoded = super().decode(pieces, mount)
+        if self.poison in pieces:
+            raise self.error
+        return decoded
+
+
+@pytest.fixture
+def banks() -> Iterator[list[Bank]]:
+    made: list[Bank] = []
+    yield made
+    for bank in made:
+        bank.close()
+
+
+def batches(recogniser: FakeRecogniser, banks: list[Bank]) -> Batches:
+    banks.append(Bank(recogniser, max_bytes=10**6, host_max_bytes=10**6, load_timeout_s=30))
+    return Batches(recogniser, banks[-1], max_audio_s=16 * WINDOW_S)
+
+
+def pieces(count: int) -> list[Piece]:
+    return [Piece(WAVE, float(index), None, "<eng>", False) for index in range(count)]
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("17 GiB"), ZeroDivisionError("a bug")])
+def test_only_the_row_that_cannot_be_decoded_fails(
+    error: Exception, banks: list[Bank], caplog: pytest.LogCaptureFixture
+) -> None:
+    recogniser = Poisoned(error)
+    rows = pieces(7)
+    recogniser.poison = rows[4]
+    with caplog.at_level(logging.WARNING):
+        results = batches(recogniser, banks).run(rows)
+    failed = [index for index, result in enumerate(results) if isinstance(result, Exception)]
+    assert failed == [4]
+    assert [result.segments[0].start_s for result in results if isinstance(result, Decoded)] == [
+        0, 1, 2, 3, 5, 6,
+    ]  # fmt: skip
+    assert type(results[4]) is (
+        OutOfMemoryError if isinstance(error, torch.OutOfMemoryError) else type(error)
+    )
+    assert "Poisoned" in caplog.text or "raise self.error" in caplog.text  # the traceback
+
+
+def test_out_of_memory_splits_down_to_what_fits_and_makes_the_next_batches_smaller(banks: list[Bank]) -> None:
+    recogniser = FakeRecogniser()
+    recogniser.max_rows = 3
+    device = batches(recogniser, banks)
+    assert all(isinstance(result, Decoded) for result in device.run(pieces(16)))
+    assert [len(batch) for batch in recogniser.batches] == [16, 8, 4, 2, 2, 4, 2, 2, 8, 4, 2, 2, 4, 2, 2]
+    assert device.budget_s < 3 * WINDOW_S
+    recogniser.max_rows = None
+    for _ in range(40):
+        device.run(pieces(int(device.budget_s / WINDOW_S)))
+    assert device.budget_s == device.max_audio_s  # and larger again when it goes well
+
+
+def test_memory_that_a_cpu_lacks_is_known_by_its_words(banks: list[Bank]) -> None:
+    recogniser = FakeRecogniser()
+    recogniser.fail = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+    (result,) = batches(recogniser, banks).run(pieces(1))
+    assert isinstance(result, OutOfMemoryError)
+    assert "one row of 4 s" in str(result)
+    assert "SSVD_BANK_MAX_BYTES" in str(result)
+
+
+def test_domains_that_do_not_fit_the_slots_together_are_run_in_parts(
+    banks: list[Bank], store: AdapterStore
+) -> None:
+    recogniser = FakeRecogniser()
+    banks.append(Bank(recogniser, max_bytes=3 * 16, host_max_bytes=10**6, load_timeout_s=30))
+    device = Batches(recogniser, banks[-1], max_audio_s=100)
+    leases = [banks[-1].lease(store.resolve(name)) for name in ("child@1", "child@2", "scottish")]
+    results = device.run([Piece(WAVE, 0.0, lease, "<eng>", False) for lease in leases])
+    assert [result.text for result in results if isinstance(result, Decoded)] == [
+        "child words of version 1",
+        "child words of version 2",
+        "scottish words of version 1",
+    ]
+    assert device.max_domains == 2
