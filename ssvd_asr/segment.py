@@ -5,8 +5,8 @@ not imported: its import sets torch's thread count to 1 for the whole process.  
 samples after 64 old ones, LSTM state handed on) is that of its `sequence_vad.py`.
 
 The network is unsure of high voices: it missed one child's clip in fifty. Played slower, children sound like
-adults, so where the first look is not enough a second one hears the audio at two thirds of its speed and at
-full level. Noise stays noise at any speed.
+adults, so where the first look is not enough a second one hears the audio slowed down and at full level.
+Noise stays noise at any speed.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ from ssvd_asr.errors import AudioError
 FRAME_SAMPLES = 512  # 32 ms at 16 kHz: what one probability is about
 CONTEXT_SAMPLES = 64
 STATE_SIZE = 128
-BLOCK_FRAMES = 510  # a call of the network, 16.3 s: bounds its memory whatever the length; divides by three
+BLOCK_FRAMES = 510  # a call of the network, 16.3 s: bounds its memory whatever the length, slowed or not
 
 SPEECH_PROBABILITY = 0.3  # below Silero's own 0.5: losing a word costs more than decoding a breath
 MARGIN_FRAMES = 7  # 0.22 s kept before the first and after the last word of a span
+SLOWDOWNS = ((4, 3), (3, 2))  # samples made of samples; each hears voices that the other misses
 FULL_LEVEL = 0.9  # peak of the second look's audio: quiet high voices are missed as well
 MAX_GAIN = 30.0  # to get there: below a peak of 0.03 less is reached, and noise of a few bits stays noise
 
@@ -102,32 +103,32 @@ def speech_probabilities(wave: FloatArray) -> FloatArray:
 
 
 def high_voice_probabilities(wave: FloatArray) -> FloatArray:
-    """The same of the audio at two thirds of its speed, so at two thirds of its pitch, and at full level.
+    """The same of the audio played slower, so at a lower pitch, and at full level: the most of SLOWDOWNS.
 
-    A frame has the higher probability of the two slowed frames that overlap it.
+    A frame has the highest probability of the slowed frames that overlap it.
     """
-    if not len(wave):
-        return np.zeros(0, dtype=np.float32)
-    peak = max(float(wave.max()), -float(wave.min()))
     frames = np.arange(math.ceil(len(wave) / FRAME_SAMPLES))
+    seen = np.zeros(len(frames), dtype=np.float32)
+    peak = max(float(wave.max()), -float(wave.min())) if len(wave) else 0.0
     if not peak > 0:
-        return np.zeros(len(frames), dtype=np.float32)
-    slowed = _probabilities(_slowed_blocks(wave, min(FULL_LEVEL / peak, MAX_GAIN)))
-    first = frames * 3 // 2
-    last = np.minimum(first + 1, len(slowed) - 1)
-    return np.maximum(slowed[first], slowed[last])
+        return seen
+    gain = min(FULL_LEVEL / peak, MAX_GAIN)
+    for longer, shorter in SLOWDOWNS:
+        slowed = _probabilities(_slowed_blocks(wave, gain, longer, shorter))
+        first = frames * longer // shorter  # two overlap a frame where it gets less than twice as long
+        last = np.minimum(first + 1, len(slowed) - 1)
+        seen = np.maximum(seen, np.maximum(slowed[first], slowed[last]))
+    return seen
 
 
-def _slowed_blocks(wave: FloatArray, gain: float) -> Iterator[FloatArray]:
-    """`wave` times `gain`, three samples for two by linear interpolation, BLOCK_FRAMES frames at a time."""
-    step = BLOCK_FRAMES * FRAME_SAMPLES * 2 // 3
+def _slowed_blocks(wave: FloatArray, gain: float, longer: int, shorter: int) -> Iterator[FloatArray]:
+    """`wave` times `gain`, `longer` samples for `shorter` by linear interpolation, in BLOCK_FRAMES frames."""
+    step = BLOCK_FRAMES * FRAME_SAMPLES * shorter // longer
     for start in range(0, len(wave), step):
-        pairs = math.ceil(min(step, len(wave) - start) / 2)
-        block = np.zeros(2 * pairs + 1, dtype=np.float32)  # one sample of the next block to interpolate to
-        piece = wave[start : start + len(block)]
-        block[: len(piece)] = piece * np.float32(gain)
-        here, between, there = block[:-1:2], block[1::2], block[2::2]
-        yield np.stack([here, (here + 2 * between) / 3, (2 * between + there) / 3], axis=1).reshape(-1)
+        block = wave[start : start + step + 1]  # one sample of the next block to interpolate to
+        count = math.ceil(min(step, len(wave) - start) * longer / shorter)
+        slowed = np.interp(np.arange(count) * (shorter / longer), np.arange(len(block)), block)
+        yield (slowed * gain).astype(np.float32)
 
 
 def _probabilities(blocks: Iterable[FloatArray]) -> FloatArray:
