@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
 from ssvd_asr.base.model import BaseModel, FloatArray
+from ssvd_asr.decoding.beam import beam, check_options
 from ssvd_asr.decoding.greedy import greedy
 from ssvd_asr.decoding.hypothesis import Hypothesis, TimedText
 from ssvd_asr.decoding.prompt import Prompt
@@ -17,6 +18,7 @@ from ssvd_asr.errors import SsvdError
 
 if TYPE_CHECKING:
     from ssvd_asr.adapted_model import AdaptedModel
+    from ssvd_asr.core_stack import CoreStack
 
 
 @dataclass(frozen=True)
@@ -39,35 +41,72 @@ def transcribe(
     *,
     adapted: AdaptedModel | None = None,
     cores: Mapping[str, torch.Tensor] | None = None,
+    stack: CoreStack | None = None,
+    rows: Sequence[int] | None = None,
     language: str = "<eng>",
     task: str = "<asr>",
     timestamps: bool = False,
     prompts: Sequence[Prompt] | None = None,
     max_tokens: int | None = None,
+    beam_size: int = 1,
+    ctc_weight: float = 0.0,
 ) -> list[Transcript]:
     """Transcribe waves, each (samples,) float32 at 16 kHz and within the window, as one batch.
 
     Args:
-        adapted: `adapt(base.network, ...)`; needed for cores.
+        adapted: `adapt(base.network, ...)`; needed for cores and for a stack.
         cores: by layer name, (k, k) for all waves or (B, k, k) with one a wave. None is the base.
+        stack, rows: in place of cores, the domain of each wave as a slot of the stack; slot 0 is the base.
         language, task, timestamps: the same for all waves ...
         prompts: ... or one prompt a wave, in their place.
         max_tokens: where to cut a transcript that does not end; by default the number of encoder frames.
+        beam_size: hypotheses followed for each wave, at most decoding.beam.MAX_BEAM_SIZE.
+        ctc_weight: of CTC in their scores. 0 with beam_size 1 is greedy decoding.
 
     Raises:
         AudioTooLongError: a wave is longer than the window; cut it first (ssvd_asr.segment).
         AudioError: no waves, or one with several channels.
-        AdapterError: a core that fits no layer.
-        SsvdError: an unknown language or task, or cores without the model that takes them.
+        AdapterError: a core that fits no layer, or a slot that the stack has not.
+        SsvdError: an unknown language or task; cores or a stack without the model that takes them, or both;
+            a stack without a slot for each wave; a beam_size or ctc_weight out of range, or CTC with times.
     """
-    if cores is not None and adapted is None:
-        raise SsvdError("cores were given without the adapted model that takes them")
     if adapted is not None and adapted.model is not base.network:
         raise SsvdError(
             f"the adapted model is not the network of base {base.name!r}: its cores would do nothing"
         )
     if prompts is None:
         prompts = [Prompt(language, task, timestamps)] * len(waves)
-    with adapted.using(cores) if adapted is not None else nullcontext():
-        found = greedy(base, base.encode(waves), prompts, max_tokens)
+    check_options(beam_size, ctc_weight, prompts)
+    with _domains(adapted, cores, stack, rows, len(waves)):
+        encoded = base.encode(waves)
+        if beam_size == 1 and ctc_weight == 0:
+            found = greedy(base, encoded, prompts, max_tokens)
+        else:
+            found = beam(
+                base, encoded, prompts, beam_size=beam_size, ctc_weight=ctc_weight, max_tokens=max_tokens
+            )
     return [Transcript(hypothesis.text, hypothesis) for hypothesis in found]
+
+
+def _domains(
+    adapted: AdaptedModel | None,
+    cores: Mapping[str, torch.Tensor] | None,
+    stack: CoreStack | None,
+    rows: Sequence[int] | None,
+    waves: int,
+) -> AbstractContextManager[object]:
+    """The block in which the model speaks for these domains. Raises SsvdError where half is told."""
+    if cores is not None and stack is not None:
+        raise SsvdError("both cores and a stack were given: one way at a time to say the domains")
+    if (stack is None) != (rows is None):
+        raise SsvdError("a stack and the rows' slots in it go together: one of them was not given")
+    if adapted is None:
+        if cores is not None or stack is not None:
+            given = "cores were" if cores is not None else "a stack was"
+            raise SsvdError(f"{given} given without the adapted model that takes them")
+        return nullcontext()
+    if stack is None or rows is None:
+        return adapted.using(cores)
+    if len(rows) != waves:
+        raise SsvdError(f"{len(rows)} slots for {waves} waves: need one for each")
+    return adapted.mixing(stack, rows)

@@ -118,7 +118,7 @@ class _Scorer:
     def _candidates(
         self, logp: Tensor, totals: Tensor, prefixes: Mapping[int, Sequence[int]]
     ) -> list[tuple[list[Candidate], float]]:
-        """For each row its next tokens with the sums they lead to, and how near the pre-beam was to others."""
+        """For each row its next tokens with the sums they lead to, and the distance of the others."""
         scores = (1.0 - self.ctc_weight) * logp  # (R, V)
         forbid(scores, prefixes, self.tokens)
         if self.ctc is None:

@@ -23,9 +23,10 @@ class Hypothesis:
 
     token_ids: what the decoder added to the prompt, without the closing <eos> and without <blank>.
     text: the words of token_ids; times and other symbols are left out.
-    score: sum of the natural log-probabilities of all tokens, <eos> included.
-    margin: the smallest distance between the two best scores at any step. Below about 1e-4, rounding on
-        another device or in another batch may choose the other token.
+    score: sum of the natural log-probabilities of all tokens, <eos> included; in a beam search with CTC, the
+        weighted sum of the decoder's and CTC's.
+    margin: the smallest distance at any step between a score that was kept and the best that was not. Below
+        about 1e-4, rounding on another device or in another batch may choose the other token.
     ended: the decoder closed the transcript itself; False where the length limit cut it off.
     segments: the stretches between time symbols; empty where no times were asked for.
     """

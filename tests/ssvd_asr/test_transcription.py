@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +15,15 @@ from ssvd_asr.adapter import Adapter
 from ssvd_asr.adapter_file import describe_adapter, load_adapter, save_adapter
 from ssvd_asr.base.load import load_base
 from ssvd_asr.base.model import BaseModel
+from ssvd_asr.core_stack import CoreStack
+from ssvd_asr.decoding.beam import beam
+from ssvd_asr.decoding.hypothesis import Hypothesis
 from ssvd_asr.decoding.prompt import Prompt
 from ssvd_asr.errors import AudioError, AudioTooLongError, SsvdError
 from ssvd_asr.factor_cache import factorize
 from ssvd_asr.transcription import transcribe
 from tests.random_owsm import waves
+from tests.ssvd_asr.judged import SAFE_MARGIN
 
 
 def test_five_lines_of_python_from_a_file_to_words(tiny_owsm_folder: Path, tmp_path: Path) -> None:
@@ -88,6 +94,59 @@ def test_cores_that_would_do_nothing_are_refused(
     adapted = adapt(other.network, factorize(other, tmp_path, progress=False))
     with pytest.raises(SsvdError, match="not the network of base"):
         transcribe(tiny_base, waves(1), adapted=adapted)
+
+
+@pytest.mark.parametrize("setting", [{}, {"beam_size": 3, "ctc_weight": 0.3}], ids=["greedy", "beam"])
+def test_a_batch_of_domains_and_prompts_gives_each_row_its_own_words(
+    tiny_base: BaseModel, tmp_path: Path, setting: dict[str, Any]
+) -> None:
+    adapted = adapt(tiny_base.network, factorize(tiny_base, tmp_path, progress=False))
+    stack = CoreStack(adapted.layers, 3, 6)
+    generator = torch.Generator().manual_seed(2)
+    for slot in (1, 2):
+        stack.write(slot, {name: 0.4 * torch.randn(5, 5, generator=generator) for name in adapted.layers})
+    audio, slots = waves(4), [2, 0, 1, 2]
+    prompts = [Prompt(), Prompt(previous_text="the small boat"), Prompt(language="<nld>"), Prompt()]
+
+    def say(places: Sequence[int], slot: int | None = None) -> list[Hypothesis]:
+        found = transcribe(
+            tiny_base, [audio[i] for i in places], adapted=adapted, stack=stack,
+            rows=[slots[i] if slot is None else slot for i in places],
+            prompts=[prompts[i] for i in places], **setting,
+        )  # fmt: skip
+        return [transcript.hypothesis for transcript in found]
+
+    alone = [say([i])[0] for i in range(4)]
+    for order in ([0, 1, 2, 3], [3, 2, 1, 0], [2, 0], [1, 1, 3]):
+        for place, found in zip(order, say(order), strict=True):
+            near_tie = min(found.margin, alone[place].margin) < SAFE_MARGIN
+            assert found.token_ids == alone[place].token_ids or near_tie
+    assert [h.token_ids for h in say(range(4), slot=0)] != [h.token_ids for h in alone]
+
+
+def test_beam_and_greedy_are_chosen_by_their_settings(tiny_base: BaseModel) -> None:
+    audio = waves(2)
+    encoded = tiny_base.encode(audio)
+    by_beam = transcribe(tiny_base, audio, beam_size=4, ctc_weight=0.5)
+    assert [t.hypothesis for t in by_beam] == beam(
+        tiny_base, encoded, [Prompt()] * 2, beam_size=4, ctc_weight=0.5
+    )
+    assert transcribe(tiny_base, audio) == transcribe(tiny_base, audio, beam_size=1, ctc_weight=0.0)
+    with pytest.raises(SsvdError, match=r"beam_size=99: must be within 1\.\.20"):
+        transcribe(tiny_base, audio, beam_size=99)
+
+
+def test_a_stack_that_is_told_by_half_is_refused(tiny_base: BaseModel, tmp_path: Path) -> None:
+    adapted = adapt(tiny_base.network, factorize(tiny_base, tmp_path, progress=False))
+    stack, audio = CoreStack(adapted.layers, 2, 6), waves(2)
+    with pytest.raises(SsvdError, match="1 slots for 2 waves"):
+        transcribe(tiny_base, audio, adapted=adapted, stack=stack, rows=[1])
+    with pytest.raises(SsvdError, match="go together"):
+        transcribe(tiny_base, audio, adapted=adapted, stack=stack)
+    with pytest.raises(SsvdError, match="a stack was given without the adapted model"):
+        transcribe(tiny_base, audio, stack=stack, rows=[0, 1])
+    with pytest.raises(SsvdError, match="both cores and a stack"):
+        transcribe(tiny_base, audio, adapted=adapted, stack=stack, rows=[0, 1], cores={})
 
 
 def test_a_network_in_training_mode_is_refused(tiny_base: BaseModel) -> None:
