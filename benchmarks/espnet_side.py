@@ -1,0 +1,72 @@
+"""ESPnet's own decoding on a base's weights, as Speech2Text puts it together.
+
+Built from BatchBeamSearch and its scorers, since importing Speech2Text drags in ESPnet's task module. Left
+out is Speech2Text's ScoreFilter, which forbids times at next to no cost: these models never say one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from espnet2.legacy.nets.batch_beam_search import BatchBeamSearch
+from espnet2.legacy.nets.scorers.ctc import CTCPrefixScorer
+from espnet2.legacy.nets.scorers.length_bonus import LengthBonus
+from torch import Tensor
+
+from ssvd_asr.base.model import BaseModel
+from ssvd_asr.decoding.prompt import Prompt
+
+# CTCPrefixScoreTH holds log-probabilities of all frames and tokens, stacked with the blank's as many times.
+CTC_COPIES = 3
+
+
+@dataclass(frozen=True)
+class EspnetSide:
+    """A base under ESPnet's search; `beam_size` 1 and `ctc_weight` 0 is its greedy decoding."""
+
+    base: BaseModel
+    beam_size: int
+    ctc_weight: float
+
+    @torch.no_grad()
+    def batch(self, encoded: Tensor, tokens: int) -> list[tuple[int, ...]]:
+        """As Speech2Text.batch_decode: all utterances (B, T, d) in one search of exactly `tokens` steps."""
+        lengths = torch.full((len(encoded),), encoded.size(1), device=encoded.device)
+        found = self._search()(encoded, maxlenratio=-tokens, x_lengths=lengths)
+        return [self._said(hypotheses[0].yseq) for hypotheses in found]
+
+    @torch.no_grad()
+    def call(self, encoded: Tensor, tokens: int) -> list[tuple[int, ...]]:
+        """As Speech2Text.__call__: one utterance (T, d) after the other."""
+        search = self._search()
+        return [self._said(search(row, maxlenratio=-tokens)[0].yseq) for row in encoded]
+
+    def ctc_bytes(self, rows: int, frames: int) -> int:
+        """What its CTC scores of so many utterances take; 0 without CTC."""
+        if self.ctc_weight == 0:
+            return 0
+        return CTC_COPIES * rows * frames * len(self.base.tokens) * self.base.dtype.itemsize
+
+    def _search(self) -> BatchBeamSearch:
+        """See Speech2Text.__init__, "Build BeamSearch object"."""
+        network, vocabulary = self.base.network, len(self.base.tokens)
+        search = BatchBeamSearch(
+            scorers={
+                "decoder": network.decoder,
+                "ctc": CTCPrefixScorer(ctc=network.ctc, eos=network.eos),
+                "length_bonus": LengthBonus(vocabulary),
+            },
+            weights={"decoder": 1.0 - self.ctc_weight, "ctc": self.ctc_weight, "length_bonus": 0.0},
+            beam_size=self.beam_size,
+            vocab_size=vocabulary,
+            sos=network.sos,
+            eos=network.eos,
+            pre_beam_score_key="full",
+        )
+        search.set_hyp_primer(Prompt().ids(self.base.tokens))
+        return search.eval()
+
+    def _said(self, ids: Tensor) -> tuple[int, ...]:
+        """Without the prompt and the <eos> that the search appends at its limit."""
+        return tuple(ids.tolist()[len(Prompt().ids(self.base.tokens)) : -1])
