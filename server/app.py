@@ -17,7 +17,7 @@ from server.api.body_limit import BodyLimit
 from server.bank import Bank
 from server.domains import Domains
 from server.engine import Engine
-from server.recogniser import OwsmRecogniser, Recogniser
+from server.recogniser import OwsmRecogniser, Recogniser, Search
 from server.samples import Samples
 from server.settings import ServerSettings, load_settings
 from server.state import ServerState
@@ -40,7 +40,11 @@ def start_engine(settings: ServerSettings) -> Engine:
     """
     use_threads(settings.threads)
     recogniser = OwsmRecogniser.load(
-        settings.base, device=settings.device, dtype=settings.dtype, hot_max_bytes=settings.hot_max_bytes
+        settings.base,
+        device=settings.device,
+        dtype=settings.dtype,
+        hot_max_bytes=settings.hot_max_bytes,
+        search=Search(settings.beam_size, settings.ctc_weight),
     )
     return engine_over(recogniser, settings, open_store(settings))
 

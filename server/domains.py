@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from adapters_store.store import AdapterStore
 from adapters_store.versions import Version
 from server.bank import Bank, Lease
-from ssvd_asr.errors import AdapterError
+from ssvd_asr.errors import AdapterError, StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,12 @@ class Domains:
 
     def preload(self) -> None:
         """Have the active version of every domain loaded, in the background, as far as there is room."""
-        for domain in self.store.list():
+        try:
+            domains = self.store.list()
+        except StoreError as error:  # a request that needs the store gets the reason
+            logger.error("nothing is loaded ahead: %s", error)
+            return
+        for domain in domains:
             self.bank.preload(domain.active)
 
     def _earlier(self, refused: Version, refusal: AdapterError) -> Lease:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -21,9 +22,11 @@ from server.messages import Piece, Provenance, Reply, Request, TextSegment
 from server.recogniser import Decoded, Recogniser
 from server.scheduler import Scheduler, Waiting
 from ssvd_asr.audio import SAMPLE_RATE
-from ssvd_asr.segment import find_spans
+from ssvd_asr.segment import FloatArray, Span, find_spans
 
 logger = logging.getLogger(__name__)
+
+Cut = Callable[[FloatArray, int], Sequence[Span]]
 
 
 @dataclass(eq=False)
@@ -63,11 +66,13 @@ class Engine:
         queue_max_audio_s: float,
         batch_max_audio_s: float,
         request_timeout_s: float,
+        cut: Cut = find_spans,
     ) -> None:
-        """See the settings of these names."""
+        """See the settings of these names. `cut` finds what to decode of a wave (samples,), in windows."""
         self.recogniser = recogniser
         self.domains = domains
         self.request_timeout_s = request_timeout_s
+        self._cut_wave = cut
         self._queue: Scheduler[_Part] = Scheduler(queue_max_audio_s)
         self._batches = Batches(recogniser, domains.bank, max_audio_s=batch_max_audio_s)
         self._draining = False
@@ -146,7 +151,7 @@ class Engine:
 
     def _cut(self, job: _Job) -> list[_Part]:
         request = job.request
-        spans = find_spans(request.wave, self.recogniser.window_samples)
+        spans = self._cut_wave(request.wave, self.recogniser.window_samples)
         return [
             _Part(
                 job,

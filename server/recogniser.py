@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -28,6 +27,17 @@ from ssvd_asr.hot_weights import DEFAULT_HOT_BYTES
 from ssvd_asr.transcription import Transcript, transcribe
 
 MAX_LAYOUTS = 64  # remembered; of a 1B model's adapter it is 1.3 MB
+
+
+@dataclass(frozen=True)
+class Search:
+    """How words are looked for; see the settings of these names."""
+
+    beam_size: int = 1
+    ctc_weight: float = 0.0
+
+
+GREEDY = Search()
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,7 @@ class OwsmRecogniser:
         adapted: AdaptedModel,
         *,
         hot_max_bytes: int = DEFAULT_HOT_BYTES,
+        search: Search = GREEDY,
     ) -> None:
         """Take what `load` makes; `adapted` is the network of `base` with these factors."""
         self.name = base.name
@@ -79,6 +90,7 @@ class OwsmRecogniser:
         self._factors = factors
         self._adapted = adapted
         self._hot_max_bytes = hot_max_bytes
+        self._search = search
         self._layouts: OrderedDict[str, Layout] = OrderedDict()  # of the files checked, by digest
 
     @classmethod
@@ -90,6 +102,7 @@ class OwsmRecogniser:
         dtype: str,
         cache_dir: Path | None = None,
         hot_max_bytes: int = DEFAULT_HOT_BYTES,
+        search: Search = GREEDY,
     ) -> OwsmRecogniser:
         """Load a base, factorise it (once per machine: the cache keeps the factors) and adapt it.
 
@@ -100,7 +113,7 @@ class OwsmRecogniser:
         if dtype not in ("auto", "float32"):
             del base  # rounded weights have another basis, so the factors come from those in float32
             base = load_base(spec, device=device, dtype=dtype)
-        return cls(base, factors, adapt(base.network, factors), hot_max_bytes=hot_max_bytes)
+        return cls(base, factors, adapt(base.network, factors), hot_max_bytes=hot_max_bytes, search=search)
 
     def has_language(self, symbol: str) -> bool:
         """See Recogniser."""
@@ -133,14 +146,34 @@ class OwsmRecogniser:
         """See Recogniser."""
         slots = mount.launch()
         order = sorted(range(len(pieces)), key=slots.__getitem__)  # one domain's rows stand together
-        ordered = [pieces[index] for index in order]
-        rows = [slots[index] for index in order]
-        prompts = [Prompt(piece.language, "<asr>", piece.timestamps) for piece in ordered]
-        mixed = nullcontext() if mount.stack is None else self._adapted.mixing(mount.stack, rows)
-        with mixed:
-            transcripts = transcribe(self._base, [piece.wave for piece in ordered], prompts=prompts)
-        decoded = map(_placed, ordered, transcripts)
-        return [each for _, each in sorted(zip(order, decoded, strict=True), key=lambda pair: pair[0])]
+        # CTC knows no times: rows that want them are searched without it.
+        timed = [index for index in order if pieces[index].timestamps and self._search.ctc_weight]
+        others = [index for index in order if index not in timed]
+        decoded: dict[int, Decoded] = {}
+        for part, ctc_weight in ((others, self._search.ctc_weight), (timed, 0.0)):
+            if part:
+                decoded |= self._decode(
+                    [(index, pieces[index], slots[index]) for index in part], mount, ctc_weight
+                )
+        return [decoded[index] for index in range(len(pieces))]
+
+    def _decode(
+        self, rows: Sequence[tuple[int, Piece, int]], mount: Mount, ctc_weight: float
+    ) -> dict[int, Decoded]:
+        """Decode (place, piece, slot) together; by place."""
+        transcripts = transcribe(
+            self._base,
+            [piece.wave for _, piece, _ in rows],
+            adapted=self._adapted,
+            stack=mount.stack,
+            rows=None if mount.stack is None else [slot for _, _, slot in rows],
+            prompts=[Prompt(piece.language, "<asr>", piece.timestamps) for _, piece, _ in rows],
+            beam_size=self._search.beam_size,
+            ctc_weight=ctc_weight,
+        )
+        return {
+            place: _placed(piece, each) for (place, piece, _), each in zip(rows, transcripts, strict=True)
+        }
 
     def _checked(self, data: bytes) -> Layout:
         loaded = load_adapter(data, self._base, self._factors)

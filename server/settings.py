@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ssvd_asr.audio import AudioLimits
+from ssvd_asr.decoding.beam import MAX_BEAM_SIZE
 from ssvd_asr.errors import SsvdError
 from ssvd_asr.hot_weights import DEFAULT_HOT_BYTES
 
@@ -67,6 +68,18 @@ class ServerSettings(BaseSettings):
         default=1200.0,
         gt=0,
         description="Audio that may wait for the device; more is 429 (seconds of audio).",
+    )
+    beam_size: int = Field(
+        default=1,
+        ge=1,
+        le=MAX_BEAM_SIZE,
+        description="Hypotheses followed for each row; 1 is greedy, others cost as much more (hypotheses).",
+    )
+    ctc_weight: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of the CTC score in the search; requests for times go without it (share of 1).",
     )
     batch_max_audio_s: float = Field(
         default=240.0,

@@ -83,7 +83,7 @@ class Slots:
         Raises AdapterError where not even one does.
         """
         slot_bytes = self._slot_bytes(self._joint(ks or {}))
-        return self.max_bytes // slot_bytes - 1 if slot_bytes else 1
+        return self.max_bytes // slot_bytes - 1 if slot_bytes else FIRST_SLOTS
 
     def check_fits(self, ks: Mapping[str, int]) -> None:
         """Raise AdapterError for an adapter that the memory could not hold even alone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,30 @@ def test_a_full_queue_is_429_with_retry_after(
     assert "SSVD_QUEUE_MAX_AUDIO_S" in error["message"]
     assert int(response.headers["Retry-After"]) >= 1
     assert recogniser.pieces == []
+
+
+def test_a_request_whose_time_is_over_is_504_though_the_device_is_busy(
+    client: TestClient, engine: Engine, recogniser: FakeRecogniser, clip: bytes
+) -> None:
+    recogniser.go.clear()
+    engine.request_timeout_s = 0.1
+    error = refusal(client.post(URL, files={"file": ("clip.wav", clip)}), 504)  # type: ignore[arg-type]
+    assert error["code"] == "deadline_exceeded"
+    assert "SSVD_REQUEST_TIMEOUT_S" in error["message"]
+
+
+def test_domains_are_loaded_at_the_start_before_anybody_asks(
+    settings: ServerSettings, engine: Engine, recogniser: FakeRecogniser
+) -> None:
+    eager = settings.model_copy(update={"preload": True})
+    active = {engine.domains.store.resolve(name).sha256 for name in ("child", "scottish")}
+    with TestClient(create_app(eager, engine)):
+        for _ in range(1000):
+            if all(engine.domains.bank.where(sha256) == "slot" for sha256 in active):
+                break
+            time.sleep(0.01)
+    assert {engine.domains.bank.where(sha256) for sha256 in active} == {"slot"}
+    assert sorted(recogniser.loads) == ["child@2", "scottish@1"]
 
 
 def test_a_draining_server_is_503_with_retry_after(client: TestClient, engine: Engine, clip: bytes) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from concurrent.futures import CancelledError
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, wait
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 
 from adapters_store.store import AdapterStore
 from server.engine import Engine
-from server.errors import DrainingError, LanguageError, QueueFullError
+from server.errors import DeadlineError, DrainingError, LanguageError, QueueFullError
 from server.messages import Request
 from ssvd_asr.errors import UnknownDomainError
 from tests.server.fakes import BASE, DIGEST, WINDOW_S, FakeRecogniser
@@ -120,6 +121,62 @@ def test_a_request_cancelled_half_way_leaves_the_rest_of_it_undecoded(
     recogniser.go.set()
     engine.submit(Request(babble(2.0), domain="child")).result(TIMEOUT_S)
     assert recogniser.batches == [[None, None], ["child"]]  # of five pieces, two were begun
+
+
+def test_rows_of_any_domains_share_a_batch(engine: Engine, busy: FakeRecogniser, request_: Request) -> None:
+    engine._batches.budget_s = 40.0
+    domains = ("child", None, "scottish", "child@1")
+    futures = [engine.submit(replace(request_, domain=domain)) for domain in domains]
+    busy.go.set()
+    assert [future.result(TIMEOUT_S).text for future in futures] == [
+        "child words of version 2", "base words", "scottish words of version 1", "child words of version 1",
+    ]  # fmt: skip
+    assert len(busy.batches) == 2
+    assert sorted(map(str, busy.batches[1])) == ["None", "child", "child", "scottish"]
+
+
+@pytest.mark.parametrize("ending", ["result", "cancel", "failure"])
+def test_a_lease_is_given_back_however_a_request_ends(
+    engine: Engine, busy: FakeRecogniser, store: AdapterStore, request_: Request, ending: str
+) -> None:
+    sha256, host = store.resolve("child").sha256, engine.domains.bank.host
+    future = engine.submit(replace(request_, domain="child"))
+    assert host.leased(sha256)
+    if ending == "cancel":
+        future.cancel()
+    if ending == "failure":
+        busy.fail = RuntimeError("out of luck")
+    busy.go.set()
+    wait([future], TIMEOUT_S)
+    assert _soon(lambda: not host.leased(sha256))  # callbacks run after those who wait have been woken
+
+
+def test_a_request_that_does_not_fit_the_queue_gives_its_lease_back(
+    engine: Engine, store: AdapterStore, monkeypatch: pytest.MonkeyPatch, request_: Request
+) -> None:
+    monkeypatch.setattr(engine._queue, "max_audio_s", 1.0)
+    with pytest.raises(QueueFullError):
+        engine.submit(replace(request_, domain="child"))
+    assert not engine.domains.bank.host.leased(store.resolve("child").sha256)
+
+
+def test_a_request_whose_time_is_over_is_told_the_setting_and_not_decoded(
+    engine: Engine, busy: FakeRecogniser, request_: Request
+) -> None:
+    engine.request_timeout_s = 0.0
+    late = engine.submit(request_)
+    busy.go.set()
+    with pytest.raises(DeadlineError, match=r"within 0 s of its arrival \(SSVD_REQUEST_TIMEOUT_S\)"):
+        late.result(TIMEOUT_S)
+    assert len(busy.batches) == 1
+
+
+def _soon(true: Callable[[], bool]) -> bool:
+    for _ in range(1000):
+        if true():
+            return True
+        time.sleep(0.01)
+    return False
 
 
 def test_a_failure_is_one_request_s_and_the_thread_goes_on(
