@@ -1,0 +1,141 @@
+"""How long a domain takes to be served: after publishing, and from disk, host memory and slot; p50 and p99.
+
+A swap is what a request causes: lease the version, have it in a slot, launch. A file's base and basis are
+checked once a digest, its SHA-256 at every reading from disk, which is shown apart. Transcripts are of a
+short window (--window), lest a random model's endless words hide the swap.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import hashlib
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+
+from benchmarks.banked import TIMEOUT_S, Banked, banked
+from benchmarks.report import CLOCKS, parser, write
+from server.messages import Request
+from ssvd_asr.device import forbid_tf32, resolve_device
+
+Row = dict[str, object]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run and write a table for each shape."""
+    arguments = _parse(argv)
+    device = resolve_device(arguments.device)
+    forbid_tf32()
+    for shape in arguments.shapes:
+        with banked(shape, p=arguments.p, device=device, window_s=arguments.window) as served:
+            rows = [
+                *_swaps(served, arguments),
+                *_published(served, arguments),
+                *([] if arguments.clock == "cpu" else _in_flight(served, arguments)),
+            ]
+            write(
+                f"swap-{shape}", rows, device=device, out=arguments.out, quick=arguments.quick, shape=shape,
+                p=arguments.p, dtype=str(served.recogniser.dtype), repeats=arguments.repeats,
+                clock=arguments.clock, window_s=arguments.window, file_bytes=served.versions[0].size_bytes,
+            )  # fmt: skip
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    made = parser(__doc__)
+    made.add_argument("--shapes", nargs="+", default=None, help="default nano and 0.1b; on a GPU 1b")
+    made.add_argument("--p", type=float, default=0.4, help="share of min(m, n) that turns")
+    made.add_argument("--window", type=float, default=2.0, help="of the transcripts (seconds)")
+    made.add_argument("--repeats", type=int, default=None, help="swaps a row; default 200, quick 20")
+    arguments = made.parse_args(argv)
+    on_gpu = resolve_device(arguments.device).type == "cuda"
+    if arguments.shapes is None:
+        arguments.shapes = ["nano"] if arguments.quick else ["1b"] if on_gpu else ["nano", "0.1b"]
+    if arguments.repeats is None:
+        arguments.repeats = 20 if arguments.quick else 200
+    return arguments
+
+
+def _swaps(served: Banked, arguments: argparse.Namespace) -> list[Row]:
+    """Cold from each tier: two domains take turns where only one fits."""
+    rows = []
+    for tier, slots, held in (("disk", 1, 1), ("host memory", 1, 3), ("slot", 3, 3)):
+        with served.bank(slots=slots, held=held) as bank:
+            touches = [partial(served.touch, bank, version) for version in served.versions[:2]]
+            rows.append(_row(f"from {tier}", _times(touches, arguments.repeats, arguments.clock)))
+    data = served.versions[0].read_bytes()
+    digest = [lambda: hashlib.sha256(data).digest()]
+    rows.append(_row("of which SHA-256 (disk)", _times(digest, arguments.repeats, arguments.clock)))
+    return rows
+
+
+def _published(served: Banked, arguments: argparse.Namespace) -> list[Row]:
+    """From `publish` to the first transcript, and the next transcript of the same domain."""
+    (wave,), now = served.subject.waves(1), CLOCKS[arguments.clock]
+    with served.engine() as engine:
+        engine.submit(Request(wave, domain="domain0")).result(TIMEOUT_S)
+        start = now()
+        served.store.publish("fresh", served.files[0])
+        published = now()
+        engine.submit(Request(wave, domain="fresh")).result(TIMEOUT_S)
+        first = now()
+        engine.submit(Request(wave, domain="fresh")).result(TIMEOUT_S)
+        second = now()
+    return [
+        _row("publish", [published - start]),
+        _row("publish to first transcript", [first - start]),
+        _row("second transcript", [second - first]),
+    ]
+
+
+def _in_flight(served: Banked, arguments: argparse.Namespace) -> list[Row]:
+    """Requests of one domain, one by one: alone, and while others are loaded from disk, paced or without end."""
+    (wave,), count = served.subject.waves(1), max(5, arguments.repeats // 10)
+    with served.engine() as engine:
+        ask = [lambda: engine.submit(Request(wave, domain="domain0")).result(TIMEOUT_S)]
+        quiet = _times(ask, count, "wall")
+        rows = [_row("request, nothing else", quiet)]
+        for pause_s, how in ((0.1, "two every 0.1 s"), (0.0, "without a pause")):
+            stop = threading.Event()
+            loader = threading.Thread(target=_load, args=(served, stop, pause_s))
+            loader.start()
+            try:
+                busy = _times(ask, count, "wall")
+            finally:
+                stop.set()
+                loader.join()
+            slower = float(np.median(busy)) / float(np.median(quiet)) - 1
+            rows.append({**_row(f"request, others loaded {how}", busy), "slower_by_batches": slower})
+    return rows
+
+
+def _load(served: Banked, stop: threading.Event, pause_s: float) -> None:
+    with served.bank(slots=1, held=1) as bank:  # beside the engine's: every load is from disk
+        while not stop.wait(pause_s):
+            for version in served.versions[1:]:
+                served.touch(bank, version)
+
+
+def _times(runs: Sequence[Callable[[], object]], repeats: int, clock: str) -> list[float]:
+    """Seconds of each call, the runs in turn, the first round not counted."""
+    now = CLOCKS[clock]  # type: ignore[index]
+    for run in runs:
+        run()
+    gc.collect()
+    seconds = []
+    for index in range(repeats):
+        start = now()
+        runs[index % len(runs)]()
+        seconds.append(now() - start)
+    return seconds
+
+
+def _row(what: str, seconds: Sequence[float]) -> Row:
+    p50, p99 = (1000 * float(each) for each in np.percentile(seconds, [50, 99]))
+    return {"what": what, "p50_ms": p50, "p99_ms": p99, "count": len(seconds)}
+
+
+if __name__ == "__main__":
+    main()
