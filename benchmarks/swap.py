@@ -91,7 +91,7 @@ def _published(served: Banked, arguments: argparse.Namespace) -> list[Row]:
 
 
 def _in_flight(served: Banked, arguments: argparse.Namespace) -> list[Row]:
-    """Requests of one domain, one by one: alone, and while others are loaded from disk, paced or without end."""
+    """Requests of one domain, one by one: alone, and while others are loaded from disk."""
     (wave,), count = served.subject.waves(1), max(5, arguments.repeats // 10)
     with served.engine() as engine:
         ask = [lambda: engine.submit(Request(wave, domain="domain0")).result(TIMEOUT_S)]
