@@ -68,7 +68,7 @@ class BaseModel:
         """
         if self.network.training:
             raise RuntimeError("the base network is in training mode: call network.eval() before decoding")
-        speech = torch.from_numpy(self._window(waves)).to(self.device)  # (B, samples)
+        speech = torch.from_numpy(fill_window(waves, self.config, self.name)).to(self.device)  # (B, samples)
         lengths = torch.full((len(speech),), speech.size(1), dtype=torch.long, device=self.device)
         # network.encode(), but with a cast between the float32 front end and the encoder.
         feats, lengths = self.network.frontend(speech, lengths)  # (B, frames, mels)
@@ -79,21 +79,25 @@ class BaseModel:
         output: torch.Tensor = encoded[0] if isinstance(encoded, tuple) else encoded
         return output
 
-    def _window(self, waves: Sequence[FloatArray]) -> FloatArray:
-        """The waves as rows, each padded with zeros to the window: (B, window_samples)."""
-        if not waves:
-            raise AudioError("no audio given: 0 waves")
-        limit = self.config.window_samples
-        rows = np.zeros((len(waves), limit), dtype=np.float32)
-        for row, wave in zip(rows, waves, strict=True):
-            if wave.ndim != 1:
-                raise AudioError(f"audio has shape {wave.shape}; one channel of samples is expected")
-            if len(wave) > limit:
-                rate = self.config.sample_rate_hz
-                raise AudioTooLongError(
-                    f"audio of {len(wave) / rate:.2f} s is longer than the window of "
-                    f"{self.config.window_s:g} s of base model {self.name!r} "
-                    "(preprocessor_conf.speech_length in its config)"
-                )
-            row[: len(wave)] = wave
-        return rows
+
+def fill_window(waves: Sequence[FloatArray], config: ModelConfig, name: str) -> FloatArray:
+    """The waves as rows, each padded with zeros to the window of model `name`: (B, window_samples).
+
+    Raises AudioTooLongError and AudioError, as `BaseModel.encode`.
+    """
+    if not waves:
+        raise AudioError("no audio given: 0 waves")
+    limit = config.window_samples
+    rows = np.zeros((len(waves), limit), dtype=np.float32)
+    for row, wave in zip(rows, waves, strict=True):
+        if wave.ndim != 1:
+            raise AudioError(f"audio has shape {wave.shape}; one channel of samples is expected")
+        if len(wave) > limit:
+            rate = config.sample_rate_hz
+            raise AudioTooLongError(
+                f"audio of {len(wave) / rate:.2f} s is longer than the window of "
+                f"{config.window_s:g} s of base model {name!r} "
+                "(preprocessor_conf.speech_length in its config)"
+            )
+        row[: len(wave)] = wave
+    return rows

@@ -38,7 +38,7 @@ _CLASSES: Mapping[str, Mapping[str, str]] = {
 }
 _DEFAULTS = {"frontend": "default", "normalize": "utterance_mvn", "ctc": "ctc"}  # of ESPnet's task
 # Flash attention is chosen by what is installed; one model must be one computation everywhere.
-_NO_FLASH = {"use_flash_attn": False}
+NO_FLASH: Mapping[str, Any] = {"use_flash_attn": False}
 _FLASH_NOTICE = re.compile(r"^Failed to import Flash Attention.*\n?", re.MULTILINE)
 
 
@@ -57,19 +57,21 @@ def build_network(config: ModelConfig, *, spec_augment: bool = False) -> ESPnetS
         if raw.get(key) is not None:
             raise BaseModelError(f"base config has {key}: {raw[key]!r}, which is not supported")
     vocabulary = len(config.token_list)
-    frontend = _build(config, "frontend")
-    normalize_options = {} if config.stats_file is None else {"stats_file": str(config.stats_file)}
-    encoder = _build(config, "encoder", input_size=frontend.output_size(), **_NO_FLASH)
+    frontend = build_part(config, "frontend")
+    normalize_options: dict[str, Any] = (
+        {} if config.stats_file is None else {"stats_file": str(config.stats_file)}
+    )
+    encoder = build_part(config, "encoder", input_size=frontend.output_size(), **NO_FLASH)
     width = encoder.output_size()
-    decoder = _build(config, "decoder", vocab_size=vocabulary, encoder_output_size=width, **_NO_FLASH)
-    ctc = _build(config, "ctc", odim=vocabulary, encoder_output_size=width)
+    decoder = build_part(config, "decoder", vocab_size=vocabulary, encoder_output_size=width, **NO_FLASH)
+    ctc = build_part(config, "ctc", odim=vocabulary, encoder_output_size=width)
     try:
-        return _load_class("espnet2.s2t.espnet_model:ESPnetS2TModel")(
+        return load_class("espnet2.s2t.espnet_model:ESPnetS2TModel")(
             vocab_size=vocabulary,
             token_list=list(config.token_list),
             frontend=frontend,
-            specaug=_build(config, "specaug") if spec_augment else None,
-            normalize=_build(config, "normalize", **normalize_options),
+            specaug=build_part(config, "specaug") if spec_augment else None,
+            normalize=build_part(config, "normalize", **normalize_options),
             preencoder=None,
             encoder=encoder,
             postencoder=None,
@@ -82,22 +84,30 @@ def build_network(config: ModelConfig, *, spec_augment: bool = False) -> ESPnetS
         raise BaseModelError(f"base config's model_conf or token_list: {error}") from error
 
 
-def _build(config: ModelConfig, key: str, **given: Any) -> Any:
-    """The module of config key `key`, or None where the config switches an optional one off."""
+def build_part(
+    config: ModelConfig, key: str, classes: Mapping[str, Mapping[str, str]] = _CLASSES, **given: Any
+) -> Any:
+    """The module of config key `key`, or None where the config switches an optional one off.
+
+    classes: by key and value of the config, as "module:Class".
+
+    Raises:
+        BaseModelError: the config names another class, or options that the class has not.
+    """
     raw = config.raw
     name = raw.get(key, _DEFAULTS.get(key))
     if name is None and key in ("normalize", "specaug"):
         return None
-    choices = _CLASSES[key]
+    choices = classes[key]
     if name not in choices:
         raise BaseModelError(f"base config has {key}: {name!r}; supported: {', '.join(choices)}")
     try:
-        return _load_class(choices[name])(**{**config.section(f"{key}_conf"), **given})
+        return load_class(choices[name])(**{**config.section(f"{key}_conf"), **given})
     except (TypeError, ValueError, AssertionError, TypeCheckError) as error:
         raise BaseModelError(f"base config's {key}_conf: {error}") from error
 
 
-def _load_class(target: str) -> Any:
+def load_class(target: str) -> Any:
     """Import "module:Class". ESPnet prints that flash_attn is absent on every start; that line is dropped."""
     module, _, name = target.partition(":")
     notices = io.StringIO()

@@ -107,7 +107,8 @@ class CtcPrefix:
     def _frames(self, tokens: Tensor) -> Tensor:
         """Log-probability (R, S, T), float64, of each of a row's tokens (R, S) at each frame."""
         asked = self._rows.spread(self._weight[tokens].float())  # (U, width, S, d)
-        logits = torch.bmm(asked.flatten(1, 2), self._heard).unflatten(1, asked.shape[1:3])
+        logits = torch.bmm(asked.flatten(1, 2), self._heard)  # (U, width S, T)
+        logits = logits.view(*asked.shape[:3], -1)
         logits = self._rows.collect(logits) + self._bias[tokens].float().unsqueeze(2)
         return logits.double() - self._rows.each(self._whole).unsqueeze(1)
 

@@ -18,6 +18,11 @@ class Rows:
 
     def __init__(self, utterances: int, device: torch.device) -> None:
         self._device = device
+        self.of: list[int]  # the utterance of each row
+        self.utterances: int
+        self.width: int  # most rows of an utterance
+        self._index: Tensor | None  # `of` on the device, where it is asked for
+        self._places: Tensor | None  # of each row in a grid (U x width); None where there are no gaps
         self._lay(range(utterances))
 
     def keep(self, rows: Sequence[int]) -> list[int] | None:
@@ -57,8 +62,8 @@ class Rows:
         return x[self._index]
 
     def _lay(self, of: Sequence[int]) -> None:
-        self.of = list(of)  # the utterance of each row
-        self._index: Tensor | None = None  # ... on the device, where it is asked for
+        self.of = list(of)
+        self._index = None
         counts = Counter(self.of)
         self.utterances = len(counts)
         self.width = max(counts.values())

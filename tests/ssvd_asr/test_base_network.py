@@ -17,11 +17,11 @@ from tests.random_owsm import OWSM_01B, TINY, OwsmShape, espnet_config
 LIGHT_IMPORT = """
 import sys
 import ssvd_asr.base.load, ssvd_asr.base.export, ssvd_asr.transcription
-from ssvd_asr.base.network import _load_class, _CLASSES
+from ssvd_asr.base.network import _CLASSES, load_class
 for choices in _CLASSES.values():
     for target in choices.values():
-        _load_class(target)
-_load_class("espnet2.s2t.espnet_model:ESPnetS2TModel")
+        load_class(target)
+load_class("espnet2.s2t.espnet_model:ESPnetS2TModel")
 heavy = ("espnet2.tasks", "espnet2.bin", "espnet_model_zoo", "pandas", "gradio", "lhotse", "fastapi", "s3prl")
 print([name for name in sys.modules if name.startswith(heavy)])
 """

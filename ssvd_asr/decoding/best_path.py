@@ -1,0 +1,46 @@
+"""CTC's best path, batched: the likeliest token of each frame, without repetitions and blanks. No search."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ssvd_asr.base.tokens import TokenMap
+from ssvd_asr.decoding.hypothesis import Hypothesis
+
+if TYPE_CHECKING:
+    from espnet2.asr.ctc import CTC
+
+CHUNK_BYTES = 64 * 2**20  # of logits over the whole vocabulary at a time
+
+
+@torch.no_grad()
+def best_path(ctc: CTC, encoded: Tensor, tokens: TokenMap) -> list[Hypothesis]:
+    """Read the CTC head on encoder output (B, T, d), of OWSM-CTC or any base, as Speech2Text.best_path does.
+
+    Hypothesis.score is that of the one path, margin the smallest distance of the two best tokens of a frame.
+    Nothing is asked of the head: what it hears is what it was trained on, whatever the prompt's task.
+    """
+    frames = max(1, CHUNK_BYTES // (4 * len(tokens)))
+    best, scores, margins = [], [], []
+    for part in torch.split(encoded.flatten(0, 1), frames):  # (frames, d)
+        logits = ctc.ctc_lo(part).float()  # (frames, V)
+        top = logits.topk(2, dim=-1)
+        best.append(top.indices[:, 0])
+        scores.append(top.values[:, 0] - torch.logsumexp(logits, dim=-1))
+        margins.append(top.values[:, 0] - top.values[:, 1])
+    shape = encoded.shape[:2]
+    path = torch.cat(best).view(shape)
+    score, margin = torch.cat(scores).view(shape).sum(1), torch.cat(margins).view(shape).amin(1)
+    return [
+        _hypothesis(row, total, near, tokens)
+        for row, total, near in zip(path.tolist(), score.tolist(), margin.tolist(), strict=True)
+    ]
+
+
+def _hypothesis(path: list[int], score: float, margin: float, tokens: TokenMap) -> Hypothesis:
+    changes = [token for place, token in enumerate(path) if place == 0 or path[place - 1] != token]
+    ids = tuple(token for token in changes if token != tokens.blank)
+    return Hypothesis(ids, tokens.decode(ids), score, margin, ended=True)
