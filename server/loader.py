@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable
@@ -9,6 +10,8 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 
 from ssvd_asr.errors import SsvdError
+
+logger = logging.getLogger(__name__)
 
 LOOK_AGAIN_S = 0.2  # how soon a waiting caller notices that the thread is gone
 
@@ -69,17 +72,20 @@ class Loader:
         while (item := self._tasks.get()) is not None:
             task, future = item
             self._current = future
-            if future.set_running_or_notify_cancel():
-                self._do(task, future)
+            if future.set_running_or_notify_cancel() and not self._do(task, future):
+                return
             self._current = None
 
-    def _do(self, task: Callable[[], object], future: Future[None]) -> None:
+    def _do(self, task: Callable[[], object], future: Future[None]) -> bool:
+        """Whether the thread goes on: what is no Exception (SystemExit, say) ends it, told to who waits."""
         try:
             task()
         except Exception as error:
             future.set_exception(error)
         except BaseException as ending:
+            logger.error("the loading thread was ended (%s); another takes over", type(ending).__name__)
             future.set_exception(LoaderError(f"the loading thread was ended ({type(ending).__name__})"))
-            raise
+            return False
         else:
             future.set_result(None)
+        return True

@@ -153,7 +153,6 @@ def test_every_transcript_is_that_of_its_row_alone_with_the_version_it_names(
     print(f"{outcome.replies} replies, {outcome.near_ties} near ties")  # pytest -s, -rP
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # loaders are killed
 def test_the_same_with_loads_memory_clients_and_loaders_failing(
     engine: Engine,
     recogniser: FaultyOwsm,

@@ -187,7 +187,6 @@ def test_a_file_that_is_gone_is_refused(tier: MakeTier, file: Path) -> None:
         tier().acquire(version(file, 1))
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_load_whose_thread_is_killed_is_tried_again_by_a_new_one(tier: MakeTier, file: Path) -> None:
     threads: list[threading.Thread] = []
 
@@ -201,7 +200,6 @@ def test_a_load_whose_thread_is_killed_is_tried_again_by_a_new_one(tier: MakeTie
     assert threads[0] is not threads[1]
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_load_that_kills_every_thread_is_told(tier: MakeTier, file: Path) -> None:
     def kill(_: Version) -> PackedAdapter:
         raise SystemExit

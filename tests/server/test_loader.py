@@ -52,7 +52,6 @@ def test_waiting_has_an_end() -> None:
     loader.close()
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_killed_thread_fails_its_task_only_and_another_does_the_rest() -> None:
     """Killed as an operator's debugger does it: an exception set into the thread from outside."""
     loader, begun, go = Loader(), threading.Event(), threading.Event()
