@@ -12,7 +12,6 @@ import httpx
 import pytest
 
 from tests.ui.browsing import chromium, readmes_clip, served, transcribe_example
-from ui.words import wrong_words
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("chromium") and shutil.which("chromedriver")),
@@ -44,7 +43,8 @@ def test_the_page_shows_what_base_and_child_heard_side_by_side(server: str, brow
 
     clip, said = readmes_clip()
     base, child = _heard(server, clip, model="owsm-nano"), _heard(server, clip, domain="child")
-    assert wrong_words(said, child) < wrong_words(said, base), "this clip would show nothing"
+    assert base != said, "this clip would show nothing"
+    assert child == said
 
     transcribe_example(browser, server, said, "child")
 
