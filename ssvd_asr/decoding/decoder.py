@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from espnet2.legacy.nets.pytorch_backend.transformer.attention import MultiHeadedAttention
     from espnet2.legacy.nets.pytorch_backend.transformer.decoder_layer import DecoderLayer
 
+FEW_ROWS = 10  # see _tall_product
+
 
 class Decoder(Protocol):
     """Rows in lock step: all have said the same number of tokens, prompt included."""
@@ -90,7 +92,8 @@ class CachedDecoder:
         last = x[:, -1]  # (R, d)
         if self._decoder.normalize_before:
             last = self._decoder.after_norm(last)
-        return torch.log_softmax(self._decoder.output_layer(last).float(), dim=-1)
+        assert self._decoder.output_layer is not None  # _check
+        return torch.log_softmax(_tall_product(self._decoder.output_layer, last).float(), dim=-1)
 
     def keep(self, rows: Tensor) -> None:
         """See `Decoder.keep`."""
@@ -144,6 +147,19 @@ class CachedDecoder:
         mixed = torch.matmul(torch.softmax(torch.matmul(queries, keys), dim=-1), values)
         output: Tensor = attention.linear_out(self._rows.collect(mixed.transpose(1, 2).reshape(asked.shape)))
         return output
+
+
+def _tall_product(layer: nn.Module, x: Tensor) -> Tensor:
+    """layer(x), (R, d) to (R, V): where a CPU has few rows, as (W x^T)^T.
+
+    The BLAS behind torch takes long to multiply few rows by a tall W: 13 ms for 5 rows by (50002, 384) on two
+    cores, 19 ms for 2; the other way round 5 ms and 2 ms. From about 12 rows on both take as long.
+    """
+    few = x.device.type == "cpu" and x.dtype == torch.float32 and 1 < len(x) <= FEW_ROWS
+    if few and type(layer) is nn.Linear and layer.bias is not None:
+        return torch.addmm(layer.bias.unsqueeze(1), layer.weight, x.mT).mT.contiguous()
+    output: Tensor = layer(x)
+    return output
 
 
 def _keys_values(attention: MultiHeadedAttention, x: Tensor) -> tuple[Tensor, Tensor]:
