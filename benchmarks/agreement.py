@@ -1,0 +1,111 @@
+"""Whether we say what ESPnet's Speech2Text says, token by token, on a whole test set: greedy and beam search.
+
+Ours decodes batches, ESPnet's __call__ one utterance after the other, both in float32 on the same weights.
+Where tokens differ, `margin` is the distance between the scores of what was chosen and what was left: below
+1e-4 rounding may have decided (a `tie`), above it a rule would be at fault (`differ`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from tqdm import tqdm
+
+from benchmarks.decode import MODES, Mode
+from benchmarks.report import parser, write
+from ssvd_asr.audio import read_audio
+from ssvd_asr.base.export import export_espnet
+from ssvd_asr.base.load import load_base
+from ssvd_asr.base.model import BaseModel, FloatArray
+from ssvd_asr.decoding.hypothesis import Hypothesis
+from ssvd_asr.decoding.prompt import Prompt
+from ssvd_asr.device import forbid_tf32, resolve_device
+from ssvd_asr.transcription import transcribe
+from training.manifests import read_entries
+from training.utterances import Utterance
+
+BATCH = 16
+TIE = 1e-4
+QUICK = 8  # utterances
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run and write the table."""
+    arguments = _parse(argv)
+    device = resolve_device(arguments.device)
+    forbid_tf32()
+    waves = list(_waves(arguments.data))[: QUICK if arguments.quick else None]
+    base = load_base(arguments.base, device=str(device), dtype="float32")
+    with TemporaryDirectory() as folder:
+        config, checkpoint = export_espnet(base, Path(folder))
+        rows = [
+            _compare(base, MODES[name], waves, _speech2text(config, checkpoint, MODES[name], device.type))
+            for name in arguments.modes
+        ]
+    write(
+        f"agreement-{base.name}", rows, device=device, out=arguments.out, quick=arguments.quick,
+        base=base.name, base_digest=base.digest, data=arguments.data.parent.name, tie=TIE,
+    )  # fmt: skip
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    made = parser(__doc__)
+    made.add_argument("--base", default="owsm-nano")
+    made.add_argument("--data", type=Path, default=Path("data/espeak/adult-test/manifest.jsonl"))
+    made.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
+    return made.parse_args(argv)
+
+
+def _waves(manifest: Path) -> Iterator[FloatArray]:
+    for entry in read_entries(manifest):
+        if not isinstance(entry, Utterance):
+            raise SystemExit(f"{manifest}: {json.dumps(str(entry))}: every utterance must be usable")
+        yield read_audio(entry.audio, start_s=entry.start_s, duration_s=entry.duration_s)
+
+
+def _speech2text(config: Path, checkpoint: Path, mode: Mode, device: str) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from espnet2.bin.s2t_inference import Speech2Text
+
+        return Speech2Text(
+            config, checkpoint, device=device, beam_size=mode.beam_size, ctc_weight=mode.ctc_weight
+        )
+
+
+def _compare(base: BaseModel, mode: Mode, waves: Sequence[FloatArray], judge: Any) -> dict[str, object]:
+    """One row: how many utterances are told alike."""
+    ours: list[Hypothesis] = []
+    for start in range(0, len(waves), BATCH):
+        batch = waves[start : start + BATCH]
+        found = transcribe(base, batch, beam_size=mode.beam_size, ctc_weight=mode.ctc_weight)
+        ours += [each.hypothesis for each in found]
+    skipped = len(Prompt().ids(base.tokens))
+    same, ties, differ, deviation, closest = 0, 0, 0, 0.0, math.inf
+    for hypothesis, wave in zip(ours, tqdm(waves, desc=mode.name), strict=True):
+        _, _, ids, _, theirs = judge(wave)[0]
+        said = tuple(index for index in ids[skipped:] if index != base.tokens.eos)
+        closest = min(closest, hypothesis.margin)
+        if hypothesis.token_ids == said:
+            same += 1
+            deviation = max(deviation, abs(hypothesis.score - float(theirs.score)))
+        elif hypothesis.margin < TIE:
+            ties += 1
+        else:
+            differ += 1
+    return {
+        "mode": mode.name, "beam_size": mode.beam_size, "ctc_weight": mode.ctc_weight,
+        "utterances": len(waves), "same": same, "ties": ties, "differ": differ,
+        "largest_score_deviation": deviation, "smallest_margin": closest,
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
