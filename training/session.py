@@ -60,6 +60,15 @@ class RunSettings:
     progress: bool = True
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """What training led to, and `finish`, which writes and scores it: from the summary to the result."""
+
+    outcome: Outcome
+    summary: dict[str, Any]
+    finish: Callable[[dict[str, Any]], dict[str, Any]]
+
+
 @dataclass
 class Session:
     """The parts of a run, each built when it is first needed."""
@@ -103,22 +112,27 @@ class Session:
 
         Raises SsvdError for anything about data, base, settings or folder that makes the run impossible.
         """
-        settings = self.settings
+        fitted = self.fit(guard)
+        if not fitted.outcome.finished:
+            self.report(
+                f"stopped at step {fitted.outcome.steps}; go on with --resume --out {self.settings.out}"
+            )
+            return fitted.summary
+        result = fitted.finish(fitted.summary)
+        (self.settings.out / RESULT_FILE).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        return result
+
+    def fit(self, guard: Callable[[], AbstractContextManager[Stop]] = never_stop) -> Fitted:
+        """Train and no more. Arguments and errors: see `run`."""
         self._claim_folder()
         train, valid = self.load_data()
         trainer, finish = self.build(train, valid)
-        if settings.resume:
+        if self.settings.resume:
             trainer.resume()
             self.report(f"resumed at step {trainer.progress.step} of {trainer.plan.total_steps}")
         with guard() as stop:
             outcome = trainer.fit(stop)
-        summary = self._summary(train, valid, trainer, outcome)
-        if not outcome.finished:
-            self.report(f"stopped at step {outcome.steps}; go on with --resume --out {settings.out}")
-            return summary
-        result = finish(summary)
-        (settings.out / RESULT_FILE).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        return result
+        return Fitted(outcome, self._summary(train, valid, trainer, outcome), finish)
 
     def _claim_folder(self) -> None:
         """Refuse to train over another run, or to resume none. Raises SsvdError naming the checkpoint."""
