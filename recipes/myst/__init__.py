@@ -1,0 +1,1 @@
+"""MyST, children talking with a science tutor: from the corpus on disk to an adapter and the paper's row."""

@@ -1,0 +1,66 @@
+"""Lists that choose utterances: Whisper's figures, and ids that someone has chosen already."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from ssvd_asr.errors import DataError
+from ssvd_asr.scoring import score
+
+Figures = Mapping[str, float | str]  # by utterance: a WER as a ratio, or the words Whisper heard
+
+
+def read_figures(path: Path) -> Figures:
+    """Whisper's WER or words for each utterance.
+
+    ``.jsonl``: objects with ``id`` and either ``wer`` (a ratio, 0.5 is 50 %) or ``hyp`` (as `ssvd evaluate
+    --hypotheses` writes). Anything else is Kaldi ``text``: an id, a space, the words.
+
+    Raises:
+        DataError: unreadable, empty, or a line that is neither; the line is named.
+    """
+    figures: dict[str, float | str] = {}
+    for number, line in enumerate(_lines(path), 1):
+        if not path.name.endswith(".jsonl"):
+            name, _, words = line.partition(" ")
+            figures[name] = words
+            continue
+        try:
+            entry = json.loads(line)
+            name, figure = entry["id"], entry["wer"] if "wer" in entry else entry["hyp"]
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise DataError(
+                f'{path}:{number} is no object with "id" and "wer" or "hyp": {error!r}'
+            ) from error
+        if not isinstance(figure, str) and (not isinstance(figure, int | float) or not figure >= 0):
+            raise DataError(f'{path}:{number}: "wer" must be a ratio of at least 0, found {figure!r}')
+        figures[str(name)] = figure
+    return figures
+
+
+def read_ids(path: Path) -> frozenset[str]:
+    """The first word of each line. Raises DataError where there is none."""
+    return frozenset(line.split()[0] for line in _lines(path))
+
+
+def wer_of(figures: Figures, name: str, reference: str) -> float | None:
+    """The WER of an utterance as a ratio, counted here where words are given; None without a figure.
+
+    Words are compared as everything here is scored (`ssvd_asr.scoring.normalise`). Whisper's own normaliser,
+    which the authors used, also rewrites contractions and spellings; a WER is taken as it is given.
+    """
+    figure = figures.get(name)
+    return score([reference], [figure]).wer if isinstance(figure, str) else figure
+
+
+def _lines(path: Path) -> list[str]:
+    """Lines with something on them."""
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    if not lines:
+        raise DataError(f"{path} holds no line")
+    return lines

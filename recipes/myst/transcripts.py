@@ -1,0 +1,95 @@
+"""Transcripts of MyST as words: what the authors' ESPnet recipe does, without what it breaks.
+
+Source: espnet, egs2/myst/asr1/local/text_preprocess.py. See README.md for the differences.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_BRACKETS = (r"\{[^{}]*\}", r"<[^<>]*>", r"\[[^\[\]]*\]", r"\([^()]*\)")  # innermost pairs
+_BRACKETED = re.compile("|".join(_BRACKETS))
+# "+um+", "+tick tock+": a sound, not a word. The plus of "+um i think" is not one end of a pair.
+_SOUND = re.compile(r"(?<!\S)\+[^+]*\+(?!\S)")
+_OPEN_PAUSE = re.compile(r"(?<!\S)\+(?:um|uh)\b", re.IGNORECASE)
+_NUMBER = re.compile(r"\d+")
+_APART = re.compile(r"(\w) '(re|m|ve|ll|d|s)\b", re.IGNORECASE)  # THEY 'RE
+_CLIPPED = re.compile(r"(?<!\S)'(em|cause)\b", re.IGNORECASE)
+_QUOTES = str.maketrans(
+    {"’": "'", "‘": "'", "`": "'", "´": "'", "“": " ", "”": " ", "…": " ", "–": "-", "—": "-"}
+)
+_SPELLED = str.maketrans({"&": " and ", "/": " slash "})
+_JOINING = str.maketrans("", "", "-_*")  # wh-, x_ray, *word*
+_OTHER = re.compile(r"[^a-zA-Z' ]+")
+
+_ONES = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+]
+_TENS = ["zero", "ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+_SCALES = ((10**9, "billion"), (10**6, "million"), (1000, "thousand"), (100, "hundred"))
+
+
+def decode(content: bytes) -> str:
+    """A .trn as text: UTF-8, or what Windows wrote where it is not."""
+    try:
+        return content.decode("utf-8-sig").strip()
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace").strip()
+
+
+def clean(transcript: str) -> str:
+    """The words alone, parted by one space, in the transcript's own letters (ASCII).
+
+    Annotation goes (<breath>, (*), (()), [indiscernible], +um+), of *word* and wh- the letters stay, numbers
+    are spelled out, and no punctuation is left but the apostrophe.
+    """
+    text = unicodedata.normalize("NFKC", transcript.translate(_QUOTES)).translate(_QUOTES)
+    while (shorter := _BRACKETED.sub(" ", text)) != text:
+        text = shorter
+    text = _OPEN_PAUSE.sub(" ", _SOUND.sub(" ", text))
+    text = text.translate(_SPELLED).translate(_JOINING)
+    text = _NUMBER.sub(lambda found: f" {number_words(found[0])} ", text)
+    text = "".join(
+        letter for letter in unicodedata.normalize("NFD", text) if not unicodedata.combining(letter)
+    )
+    text = _OTHER.sub(" ", text)
+    text = _CLIPPED.sub(r"\1", _APART.sub(r"\1'\2", " ".join(text.split())))
+    return " ".join(word for word in text.split() if word.strip("'"))
+
+
+def number_words(digits: str) -> str:
+    """`1220` -> `one thousand two hundred twenty`; digit by digit from 10^12 on and after a leading zero."""
+    number = int(digits)
+    if number >= 10**12 or (len(digits) > 1 and digits.startswith("0")):
+        return " ".join(_ONES[int(digit)] for digit in digits)
+    return _words(number)
+
+
+def _words(number: int) -> str:
+    if number < 20:
+        return _ONES[number]
+    for scale, name in _SCALES:
+        if number >= scale:
+            rest = f" {_words(number % scale)}" if number % scale else ""
+            return f"{_words(number // scale)} {name}{rest}"
+    return _TENS[number // 10] + (f" {_ONES[number % 10]}" if number % 10 else "")

@@ -1,0 +1,1 @@
+"""What the recipes of the paper's two corpora share: counting utterances, training, the paper's figures."""

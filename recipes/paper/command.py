@@ -1,0 +1,115 @@
+"""The one command of a recipe: prepare the corpus, train on it, put the paper's rows beside ours."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from recipes.paper.entries import REPORT_FILE, Kept, LeftOut, make_report, table, write_entries, write_json
+from recipes.paper.experiment import COMPARISON, compare, option_value, train
+from recipes.paper.figures import SIZES
+from ssvd_asr.errors import SsvdError
+
+INTERRUPTED = 130  # exit status, as a shell's after ctrl-c
+Case = Literal["keep", "lower", "upper"]
+CASES: tuple[Case, ...] = ("keep", "lower", "upper")
+
+
+class Reader(Protocol):
+    """A corpus on disk, read by stated rules."""
+
+    def asked(self) -> dict[str, Any]:
+        """What decides the manifests, as JSON values: the same again gives the same manifests."""
+
+    def entries(self) -> Iterator[Kept | LeftOut]:
+        """Every utterance of the corpus, in one order. Raises DataError where this is not the corpus."""
+
+    def notes(self) -> list[str]:
+        """After `entries`: what a reader of the results has to know."""
+
+
+@dataclass(frozen=True)
+class CorpusRecipe:
+    """What differs between the recipes."""
+
+    name: str  # of the corpus in `recipes.paper.figures`, and of the domain
+    language: str
+    description: str
+    case: Case  # of the texts, unless asked otherwise
+    add_options: Callable[[argparse.ArgumentParser], None]
+    reader: Callable[[argparse.Namespace], Reader]
+
+
+def cased(text: str, case: Case) -> str:
+    """``text`` in the letters asked for."""
+    return {"keep": text, "lower": text.lower(), "upper": text.upper()}[case]
+
+
+def run(recipe: CorpusRecipe, argv: Sequence[str] | None = None) -> int:
+    """Run the command; the exit status. 1: refused with a reason; 130: interrupted, run it again."""
+    arguments, options = _parser(recipe).parse_known_args(argv)
+    try:
+        return _run(recipe, arguments, options)
+    except SsvdError as error:
+        print(f"recipes.{recipe.name}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"recipes.{recipe.name}: interrupted; the same command goes on", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _run(recipe: CorpusRecipe, arguments: argparse.Namespace, options: Sequence[str]) -> int:
+    out: Path = arguments.out
+    if options and arguments.train is None:
+        raise SsvdError(f"unknown: {' '.join(options)} (options of `ssvd train` go with --train)")
+    if arguments.corpus is not None:
+        print(table(prepare(recipe.name, recipe.reader(arguments), out)))
+    if arguments.train is not None:
+        name = arguments.run or f"{arguments.train}-{option_value(options, '--method') or 'ssvd'}"
+        status = train(recipe.name, recipe.language, out, arguments.train, name, options)
+        if status != 0:
+            return status
+    if compare(recipe.name, out) is not None:
+        print((out / f"{COMPARISON}.md").read_text(encoding="utf-8"))
+    elif arguments.corpus is None:
+        raise SsvdError(f"nothing to do in {out}: no finished run to compare; give --corpus, then --train")
+    return 0
+
+
+def prepare(name: str, reader: Reader, out: Path) -> dict[str, Any]:
+    """Write OUT's manifests and report.json; the report. Done before by the same rules: it is only read."""
+    path = out / REPORT_FILE
+    asked = reader.asked()
+    if path.is_file():
+        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if report["asked"] == asked:
+            print(f"already prepared; remove {path} to read the corpus again", file=sys.stderr)
+            return report
+    tallies = write_entries(out, reader.entries())
+    report = make_report(name, tallies, asked, reader.notes())
+    write_json(path, report)
+    return report
+
+
+def _parser(recipe: CorpusRecipe) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m recipes.{recipe.name}",
+        description=recipe.description,
+        epilog="With --train, every further option is one of `ssvd train`: --device, --dtype, --method, --k, "
+        "--base, --config, --checkpoint, --lr, ...",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--corpus", type=Path, help="the corpus as distributed; without it, OUT is prepared")
+    parser.add_argument("--out", type=Path, required=True, help="folder of manifests, runs and tables")
+    parser.add_argument("--train", choices=SIZES, help="train on this base of the paper; again: resume")
+    parser.add_argument("--run", help="name of the run in OUT/runs (default: SIZE-METHOD)")
+    parser.add_argument(
+        "--case", choices=CASES, default=recipe.case, help="letters of the texts (default: %(default)s)"
+    )
+    recipe.add_options(parser)
+    return parser
