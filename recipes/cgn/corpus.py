@@ -98,7 +98,8 @@ class CgnReader:
             "OUR SPLIT, not the authors' (the paper gives counts only): by speaker, sha256 of the code, "
             "70 % train, 10 % valid, 20 % test.",
             f"Ours too: utterances are the annotation's intervals, none joined; words: at least "
-            f"{self.min_words}; xxx and unknown speakers left out; utterances while someone else speaks {overlap}.",
+            f"{self.min_words}; xxx and unknown speakers left out; utterances while someone else speaks "
+            f"{overlap}.",
             f"Kept by component and region: {kept or 'none'}.",
         ]
 

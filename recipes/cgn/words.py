@@ -2,7 +2,7 @@
 
 Source: Protocol voor Orthografische Transcriptie (2000) and CGN's documentation of the .ort format. A word
 may end in *v (foreign), *d (dialect), *a (broken off), *u (slip of the tongue, sound), *z (spoken as in a
-dialect), *n (new), *t (interjection), *x (hard to understand); ggg is a sound that is no speech, xxx is speech
+dialect), *n (new), *t (interjection), *x (hard to understand); ggg is a sound that is no speech, xxx speech
 that nobody understood.
 """
 

@@ -1,6 +1,7 @@
 """Training on a prepared corpus by `ssvd train`, and the paper's rows beside ours.
 
-OUT/runs/RUN is the folder of a run as `ssvd train` leaves it, with asked.json (size and options) added.
+OUT/runs/RUN is the folder of a run as `ssvd train` leaves it, with asked.json added: size, options, and the
+rules of the manifests.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ def train(corpus: str, language: str, out: Path, size: str, run: str, options: S
     if not (out / REPORT_FILE).is_file():
         raise DataError(f"nothing is prepared in {out}: it has no {REPORT_FILE}; give --corpus")
     folder = out / RUNS / run
-    asked = {"size": size, "options": list(options)}
+    asked = {"size": size, "options": list(options), "prepared": _read(out / REPORT_FILE)["asked"]}
     if (folder / RESULT_FILE).is_file():
-        before = json.loads((folder / ASKED_FILE).read_text(encoding="utf-8"))
+        before = _read(folder / ASKED_FILE)
         if before != asked:
             raise DataError(
                 f"{folder} is a finished run of {before}, asked for is {asked}; choose another --run"
@@ -69,10 +70,13 @@ def compare(corpus: str, out: Path) -> dict[str, Any] | None:
     runs = [_run(path.parent) for path in sorted((out / RUNS).glob(f"*/{RESULT_FILE}"))]
     if not runs:
         return None
-    report = json.loads((out / REPORT_FILE).read_text(encoding="utf-8"))
+    report = _read(out / REPORT_FILE)
+    others = [run["run"] for run in runs if run["prepared"] != report["asked"]]
+    runs = [run for run in runs if run["run"] not in others]
     rows = [row for size in SIZES for row in _rows_of_size(corpus, size, runs)]
     test = report["splits"]["test"]
     notes = list(report["notes"])
+    notes += [f"Not shown: run {name}, made on manifests of other rules." for name in others]
     if test["kept"] != test["kept_in_paper"]:
         notes.append(
             f"Another test set than the paper's: {test['kept']} utterances, there {test['kept_in_paper']}."
@@ -94,23 +98,21 @@ def option_value(options: Sequence[str], name: str) -> str | None:
     return found
 
 
+def _read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
 def _run(folder: Path) -> dict[str, Any]:
     """A finished run: what was asked for and what came of it."""
     from training.session import RESULT_FILE
 
-    asked = json.loads((folder / ASKED_FILE).read_text(encoding="utf-8"))
-    result = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
+    asked, result = _read(folder / ASKED_FILE), _read(folder / RESULT_FILE)
     turn = option_value(asked["options"], "--map")
     method = result["method"]
     if method == "ssvd" and turn not in (None, "first-order"):
         method = f"ssvd-{turn}"
-    return {
-        "run": folder.name,
-        "size": asked["size"],
-        "options": asked["options"],
-        **result,
-        "method": method,
-    }
+    return {**result, **asked, "run": folder.name, "method": method}
 
 
 def _rows_of_size(corpus: str, size: str, runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -12,15 +12,11 @@ import pytest
 
 from recipes.cgn.__main__ import RECIPE
 from recipes.cgn.corpus import split_of
-from recipes.cgn.textgrid import Interval, read_textgrid
-from recipes.cgn.words import is_unintelligible, words_of
 from recipes.paper.command import run
-from ssvd_asr.errors import DataError
 from tests.recipes.conftest import SHORT, write_noise
+from tests.recipes.praat import Labels, short_textgrid
 from training.manifests import read_entries
 from training.utterances import Utterance
-
-Labels = list[tuple[float, float, str]]
 
 
 def speaker_of(split: str, region: str = "N") -> str:
@@ -30,33 +26,6 @@ def speaker_of(split: str, region: str = "N") -> str:
 
 TRAIN, VALID, TEST = (speaker_of(split) for split in ("train", "valid", "test"))
 FLEMISH = speaker_of("train", "V")
-
-
-def short_textgrid(tiers: dict[str, Labels], end_s: float) -> str:
-    """As Praat's "Write to short text file" has it: tiers full of intervals, the empty ones too."""
-    lines = [
-        'File type = "ooTextFile short"',
-        '"TextGrid"',
-        "",
-        "0.000",
-        f"{end_s:.3f}",
-        "<exists>",
-        str(len(tiers)),
-    ]
-    for name, labels in tiers.items():
-        filled: Labels = []
-        at = 0.0
-        for start, end, text in labels:
-            if start > at:
-                filled.append((at, start, ""))
-            filled.append((start, end, text))
-            at = end
-        if at < end_s:
-            filled.append((at, end_s, ""))
-        lines += ['"IntervalTier"', f'"{name}"', "0.000", f"{end_s:.3f}", str(len(filled))]
-        for start, end, text in filled:
-            lines += [f"{start:.3f}", f"{end:.3f}", '"{}"'.format(text.replace('"', '""'))]
-    return "\n".join(lines) + "\n"
 
 
 def recording(
@@ -82,10 +51,12 @@ def corpus(tmp_path: Path) -> Path:
         "BACKGROUND": [(0.5, 1.0, "deur")],
         "COMMENT": [],
     })  # fmt: skip
-    recording(root, "comp-b/vl/fv400001", {FLEMISH: [(0.0, 31.0, "far too long."), (31.5, 33.0, "één café.")]},
-              duration_s=34.0, zipped=False)  # fmt: skip
-    recording(root, "comp-o/nl/fn000002", {VALID: [(0.0, 1.2, "nobody knows why."), (1.2, 2.4, 'so "he" said')],
-                                           TEST: [(2.5, 3.5, "the old stone bridge.")]})  # fmt: skip
+    recording(root, "comp-b/vl/fv400001", {FLEMISH: [(0.0, 31.0, "far too long."),
+              (31.5, 33.0, "één café.")]}, duration_s=34.0, zipped=False)  # fmt: skip
+    recording(root, "comp-o/nl/fn000002", {
+        VALID: [(0.0, 1.2, "nobody knows why."), (1.2, 2.4, 'so "he" said')],
+        TEST: [(2.5, 3.5, "the old stone bridge.")],
+    })  # fmt: skip
     recording(root, "comp-o/nl/fn000003", {TRAIN: [(0.5, 1.0, "the river"), (5.5, 8.0, "beyond the end")]})
     path = root / "data/annot/text/ort/comp-o/nl/fn000003.ort.gz"
     path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()).replace(b"\n", b"\r\n")))
@@ -203,76 +174,6 @@ def test_another_folder_is_refused_with_what_was_expected_where(
     message = refusal(corpus)
     assert "expected data/annot/text/ort/comp-[a-o]/{nl,vl}/RECORDING.ort.gz or .ort" in message
     assert f"there is no {corpus / 'data/annot/text/ort'}" in message
-
-
-@pytest.mark.parametrize("encoding", ["latin-1", "utf-8"])
-def test_a_textgrid_is_read_back_as_it_was_written(tmp_path: Path, encoding: str) -> None:
-    path = tmp_path / "a.ort"
-    path.write_bytes(short_textgrid({"N1": [(1.0, 2.5, 'hè "ja" 3.0')], "N2": []}, 4.0).encode(encoding))
-    first, second = read_textgrid(path)
-    assert first.intervals == (
-        Interval(0.0, 1.0, ""), Interval(1.0, 2.5, 'hè "ja" 3.0'), Interval(2.5, 4.0, ""),
-    )  # fmt: skip
-    assert (second.name, [interval.text for interval in second.intervals]) == ("N2", [""])
-
-
-def test_praats_long_format_and_point_tiers_are_read_too(tmp_path: Path) -> None:
-    path = tmp_path / "a.ort"
-    path.write_text(
-        'File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0\nxmax = 2\ntiers? <exists>\nsize = 2\n'
-        'item []:\n item [1]:\n  class = "TextTier"\n  name = "marks"\n  xmin = 0\n  xmax = 2\n  points: size = 1\n'
-        '  points [1]:\n   number = 1.5\n   mark = "x"\n item [2]:\n  class = "IntervalTier"\n  name = "N1"\n'
-        '  xmin = 0\n  xmax = 2\n  intervals: size = 1\n  intervals [1]:\n   xmin = 0\n   xmax = 2\n   text = "ja"\n'
-    )
-    (tier,) = read_textgrid(path)
-    assert (tier.name, tier.intervals) == ("N1", (Interval(0.0, 2.0, "ja"),))
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        (b"", "it ends where a string"),
-        (b'"ooTextFile short"\n"Sound"\n', "does not begin"),
-        (
-            b'"ooTextFile short"\n"TextGrid"\n\n0\n1\n<exists>\n1\n"IntervalTier"\n7\n',
-            "line 9: expected a string",
-        ),
-        (b'"ooTextFile short"\n"TextGrid"\n\n0\n1\n<exists>\n1.5\n', "expected a count"),
-        (b'"ooTextFile short"\n"TextGrid"\n\n0\n1\n<exists>\n1\n"Tier"\n"N1"\n0\n1\n0\n', "unknown kind"),
-    ],
-)
-def test_a_broken_textgrid_is_refused_by_its_line(tmp_path: Path, content: bytes, expected: str) -> None:
-    path = tmp_path / "a.ort"
-    path.write_bytes(content)
-    with pytest.raises(DataError, match=expected):
-        read_textgrid(path)
-
-
-def test_a_damaged_gz_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "a.ort.gz"
-    path.write_bytes(gzip.compress(b"x" * 1000)[:-12])
-    with pytest.raises(DataError, match="cannot be read"):
-        read_textgrid(path)
-
-
-@pytest.mark.parametrize(
-    ("transcript", "words"),
-    [
-        ("ja dat 's 'n zee-egel*d. ggg", ["ja", "dat", "'s", "'n", "zee-egel"]),
-        ("'t is zo'n ge*a gedoe*u?", ["'t", "is", "zo'n", "ge", "gedoe"]),
-        ("caf&eacute;*v ... hè!", ["café", "hè"]),
-        ("Jan*n mmm*x, toch*z.", ["Jan", "mmm", "toch"]),
-        ("ggg. - ...", []),
-    ],
-)
-def test_marks_go_and_words_stay(transcript: str, words: list[str]) -> None:
-    assert words_of(transcript) == words
-    assert not is_unintelligible(words)
-
-
-@pytest.mark.parametrize("transcript", ["xxx.", "ja Xxx zei*d", "ik xxx*x", "zei-xxx"])
-def test_unheard_words_are_noticed(transcript: str) -> None:
-    assert is_unintelligible(words_of(transcript))
 
 
 def test_from_the_corpus_to_an_adapter_and_the_papers_row_beside_it(

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from recipes.myst.__main__ import RECIPE
-from recipes.myst.transcripts import clean, decode, number_words
 from recipes.paper.command import run
 from tests.recipes.conftest import SHORT, write_noise
 from training.manifests import read_entries
@@ -91,9 +90,8 @@ def test_every_utterance_is_in_a_manifest_or_left_out_with_a_reason(corpus: Path
         assert row["found"] == found == row["kept"] + sum(row["left_out"].values())
         assert row["kept"] == len(lines(out / f"{split}.jsonl"))
         assert row["left_out"] == left_out(out, split)
-    assert [report["splits"][split]["kept_in_paper"] for split in ("train", "valid", "test")] == [
-        55_703, 9_047, 10_328,
-    ]  # fmt: skip
+    of_paper = [report["splits"][split]["kept_in_paper"] for split in ("train", "valid", "test")]
+    assert of_paper == [55_703, 9_047, 10_328]
 
 
 def test_the_trainer_reads_the_manifests_with_the_words_alone(corpus: Path, tmp_path: Path) -> None:
@@ -174,21 +172,6 @@ def test_a_list_chooses_exactly_the_utterances_of_its_split(corpus: Path, tmp_pa
     assert report["splits"]["train"]["kept"] == 4
 
 
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [('{"id": "a"}', 'whisper.jsonl:1 is no object with "id" and "wer" or "hyp"'), ('{"id": "a", "wer": -1}', "ratio"),
-     ("nonsense", "whisper.jsonl:1"), ("", "holds no line")],
-)  # fmt: skip
-def test_a_bad_file_of_figures_is_refused_by_its_line(
-    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, expected: str
-) -> None:
-    path = tmp_path / "whisper.jsonl"
-    path.write_text(content)
-    status = run(RECIPE, ["--corpus", str(corpus), "--out", str(tmp_path / "out"), "--whisper", str(path)])
-    assert status == 1
-    assert expected in capsys.readouterr().err
-
-
 def test_another_folder_is_refused_with_what_was_expected_where(
     corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -221,38 +204,6 @@ def test_the_same_again_is_not_read_again_and_other_rules_are(
     assert "already prepared" in capsys.readouterr().err
     prepare(corpus, tmp_path / "out", "--case", "lower")
     assert lines(tmp_path / "out" / "train.jsonl")[0]["text"] == "the small boat turned slowly"
-
-
-@pytest.mark.parametrize(
-    ("transcript", "words"),
-    [
-        ("SO THE WH- WH- WATER", "SO THE WH WH WATER"),
-        ("((MAYBE (THIS)) NO", "NO"),
-        ("<SIDE SPEECH> {X} [INDISCERNIBLE] (()) IT", "IT"),
-        ("+TICK TOCK+ IT'S +UM+ A CLOCK", "IT'S A CLOCK"),
-        ("+UM I THINK +UH YES +MAYBE", "I THINK YES MAYBE"),
-        ("THEY 'RE 'CAUSE OF 'EM", "THEY'RE CAUSE OF EM"),
-        ("220 GRAMS & A 7", "two hundred twenty GRAMS and A seven"),
-        ("YES. NO, REALLY? …OH", "YES NO REALLY OH"),
-        ("‘QUOTED’ CAFÉ\u00a0HERE", "'QUOTED' CAFE HERE"),
-        (" ' ", ""),
-    ],
-)
-def test_annotation_goes_and_words_stay(transcript: str, words: str) -> None:
-    assert clean(transcript) == words
-    assert clean(words) == words
-
-
-def test_numbers_are_spelled_as_they_are_said() -> None:
-    assert [number_words(n) for n in ("0", "19", "40", "101", "1220", "1000000", "007")] == [
-        "zero", "nineteen", "forty", "one hundred one", "one thousand two hundred twenty", "one million",
-        "zero zero seven",
-    ]  # fmt: skip
-
-
-def test_transcripts_of_windows_are_read() -> None:
-    assert decode("\ufeffit\u2019s\r\n".encode()) == "it\u2019s"
-    assert decode(b"it\x92s") == "it\u2019s"
 
 
 def test_from_the_corpus_to_an_adapter_and_the_papers_row_beside_it(

@@ -1,0 +1,39 @@
+"""Transcripts of MyST: annotation goes, words stay."""
+
+from __future__ import annotations
+
+import pytest
+
+from recipes.myst.transcripts import clean, decode, number_words
+
+
+@pytest.mark.parametrize(
+    ("transcript", "words"),
+    [
+        ("SO THE WH- WH- WATER", "SO THE WH WH WATER"),
+        ("((MAYBE (THIS)) NO", "NO"),
+        ("<SIDE SPEECH> {X} [INDISCERNIBLE] (()) IT", "IT"),
+        ("+TICK TOCK+ IT'S +UM+ A CLOCK", "IT'S A CLOCK"),
+        ("+UM I THINK +UH YES +MAYBE", "I THINK YES MAYBE"),
+        ("THEY 'RE 'CAUSE OF 'EM", "THEY'RE CAUSE OF EM"),
+        ("220 GRAMS & A 7", "two hundred twenty GRAMS and A seven"),
+        ("YES. NO, REALLY? …OH", "YES NO REALLY OH"),
+        ("‘QUOTED’ CAFÉ\u00a0HERE", "'QUOTED' CAFE HERE"),
+        (" ' ", ""),
+    ],
+)
+def test_annotation_goes_and_words_stay(transcript: str, words: str) -> None:
+    assert clean(transcript) == words
+    assert clean(words) == words
+
+
+def test_numbers_are_spelled_as_they_are_said() -> None:
+    assert [number_words(n) for n in ("0", "19", "40", "101", "1220", "1000000", "007")] == [
+        "zero", "nineteen", "forty", "one hundred one", "one thousand two hundred twenty", "one million",
+        "zero zero seven",
+    ]  # fmt: skip
+
+
+def test_transcripts_of_windows_are_read() -> None:
+    assert decode("\ufeffit\u2019s\r\n".encode()) == "it\u2019s"
+    assert decode(b"it\x92s") == "it\u2019s"

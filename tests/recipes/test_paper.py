@@ -1,0 +1,192 @@
+"""What the recipes share: a run that goes on, the paper's row of a run's size, nothing set twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recipes.cgn.__main__ import RECIPE as CGN
+from recipes.myst.__main__ import RECIPE as MYST
+from recipes.paper.command import CorpusRecipe, run
+from recipes.paper.entries import Kept, LeftOut, make_report, table, write_entries, write_json
+from recipes.paper.experiment import compare, markdown
+from recipes.paper.figures import ROWS, SIZES, same_row
+from training import train_command
+from training.checkpoint import FILE_NAME
+
+
+def kept(name: str, split: str, speaker: str = "a") -> Kept:
+    return Kept(name, split, Path("/corpus") / f"{name}.flac", "Three small words", speaker, 1.5)
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Path:
+    """A prepared folder with one utterance a split."""
+    entries = [kept(split, split, speaker=split) for split in ("train", "valid", "test")]
+    write_json(
+        tmp_path / "report.json",
+        make_report("myst", write_entries(tmp_path, entries), {"rules": None}, ["a note"]),
+    )
+    return tmp_path
+
+
+def finished(
+    out: Path,
+    name: str,
+    options: Sequence[str] = (),
+    size: str = "0.1b",
+    prepared: str | None = None,
+    **result: Any,
+) -> None:
+    """A run as `ssvd train` leaves it, as far as the table reads it."""
+    folder = out / "runs" / name
+    folder.mkdir(parents=True)
+    write_json(
+        folder / "asked.json", {"size": size, "options": list(options), "prepared": {"rules": prepared}}
+    )
+    whole = {
+        "method": "ssvd",
+        "base": "owsm",
+        "base_digest": "sha256:1",
+        "parameters": 1_505_000,
+        "evaluated_utterances": 1,
+        "sha256": "2",
+        **{f"{rate}_{when}": 0.25 for rate in ("wer", "wer_raw", "cer") for when in ("before", "after")},
+        **result,
+    }
+    write_json(folder / "result.json", whole)
+
+
+def test_an_interrupted_run_goes_on_by_the_same_command(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[list[str]] = []
+
+    def interrupted(argv: Sequence[str]) -> int:
+        calls.append(list(argv))
+        (prepared / "runs/0.1b-ssvd" / FILE_NAME).touch()
+        return 130
+
+    monkeypatch.setattr(train_command, "main", interrupted)
+    command = ["--out", str(prepared), "--train", "0.1b", "--dtype", "bfloat16"]
+    assert [run(MYST, command), run(MYST, command)] == [130, 130]
+    first, second = calls
+    assert "--resume" not in first
+    assert [argument for argument in second if argument != "--resume"] == first
+    assert first[first.index("--base") + 1] == "espnet/owsm_v3.1_ebf_base"
+    assert (first[first.index("--p") + 1], first[-2:]) == ("0.4", ["--dtype", "bfloat16"])
+    assert f"--test={prepared / 'test.jsonl'}" in first
+
+
+@pytest.mark.parametrize("recipe", [MYST, CGN], ids=["myst", "cgn"])
+@pytest.mark.parametrize("size", SIZES)
+def test_each_size_trains_by_the_authors_recipe(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch, recipe: CorpusRecipe, size: str
+) -> None:
+    """Nothing of `ssvd train`'s recipe is changed: for a base over 20 M parameters it is `settings.OWSM`."""
+    parsed: list[Any] = []
+
+    def parse(argv: Sequence[str]) -> int:
+        parsed.append(train_command._parser().parse_args(argv))
+        return 130
+
+    monkeypatch.setattr(train_command, "main", parse)
+    assert run(recipe, ["--out", str(prepared), "--train", size]) == 130
+    (arguments,) = parsed
+    assert train_command._recipe_changes(arguments) == {}
+    assert (arguments.base, arguments.p) == (SIZES[size].base, SIZES[size].p)
+    assert arguments.language == f"<{recipe.language}>"
+
+
+def test_a_method_without_directions_gets_none(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[list[str]] = []
+
+    def interrupted(argv: Sequence[str]) -> int:
+        calls.append(list(argv))
+        return 130
+
+    monkeypatch.setattr(train_command, "main", interrupted)
+    for options in (["--method=full"], ["--method", "full"], ["--k", "8"], ["--p=0.2"]):
+        run(MYST, ["--out", str(prepared), "--train", "1b", "--run", "x", *options])
+    assert not any("--p" in call for call in calls)
+
+
+@pytest.mark.parametrize("option", ["--out", "--resume", "--data", "--language"])
+def test_what_the_recipe_sets_itself_cannot_be_set(
+    prepared: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    if option == "--out":
+        assert run(MYST, ["--out", "x", "--train", "1b", "--domain", "y"]) == 1
+    else:
+        assert run(MYST, ["--out", str(prepared), "--train", "1b", option]) == 1
+    assert "the recipe sets this itself" in capsys.readouterr().err
+
+
+def test_training_before_preparing_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(CGN, ["--out", str(tmp_path), "--train", "1b"]) == 1
+    assert "nothing is prepared" in capsys.readouterr().err
+    assert run(CGN, ["--out", str(tmp_path)]) == 1
+    assert "nothing to do" in capsys.readouterr().err
+    assert run(CGN, ["--out", str(tmp_path), "--k", "3"]) == 1
+    assert "go with --train" in capsys.readouterr().err
+
+
+def test_a_run_of_the_papers_size_stands_in_the_papers_row(prepared: Path) -> None:
+    finished(prepared, "ours", wer_after=0.19, wer_raw_after=0.33)
+    finished(prepared, "strict", ["--map", "cayley"], wer_after=0.2)
+    finished(prepared, "other", ["--k", "9"], parameters=7_000, wer_after=0.4)
+    finished(prepared, "older", prepared="others")
+    finished(prepared, "tuned", ["--method=full"], method="full", parameters=101_180_000)
+    found = compare("myst", prepared)
+    assert found is not None
+    rows = {row["run"]: row for row in found["rows"] if row["method"] != "zero-shot" and row["run"]}
+    papers = {name: (row["method"], row["setting"], row["wer_paper"]) for name, row in rows.items()}
+    assert papers == {
+        "ours": ("ssvd", "40 %", 18.4),
+        "strict": ("ssvd-cayley", "40 %", 18.6),
+        "other": ("ssvd", "--k 9", None),
+        "tuned": ("full", "", 14.9),
+    }
+    page = markdown(found)
+    assert "| 0.1b | ssvd 40 % | 1.51 M | 18.4 | 1.50 M | 19.0 | 33.0 | ours (owsm) |" in page
+    assert "| 0.1b | zero-shot | 0.00 M | 25.0 | 0.00 M | 25.0 | 25.0 |" in page
+    assert "| 0.1b | lora r 8 | 2.07 M | 19.2 | - | - | - | - |" in page
+    assert "Another test set than the paper's: 1 utterances, there 10328." in page
+    assert "a note" in page
+    assert "Not shown: run older, made on manifests of other rules." in page
+    assert not any(row["size"] == "1b" for row in found["rows"])
+
+
+def test_no_two_rows_of_the_paper_are_taken_for_one_another() -> None:
+    for row in ROWS:
+        parameters = round(row.millions * 1e6)
+        assert [other for other in ROWS if same_row(other, row.size, row.method, parameters)] == [row]
+
+
+def test_an_id_seen_before_is_left_out_and_a_shared_speaker_said(tmp_path: Path) -> None:
+    doubled = [kept("a", "train"), kept("a", "test"), kept("b", "test")]
+    entries: list[Kept | LeftOut] = [*doubled, LeftOut("c", "none", "odd", "")]
+    report = make_report("cgn", write_entries(tmp_path, entries), {}, [])
+    assert report["splits"]["test"]["left_out"] == {"id seen before": 1}
+    assert report["splits"]["none"]["found"] == 1
+    assert report["speakers_in_two_splits"] == ["a"]
+    said = table(report)
+    assert "speakers in more than one split: a" in said
+    assert "1 left out: odd" in said
+
+
+def test_a_report_is_only_there_when_the_manifests_are_whole(tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text("{}")
+
+    def broken() -> Any:
+        yield kept("a", "train")
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="gone"):
+        write_entries(tmp_path, broken())
+    assert not (tmp_path / "report.json").exists()
+    assert json.loads((tmp_path / "train.jsonl").read_text())["id"] == "a"
