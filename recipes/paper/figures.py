@@ -44,7 +44,7 @@ class PaperRow:
     """One published result; WER in percent, None where the paper has none."""
 
     size: str
-    method: str  # as `ssvd train --method`; "ssvd-cayley" is SSVD with the strict rotation
+    method: str  # as `ssvd train --method`; "ssvd-cayley" is the strict rotation
     setting: str
     millions: float  # trained parameters
     wer: Mapping[str, float | None]
@@ -67,7 +67,7 @@ ROWS: tuple[PaperRow, ...] = (
         "0.1b", "pissa", ("r 8", 2.07, 19.1, 25.5), ("r 16", 4.13, 16.8, 22.1), ("r 32", 8.26, 16.0, 20.2)
     ),
     *_rows(
-        "0.1b", "svft", ("band 8", 1.23, 23.9, 36.7), ("band 16", 2.39, 20.4, 32.6),
+        "0.1b", "svft-banded", ("band 8", 1.23, 23.9, 36.7), ("band 16", 2.39, 20.4, 32.6),
         ("band 32", 4.67, 18.2, 28.6), ("band 64", 9.03, 16.8, 25.0),
     ),
     *_rows(
@@ -85,7 +85,7 @@ ROWS: tuple[PaperRow, ...] = (
     *_rows("1b", "dora", ("", 11.22, 16.7, 19.6), ("", 21.76, 15.3, 19.1), ("", 42.92, 14.2, 18.4)),
     *_rows("1b", "pissa", ("", 10.56, 16.8, 18.6), ("", 21.13, 15.4, 16.7), ("", 42.26, 14.3, 15.3)),
     *_rows(
-        "1b", "svft", ("", 7.00, 19.0, 27.2), ("", 13.55, 16.3, 25.1), ("", 26.52, 15.1, 21.7),
+        "1b", "svft-banded", ("", 7.00, 19.0, 27.2), ("", 13.55, 16.3, 25.1), ("", 26.52, 15.1, 21.7),
         ("", 51.88, 14.2, 19.5),
     ),
     *_rows(
@@ -102,7 +102,7 @@ ROWS: tuple[PaperRow, ...] = (
     *_rows("2b", "vera", ("", 14.16, 19.1, None), ("", 20.86, 18.0, None)),
     *_rows("2b", "dora", ("", 13.47, 17.1, None), ("", 26.16, 16.1, None), ("", 51.55, 15.2, None)),
     *_rows("2b", "pissa", ("", 12.69, 17.4, None), ("", 25.39, 16.1, None), ("", 50.78, 15.0, None)),
-    *_rows("2b", "svft", ("", 9.38, 19.9, None), ("", 18.20, 17.3, None), ("", 35.74, 15.3, None)),
+    *_rows("2b", "svft-banded", ("", 9.38, 19.9, None), ("", 18.20, 17.3, None), ("", 35.74, 15.3, None)),
     *_rows(
         "2b", "ssvd", ("17 %", 15.04, 15.1, None), ("20 %", 21.63, 14.7, None),
         ("25 %", 33.88, 14.6, None),
