@@ -45,6 +45,7 @@ def start_engine(settings: ServerSettings) -> Engine:
         dtype=settings.dtype,
         hot_max_bytes=settings.hot_max_bytes,
         search=Search(settings.beam_size, settings.ctc_weight),
+        compression=settings.compression,
     )
     return engine_over(recogniser, settings, open_store(settings))
 

@@ -26,6 +26,7 @@ from server.loader import Loader
 from server.packed import PackedAdapter
 from server.rows import Mount
 from server.slots import Slots
+from ssvd_asr.compression import Compression
 from ssvd_asr.core_stack import CoreStack
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class AdapterSource(Protocol):
 
     device: torch.device
     dtype: torch.dtype  # of the cores
+    compression: Compression | None  # of the stacks it makes
 
     def read_adapter(self, version: Version) -> PackedAdapter:
         """Read and check a version's file. Called from one thread at a time.
@@ -96,6 +98,7 @@ class Bank:
             self.host.leased,
             core_itemsize=source.dtype.itemsize,
             max_bytes=max_bytes,
+            compression=source.compression,
         )
 
     def lease(self, version: Version) -> Lease:

@@ -18,6 +18,7 @@ from ssvd_asr.adapter_file import load_adapter
 from ssvd_asr.audio import SAMPLE_RATE
 from ssvd_asr.base.load import load_base
 from ssvd_asr.base.model import BaseModel
+from ssvd_asr.compression import Compression
 from ssvd_asr.core_stack import CoreStack
 from ssvd_asr.decoding.prompt import Prompt
 from ssvd_asr.errors import AdapterError, SsvdError
@@ -79,6 +80,7 @@ class OwsmRecogniser:
         *,
         hot_max_bytes: int = DEFAULT_HOT_BYTES,
         search: Search = GREEDY,
+        compression: Compression | None = None,
     ) -> None:
         """Take what `load` makes; `adapted` is the network of `base` with these factors."""
         self.name = base.name
@@ -91,6 +93,7 @@ class OwsmRecogniser:
         self._adapted = adapted
         self._hot_max_bytes = hot_max_bytes
         self._search = search
+        self.compression = compression
         self._layouts: OrderedDict[str, Layout] = OrderedDict()  # of the files checked, by digest
 
     @classmethod
@@ -103,6 +106,7 @@ class OwsmRecogniser:
         cache_dir: Path | None = None,
         hot_max_bytes: int = DEFAULT_HOT_BYTES,
         search: Search = GREEDY,
+        compression: Compression | None = None,
     ) -> OwsmRecogniser:
         """Load a base, factorise it (once per machine: the cache keeps the factors) and adapt it.
 
@@ -113,7 +117,14 @@ class OwsmRecogniser:
         if dtype not in ("auto", "float32"):
             del base  # rounded weights have another basis, so the factors come from those in float32
             base = load_base(spec, device=device, dtype=dtype)
-        return cls(base, factors, adapt(base.network, factors), hot_max_bytes=hot_max_bytes, search=search)
+        return cls(
+            base,
+            factors,
+            adapt(base.network, factors),
+            hot_max_bytes=hot_max_bytes,
+            search=search,
+            compression=compression,
+        )
 
     def has_language(self, symbol: str) -> bool:
         """See Recogniser."""
@@ -140,7 +151,9 @@ class OwsmRecogniser:
 
     def make_stack(self, slots: int, k: Mapping[str, int]) -> CoreStack:
         """See AdapterSource."""
-        return CoreStack(self._adapted.layers, slots, k, hot_bytes=self._hot_max_bytes)
+        return CoreStack(
+            self._adapted.layers, slots, k, hot_bytes=self._hot_max_bytes, compression=self.compression
+        )
 
     def decode(self, pieces: Sequence[Piece], mount: Mount) -> list[Decoded]:
         """See Recogniser."""
@@ -182,8 +195,11 @@ class OwsmRecogniser:
             held = len(self._adapted.layers[name].ut)
             if k > held:
                 raise AdapterError(f"layer {name!r}: k={k}, the base holds {held} directions")
-        if layout.dtype != "F16":  # in half precision no number is large enough
-            pack(data, layout).expand("cpu", self.dtype)
+        if layout.dtype != "F16" or self.compression is not None:
+            # In half precision no number is too large. A core that would lose too much is refused now.
+            cores = pack(data, layout).expand("cpu", self.dtype)
+            for name, core in cores.items() if self.compression is not None else ():
+                self.compression.split(name, core)
         return layout
 
 

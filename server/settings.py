@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ssvd_asr.audio import AudioLimits
+from ssvd_asr.compression import Compression
 from ssvd_asr.decoding.beam import MAX_BEAM_SIZE
 from ssvd_asr.errors import SsvdError
 from ssvd_asr.hot_weights import DEFAULT_HOT_BYTES
@@ -114,6 +115,19 @@ class ServerSettings(BaseSettings):
         ge=0,
         description="Memory of the device for merged weights of the domains asked for most (bytes).",
     )
+    compressed_rank: int = Field(
+        default=0,
+        ge=0,
+        description="Rank at which the cores of domains are held; 0 holds them whole. Saves memory of the "
+        "device, and is not exact (rank).",
+    )
+    compressed_max_error: float = Field(
+        default=0.05,
+        gt=0,
+        lt=1,
+        description="With a compressed_rank, the most that a core may lose of its norm; a domain that loses "
+        "more is refused (share of 1).",
+    )
     load_timeout_s: float = Field(
         default=60.0, gt=0, description="Longest that loading a domain may take; then it is 503 (seconds)."
     )
@@ -141,6 +155,11 @@ class ServerSettings(BaseSettings):
                 f"{self.max_duration_s:g}: a request of that length could never be accepted"
             )
         return self
+
+    @property
+    def compression(self) -> Compression | None:
+        """How cores are held; None is whole."""
+        return Compression(self.compressed_rank, self.compressed_max_error) if self.compressed_rank else None
 
     @property
     def audio_limits(self) -> AudioLimits:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from server.packed import PackedAdapter
 from server.rows import BASE_ROW, Mount, Place, Row
+from ssvd_asr.compression import Compression, core_numbers
 from ssvd_asr.core_stack import CoreStack
 from ssvd_asr.errors import AdapterError, SsvdError
 
@@ -45,13 +46,18 @@ class Slots:
         *,
         core_itemsize: int,
         max_bytes: int,
+        compression: Compression | None = None,
     ) -> None:
-        """`expand` makes cores on the device, `leased` says whether a waiting request wants a version."""
+        """`expand` makes cores on the device, `leased` says whether a waiting request wants a version.
+
+        `compression` is that of the stacks that `make_stack` makes.
+        """
         self.max_bytes = max_bytes
         self._make_stack = make_stack
         self._expand = expand
         self._leased = leased
         self._itemsize = core_itemsize
+        self._compression = compression
         self._stack: CoreStack | None = None
         self._places: OrderedDict[str, Place] = OrderedDict()  # least recently used first
         self._free: list[int] = []
@@ -90,7 +96,7 @@ class Slots:
         self._slot_bytes(ks)
 
     def _slot_bytes(self, ks: Mapping[str, int]) -> int:
-        slot_bytes = sum(k * k for k in ks.values()) * self._itemsize
+        slot_bytes = sum(core_numbers(k, self._compression) for k in ks.values()) * self._itemsize
         if self.max_bytes < 2 * slot_bytes:
             raise AdapterError(
                 f"its cores take {slot_bytes} bytes on the device, twice that with the base's slot; "

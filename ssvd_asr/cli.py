@@ -33,6 +33,7 @@ COMMANDS: dict[str, Command] = {
     "serve": Command("server.serve_command:main", "serve every domain from one base model over HTTP"),
     "ui": Command("ui.ui_command:main", "open the demo page for a running server"),
     "adapters": Command("adapters_store.commands:main", "list, publish, roll back and remove adapters"),
+    "bench": Command("training.bench.command:main", "compare methods of adaptation on owsm-nano's domains"),
     "factorize": Command("ssvd_asr.factorize_command:main", "compute and cache a base model's factors"),
 }
 

@@ -37,6 +37,11 @@ class Compression:
         return (left[:, : self.rank] * root).float(), (root.unsqueeze(-1) * right[: self.rank]).float()
 
 
+def core_numbers(k: int, compression: Compression | None) -> int:
+    """Return how many numbers a core (k, k) takes: k k, or 2 k r where it is held at a rank r below k."""
+    return k * k if compression is None or compression.rank >= k else 2 * k * compression.rank
+
+
 def needed_rank(core: Tensor, relative_error: float) -> int:
     """Return the smallest rank at which |D - D_r| <= relative_error |D| (Frobenius); 0 for a zero core."""
     s: Tensor = torch.linalg.svdvals(core.detach().double())

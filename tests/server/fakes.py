@@ -44,6 +44,7 @@ class FakeRecogniser:
     window_samples = WINDOW_S * SAMPLE_RATE
     device = torch.device("cpu")
     dtype = torch.float32
+    compression = None
 
     def __init__(self) -> None:
         linear = nn.Linear(4, 6)

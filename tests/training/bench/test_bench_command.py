@@ -1,0 +1,127 @@
+"""`ssvd bench methods` from corpora to tables, with runs that are only pretended, and one that is not."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ssvd_asr.errors import DataError, SsvdError
+from tests.training.conftest import write_corpus
+from training.bench import command
+from training.bench.command import TESTS, Study
+from training.bench.report import write_report
+from training.bench.run import RESULT_FILE, Spec, main, read_spec, write_spec
+from training.bench.study import BASE, DOMAINS, Budget, Config, Task
+
+TINY = Budget(
+    train_utterances=4, valid_utterances=2, test_utterances=2, rounds=2, lr_rounds=1, batches_a_round=1
+)
+CONFIG = Config("ssvd-p20", "ssvd first-order", {"method": "ssvd", "p": 0.2})
+FULL = Config("full", "full fine-tuning", {"method": "full"})
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """<domain>-<split>/manifest.jsonl, as recipes.espeak leaves them."""
+    root = tmp_path_factory.mktemp("corpora")
+    wanted = [f"{domain}-{split}" for domain in DOMAINS for split in ("train", "valid")]
+    for seed, name in enumerate([*wanted, *(f"{test}-test" for test in TESTS)]):
+        write_corpus(root / name, "audio", 4, seed=seed)
+        (root / name / "audio.jsonl").rename(root / name / "manifest.jsonl")
+    return root
+
+
+def _pretended(task: Task) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "key": task.key, "stage": task.stage, "config": task.config.name, "group": task.config.group,
+        "domain": task.domain, "lr": task.lr, "seed": task.seed, "parameters": 10, "valid_accuracy": task.lr,
+    }  # fmt: skip
+    if task.stage != "lr":
+        wer = 0.5 if task.stage == "base" else 0.25
+        test = {"wer": wer, "interval": [wer - 0.1, wer + 0.1], "errors": [1, 2], "words": [4, 4]}
+        found["tests"] = dict.fromkeys(TESTS, test)
+    if task.stage == "final":
+        curve = [[1, 9.0, 0.5], [2, 8.0, 0.9]]
+        found |= {"bytes": 5, "audio_s_per_s": 7.0, "peak_memory_bytes": 2**20, "curve": curve}
+    return found
+
+
+def test_what_was_run_is_not_run_again_and_the_tables_come_from_the_file(
+    tmp_path: Path, corpora: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+
+    def pretend(_: Study, task: Task, __: Any) -> dict[str, Any]:
+        begun.append(task.key)
+        return _pretended(task)
+
+    monkeypatch.setattr(Study, "_process", pretend)
+    study = Study(tmp_path / "methods.jsonl", tmp_path / "work", corpora, TINY, "cpu")
+    study.run([CONFIG], jobs=2, limit=3)
+    assert len(begun) == len(study.results()) == 3
+    study.run([CONFIG, FULL], jobs=2)
+    assert len(begun) == len(set(begun)) == len(study.results())
+    count = len(begun)
+    study.run([CONFIG, FULL], jobs=2)
+    assert len(begun) == count
+    pages = write_report(study.results(), TINY, tmp_path)
+    page = pages[0].read_text(encoding="utf-8")
+    assert all(f"({path.name})" in page and path.exists() for path in pages[1:])
+    for domain in DOMAINS:
+        assert f"## {domain}: 50.0% without an adapter" in page
+    assert page.count("| **ssvd-p20**") + page.count("| ssvd-p20") == len(DOMAINS)
+    again = write_report(study.results(), TINY, tmp_path / ".")
+    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in pages]
+
+
+def test_a_run_that_fails_ends_the_benchmark_with_what_it_said(tmp_path: Path, corpora: Path) -> None:
+    broken = Config("broken", "broken", {"method": "no such method"})
+    study = Study(tmp_path / "methods.jsonl", tmp_path / "work", corpora, TINY, "no-such-device")
+    manifests, _ = study._subsets()
+    with pytest.raises(SsvdError, match="no-such-device"):
+        study._process(Task("lr", broken, DOMAINS[0], 1e-3, 1), manifests)
+
+
+def test_a_missing_or_short_corpus_is_named(tmp_path: Path, corpora: Path) -> None:
+    with pytest.raises(DataError, match=r"recipes\.espeak\.rebuild --only corpora"):
+        Study(tmp_path / "r.jsonl", tmp_path, tmp_path / "none", TINY, "cpu").run([CONFIG], 1)
+    large = replace(TINY, train_utterances=5)
+    with pytest.raises(DataError, match="has 4 utterances, the benchmark takes 5"):
+        Study(tmp_path / "r.jsonl", tmp_path, corpora, large, "cpu").run([CONFIG], 1)
+
+
+def test_a_damaged_results_file_is_named_with_its_line(tmp_path: Path) -> None:
+    out = tmp_path / "methods.jsonl"
+    out.write_text('{"study": "x", "stage": "lr"}\nnot json\n', encoding="utf-8")
+    with pytest.raises(DataError, match=r"methods\.jsonl:2"):
+        command.main(["methods", "--out", str(out), "--report-only"])
+
+
+@pytest.mark.parametrize(
+    ("stage", "config"), [("base", BASE), ("lr", FULL), ("final", CONFIG), ("final", FULL)]
+)
+def test_a_run_leaves_what_the_tables_need(tmp_path: Path, corpora: Path, stage: Any, config: Config) -> None:
+    study = Study(tmp_path / "methods.jsonl", tmp_path / "work", corpora, TINY, "cpu")
+    manifests, _ = study._subsets()
+    spec = Spec(Task(stage, config, DOMAINS[0], 1e-3, 1), TINY, manifests, tmp_path / "run", "cpu")
+    spec.folder.mkdir()
+    write_spec(tmp_path / "spec.json", spec)
+    assert read_spec(tmp_path / "spec.json") == spec
+    assert main([str(tmp_path / "spec.json")]) == 0
+    found = json.loads((spec.folder / RESULT_FILE).read_text(encoding="utf-8"))
+    assert found["key"] == spec.task.key
+    assert 0.0 <= found["valid_accuracy"] <= 1.0
+    if stage != "base":
+        assert found["parameters"] > 0
+        assert found["steps"] == TINY.batches_a_round * (TINY.lr_rounds if stage == "lr" else TINY.rounds)
+    if stage != "lr":
+        assert found["tests"].keys() == set(TESTS)
+        assert all(len(test["errors"]) == TINY.test_utterances for test in found["tests"].values())
+    if stage == "final":
+        assert [step for step, _, _ in found["curve"]] == [1, 2]
+        assert found["bytes"] > 0
+        assert not list(spec.folder.glob("weights.safetensors"))

@@ -1,0 +1,115 @@
+"""The embedded benchmark of methods: which runs it has, and in which order they are decided.
+
+Fair to every method means here: the same utterances in the same order for one seed, the same number of steps,
+and a learning rate chosen by the same rule. The rule: beginning at the middle of LEARNING_RATES, neighbours
+are tried until the best (token accuracy on validation data, stage `lr`, the domain LR_DOMAIN) has a worse or
+no neighbour on both sides; the runs of stage `final` then have that rate.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Stage = Literal["base", "lr", "final"]
+
+LEARNING_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+FIRST_RATE = 2  # place in LEARNING_RATES where every method begins
+DOMAINS = ("child", "scottish")
+LR_DOMAIN = DOMAINS[0]
+SEEDS = (1, 2, 3)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much a run sees; equal for all runs of a study."""
+
+    train_utterances: int = 500
+    valid_utterances: int = 100
+    test_utterances: int = 240
+    rounds: int = 8  # each ended by a validation
+    lr_rounds: int = 4  # of a run that only chooses a learning rate
+    batches_a_round: int = 40
+
+
+@dataclass(frozen=True)
+class Config:
+    """A method at one size. options: fields of training.session.RunSettings."""
+
+    name: str
+    group: str  # what a line of the figures joins
+    options: Mapping[str, Any] = field(hash=False)
+    rate_of: str | None = None  # the config whose learning rate it takes; None: tried itself
+    seeds: int = 1
+
+
+BASE = Config("base", "base", {})
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run."""
+
+    stage: Stage
+    config: Config
+    domain: str
+    lr: float
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """What a result is recognised by, together with `study_id`."""
+        return f"{self.stage}/{self.config.name}/{self.domain}/lr{self.lr:g}/seed{self.seed}"
+
+
+def study_id(budget: Budget, base_digest: str, data: Mapping[str, str]) -> str:
+    """Results of another budget, base or corpus (digests by name) are not of this study."""
+    text = json.dumps([asdict(budget), base_digest, dict(data)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def next_tasks(configs: Sequence[Config], results: Iterable[Mapping[str, Any]]) -> list[Task]:
+    """What can be run now and is not in `results`; ask again when these are done. Empty: all is done."""
+    done = {str(result["key"]): result for result in results}
+    tasks = [
+        task for domain in DOMAINS if (task := Task("base", BASE, domain, 0.0, SEEDS[0])).key not in done
+    ]
+    by_name = {config.name: config for config in configs}
+    for config in configs:
+        chooser = by_name[config.rate_of or config.name]
+        rate, missing = choose_rate(chooser, done)
+        tasks += [task for task in missing if task.key not in {each.key for each in tasks}]
+        if rate is not None:
+            tasks += [
+                task
+                for seed in SEEDS[: config.seeds]
+                for domain in DOMAINS
+                if (task := Task("final", config, domain, rate, seed)).key not in done
+            ]
+    return tasks
+
+
+def choose_rate(config: Config, done: Mapping[str, Mapping[str, Any]]) -> tuple[float | None, list[Task]]:
+    """The learning rate of a config, or None and the runs that are still wanted to choose it."""
+
+    def task(place: int) -> Task:
+        return Task("lr", config, LR_DOMAIN, LEARNING_RATES[place], SEEDS[0])
+
+    def accuracy(place: int) -> float | None:
+        result = done.get(task(place).key)
+        return None if result is None else float(result["valid_accuracy"] or 0.0)
+
+    best = FIRST_RATE
+    while True:
+        around = [place for place in (best - 1, best, best + 1) if 0 <= place < len(LEARNING_RATES)]
+        found = {place: accuracy(place) for place in around}
+        missing = [task(place) for place in around if found[place] is None]
+        if missing:
+            return None, missing
+        better = max(around, key=lambda place: found[place] or 0.0)
+        if found[better] == found[best]:
+            return LEARNING_RATES[best], []
+        best = better
