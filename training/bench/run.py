@@ -88,8 +88,8 @@ def _session(spec: Spec) -> Session:
         progress=False,
         **task.config.options,
     )
-    changes = {
-        "lr": task.lr,
+    changes: dict[str, object] = {
+        **({"lr": task.lr} if task.lr else {}),  # 0: nothing is trained
         "seed": task.seed,
         "epochs": rounds,
         "min_batches_per_epoch": budget.batches_a_round,

@@ -107,7 +107,8 @@ def test_a_damaged_results_file_is_named_with_its_line(tmp_path: Path) -> None:
 def test_a_run_leaves_what_the_tables_need(tmp_path: Path, corpora: Path, stage: Any, config: Config) -> None:
     study = Study(tmp_path / "methods.jsonl", tmp_path / "work", corpora, TINY, "cpu")
     manifests, _ = study._subsets()
-    spec = Spec(Task(stage, config, DOMAINS[0], 1e-3, 1), TINY, manifests, tmp_path / "run", "cpu")
+    rate = 0.0 if stage == "base" else 1e-3
+    spec = Spec(Task(stage, config, DOMAINS[0], rate, 1), TINY, manifests, tmp_path / "run", "cpu")
     spec.folder.mkdir()
     write_spec(tmp_path / "spec.json", spec)
     assert read_spec(tmp_path / "spec.json") == spec
