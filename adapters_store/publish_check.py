@@ -33,7 +33,7 @@ def publish_check(base: BaseModel, factors: Mapping[str, LayerFactors] | None = 
 
         known = factorize(base, progress=False) if factors is None else factors
         loaded = load_adapter(path, base, known)
-        adapted = adapt(base.network, known, rank=max(loaded.adapter.ks.values()))
+        adapted = adapt(base.network, known, rank=max(loaded.adapter.spans.values()))
         try:
             check_publishable(loaded, adapted, base)
         finally:

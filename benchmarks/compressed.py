@@ -43,7 +43,7 @@ def _measure(domain: str, arguments: argparse.Namespace) -> list[dict[str, objec
     base = load_base(device=arguments.device, dtype="float32")
     factors = factorize(base)
     loaded = load_adapter(builtins(PACKAGED)[domain].path, base, factors)
-    adapted = adapt(base.network, factors, rank=max(loaded.adapter.ks.values()))
+    adapted = adapt(base.network, factors, rank=max(loaded.adapter.spans.values()))
     whole = loaded.adapter.to(base.device).cores(base.dtype)
     test = arguments.data / f"{domain}-test" / ("first200.jsonl" if arguments.quick else "manifest.jsonl")
     rows: list[dict[str, object]] = []

@@ -6,7 +6,8 @@ format of the file: rounded further they would not be those whose error rate sta
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,10 +15,12 @@ import torch
 from torch import Tensor
 
 from ssvd_asr.adapter_metadata import AdapterMetadata
+from ssvd_asr.adapter_reading import FILE_DTYPES, MASK_KEY
+from ssvd_asr.cores import stacked_cores
 from ssvd_asr.errors import AdapterError
-from ssvd_asr.maps import RotationMap, rotation_key, rotation_shape
-from ssvd_asr.rotation import core, rotation_delta
-from ssvd_asr.safetensors_header import LENGTH_BYTES, parse_header
+from ssvd_asr.maps import CoreForm, Part
+from ssvd_asr.safetensors_header import LENGTH_BYTES, Header, parse_header
+from ssvd_asr.sparsity import fixed_positions, from_mask
 
 CHUNK_BYTES = 64 * 2**20  # of float32 cores made together: bounds what expanding takes beside its result
 _DTYPES = {"F16": ("<f2", torch.float16), "F32": ("<f4", torch.float32), "F64": ("<f8", torch.float64)}
@@ -25,20 +28,25 @@ _DTYPES = {"F16": ("<f2", torch.float16), "F32": ("<f4", torch.float32), "F64": 
 
 @dataclass(frozen=True, eq=False)
 class _Group:
-    """Layers of one k. Where each one's numbers begin, counted in numbers."""
+    """Layers of one k and start. Where each one's numbers begin, counted in numbers."""
 
     k: int
+    start: int
     names: tuple[str, ...]
-    rotations: tuple[int, ...]
-    delta_sigmas: tuple[int, ...]
+    begins: Mapping[Part, tuple[int, ...]]
     sigma: Tensor  # (L, k) float64
+    positions: Tensor | None  # (L, entries) int32, SVFT's
+
+    @property
+    def span(self) -> int:
+        return self.start + self.k
 
 
 @dataclass(frozen=True, eq=False)
 class Layout:
     """Where in a file what stands; the same for good, since a digest names the file."""
 
-    rotation_map: RotationMap
+    form: CoreForm
     dtype: str  # as safetensors calls it
     first_byte: int
     count: int  # of numbers
@@ -46,8 +54,8 @@ class Layout:
 
     @property
     def ks(self) -> dict[str, int]:
-        """k by layer name."""
-        return {name: group.k for group in self.groups for name in group.names}
+        """How large each layer's core is."""
+        return {name: group.span for group in self.groups for name in group.names}
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,14 +67,14 @@ class PackedAdapter:
 
     @property
     def ks(self) -> dict[str, int]:
-        """k by layer name."""
+        """How large each layer's core is."""
         return self.layout.ks
 
     @property
     def nbytes(self) -> int:
         """Host memory that it takes."""
-        sigma = sum(group.sigma.nbytes for group in self.layout.groups)
-        return self.numbers.nbytes + sigma
+        fixed = [each for group in self.layout.groups for each in (group.sigma, group.positions)]
+        return self.numbers.nbytes + sum(each.nbytes for each in fixed if each is not None)
 
     def expand(self, device: torch.device | str, dtype: torch.dtype) -> dict[str, Tensor]:
         """The cores (k, k) by layer name, computed on `device` in float32 or better and cast to `dtype`.
@@ -87,47 +95,64 @@ class PackedAdapter:
         return cores
 
     def _chunks(self, numbers: Tensor) -> Iterator[tuple[tuple[str, ...], Tensor]]:
-        kind = self.layout.rotation_map
+        form = self.layout.form
         for group in self.layout.groups:
-            together = max(1, CHUNK_BYTES // (4 * group.k**2))
-            shape = rotation_shape(kind, group.k)
-            for start in range(0, len(group.names), together):
-                part = slice(start, start + together)
-                rotation = _gather(numbers, group.rotations[part], int(np.prod(shape)))
-                delta = rotation_delta(kind, rotation.view(-1, *shape))
-                delta_sigma = _gather(numbers, group.delta_sigmas[part], group.k)
-                sigma = group.sigma[part].to(numbers.device)
-                yield group.names[part], core(sigma, delta, delta_sigma)
+            together = max(1, CHUNK_BYTES // (4 * group.span**2))
+            for first in range(0, len(group.names), together):
+                some = slice(first, first + together)
+                parts = {
+                    part: _gather(numbers, group.begins[part][some], shape)
+                    for part, shape in form.shapes(group.k).items()
+                }
+                positions = None if group.positions is None else group.positions[some]
+                sigma = group.sigma[some].to(numbers.device)
+                yield (
+                    group.names[some],
+                    stacked_cores(form, parts, sigma, positions=positions, start=group.start),
+                )
 
 
 def layout_of(data: bytes, metadata: AdapterMetadata) -> Layout:
     """Read where things stand in a file that `load_adapter` has accepted, and that says this of itself."""
     length = int.from_bytes(data[:LENGTH_BYTES], "little")
     header = parse_header(data[LENGTH_BYTES : LENGTH_BYTES + length])
-    dtype = next(iter(header.tensors.values())).dtype
+    form = metadata.form
+    numbers = [entry for name, entry in header.tensors.items() if entry.dtype in FILE_DTYPES.values()]
+    dtype = numbers[0].dtype
     itemsize = np.dtype(_DTYPES[dtype][0]).itemsize
-    rotation = rotation_key(metadata.rotation_map)
-    alike: dict[int, list[str]] = {}
-    for name, k in metadata.ks.items():
-        alike.setdefault(k, []).append(name)
+    alike: dict[tuple[int, int], list[str]] = {}
+    for name, entry in metadata.layers.items():
+        alike.setdefault((entry.k, entry.start), []).append(name)
 
-    def begin(key: str) -> int:
-        return header.tensors[key].begin // itemsize
+    def begins(names: Sequence[str], key: str) -> tuple[int, ...]:
+        return tuple(header.tensors[f"{name}.{key}"].begin // itemsize for name in names)
 
+    first = LENGTH_BYTES + length
     groups = tuple(
         _Group(
             k=k,
+            start=start,
             names=tuple(names),
-            rotations=tuple(begin(f"{name}.{rotation}") for name in names),
-            delta_sigmas=tuple(begin(f"{name}.delta_sigma") for name in names),
+            begins={part: begins(names, form.key(part)) for part in form.shapes(k)},
             sigma=torch.from_numpy(
                 np.stack([metadata.layers[name].fingerprint_values()[0] for name in names])
             ),
+            positions=_positions(data[first:], header, form, names, k),
         )
-        for k, names in alike.items()
+        for (k, start), names in alike.items()
     )
-    first = LENGTH_BYTES + length
-    return Layout(metadata.rotation_map, dtype, first, header.data_bytes // itemsize, groups)
+    return Layout(form, dtype, first, max(entry.end for entry in numbers) // itemsize, groups)
+
+
+def _positions(body: bytes, header: Header, form: CoreForm, names: Sequence[str], k: int) -> Tensor | None:
+    """(L, entries), from the masks of the file's data part where the form stores them."""
+    if form.method != "svft":
+        return None
+    if form.map != "svft-top-k":
+        return torch.stack([fixed_positions(form, name, k) for name in names])
+    entries = [header.tensors[f"{name}.{MASK_KEY}"] for name in names]
+    masks = [torch.frombuffer(bytearray(body[each.begin : each.end]), dtype=torch.uint8) for each in entries]
+    return torch.stack([from_mask(mask, k, form.parameters(k)) for mask in masks])
 
 
 def pack(data: bytes, layout: Layout, *, pinned: bool = False) -> PackedAdapter:
@@ -138,6 +163,7 @@ def pack(data: bytes, layout: Layout, *, pinned: bool = False) -> PackedAdapter:
     return PackedAdapter(layout, numbers)
 
 
-def _gather(numbers: Tensor, begins: Sequence[int], size: int) -> Tensor:
-    """(L, size) of stretches that begin there."""
-    return torch.stack([numbers[begin : begin + size] for begin in begins])
+def _gather(numbers: Tensor, begins: Sequence[int], shape: Sequence[int]) -> Tensor:
+    """(L, *shape) of stretches that begin there."""
+    size = math.prod(shape)
+    return torch.stack([numbers[begin : begin + size].view(*shape) for begin in begins])

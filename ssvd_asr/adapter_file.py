@@ -12,12 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ssvd_asr.adapter_fit import BaseIdentity
 from ssvd_asr.adapter_metadata import AdapterMetadata, Canary, LayerEntry
 from ssvd_asr.adapter_reading import (
     DEFAULT_LIMITS,
     FILE_DTYPES,
+    MASK_KEY,
     AdapterFileLimits,
-    BaseIdentity,
     LoadedAdapter,
     check_file_size,
     inspect_adapter,
@@ -68,18 +69,29 @@ def describe_adapter(
         json.dumps(training, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise AdapterError(f"the training summary is not JSON: {error}") from error
+    form, starts = adapter.form, adapter.starts
+    first = form.plain and not any(starts.values())
     layers = {
         name: LayerEntry(
             k=k,
+            **({} if first else {"start": starts[name]}),
             out_features=factors[name].shape[0],
             in_features=factors[name].shape[1],
-            fingerprint=LayerEntry.encode_fingerprint(fingerprint(factors[name], k).numpy()),
+            fingerprint=LayerEntry.encode_fingerprint(fingerprint(factors[name], k, starts[name]).numpy()),
         )
         for name, k in adapter.ks.items()
     }
+    second = {
+        "format_version": 2,
+        "method": form.method,
+        "outer_rotation": form.outer,
+        "delta_sigma": form.delta_sigma,
+        "off_diagonals": form.off_diagonals,
+    }
     return AdapterMetadata.model_validate(
         {
-            "rotation_map": adapter.rotation_map,
+            **({} if first else second),
+            "rotation_map": form.map,
             "p": adapter.p,
             "base_name": base.name,
             "base_digest": base.digest,
@@ -123,9 +135,12 @@ def adapter_bytes(
     import torch
     from safetensors.torch import save
 
+    from ssvd_asr.sparsity import to_mask
+
     if dtype not in FILE_DTYPES:
         raise AdapterError(f"adapter dtype {dtype!r} is not one of {', '.join(FILE_DTYPES)}")
-    if metadata.ks != adapter.ks or metadata.rotation_map != adapter.rotation_map:
+    same = metadata.ks == adapter.ks and metadata.starts == adapter.starts
+    if not same or metadata.form != adapter.form:
         raise AdapterError("the metadata describes another adapter: its layers, k or map differ")
     state = {}
     for name, tensor in adapter.state.items():
@@ -133,6 +148,9 @@ def adapter_bytes(
         state[name] = tensor.to(device="cpu", dtype=getattr(torch, dtype), copy=True).contiguous()
         if not bool(torch.isfinite(state[name]).all()):
             raise AdapterError(f"{name}: holds a number that is not finite in {dtype}")
+    if adapter.form.map == "svft-top-k":
+        for name, positions in adapter.positions.items():
+            state[f"{name}.{MASK_KEY}"] = to_mask(positions, adapter.ks[name])
     data: bytes = save(state, metadata.to_header())
     header_length(data[:LENGTH_BYTES], limits.max_header_bytes)
     check_file_size(len(data), limits)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from ssvd_asr.errors import AdapterError
+from ssvd_asr.maps import CoreForm, CoreMap
 from ssvd_asr.safetensors_header import parse_json
 from ssvd_asr.version import __version__
 
-FORMAT_VERSION: Literal[1] = 1
+FORMAT_VERSIONS = (1, 2)  # 2 where 1 cannot say it
 METADATA_KEY = "ssvd"  # in the safetensors header's __metadata__
 FINGERPRINT_ROWS = 3  # S_k, V_k^T g_0, V_k^T g_1
 
+_SECOND = {"outer_rotation", "delta_sigma", "off_diagonals"}  # fields that version 2 added
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
@@ -30,16 +32,24 @@ class LayerEntry(_Strict):
     """One adapted layer: its shape, its k, and the basis fingerprint as base64 of little-endian float64."""
 
     k: Count
+    start: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0  # the first direction that changes; version 2
     out_features: Count
     in_features: Count
     fingerprint: str
 
     @model_validator(mode="after")
     def _consistent(self) -> LayerEntry:
-        if self.k > min(self.out_features, self.in_features):
-            raise ValueError(f"k={self.k} is over min(out, in) of {self.out_features} x {self.in_features}")
+        if self.span > min(self.out_features, self.in_features):
+            raise ValueError(
+                f"k={self.span} is over min(out, in) of {self.out_features} x {self.in_features}"
+            )
         self.fingerprint_values()
         return self
+
+    @property
+    def span(self) -> int:
+        """How many directions the layer must hold: start + k."""
+        return self.start + self.k
 
     def fingerprint_values(self) -> NDArray[np.float64]:
         """Return S_k, V_k^T g_0 and V_k^T g_1 as (3, k).
@@ -90,9 +100,12 @@ class Canary(_Strict):
 class AdapterMetadata(_Strict):
     """Everything in an adapter file but its tensors."""
 
-    format_version: Literal[1] = FORMAT_VERSION
-    method: Literal["ssvd"] = "ssvd"
-    rotation_map: Literal["cayley", "first-order", "free"]
+    format_version: Literal[1, 2] = 1
+    method: Literal["ssvd", "lora-xs", "svft"] = "ssvd"
+    rotation_map: CoreMap
+    outer_rotation: bool = False  # this and the next two: version 2
+    delta_sigma: bool = True
+    off_diagonals: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     p: Annotated[float, Field(gt=0.0, le=1.0)] | None  # None where k was given
     base_name: str = Field(max_length=500)
     base_digest: str = Field(min_length=1, max_length=200)
@@ -101,14 +114,44 @@ class AdapterMetadata(_Strict):
     training: dict[str, JsonValue] = Field(default_factory=dict)  # data, steps, wer_before, wer_after, ...
     created_with: str = Field(default=f"ssvd-asr {__version__}", max_length=100)
 
+    @model_validator(mode="after")
+    def _of_its_version(self) -> AdapterMetadata:
+        form = self.form  # raises where the choices do not go together
+        if self.method != form.method:
+            raise ValueError(f"method {self.method!r} has no map {self.rotation_map!r}")
+        given = self.model_fields_set & _SECOND
+        if self.format_version == 1:
+            if (
+                given
+                or not form.plain
+                or any("start" in each.model_fields_set for each in self.layers.values())
+            ):
+                raise ValueError(
+                    "format version 1 has SSVD's three maps alone, and none of version 2's fields"
+                )
+        elif given != _SECOND:
+            raise ValueError(f"format version 2 needs {', '.join(sorted(_SECOND - given))}")
+        return self
+
+    @property
+    def form(self) -> CoreForm:
+        """What the layers train. Raises AdapterError where the choices do not go together."""
+        return CoreForm(self.rotation_map, self.outer_rotation, self.delta_sigma, self.off_diagonals)
+
     @property
     def ks(self) -> dict[str, int]:
         """k by layer name."""
         return {name: entry.k for name, entry in self.layers.items()}
 
+    @property
+    def starts(self) -> dict[str, int]:
+        """The first direction that changes, by layer name."""
+        return {name: entry.start for name, entry in self.layers.items()}
+
     def to_header(self) -> dict[str, str]:
         """Return the safetensors __metadata__ that holds this."""
-        return {METADATA_KEY: self.model_dump_json()}
+        first: dict[str, Any] = {**dict.fromkeys(_SECOND, True), "layers": {"__all__": {"start": True}}}
+        return {METADATA_KEY: self.model_dump_json(exclude=first if self.format_version == 1 else None)}
 
     @classmethod
     def from_header(cls, metadata: dict[str, str]) -> AdapterMetadata:
@@ -122,10 +165,9 @@ class AdapterMetadata(_Strict):
             )
         table = parse_json(metadata[METADATA_KEY], "metadata")
         version = table.get("format_version")
-        if type(version) is not int or version != FORMAT_VERSION:
-            raise AdapterError(
-                f"adapter format version {version!r} is unknown; this release reads {FORMAT_VERSION}"
-            )
+        if type(version) is not int or version not in FORMAT_VERSIONS:
+            known = " and ".join(map(str, FORMAT_VERSIONS))
+            raise AdapterError(f"adapter format version {version!r} is unknown; this release reads {known}")
         try:
             return cls.model_validate_json(metadata[METADATA_KEY])
         except ValidationError as error:

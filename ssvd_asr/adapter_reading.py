@@ -12,44 +12,37 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO
 
+from ssvd_asr.adapter_fit import BaseIdentity, check_base, check_basis
 from ssvd_asr.adapter_metadata import AdapterMetadata
-from ssvd_asr.errors import AdapterError, WrongBaseError
-from ssvd_asr.maps import rotation_key, rotation_shape
+from ssvd_asr.errors import AdapterError
 from ssvd_asr.safetensors_header import LENGTH_BYTES, Header, header_length, parse_header
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor
 
     from ssvd_asr.adapter import Adapter
     from ssvd_asr.factors import LayerFactors
 
+MASK_KEY = "mask"  # of SVFT's top-k: where a layer has entries, as bits
+MASK_DTYPE = "U8"
 FILE_DTYPES = {"float16": "F16", "float32": "F32", "float64": "F64"}
 
 
 @dataclass(frozen=True)
 class AdapterFileLimits:
-    """What reading may cost. The header holds the fingerprints, 32 bytes for each of the sum of all k."""
+    """What reading may cost, and what is read may cost whoever expands it to cores.
+
+    The header holds the fingerprints, 32 bytes for each of the sum of all k.
+    """
 
     max_header_bytes: int = 32 * 2**20
     max_file_bytes: int = 512 * 2**20
+    max_core_numbers: int = 2**31  # sum of (start + k)^2: SVFT and tail directions are small only in the file
 
 
 DEFAULT_LIMITS = AdapterFileLimits()
-
-
-class BaseIdentity(Protocol):
-    """What of a base model an adapter file is checked against."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def digest(self) -> str: ...
-
-    @property
-    def network(self) -> nn.Module: ...
 
 
 @dataclass(frozen=True)
@@ -74,7 +67,7 @@ def inspect_adapter(path: Path | str, *, limits: AdapterFileLimits = DEFAULT_LIM
             text = stream.read(length)
     except OSError as error:
         raise AdapterError(f"adapter {path} cannot be read: {error}") from error
-    return _check_header(text, length, size)[1]
+    return _check_header(text, length, size, limits)[1]
 
 
 def load_adapter(
@@ -99,11 +92,11 @@ def load_adapter(
     data = source if isinstance(source, bytes) else _read_bounded(Path(source), limits)
     check_file_size(len(data), limits)
     length = header_length(data[:LENGTH_BYTES], limits.max_header_bytes)
-    header, metadata = _check_header(data[LENGTH_BYTES : LENGTH_BYTES + length], length, len(data))
+    header, metadata = _check_header(data[LENGTH_BYTES : LENGTH_BYTES + length], length, len(data), limits)
     if base is not None:
-        _check_base(metadata, base)
+        check_base(metadata, base)
     if factors is not None:
-        _check_basis(metadata, factors)
+        check_basis(metadata, factors)
     return LoadedAdapter(_build(data, header, metadata), metadata, hashlib.sha256(data).hexdigest())
 
 
@@ -132,16 +125,24 @@ def check_file_size(size: int, limits: AdapterFileLimits) -> None:
         )
 
 
-def _check_header(text: bytes, length: int, file_bytes: int) -> tuple[Header, AdapterMetadata]:
+def _check_header(
+    text: bytes, length: int, file_bytes: int, limits: AdapterFileLimits
+) -> tuple[Header, AdapterMetadata]:
     """Check that tensors are exactly those the metadata's layers need, and fill the file exactly."""
     if len(text) != length:
         raise AdapterError(f"the file ends inside its header: {len(text)} of {length} bytes")
     header = parse_header(text)
     metadata = AdapterMetadata.from_header(header.metadata)
-    expected: dict[str, tuple[int, ...]] = {}
-    for name, k in metadata.ks.items():
-        expected[f"{name}.{rotation_key(metadata.rotation_map)}"] = rotation_shape(metadata.rotation_map, k)
-        expected[f"{name}.delta_sigma"] = (k,)
+    form = metadata.form
+    masks = {
+        f"{n}.{MASK_KEY}": ((k * k + 7) // 8,) for n, k in metadata.ks.items() if form.map == "svft-top-k"
+    }
+    expected: dict[str, tuple[int, ...]] = {
+        f"{name}.{form.key(part)}": shape
+        for name, k in metadata.ks.items()
+        for part, shape in form.shapes(k).items()
+    }
+    expected |= masks
     for name in expected.keys() - header.tensors.keys():
         raise AdapterError(f"tensor {name!r} of the layer list is missing")
     for name in header.tensors.keys() - expected.keys():
@@ -149,54 +150,23 @@ def _check_header(text: bytes, length: int, file_bytes: int) -> tuple[Header, Ad
     for name, entry in header.tensors.items():
         if entry.shape != expected[name]:
             raise AdapterError(f"tensor {name!r} has shape {entry.shape}, expected {expected[name]}")
-    dtypes = {entry.dtype for entry in header.tensors.values()}
+    dtypes = {entry.dtype for name, entry in header.tensors.items() if name not in masks}
     if len(dtypes) != 1 or not dtypes <= set(FILE_DTYPES.values()):
         raise AdapterError(
             f"tensors of {', '.join(sorted(dtypes))}: one of {', '.join(FILE_DTYPES)} is wanted"
+        )
+    numbers_end = max(entry.end for name, entry in header.tensors.items() if name not in masks)
+    for name in masks:
+        if header.tensors[name].dtype != MASK_DTYPE or header.tensors[name].begin < numbers_end:
+            raise AdapterError(f"tensor {name!r} is not {MASK_DTYPE} after all numbers")
+    if (numbers := sum(entry.span**2 for entry in metadata.layers.values())) > limits.max_core_numbers:
+        raise AdapterError(
+            f"cores of {numbers} numbers are over the limit of {limits.max_core_numbers} (max_core_numbers)"
         )
     if LENGTH_BYTES + length + header.data_bytes != file_bytes:
         wanted = LENGTH_BYTES + length + header.data_bytes
         raise AdapterError(f"the file has {file_bytes} bytes, its header describes {wanted}")
     return header, metadata
-
-
-def _check_base(metadata: AdapterMetadata, base: BaseIdentity) -> None:
-    """The digest says it all; names and shapes are compared too, for a file that lies about its digest."""
-    if metadata.base_digest != base.digest:
-        raise WrongBaseError(
-            f"the adapter was made for base {metadata.base_name!r} ({metadata.base_digest}), not for "
-            f"{base.name!r} ({base.digest})"
-        )
-    from torch import nn
-
-    from ssvd_asr.linear import AdaptedLinear
-
-    modules = dict(base.network.named_modules())
-    for name, entry in metadata.layers.items():
-        module = modules.get(name)
-        if not isinstance(module, (nn.Linear, AdaptedLinear)):
-            raise AdapterError(f"layer {name!r} of the adapter is no linear of base {base.name!r}")
-        if (module.out_features, module.in_features) != (entry.out_features, entry.in_features):
-            raise AdapterError(
-                f"layer {name!r} is {module.out_features} x {module.in_features} in the base, "
-                f"{entry.out_features} x {entry.in_features} in the adapter"
-            )
-
-
-def _check_basis(metadata: AdapterMetadata, factors: Mapping[str, LayerFactors]) -> None:
-    import torch
-
-    from ssvd_asr.fingerprint import check_fingerprint
-
-    for name, entry in metadata.layers.items():
-        if name not in factors:
-            raise AdapterError(f"layer {name!r} of the adapter has no factors in the base")
-        if factors[name].shape != (entry.out_features, entry.in_features):
-            raise AdapterError(
-                f"layer {name!r} is {factors[name].shape} in the base's factors, "
-                f"{(entry.out_features, entry.in_features)} in the adapter"
-            )
-        check_fingerprint(name, torch.from_numpy(entry.fingerprint_values()), factors[name])
 
 
 def _build(data: bytes, header: Header, metadata: AdapterMetadata) -> Adapter:
@@ -212,13 +182,30 @@ def _build(data: bytes, header: Header, metadata: AdapterMetadata) -> Adapter:
     except SafetensorError as error:
         raise AdapterError(f"not a safetensors file: {error}") from error
     for name in header.tensors:
-        if not bool(torch.isfinite(state[name]).all()):
+        if state[name].is_floating_point() and not bool(torch.isfinite(state[name]).all()):
             raise AdapterError(f"tensor {name!r} holds NaN or infinity")
     sigmas = {
         name: torch.from_numpy(entry.fingerprint_values()[0]) for name, entry in metadata.layers.items()
     }
-    adapter = Adapter(metadata.rotation_map, sigmas, p=metadata.p)
+    positions = _positions(state, metadata)
+    adapter = Adapter(metadata.form, sigmas, p=metadata.p, starts=metadata.starts, positions=positions)
     if any(tensor.dtype == torch.float64 for tensor in state.values()):
         adapter.double()
     adapter.load_state(state)
     return adapter
+
+
+def _positions(state: dict[str, Tensor], metadata: AdapterMetadata) -> dict[str, Tensor] | None:
+    """Take the masks out of the tensors. Raises AdapterError for one that is not of its layer's size."""
+    if metadata.form.map != "svft-top-k":
+        return None
+    from ssvd_asr.sparsity import from_mask
+
+    positions = {}
+    for name, k in metadata.ks.items():
+        entries = metadata.form.parameters(k)
+        try:
+            positions[name] = from_mask(state.pop(f"{name}.{MASK_KEY}"), k, entries)
+        except AdapterError as error:
+            raise AdapterError(f"layer {name!r}: {error}") from error
+    return positions

@@ -32,39 +32,46 @@ def probe(index: int, size: int) -> Tensor:
     return torch.from_numpy(integers.astype(np.float64) * 2.0**-52 - 1.0)
 
 
-def fingerprint(factors: LayerFactors, k: int) -> Tensor:
-    """Return (3, k) float64: the k largest singular values, V_k^T g_0, V_k^T g_1.
+def fingerprint(factors: LayerFactors, k: int, start: int = 0) -> Tensor:
+    """Return (3, k) float64: k singular values from `start` on, V_k^T g_0, V_k^T g_1.
 
-    Raises AdapterError where the spectrum does not determine k directions.
+    Raises AdapterError where the spectrum does not determine start + k directions.
     """
-    if not 1 <= k <= factors.cut:
-        raise AdapterError(f"k={k} is not within 1..{factors.cut}, the directions its spectrum determines")
-    vh = factors.vh[:k]
-    return torch.stack([factors.s[:k], *(vh @ probe(index, vh.shape[1]) for index in range(PROBES))])
+    if not 1 <= k <= factors.cut - start:
+        raise AdapterError(
+            f"k={k} is not within 1..{factors.cut - start}, the directions its spectrum determines"
+        )
+    vh = factors.vh[start : start + k]
+    return torch.stack(
+        [factors.s[start : start + k], *(vh @ probe(index, vh.shape[1]) for index in range(PROBES))]
+    )
 
 
-def check_fingerprint(layer: str, stored: Tensor, factors: LayerFactors) -> None:
-    """Compare a fingerprint (3, k) with the base's own factors.
+def check_fingerprint(layer: str, stored: Tensor, factors: LayerFactors, start: int = 0) -> None:
+    """Compare a fingerprint (3, k) of the directions from `start` on with the base's own factors.
 
     Raises WrongBasisError naming the layer, the deviation and the tolerance.
     """
     k = stored.shape[1]
-    if k > factors.cut:
-        raise WrongBasisError(f"layer {layer!r}: k={k}, but the base's spectrum determines {factors.cut}")
-    own = fingerprint(factors, k)
+    if start + k > factors.cut:
+        raise WrongBasisError(
+            f"layer {layer!r}: k={start + k}, but the base's spectrum determines {factors.cut}"
+        )
+    own = fingerprint(factors, k, start)
     largest = factors.s[0]
     deviation = (stored - own).abs()
     deviation[0] /= largest
     tolerance = torch.full_like(deviation, TOLERANCE)
     norm = probe(0, factors.vh.shape[1]).norm()
-    tolerance[1:] += GAP_TOLERANCE * norm * largest / _gaps(factors.s)[:k]
+    tolerance[1:] += GAP_TOLERANCE * norm * largest / _gaps(factors.s)[start : start + k]
     over = deviation > tolerance
     if bool(over.any()):
         row, column = (int(i) for i in over.nonzero()[0])
         what = "singular value" if row == 0 else f"probe {row - 1}"
         raise WrongBasisError(
-            f"layer {layer!r}: {what} of direction {column} deviates by {float(deviation[row, column]):.1e}, "
-            f"tolerance {float(tolerance[row, column]):.1e}: the adapter was trained on another basis"
+            f"layer {layer!r}: {what} of direction {start + column} deviates by "
+            f"{float(deviation[row, column]):.1e}, tolerance {float(tolerance[row, column]):.1e}: "
+            "the adapter was trained on another basis"
         )
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ssvd_asr.errors import AdapterError
-from ssvd_asr.maps import DEFAULT_MAP, MAPS, RotationMap, skew_size
+from ssvd_asr.maps import DEFAULT_MAP, MAPS, CoreMap, RotationMap, skew_size
 
 __all__ = [
     "DEFAULT_MAP",
@@ -72,14 +72,14 @@ def skew_vector(matrix: Tensor) -> Tensor:
     return matrix[..., rows, columns]
 
 
-def rotation_delta(kind: RotationMap, parameter: Tensor) -> Tensor:
+def rotation_delta(kind: CoreMap, parameter: Tensor) -> Tensor:
     """Return G - I, (..., k, k), in float32 or better whatever autocast says.
 
     Args:
         kind: `cayley` G = (I - K)(I + K)^-1, `first-order` G = I - 2 K, `free` G unconstrained.
         parameter: the skew vector (..., k (k - 1) / 2); for `free` the matrix G - I (..., k, k) itself.
 
-    Raises AdapterError for an unknown map.
+    Raises AdapterError for a map that is no rotation of SSVD.
     """
     with _full_precision(parameter):
         parameter = at_least_float32(parameter)
@@ -97,7 +97,7 @@ def rotation_delta(kind: RotationMap, parameter: Tensor) -> Tensor:
     raise AdapterError(f"rotation map {kind!r} is not one of {', '.join(MAPS)}")
 
 
-def core(sigma: Tensor, g_minus_i: Tensor, delta_sigma: Tensor) -> Tensor:
+def core(sigma: Tensor, g_minus_i: Tensor, delta_sigma: Tensor | None = None) -> Tensor:
     """Return D = S (G - I) + dS G, (..., k, k), in the dtype of `g_minus_i`.
 
     Written as (S + dS)(G - I) + dS, which is the same and holds no difference of large numbers: zero
@@ -106,13 +106,30 @@ def core(sigma: Tensor, g_minus_i: Tensor, delta_sigma: Tensor) -> Tensor:
     Args:
         sigma: the layer's k largest singular values (..., k).
         g_minus_i: G - I (..., k, k).
-        delta_sigma: trained changes of the singular values (..., k).
+        delta_sigma: trained changes of the singular values (..., k); None where they stay.
     """
     with _full_precision(g_minus_i):
         g_minus_i = at_least_float32(g_minus_i)
+        if delta_sigma is None:
+            return sigma.to(g_minus_i.dtype).unsqueeze(-1) * g_minus_i
         delta_sigma = delta_sigma.to(g_minus_i.dtype)
         scale = sigma.to(g_minus_i.dtype) + delta_sigma
         return scale.unsqueeze(-1) * g_minus_i + torch.diag_embed(delta_sigma)
+
+
+def outer_core(sigma: Tensor, inner: Tensor, o_minus_i: Tensor) -> Tensor:
+    """Return D = O (S + dS) G - S, (..., k, k): a second rotation, on the side of U.
+
+    Written as inner + (O - I)(S + inner), for (S + dS) G is S + inner: exactly zero for zero parameters.
+    In the spirit of SSVD-O, arXiv 2601.12600.
+
+    Args:
+        sigma: the layer's singular values (..., k).
+        inner: the core of the inner rotation, as `core` returns it.
+        o_minus_i: O - I (..., k, k).
+    """
+    with _full_precision(inner):
+        return inner + o_minus_i @ (torch.diag_embed(sigma.to(inner.dtype)) + inner)
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from ssvd_asr.errors import AdapterError
 
 LENGTH_BYTES = 8
 MAX_ITEMS = 200_000  # a 1B model's adapter has about 8,000
-ITEM_BYTES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8}
+ITEM_BYTES = {"U8": 1, "F16": 2, "BF16": 2, "F32": 4, "F64": 8}
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,14 @@ def share(text: str) -> float:
     return value
 
 
+def positive(text: str) -> float:
+    """A number above 0."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
 def count(text: str) -> int:
     """A whole number of at least 1."""
     value = int(text)

@@ -97,7 +97,7 @@ def _adapter(arguments: argparse.Namespace, base: BaseModel) -> tuple[dict[str, 
 
     factors = factorize(base)
     loaded = load_adapter(path, base, factors)
-    adapted = adapt(base.network, factors, rank=max(loaded.adapter.ks.values()))
+    adapted = adapt(base.network, factors, rank=max(loaded.adapter.spans.values()))
     cores = loaded.adapter.to(base.device).cores(base.dtype)
     return {"adapted": adapted, "cores": cores}, {**provenance, "adapter_sha256": loaded.sha256}
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ssvd_asr.adapter import Adapter
     from ssvd_asr.base.model import BaseModel
     from ssvd_asr.factors import LayerFactors
-    from training.session import RunSettings
+    from training.run_settings import RunSettings
 
 ADAPTER_FILE = "adapter.safetensors"
 WEIGHTS_FILE = "weights.safetensors"
@@ -70,10 +70,10 @@ def finish_ssvd(
     return result
 
 
-def finish_full(
-    settings: RunSettings, base: BaseModel, summary: dict[str, Any], report: Callable[[str], None]
+def finish_merged(
+    settings: RunSettings, base: BaseModel, report: Callable[[str], None], summary: dict[str, Any]
 ) -> dict[str, Any]:
-    """Write `weights.safetensors` and score it against a fresh base; the run's result."""
+    """Write the network to `weights.safetensors` as it is and score it in a fresh base; the run's result."""
     import torch
     from safetensors.torch import save_file
 
@@ -104,7 +104,7 @@ def finish_full(
 
 
 def load_weights(base: BaseModel, path: Path) -> str:
-    """Put the state of a full fine-tuning into ``base``'s network; the file's SHA-256.
+    """Put a file of whole weights (full fine-tuning, or merged) into ``base``'s network; the file's SHA-256.
 
     The base is no longer the one its digest names: for evaluation only.
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ssvd_asr.adapted_model import AdaptedModel
 from ssvd_asr.adapter import Adapter
+from training.choices import Scope, in_scope
 
 
 class TrainingMethod(Protocol):
@@ -58,12 +59,15 @@ class SsvdMethod:
 
 
 class FullMethod:
-    """Every weight of the network trains, in place: the yardstick adapters are measured against."""
+    """Every weight of the network (or of one half of it) trains, in place: the yardstick of adapters."""
 
-    def __init__(self, network: nn.Module) -> None:
-        network.requires_grad_(True)
+    def __init__(self, network: nn.Module, scope: Scope = "all") -> None:
+        network.requires_grad_(False)
         self.network = network
-        self.parameters: Mapping[str, nn.Parameter] = dict(network.named_parameters())
+        every = dict(network.named_parameters())
+        self.parameters: Mapping[str, nn.Parameter] = {name: every[name] for name in in_scope(every, scope)}
+        for parameter in self.parameters.values():
+            parameter.requires_grad_(True)
 
     def step(self) -> AbstractContextManager[None]:
         return nullcontext()

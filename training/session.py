@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ssvd_asr.errors import DataError, SsvdError
-from ssvd_asr.maps import DEFAULT_MAP, RotationMap
-from training.data import CACHE_BYTES, Dataset, Rules, load_dataset
-from training.finish import ADAPTER_FILE, WEIGHTS_FILE, finish_full, finish_ssvd
+from training.choices import check_choices
+from training.data import Dataset, Rules, load_dataset
+from training.finish import ADAPTER_FILE, WEIGHTS_FILE
 from training.interrupt import Stop, never_stop
 from training.prompts import PromptSymbols
-from training.settings import Method, Recipe, recipe_for
+from training.run_settings import RunSettings
+from training.settings import Recipe, recipe_for
 
 if TYPE_CHECKING:
     from ssvd_asr.base.model import BaseModel
@@ -30,34 +31,6 @@ if TYPE_CHECKING:
 
 REPORT_FILE = "data-report.json"
 RESULT_FILE = "result.json"
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """What a run is asked for; the recipe's numbers are apart, in `training.settings`."""
-
-    domain: str
-    data: Path
-    valid: Path
-    out: Path
-    test: Path | None = None  # scored before and after; the validation data where there is none
-    base: str = "owsm-nano"
-    config: Path | None = None
-    checkpoint: Path | None = None
-    method: Method = "ssvd"
-    rotation_map: RotationMap = DEFAULT_MAP
-    p: float | None = None
-    k: int | None = None
-    overrides: Mapping[str, int | float] | None = None
-    language: str = "<eng>"
-    device: str = "auto"
-    dtype: str = "auto"
-    min_usable: int | float = 1
-    cache_bytes: int = CACHE_BYTES
-    resume: bool = False
-    publish: bool = False
-    store: Path | None = None  # None: the user's
-    progress: bool = True
 
 
 @dataclass(frozen=True)
@@ -88,8 +61,12 @@ class Session:
     @cached_property
     def recipe(self) -> Recipe:
         """The default recipe for the base's size, with the changes asked for."""
-        parameters = sum(parameter.numel() for parameter in self.base.network.parameters())
-        return recipe_for(parameters, self.settings.method).changed(**self.changes)
+        return recipe_for(self.base_parameters, self.settings.method).changed(**self.changes)
+
+    @cached_property
+    def base_parameters(self) -> int:
+        """How many weights the base has; asked for before anything is put into it."""
+        return sum(parameter.numel() for parameter in self.base.network.parameters())
 
     @cached_property
     def rules(self) -> Rules:
@@ -124,6 +101,7 @@ class Session:
 
     def fit(self, guard: Callable[[], AbstractContextManager[Stop]] = never_stop) -> Fitted:
         """Train and no more. Arguments and errors: see `run`."""
+        check_choices(self.settings)
         self._claim_folder()
         train, valid = self.load_data()
         trainer, finish = self.build(train, valid)
@@ -184,46 +162,25 @@ class Session:
         """The trainer, and what is to be done with what it trained."""
         import torch
 
-        from ssvd_asr.adapted_model import adapt
-        from ssvd_asr.adapter import Adapter
         from ssvd_asr.device import resolve_dtype
-        from ssvd_asr.factor_cache import factorize
         from training.batches import Plan
-        from training.methods import FullMethod, SsvdMethod, TrainingMethod
+        from training.building import build_method
         from training.trainer import Trainer
 
         settings, base, recipe = self.settings, self.base, self.recipe
         autocast = resolve_dtype(settings.dtype, base.device) is torch.bfloat16
         if autocast and base.device.type != "cuda":
             raise SsvdError(f"dtype 'bfloat16' trains on CUDA only, the device is {base.device}; use float32")
-        method: TrainingMethod
-        size: dict[str, object] = {}
-        if settings.method == "full":
-            method = FullMethod(base.network)
-            finish = lambda summary: finish_full(settings, base, summary, self.report)  # noqa: E731
-        else:
-            factors = factorize(base, progress=settings.progress)
-            adapter = Adapter.new(
-                factors,
-                p=settings.p,
-                k=settings.k,
-                rotation_map=settings.rotation_map,
-                overrides=settings.overrides,
-            ).to(base.device)
-            adapted = adapt(base.network, factors, rank=max(adapter.ks.values()))
-            method = SsvdMethod(adapter, adapted)
-            size = {"map": settings.rotation_map, "k": adapter.ks}
-            finish = lambda summary: finish_ssvd(  # noqa: E731
-                settings, base, adapted, adapter, factors, summary, self.report
-            )
-        trained = sum(parameter.numel() for parameter in method.parameters.values())
-        of = sum(parameter.numel() for parameter in base.network.parameters())
+        plan = Plan(recipe, train, base.config.window_samples, self.rules.window_frames)
+        of = self.base_parameters
+        built = build_method(settings, base, recipe, self.report)
+        trained = sum(parameter.numel() for parameter in built.method.parameters.values())
         self.report(f"training {trained:,} parameters, {trained / of:.2%} of the base's {of:,}")
         trainer = Trainer(
             network=base.network,
-            method=method,
+            method=built.method,
             recipe=recipe,
-            plan=Plan(recipe, train, base.config.window_samples, self.rules.window_frames),
+            plan=plan,
             train=train,
             valid=valid,
             symbols=self.rules.symbols,
@@ -236,13 +193,13 @@ class Session:
                 "language": settings.language,
                 "autocast": autocast,
                 "recipe": recipe.model_dump(),
-                **size,
+                **built.identity,
             },
             device=base.device,
             autocast=autocast,
             show_progress=settings.progress,
         )
-        return trainer, finish
+        return trainer, built.finish
 
     def _summary(self, train: Dataset, valid: Dataset, trainer: Trainer, outcome: Outcome) -> dict[str, Any]:
         """What is known after training and before scoring; becomes the adapter's `training` field."""
@@ -252,7 +209,7 @@ class Session:
             "method": settings.method,
             "language": settings.language,
             "parameters": sum(parameter.numel() for parameter in trainer.method.parameters.values()),
-            "base_parameters": sum(p.numel() for p in self.base.network.parameters()),
+            "base_parameters": self.base_parameters,
             "data": {
                 role: {
                     "name": Path(data.report.source).name,

@@ -7,17 +7,24 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import ValidationError
 
 from adapters_store.names import check_name
 from ssvd_asr.device import DTYPES
-from ssvd_asr.errors import SsvdError
-from ssvd_asr.maps import DEFAULT_MAP, MAPS
-from training.arguments import add_base_arguments, count, min_usable, override, share
+from ssvd_asr.maps import BUDGET_RULES, DEFAULT_MAP, DIRECTIONS, MAPS
+from training.arguments import add_base_arguments, count, min_usable, override, positive, share
+from training.choices import (
+    DEFAULT_OFF_DIAGONALS,
+    METHODS,
+    SCOPES,
+    SIDES,
+    check_choices,
+    default_rank,
+)
 from training.interrupt import stop_on_signal
-from training.settings import NANO, OWSM, Method, Recipe
+from training.settings import NANO, OWSM, Recipe
 
 INTERRUPTED = 130  # exit status, as a shell's after ctrl-c
 
@@ -62,18 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     add_base_arguments(parser)
     parser.add_argument("--dtype", choices=DTYPES, default="auto", help="bfloat16: autocast, on CUDA")
-    size = parser.add_argument_group("size of the adapter")
-    size.add_argument(
-        "--method", choices=get_args(Method), default="ssvd", help="full: every weight, to compare"
-    )
-    either = size.add_mutually_exclusive_group()
-    either.add_argument("--p", type=share, help="share of min(m, n) of each layer that turns (default 0.4)")
-    either.add_argument("--k", type=count, help="the same number of directions in every layer")
-    size.add_argument("--map", choices=MAPS, default=DEFAULT_MAP, help="rotation (default %(default)s)")
-    size.add_argument(
-        "--override", type=override, action="append", default=[], metavar="PATTERN=K",
-        help="k (or p, with a point) of layers whose name ends with PATTERN",
-    )  # fmt: skip
+    _add_method(parser)
     data = parser.add_argument_group("data")
     data.add_argument(
         "--min-usable",
@@ -85,6 +81,46 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--cache-gib", type=float, default=4.0, help="decoded audio kept in memory (default 4)")
     _add_recipe(parser)
     return parser
+
+
+def _add_method(parser: argparse.ArgumentParser) -> None:
+    """What trains, and how much of it; `training.choices` says which option goes with which method."""
+    size = parser.add_argument_group("method and size")
+    size.add_argument(
+        "--method", choices=METHODS, default="ssvd",
+        help="ssvd, lora-xs, svft-*: an adapter in the shared basis; lora, dora, vera, pissa (through peft), "
+        "full (every weight): merged weights, to compare (default %(default)s)",
+    )  # fmt: skip
+    either = size.add_mutually_exclusive_group()
+    either.add_argument("--p", type=share, help="share of min(m, n) of each layer that turns (default 0.4)")
+    either.add_argument("--k", type=count, help="the same number of directions in every layer")
+    either.add_argument("--budget", type=count, metavar="N", help="at most N numbers train, by --budget-rule")
+    size.add_argument(
+        "--budget-rule", choices=BUDGET_RULES, default="energy",
+        help="the same for every layer: the share of its energy, or of min(m, n) (default %(default)s)",
+    )  # fmt: skip
+    size.add_argument("--map", choices=MAPS, default=DEFAULT_MAP, help="rotation (default %(default)s)")
+    size.add_argument("--sides", choices=SIDES, default="inner", help="both: rotate the side of U too")
+    size.add_argument(
+        "--directions", choices=DIRECTIONS, default="head", help="tail: smallest singular values"
+    )
+    size.add_argument("--no-delta-sigma", action="store_false", dest="delta_sigma", help="rotate only")
+    size.add_argument(
+        "--override", type=override, action="append", default=[], metavar="PATTERN=K",
+        help="k (or p, with a point) of layers whose name ends with PATTERN",
+    )  # fmt: skip
+    size.add_argument(
+        "--off-diagonals", type=count, metavar="D",
+        help=f"svft-banded: on each side; top-k, random: as many entries (default {DEFAULT_OFF_DIAGONALS})",
+    )  # fmt: skip
+    size.add_argument("--scope", choices=SCOPES, default="all", help="layers of one half only")
+    size.add_argument(
+        "--rank", type=count,
+        help=f"lora, dora, pissa (default {default_rank('lora')}), vera ({default_rank('vera')})",
+    )  # fmt: skip
+    size.add_argument(
+        "--alpha", type=positive, help="lora, dora, pissa: scale alpha / rank (default: the rank)"
+    )
 
 
 def _add_recipe(parser: argparse.ArgumentParser) -> None:
@@ -128,12 +164,10 @@ def _compatible(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _settings(arguments: argparse.Namespace) -> Any:
-    from training.session import RunSettings
+    from training.run_settings import RunSettings
 
-    if arguments.method == "full" and arguments.publish:
-        raise SsvdError("--publish is for adapters; --method full makes weights for evaluation only")
     check_name(arguments.domain)
-    return RunSettings(
+    settings = RunSettings(
         domain=arguments.domain,
         data=arguments.data,
         valid=arguments.valid,
@@ -146,7 +180,16 @@ def _settings(arguments: argparse.Namespace) -> Any:
         rotation_map=arguments.map,
         p=arguments.p,
         k=arguments.k,
-        overrides=dict(arguments.override),
+        overrides=dict(arguments.override) or None,
+        budget=arguments.budget,
+        budget_rule=arguments.budget_rule,
+        sides=arguments.sides,
+        directions=arguments.directions,
+        delta_sigma=arguments.delta_sigma,
+        off_diagonals=arguments.off_diagonals,
+        scope=arguments.scope,
+        rank=arguments.rank,
+        alpha=arguments.alpha,
         language=arguments.language,
         device=arguments.device,
         dtype=arguments.dtype,
@@ -156,3 +199,5 @@ def _settings(arguments: argparse.Namespace) -> Any:
         publish=arguments.publish,
         store=arguments.store,
     )
+    check_choices(settings)
+    return settings

@@ -107,7 +107,18 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "an unknown key": (edited(lambda h, _: h["wide.skew"].update(more=1)), "not described by"),
     "NaN": (edited(lambda h, d: set_number(h, d, b"\x00\x7e")), "'wide.skew' holds NaN"),
     "infinity": (edited(lambda h, d: set_number(h, d, b"\x00\x7c")), "'wide.skew' holds NaN or infinity"),
-    "a later format": (edited_metadata(setting("format_version", 2)), "format version 2 is unknown"),
+    "a later format": (edited_metadata(setting("format_version", 3)), "format version 3 is unknown"),
+    "a second format without its fields": (
+        edited_metadata(setting("format_version", 2)), "version 2 needs delta_sigma, off_diagonals"
+    ),
+    "a first format with the second's fields": (
+        edited_metadata(setting("outer_rotation", False)), "none of version 2's"
+    ),
+    "a first format with a start": (edited_metadata(layer_setting("start", 0)), "none of version 2's"),
+    "a first format with the second's maps": (
+        edited_metadata(setting("rotation_map", "lora-xs")), "has no map 'lora-xs'"
+    ),
+    "octets": (edited(lambda h, _: h["wide.skew"].update(dtype="U8", shape=[20])), "shape|U8"),
     "a format that is true": (edited_metadata(setting("format_version", True)), "format version True"),
     "no format": (edited_metadata(lambda m: m.pop("format_version")), "format version None"),
     "another method": (edited_metadata(setting("method", "lora")), "'method'"),

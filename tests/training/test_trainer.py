@@ -123,7 +123,7 @@ def test_full_fine_tuning_moves_every_weight_and_its_file_scores_the_same(
     from training.evaluate import evaluate
     from training.finish import load_weights
 
-    run = session(method="full", changes={"lr": 1e-3})
+    run = session(method="full", k=None, changes={"lr": 1e-3})
     before = {name: p.detach().clone() for name, p in run.base.network.named_parameters()}
     result = run.run()
     for name, parameter in run.base.network.named_parameters():

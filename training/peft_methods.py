@@ -1,0 +1,159 @@
+"""LoRA, DoRA, VeRA and PiSSA through the `peft` library, on the same layers as SSVD: the yardsticks.
+
+As in the paper (arXiv 2509.02830), the decoder's token embedding takes a plain LoRA of the same rank beside
+any of the four: with it, and only with it, the trained numbers are those of its tables IV and V.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+import torch
+from torch import nn
+
+from ssvd_asr.errors import SsvdError
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+
+PeftKind = Literal["lora", "dora", "vera", "pissa"]
+PEFT_KINDS: tuple[PeftKind, ...] = get_args(PeftKind)
+EMBEDDING = "decoder.embed.0"
+LINEARS_ADAPTER, EMBEDDING_ADAPTER = "linears", "embedding"  # as peft calls the two sets of weights
+
+
+class PeftMethod:
+    """The weights that peft adds train; the base is frozen (PiSSA moves a part of it into them at the start).
+
+    An untrained LoRA, DoRA or VeRA is exactly the base; an untrained PiSSA is it within rounding, since W is
+    taken apart and put together again.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        kind: PeftKind,
+        layers: Sequence[str],
+        *,
+        rank: int,
+        alpha: float | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Inject the layers into `network`, in place.
+
+        Args:
+            layers: dotted names of the linears, and of an embedding where it is to have its LoRA.
+            rank: of the update; for VeRA of the shared frozen matrices.
+            alpha: the update is scaled by alpha / rank. Default: rank, so 1, as ESPnet and PiSSA.
+                VeRA has none.
+            seed: of the random half of LoRA and DoRA; torch's own random state is left as it was.
+
+        Raises SsvdError where peft is not installed, or has no room for the rank.
+        """
+        self.network = network
+        self.kind = kind
+        device = next(network.parameters()).device
+        network.requires_grad_(False)
+        with torch.random.fork_rng(devices=[]), _quiet():
+            torch.manual_seed(seed)
+            _inject(network, kind, layers, rank, float(rank) if alpha is None else alpha)
+        network.to(device)  # VeRA's shared matrices are drawn on the CPU
+        self.parameters: Mapping[str, nn.Parameter] = {
+            name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad
+        }
+
+    def step(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def using(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def save_adapters(self, folder: Path) -> int:
+        """Write what was trained in peft's own form, one folder a set of weights; the tensor files' bytes.
+
+        `peft.inject_adapter_in_model` and `set_peft_model_state_dict` read it (VeRA: `get_peft_model`).
+        """
+        from peft import get_peft_model_state_dict
+        from safetensors.torch import save_file
+
+        written = 0
+        configs: dict[str, PeftConfig] = self.network.peft_config  # type: ignore[assignment]
+        for name, config in configs.items():
+            path = folder / name / "adapter_model.safetensors"
+            config.save_pretrained(str(path.parent))
+            state = get_peft_model_state_dict(self.network, adapter_name=name)
+            save_file({key: value.detach().cpu().contiguous() for key, value in state.items()}, path)
+            written += path.stat().st_size
+        return written
+
+    def merge(self) -> None:
+        """Put every update into its weight and the plain layers back, under the base's own names again.
+
+        Raises SsvdError where a merged weight is not finite.
+        """
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+        for name, module in list(self.network.named_modules()):
+            if not isinstance(module, BaseTunerLayer):
+                continue
+            try:
+                module.merge(safe_merge=True)
+            except ValueError as error:
+                raise SsvdError(f"{self.kind}: layer {name!r} cannot be merged: {error}") from error
+            parent, _, child = name.rpartition(".")
+            setattr(self.network.get_submodule(parent), child, module.get_base_layer())
+
+
+def _inject(network: nn.Module, kind: PeftKind, layers: Sequence[str], rank: int, alpha: float) -> None:
+    try:
+        from peft import LoraConfig, VeraConfig
+        from peft.tuners.lora import LoraModel
+        from peft.tuners.tuners_utils import BaseTunerLayer
+        from peft.tuners.vera import VeraModel
+    except ImportError as error:
+        raise SsvdError(
+            f"method {kind!r} needs the peft library, which is missing: pip install 'ssvd-asr[benchmark]'"
+        ) from error
+    embedding = [name for name in layers if isinstance(network.get_submodule(name), nn.Embedding)]
+    linears = [name for name in layers if name not in embedding]
+    if kind == "vera":
+        # The projections are drawn from a fixed key, and need not be in the file.
+        config = VeraConfig(r=rank, target_modules=linears, save_projection=False)
+        VeraModel(network, config, LINEARS_ADAPTER)
+    else:
+        LoraModel(
+            network,
+            LoraConfig(
+                r=rank,
+                lora_alpha=alpha,  # type: ignore[arg-type]  # any number serves
+                target_modules=linears,
+                use_dora=kind == "dora",
+                init_lora_weights="pissa" if kind == "pissa" and not _on_meta(network) else True,
+            ),
+            LINEARS_ADAPTER,
+        )
+    if embedding:
+        plain = LoraConfig(r=rank, lora_alpha=alpha, target_modules=embedding)  # type: ignore[arg-type]
+        LoraModel(network, plain, EMBEDDING_ADAPTER)
+        # Else the second set of weights would put the first out of use.
+        for module in network.modules():
+            if isinstance(module, BaseTunerLayer):
+                module.set_adapter([LINEARS_ADAPTER, EMBEDDING_ADAPTER])
+
+
+def _on_meta(network: nn.Module) -> bool:
+    """Only the sizes are wanted there: no singular values to start from."""
+    return any(parameter.is_meta for parameter in network.parameters())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without peft's notices of a second adapter and of VeRA's unsaved projections: both are meant."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Already found a `peft_config` attribute")
+        warnings.filterwarnings("ignore", message="Specified to not save vera_A and vera_B")
+        yield

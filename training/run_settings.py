@@ -1,0 +1,49 @@
+"""What a training run is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ssvd_asr.maps import DEFAULT_MAP, BudgetRule, Directions, RotationMap
+from training.choices import Scope, Sides
+from training.data import CACHE_BYTES
+from training.settings import Method
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What a run is asked for; the recipe's numbers are apart, in `training.settings`."""
+
+    domain: str
+    data: Path
+    valid: Path
+    out: Path
+    test: Path | None = None  # scored before and after; the validation data where there is none
+    base: str = "owsm-nano"
+    config: Path | None = None
+    checkpoint: Path | None = None
+    method: Method = "ssvd"  # training.choices says which of the following go with it
+    rotation_map: RotationMap = DEFAULT_MAP
+    p: float | None = None
+    k: int | None = None
+    overrides: Mapping[str, int | float] | None = None
+    budget: int | None = None  # numbers trained at most; ssvd_asr.budget chooses each layer's k
+    budget_rule: BudgetRule = "energy"
+    sides: Sides = "inner"
+    directions: Directions = "head"
+    delta_sigma: bool = True
+    off_diagonals: int | None = None  # None: training.choices.DEFAULT_OFF_DIAGONALS
+    scope: Scope = "all"
+    rank: int | None = None  # None: training.choices.default_rank
+    alpha: float | None = None  # None: the rank
+    language: str = "<eng>"
+    device: str = "auto"
+    dtype: str = "auto"
+    min_usable: int | float = 1
+    cache_bytes: int = CACHE_BYTES
+    resume: bool = False
+    publish: bool = False
+    store: Path | None = None  # None: the user's
+    progress: bool = True
