@@ -69,12 +69,14 @@ def run(spec: Spec) -> dict[str, Any]:
     }
     if task.stage == "final":
         result = fitted.finish(fitted.summary)
-        found |= {"bytes": result["bytes"], **_scores(spec, result)}
+        # Of a peft method the adapter's own file; what was scored is merged weights.
+        found |= {"bytes": result.get("adapter_bytes", result["bytes"]), **_scores(spec, result)}
     return found
 
 
 def _session(spec: Spec) -> Session:
-    from training.session import RunSettings, Session
+    from training.run_settings import RunSettings
+    from training.session import Session
 
     task, budget = spec.task, spec.budget
     rounds = budget.lr_rounds if task.stage == "lr" else budget.rounds

@@ -77,7 +77,7 @@ def test_every_config_is_a_run_that_the_trainer_knows() -> None:
     from typing import get_args
 
     from ssvd_asr.maps import MAPS
-    from training.session import RunSettings
+    from training.run_settings import RunSettings
     from training.settings import Method
 
     known = {field.name for field in fields(RunSettings)}
