@@ -1,8 +1,8 @@
 """The rows of the embedded benchmark: every method, most of them at two sizes or more, on owsm-nano.
 
 Sizes are about 117,000 and 250,000 trained numbers, those of SSVD at p = 40 and 60 %, where a method has such
-sizes. The first rows decide the most and are run first. A method's learning rate is chosen at one of its sizes and
-taken for the others (`rate_of`); variants of SSVD that differ in what they turn choose their own.
+sizes. The first rows decide the most and are run first. A method's learning rate is chosen at one of its
+sizes and taken for the others (`rate_of`); variants of SSVD that differ in what they turn choose their own.
 """
 
 from __future__ import annotations
