@@ -16,6 +16,7 @@ from ssvd_asr.factors import LayerFactors
 from ssvd_asr.layers import DEFAULT_PATTERNS, match_layers
 from ssvd_asr.linear import AdaptedLinear
 from ssvd_asr.mixture import MixedLayer, Mixture
+from ssvd_asr.step_cost import StepForm
 
 
 class AdaptedModel:
@@ -33,10 +34,14 @@ class AdaptedModel:
         model.requires_grad_(False)  # else the whole base trains beside the adapter
 
     @contextmanager
-    def using(self, cores: Mapping[str, Tensor] | None) -> Iterator[nn.Module]:
+    def using(
+        self, cores: Mapping[str, Tensor] | None, step_form: StepForm | Literal["auto"] = "auto"
+    ) -> Iterator[nn.Module]:
         """Run the model with these cores, by layer name: (k, k), or (B, k, k) with one core per batch row.
 
         Layers without a core, and None, are exactly the base. Cores are taken off however the block ends.
+        Where cores (k, k) train, `step_form` says in which of the two exact forms; `auto` takes the cheaper
+        for each layer and batch (ssvd_asr.step_cost).
 
         Raises AdapterError for a layer the model has not, or a core that does not fit; RuntimeError where a
         `using` block is open already, since the inner one would silently end the outer.
@@ -52,6 +57,7 @@ class AdaptedModel:
         try:
             for name, core in cores.items():
                 self.layers[name].core = core
+                self.layers[name].step_form = step_form
             yield self.model
         finally:
             for layer in self.layers.values():

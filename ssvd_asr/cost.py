@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 Form = Literal["shared", "merged", "grouped"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -28,6 +28,13 @@ class DeviceSpeed:
     operations_per_s: float
     bytes_per_s: float
     call_s: float  # from one call of a kernel to the next
+
+
+class Sized(Protocol):
+    """Work whose numbers have a size."""
+
+    @property
+    def itemsize(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,7 @@ def choose_form(work: Work, speed: DeviceSpeed) -> Choice:
 
 def plain_cost(work: Work, speed: DeviceSpeed) -> Cost:
     """What the same rows cost in the bare layer."""
-    return _product(work, speed, (work.plain_rows + sum(work.rows)) * work.tokens, work.n, work.m)
+    return product(work, speed, (work.plain_rows + sum(work.rows)) * work.tokens, work.n, work.m)
 
 
 def _cost(work: Work, speed: DeviceSpeed, merged: Sequence[int], others: str) -> Cost:
@@ -141,11 +148,11 @@ def _basis_products(work: Work, speed: DeviceSpeed, adapted: int) -> Cost:
     """W x of the plain rows and `adapted` others, V_k^T x and U_k of the others."""
     cost = Cost()
     if adapted + work.plain_rows:
-        cost = _product(work, speed, (adapted + work.plain_rows) * work.tokens, work.n, work.m)
+        cost = product(work, speed, (adapted + work.plain_rows) * work.tokens, work.n, work.m)
     if adapted:
         tokens = adapted * work.tokens
-        cost = cost + _product(work, speed, tokens, work.n, work.k)
-        cost = cost + _product(work, speed, tokens, work.k, work.m)
+        cost = cost + product(work, speed, tokens, work.n, work.k)
+        cost = cost + product(work, speed, tokens, work.k, work.m)
     return cost
 
 
@@ -153,31 +160,32 @@ def _core_product(work: Work, speed: DeviceSpeed, rows: int, *, batch: int = 1) 
     """D of one domain for `rows` rows, `batch` times over."""
     tokens = rows * work.tokens
     if work.rank is None:
-        return _product(work, speed, tokens, work.k, work.k, batch=batch)
-    down = _product(work, speed, tokens, work.k, work.rank, batch=batch)
-    return down + _product(work, speed, tokens, work.rank, work.k, batch=batch)
+        return product(work, speed, tokens, work.k, work.k, batch=batch)
+    down = product(work, speed, tokens, work.k, work.rank, batch=batch)
+    return down + product(work, speed, tokens, work.rank, work.k, batch=batch)
 
 
 def _merged(work: Work, speed: DeviceSpeed, domain: int) -> Cost:
     """One domain by its own weight, and the share of building it."""
-    cost = _product(work, speed, work.rows[domain] * work.tokens, work.n, work.m)
+    cost = product(work, speed, work.rows[domain] * work.tokens, work.n, work.m)
     share = work.builds[domain]
     if share:
         shorter = min(work.m, work.n)
-        build = _product(work, speed, work.k, work.rank or work.k, shorter)
-        build = build + _product(work, speed, work.m, work.k, work.n)
-        build = build + _moved(speed, 2 * work.m * work.n * work.itemsize)  # W is read, W' read again
+        build = product(work, speed, work.k, work.rank or work.k, shorter)
+        build = build + product(work, speed, work.m, work.k, work.n)
+        build = build + moved(speed, 2 * work.m * work.n * work.itemsize)  # W is read, W' read again
         cost = cost + build * share
     return cost
 
 
-def _product(work: Work, speed: DeviceSpeed, rows: int, inner: int, out: int, *, batch: int = 1) -> Cost:
-    """(rows, inner) times (inner, out), `batch` times over."""
+def product(work: Sized, speed: DeviceSpeed, rows: int, inner: int, out: int, *, batch: int = 1) -> Cost:
+    """(rows, inner) times (inner, out), `batch` times over: the longer of operations and bytes, a call."""
     operations = 2.0 * batch * rows * inner * out
     size = float(batch * (rows * inner + inner * out + rows * out) * work.itemsize)
     slower = max(operations / speed.operations_per_s, size / speed.bytes_per_s)
     return Cost(operations, size, 1, slower + speed.call_s)
 
 
-def _moved(speed: DeviceSpeed, size: int) -> Cost:
+def moved(speed: DeviceSpeed, size: int) -> Cost:
+    """`size` bytes read or written beside a product."""
     return Cost(0.0, float(size), 0, size / speed.bytes_per_s)

@@ -7,13 +7,15 @@ W, U and V belong to the base and are held once, however many domains there are.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ssvd_asr.errors import AdapterError
 from ssvd_asr.factors import LayerFactors
+from ssvd_asr.step import can_step, merged_weight, step
+from ssvd_asr.step_cost import StepForm
 
 if TYPE_CHECKING:
     from ssvd_asr.mixture import MixedLayer
@@ -43,6 +45,7 @@ class AdaptedLinear(nn.Module):
         self.linear = linear
         self.core: Tensor | None = None
         self.mixed: MixedLayer | None = None
+        self.step_form: StepForm | Literal["auto"] = "auto"  # of passes in which a core (k, k) trains
         # Not persistent: the basis comes from the weight or the factor cache, never from a checkpoint.
         # A transposed U keeps the first k directions contiguous, for every k.
         ut = factors.u.mT[:rank].to(device=weight.device, dtype=weight.dtype).contiguous()
@@ -83,6 +86,8 @@ class AdaptedLinear(nn.Module):
         """
         if self.mixed is not None:
             return self.mixed(x)
+        if can_step(self, x):
+            return step(self, x, self.step_form)
         y: Tensor = self.linear(x)
         core = self.core
         if core is None:
@@ -115,9 +120,9 @@ class AdaptedLinear(nn.Module):
         k = core.shape[-1]
         core = core.to(self.ut.dtype)
         weight, u, vh = self.linear.weight.detach(), self.ut[:k].mT, self.vh[:k]
-        left, right = (u, core @ vh) if self.in_features <= self.out_features else (u @ core, vh)
         if core.ndim == 2:
-            return torch.addmm(weight, left, right)
+            return merged_weight(weight, core, self.ut, self.vh)
+        left, right = (u, core @ vh) if self.in_features <= self.out_features else (u @ core, vh)
         stack = len(core), -1, -1
         left, right = (side if side.ndim == 3 else side.expand(stack) for side in (left, right))
         return torch.baddbmm(weight.expand(stack), left, right)
