@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from ssvd_asr.core_stack import BASE_SLOT, CoreStack
 from ssvd_asr.linear import AdaptedLinear
+from ssvd_asr.tall_linear import tall_linear
 
 MANY_PLAIN = 3  # plain rows are worth leaving out where they are a third of those they stand among
 
@@ -130,7 +131,7 @@ def run_plan(plan: Plan, place: Place, x: Tensor) -> Tensor:
 def _at_once(block: Block, place: Place, x: Tensor) -> Tensor:
     """W x + U_k D V_k^T x for all rows, in four products."""
     heard = x.reshape(-1, x.shape[-1])  # (B T, n)
-    y: Tensor = functional.linear(heard, place.weight, place.bias)
+    y = tall_linear(heard, place.weight, place.bias)
     turned = functional.linear(heard, place.vh)  # (B T, k)
     several = len(block.slots) > 1
     if several:

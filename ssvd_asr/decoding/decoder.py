@@ -17,13 +17,12 @@ from torch import Tensor, nn
 from ssvd_asr.decoding.rows import Rows
 from ssvd_asr.errors import BaseModelError
 from ssvd_asr.linear import AdaptedLinear
+from ssvd_asr.tall_linear import tall_linear
 
 if TYPE_CHECKING:
     from espnet2.asr.decoder.transformer_decoder import TransformerDecoder
     from espnet2.legacy.nets.pytorch_backend.transformer.attention import MultiHeadedAttention
     from espnet2.legacy.nets.pytorch_backend.transformer.decoder_layer import DecoderLayer
-
-FEW_ROWS = 10  # see _tall_product
 
 
 class Decoder(Protocol):
@@ -93,7 +92,7 @@ class CachedDecoder:
         if self._decoder.normalize_before:
             last = self._decoder.after_norm(last)
         assert self._decoder.output_layer is not None  # _check
-        return torch.log_softmax(_tall_product(self._decoder.output_layer, last).float(), dim=-1)
+        return torch.log_softmax(_output(self._decoder.output_layer, last).float(), dim=-1)
 
     def keep(self, rows: Tensor) -> None:
         """See `Decoder.keep`."""
@@ -149,15 +148,10 @@ class CachedDecoder:
         return output
 
 
-def _tall_product(layer: nn.Module, x: Tensor) -> Tensor:
-    """layer(x), (R, d) to (R, V): where a CPU has few rows, as (W x^T)^T.
-
-    The BLAS behind torch takes long to multiply few rows by a tall W: 13 ms for 5 rows by (50002, 384) on two
-    cores, 19 ms for 2; the other way round 5 ms and 2 ms. From about 12 rows on both take as long.
-    """
-    few = x.device.type == "cpu" and x.dtype == torch.float32 and 1 < len(x) <= FEW_ROWS
-    if few and type(layer) is nn.Linear and layer.bias is not None:
-        return torch.addmm(layer.bias.unsqueeze(1), layer.weight, x.mT).mT.contiguous()
+def _output(layer: nn.Module, x: Tensor) -> Tensor:
+    """layer(x) of the output layer: (R, d) to (R, V)."""
+    if type(layer) is nn.Linear:
+        return tall_linear(x, layer.weight, layer.bias)
     output: Tensor = layer(x)
     return output
 

@@ -11,6 +11,7 @@ from ssvd_asr.factors import canonical_svd
 from ssvd_asr.linear import AdaptedLinear
 from ssvd_asr.maps import rotation_shape
 from ssvd_asr.rotation import MAPS, RotationMap, core, rotation_delta
+from ssvd_asr.tall_linear import tall_linear
 
 SHAPES = [(24, 9), (14, 14), (9, 24)]  # (out, in): tall, square, wide
 
@@ -160,3 +161,15 @@ def test_merging_leaves_the_frozen_weight_alone() -> None:
     layer.core = None
     assert torch.equal(layer.merged_weight(), before)
     assert torch.equal(layer.weight, before)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5, 10, 11])
+@pytest.mark.parametrize("biased", [True, False])
+def test_few_rows_by_a_tall_weight_are_the_same_product(rows: int, biased: bool) -> None:
+    generator = torch.Generator().manual_seed(rows)
+    weight, x = torch.randn(400, 12, generator=generator), torch.randn(rows, 12, generator=generator)
+    bias = torch.randn(400, generator=generator) if biased else None
+    ours = tall_linear(x, weight, bias)
+    assert ours.is_contiguous()
+    expected = nn.functional.linear(x.double(), weight.double(), None if bias is None else bias.double())
+    torch.testing.assert_close(ours.double(), expected, atol=1e-5, rtol=1e-5)
