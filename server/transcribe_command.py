@@ -26,7 +26,14 @@ def main(argv: list[str]) -> int:
     results: list[dict[str, Any]] = []
     refused: str | None = None
     try:
-        settings = load_settings(base=args.base, device=args.device, dtype=args.dtype, store=args.store)
+        settings = load_settings(
+            base=args.base,
+            device=args.device,
+            dtype=args.dtype,
+            store=args.store,
+            beam_size=args.beam_size,
+            ctc_weight=args.ctc_weight,
+        )
         engine = start_engine(settings)
     except SsvdError as error:
         refused = str(error)
@@ -97,5 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--domain", help="child, child@2 or child@sha256:<digest>; left out: the base")
     parser.add_argument("--language", help="ISO 639-1 or 639-3 code")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add_argument("--beam-size", type=int, help="hypotheses followed for each piece (1: greedy)")
+    parser.add_argument("--ctc-weight", type=float, help="share of the CTC score in the search, below 1")
     add_model_options(parser)
     return parser

@@ -13,8 +13,10 @@ from adapters_store.store import AdapterStore
 from server.app import engine_over
 from server.engine import Engine
 from server.messages import Request
-from server.recogniser import OwsmRecogniser
+from server.recogniser import OwsmRecogniser, Search
 from server.settings import ServerSettings
+from ssvd_asr.compression import Compression
+from ssvd_asr.decoding.prompt import Prompt
 from ssvd_asr.errors import AdapterError
 from ssvd_asr.transcription import transcribe
 from tests.random_owsm import write_random_owsm
@@ -112,3 +114,64 @@ def test_bfloat16_serves_with_the_factors_of_float32(
 def test_languages_are_those_of_the_token_list(real: OwsmRecogniser) -> None:
     assert real.has_language("<eng>")
     assert not real.has_language("<tlh>")
+
+
+def test_a_beam_through_the_engine_is_the_librarys_beam_row_by_row(
+    folder: Path, cache: Path, real_store: AdapterStore
+) -> None:
+    searching = OwsmRecogniser.load(
+        str(folder),
+        device="cpu",
+        dtype="float32",
+        cache_dir=cache,
+        search=Search(beam_size=4, ctc_weight=0.3),
+    )
+    engine = engine_over(searching, ServerSettings(), real_store)
+    cores = searching.read_adapter(real_store.resolve("child")).expand("cpu", torch.float32)
+    try:
+        replies = [engine.submit(Request(WAVE, domain=domain)) for domain in ("child", None)]
+        texts = [reply.result(60).text for reply in replies]
+        timed = engine.submit(Request(WAVE, timestamps=True)).result(60)  # CTC knows no times
+    finally:
+        engine.close(timeout_s=30)
+    expected = [
+        transcribe(
+            searching._base, [WAVE], adapted=searching._adapted, cores=each, beam_size=4, ctc_weight=0.3
+        )
+        for each in (cores, None)
+    ]
+    assert texts == [" ".join(found[0].text.split()) for found in expected]
+    prompt = Prompt("<eng>", "<asr>", True)
+    plain = transcribe(searching._base, [WAVE], prompts=[prompt], beam_size=4, ctc_weight=0.0)
+    assert timed.text == " ".join(plain[0].text.split())
+
+
+def test_a_compressed_core_serves_what_it_keeps_and_a_domain_that_loses_more_is_refused(
+    folder: Path, cache: Path, real_store: AdapterStore
+) -> None:
+    whole = OwsmRecogniser.load(str(folder), device="cpu", dtype="float32", cache_dir=cache)
+    cores = whole.read_adapter(real_store.resolve("child")).expand("cpu", torch.float32)
+    k = max(len(core) for core in cores.values())
+
+    def serve(rank: int, error: float) -> tuple[str, int]:
+        settings = ServerSettings(compressed_rank=rank, compressed_max_error=error)
+        held = OwsmRecogniser.load(
+            str(folder), device="cpu", dtype="float32", cache_dir=cache, compression=settings.compression
+        )
+        engine = engine_over(held, settings, real_store)
+        try:
+            text = engine.submit(Request(WAVE, domain="child")).result(60).text
+            stack = held.make_stack(2, {name: len(core) for name, core in cores.items()})
+            return text, stack.slot_nbytes
+        finally:
+            engine.close(timeout_s=30)
+
+    rank = k - 1
+    held = {name: Compression(rank, 0.9).split(name, core) for name, core in cores.items()}
+    products = {name: left @ right for name, (left, right) in held.items()}
+    said = transcribe(whole._base, [WAVE], adapted=whole._adapted, cores=products)[0].text
+    text, nbytes = serve(rank, 0.9)
+    assert text == " ".join(said.split())
+    assert nbytes == 4 * sum(2 * len(c) * rank if rank < len(c) else len(c) ** 2 for c in cores.values())
+    with pytest.raises(AdapterError, match=r"loses .* the limit is 1\.00e-03"):
+        serve(1, 0.001)

@@ -11,6 +11,7 @@ import pytest
 from adapters_store.store import AdapterStore
 from server import transcribe_command
 from server.engine import Engine
+from server.settings import ServerSettings
 from ssvd_asr.errors import BaseModelError
 from tests.server.fakes import BASE, DIGEST
 
@@ -54,6 +55,22 @@ def test_one_file_is_one_object_with_text_domain_adapter_and_base(
         "adapter": f"child@sha256:{sha256}",
     }
     assert store.resolve(f"child@sha256:{sha256}").version == 2
+
+
+def test_the_search_is_the_servers_setting(
+    capsys: pytest.CaptureFixture[str], clip_file: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[ServerSettings] = []
+
+    def start(settings: ServerSettings) -> Engine:
+        seen.append(settings)
+        return engine
+
+    monkeypatch.setattr(transcribe_command, "start_engine", start)
+    run_json(capsys, clip_file, "--beam-size", "5", "--ctc-weight", "0.3")
+    assert (seen[0].beam_size, seen[0].ctc_weight) == (5, 0.3)
+    document = run_json(capsys, clip_file, "--beam-size", "0", status=1)
+    assert "SSVD_BEAM_SIZE" in document["error"]
 
 
 @pytest.mark.usefixtures("started")
