@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import report
+from benchmarks import page, report
 
 
 def test_rounds_are_interleaved_and_change_places() -> None:
@@ -48,3 +48,14 @@ def test_a_quick_look_leaves_the_results_alone(capsys: pytest.CaptureFixture[str
     assert report.write("toy", [{"rows": 1}], quick=True) is None
     assert "rows" in capsys.readouterr().out
     assert not (report.RESULTS / "toy-cpu.json").exists()
+
+
+def test_the_page_has_every_full_record_and_no_quick_one() -> None:
+    about = {"device": "toy cpu", "threads": 2, "command": "python -m benchmarks.toy", "espnet": None}
+    record = {"benchmark": "toy", "quick": False, **about, "rows": [{"s": 0.123456}, {"s": 2, "note": "-"}]}
+    text = page.page([record])
+    assert "## toy\n\n`python -m benchmarks.toy`: device toy cpu, threads 2\n" in text
+    assert "| s | note |\n|---|---|\n| 0.1235 |  |\n| 2 | - |\n" in text
+    committed = page.read(report.RESULTS)
+    assert committed
+    assert not any(record["quick"] for record in committed)
