@@ -22,23 +22,31 @@ from ssvd_asr.adapter import Adapter
 from ssvd_asr.adapter_file import describe_adapter, save_adapter
 from ssvd_asr.adapter_reading import load_adapter
 from ssvd_asr.errors import SsvdError, StoreError, UnknownDomainError
-from ssvd_asr.maps import MAPS
+from ssvd_asr.maps import MAPS, CoreForm
 from ssvd_asr.transcription import Transcript, transcribe
 
 NEAR_TIE = 1e-4  # of two scores: rounding on another path may then choose the other token (promise 2)
 NAMES = ("child", "ward", "court", "gone")
 LASTING = NAMES[:-1]  # the last one is removed altogether now and then
 TIMEOUT_S = 120
+FORMS = (
+    *map(CoreForm, MAPS),
+    CoreForm("svft-top-k", off_diagonals=2),
+    CoreForm("lora-xs"),
+    CoreForm("first-order", outer=True),
+)
 
 
 def write_adapters(folder: Path, recogniser: OwsmRecogniser, count: int) -> list[Path]:
-    """Random ones of several sizes and all maps, each loud enough to change what is said."""
+    """Random ones of several sizes and forms, each loud enough to change what is said."""
     folder.mkdir()
     paths = []
     for seed in range(count):
-        rotation_map = MAPS[seed % len(MAPS)]
         adapter = Adapter.new(
-            recogniser._factors, p=(0.2, 0.5, 0.8)[seed // 3 % 3], rotation_map=rotation_map
+            recogniser._factors,
+            p=(0.2, 0.5, 0.8)[seed // 3 % 3],
+            rotation_map=FORMS[seed % len(FORMS)],
+            directions="tail" if seed % 5 == 4 else "head",
         )
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():

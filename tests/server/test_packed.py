@@ -15,6 +15,8 @@ from ssvd_asr.errors import AdapterError
 from ssvd_asr.factors import canonical_svd
 from ssvd_asr.maps import MAPS, RotationMap
 from tests.server.fakes import FakeBase
+from tests.ssvd_asr.forms import SECOND
+from tests.ssvd_asr.test_form_files import file_of
 
 SHAPES = {"a.wide": (6, 12), "a.tall": (12, 6), "b.square": (10, 10), "b.again": (10, 10)}
 
@@ -58,6 +60,19 @@ def test_expanding_gives_the_library_s_cores_to_the_bit(
     assert cores.keys() == expected.keys() == SHAPES.keys()
     for name, core in cores.items():
         assert torch.equal(core, expected[name].detach()), name
+
+
+@pytest.mark.usefixtures("chunk")
+@pytest.mark.parametrize("name", SECOND)
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_every_other_form_expands_to_the_library_s_cores_too(name: str, dtype: str) -> None:
+    data = file_of(name, dtype)
+    half = packed_of(data)
+    expected = load_adapter(data).adapter
+    cores = half.expand("cpu", torch.float32)
+    assert half.ks == expected.spans  # what a slot must hold
+    for layer, core in expected.cores(torch.float32).items():
+        assert torch.equal(cores[layer], core.detach()), layer
 
 
 def test_packed_it_takes_a_quarter_of_dense_cores(tmp_path: Path) -> None:
