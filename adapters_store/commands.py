@@ -7,12 +7,17 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adapters_store.names import Reference, parse_reference
 from adapters_store.reports import describe_domain, describe_version, domain_table, version_table
 from adapters_store.store import STORE_VARIABLE, AdapterStore
 from ssvd_asr.errors import SsvdError, StoreError
+
+if TYPE_CHECKING:
+    from ssvd_asr.base.model import BaseModel
+
+ORIGIN_FILE = "merged-from.json"  # beside a merged checkpoint: which bytes it is made of
 
 Report = tuple[dict[str, Any], str]  # for --json, and for people
 Action = Callable[[AdapterStore, argparse.Namespace], Report]
@@ -54,17 +59,8 @@ def _publish(store: AdapterStore, arguments: argparse.Namespace) -> Report:
 
     inspect_adapter(arguments.file)
     from adapters_store.publish_check import publish_check
-    from ssvd_asr.base.load import load_base
 
-    # On the CPU in float32, where the canary's tolerance is narrow and the basis is computed.
-    base = load_base(
-        arguments.base,
-        device="cpu",
-        dtype="float32",
-        config=arguments.config,
-        checkpoint=arguments.checkpoint,
-    )
-    version = store.publish(arguments.name, arguments.file, check=publish_check(base))
+    version = store.publish(arguments.name, arguments.file, check=publish_check(_base(arguments)))
     return describe_version(version, active=True), f"published {version.reference} sha256:{version.sha256}"
 
 
@@ -85,6 +81,51 @@ def _remove(store: AdapterStore, arguments: argparse.Namespace) -> Report:
     removed = store.remove(wanted.name, number)
     report = {"name": wanted.name, "removed": [version.version for version in removed]}
     return report, "removed " + ", ".join(version.reference for version in removed)
+
+
+def _merge(store: AdapterStore, arguments: argparse.Namespace) -> Report:
+    out: Path = arguments.out
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise StoreError(f"--out {out} is there already and not an empty folder")
+    file = Path(arguments.adapter)
+    source: Path | bytes = file if file.is_file() else store.resolve(arguments.adapter).read_bytes()
+    from ssvd_asr.adapter_file import load_adapter
+    from ssvd_asr.base.export import export_espnet
+    from ssvd_asr.factor_cache import factorize
+    from ssvd_asr.merge import merge_adapter
+
+    base = _base(arguments)
+    load_adapter(source, base)  # refused before seconds of factorising
+    factors = factorize(base, progress=False)
+    loaded = load_adapter(source, base, factors)
+    merged = merge_adapter(base, loaded, factors)
+    config, checkpoint = export_espnet(merged, out)
+    report = {
+        "config": str(config),
+        "checkpoint": str(checkpoint),
+        "digest": merged.digest,
+        "base": base.name,
+        "base_digest": base.digest,
+        "adapter_sha256": loaded.sha256,
+    }
+    text = json.dumps(
+        {name: report[name] for name in report if name not in ("config", "checkpoint")}, indent=1
+    )
+    (out / ORIGIN_FILE).write_text(text + "\n", encoding="utf-8")
+    return report, f"{checkpoint}: {base.name} with adapter sha256:{loaded.sha256}"
+
+
+def _base(arguments: argparse.Namespace) -> BaseModel:
+    """On the CPU in float32, where the canary's tolerance is narrow and the basis is computed."""
+    from ssvd_asr.base.load import load_base
+
+    return load_base(
+        arguments.base,
+        device="cpu",
+        dtype="float32",
+        config=arguments.config,
+        checkpoint=arguments.checkpoint,
+    )
 
 
 def _pinned(text: str) -> Reference:
@@ -118,13 +159,17 @@ def _parser() -> argparse.ArgumentParser:
     publish = action(_publish, "check an adapter file against its base and make it the active version")
     publish.add_argument("name", help="the domain")
     publish.add_argument("file", type=Path, help="the adapter file")
-    publish.add_argument("--base", default="owsm-nano", help="owsm-nano, a hub tag, or a folder")
-    publish.add_argument("--config", type=Path, help="the base's config.yaml, with --checkpoint")
-    publish.add_argument("--checkpoint", type=Path, help="the base's weights, with --config")
     rollback = action(_rollback, "make the version active that was so before")
     rollback.add_argument("name", help="the domain")
     activate = action(_activate, "make a version active")
     activate.add_argument("version", help="name@version or name@sha256:...")
+    merge = action(_merge, "write base and adapter as one ordinary ESPnet checkpoint")
+    merge.add_argument("adapter", help="an adapter file, or a domain of the store, or name@version")
+    merge.add_argument("--out", type=Path, required=True, help="an empty or new folder")
+    for needing in (publish, merge):
+        needing.add_argument("--base", default="owsm-nano", help="owsm-nano, a hub tag, or a folder")
+        needing.add_argument("--config", type=Path, help="the base's config.yaml, with --checkpoint")
+        needing.add_argument("--checkpoint", type=Path, help="the base's weights, with --config")
     remove = action(_remove, "remove one version, or all but the active one")
     remove.add_argument("domain", help="name@version, or a name for all its versions but the active one")
     return parser

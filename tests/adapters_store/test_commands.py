@@ -218,3 +218,41 @@ def test_the_check_refuses_what_changes_nothing_or_has_no_canary(trained, tmp_pa
     with pytest.raises(WrongBaseError):
         store.publish("child", adapter_file(tmp_path, 7), check=publish_check(base))
     assert store.resolve("child").builtin  # what served before goes on serving
+
+
+@pytest.mark.usefixtures("cache")
+def test_merge_writes_a_base_of_its_own_with_the_adapter_in_its_weights(trained, report, run, tmp_path):
+    import torch
+
+    from ssvd_asr.adapted_model import adapt
+    from ssvd_asr.adapter_file import load_adapter
+    from ssvd_asr.base.load import load_base
+    from ssvd_asr.factor_cache import factorize
+
+    base = load_base(trained.base_folder, device="cpu", dtype="float32")
+    found = report("merge", trained.adapter, "--base", trained.base_folder, "--out", tmp_path / "merged")
+    merged = load_base(tmp_path / "merged", device="cpu", dtype="float32")
+    assert (merged.digest, found["base_digest"]) == (found["digest"], base.digest)
+    assert merged.digest != base.digest
+    origin = json.loads((tmp_path / "merged/merged-from.json").read_text())
+    assert origin["adapter_sha256"] == found["adapter_sha256"] == load_adapter(trained.adapter).sha256
+    wave = torch.randn(16_000, generator=torch.Generator().manual_seed(1)).numpy()
+    plain = base.encode([wave])
+    factors = factorize(base, progress=False)
+    cores = load_adapter(trained.adapter, base, factors).adapter.cores()
+    with torch.no_grad(), adapt(base.network, factors).using(cores):
+        wanted = base.encode([wave])
+    torch.testing.assert_close(merged.encode([wave]), wanted, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(plain, wanted, rtol=1e-2, atol=1e-2)
+    status, _, error = run(
+        "merge", trained.adapter, "--base", trained.base_folder, "--out", tmp_path / "merged"
+    )
+    assert (status, "not an empty folder" in error) == (1, True)
+
+
+@pytest.mark.usefixtures("cache")
+def test_merge_refuses_an_adapter_of_another_base_and_writes_nothing(trained, run, tmp_path):
+    out = tmp_path / "merged"
+    status, _, error = run("merge", trained.adapter, "--base", trained.other_folder, "--out", out)
+    assert (status, out.exists()) == (1, False)
+    assert "made for base" in error
