@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ssvd_asr.errors import SsvdError
+from training.processes import alike, whole
 
 FORMAT = 1
 FILE_NAME = "checkpoint.safetensors"
@@ -54,14 +55,22 @@ def save_checkpoint(
     parameters: Mapping[str, nn.Parameter],
     optimizer: torch.optim.Optimizer,
     best: Mapping[str, Tensor],
+    *,
+    write: bool = True,
 ) -> None:
-    """Write atomically: a crash at any point leaves the checkpoint before."""
+    """Write atomically: a crash at any point leaves the checkpoint before.
+
+    Every process of a sharded run must call this, and one of them `write`.
+    """
     tensors = {f"parameter/{name}": value.detach() for name, value in parameters.items()}
     tensors |= {f"best/{name}": value for name, value in best.items()}
     for name, value in parameters.items():
         tensors |= {
             f"optimizer/{name}/{key}": moment for key, moment in optimizer.state.get(value, {}).items()
         }
+    tensors = {name: whole(value) for name, value in tensors.items()}
+    if not write:
+        return
     metadata = {
         "format": str(FORMAT),
         "progress": json.dumps(asdict(progress)),
@@ -97,7 +106,11 @@ def load_checkpoint(
         )
     _check_identity(path, json.loads(metadata["identity"]), identity)
     _restore(path, tensors, parameters, optimizer)
-    best = {name.removeprefix("best/"): value for name, value in tensors.items() if name.startswith("best/")}
+    best = {
+        name: alike(tensors[f"best/{name}"], parameter)
+        for name, parameter in parameters.items()
+        if f"best/{name}" in tensors
+    }
     return Progress(**json.loads(metadata["progress"])), best
 
 
@@ -125,10 +138,12 @@ def _restore(
         if stored is None or stored.shape != parameter.shape:
             raise CheckpointError(f"checkpoint {path} holds no {name} of shape {tuple(parameter.shape)}")
         with torch.no_grad():
-            parameter.copy_(stored)
+            parameter.copy_(alike(stored, parameter))
         prefix = f"optimizer/{name}/"
         moments = {
-            key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)
+            key.removeprefix(prefix): alike(value, parameter)
+            for key, value in tensors.items()
+            if key.startswith(prefix)
         }
         if moments:
             state["state"][index] = moments

@@ -10,6 +10,23 @@ from typing import Self
 FILE_NAME = "log.jsonl"
 
 
+class SilentLog:
+    """The log of a process that leaves writing to another."""
+
+    def write(self, kind: str, step: int, values: dict[str, float | int | None]) -> None:
+        """Nothing."""
+
+    def position(self) -> int:
+        """0 bytes."""
+        return 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
 class TrainingLog:
     """Lines of `log.jsonl` and scalars under `tensorboard/` in a run's folder.
 

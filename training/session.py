@@ -21,6 +21,7 @@ from training.choices import check_choices
 from training.data import Dataset, Rules, load_dataset
 from training.finish import ADAPTER_FILE, WEIGHTS_FILE
 from training.interrupt import Stop, never_stop
+from training.processes import ALONE, Processes
 from training.prompts import PromptSymbols
 from training.run_settings import RunSettings
 from training.settings import Recipe, recipe_for
@@ -49,6 +50,7 @@ class Session:
     settings: RunSettings
     changes: Mapping[str, object]  # to the base's default recipe
     report: Callable[[str], None] = lambda _: None  # lines for a person
+    processes: Processes = ALONE
 
     @cached_property
     def base(self) -> BaseModel:
@@ -56,7 +58,8 @@ class Session:
         from ssvd_asr.base.load import load_base
 
         settings = self.settings
-        return load_base(settings.base, settings.device, "float32", settings.config, settings.checkpoint)
+        device = settings.device if self.processes.device is None else str(self.processes.device)
+        return load_base(settings.base, device, "float32", settings.config, settings.checkpoint)
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -95,6 +98,8 @@ class Session:
                 f"stopped at step {fitted.outcome.steps}; go on with --resume --out {self.settings.out}"
             )
             return fitted.summary
+        if not self.processes.first:
+            return fitted.summary
         result = fitted.finish(fitted.summary)
         (self.settings.out / RESULT_FILE).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         return result
@@ -110,6 +115,8 @@ class Session:
             self.report(f"resumed at step {trainer.progress.step} of {trainer.plan.total_steps}")
         with guard() as stop:
             outcome = trainer.fit(stop)
+        if outcome.finished:
+            self.processes.gather(self.base)
         return Fitted(outcome, self._summary(train, valid, trainer, outcome), finish)
 
     def _claim_folder(self) -> None:
@@ -152,6 +159,8 @@ class Session:
         return loaded[0], loaded[1]
 
     def _write_report(self, reports: Mapping[str, object]) -> None:
+        if not self.processes.first:
+            return
         self.settings.out.mkdir(parents=True, exist_ok=True)
         path = self.settings.out / REPORT_FILE
         path.write_text(json.dumps(reports, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -171,6 +180,11 @@ class Session:
         autocast = resolve_dtype(settings.dtype, base.device) is torch.bfloat16
         if autocast and base.device.type != "cuda":
             raise SsvdError(f"dtype 'bfloat16' trains on CUDA only, the device is {base.device}; use float32")
+        if self.processes.sharded:
+            if (settings.method, settings.scope) != ("full", "all"):
+                raise SsvdError(f"--shard is for --method full of all layers, not {settings.method}")
+            base.network.requires_grad_(True)
+            self.processes.shard(base.network)
         plan = Plan(recipe, train, base.config.window_samples, self.rules.window_frames)
         of = self.base_parameters
         built = build_method(settings, base, recipe, self.report)
@@ -197,6 +211,8 @@ class Session:
             },
             device=base.device,
             autocast=autocast,
+            recompute=settings.recompute,
+            processes=self.processes,
             show_progress=settings.progress,
         )
         return trainer, built.finish

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +37,22 @@ def main(argv: Sequence[str]) -> int:
     try:
         changes = _recipe_changes(arguments)
     except ValidationError as error:
-        parser.error("; ".join(f"--{_option(str(e['loc'][0]))}: {e['msg']}" for e in error.errors()))
+        parser.error("; ".join(f"{_place(e['loc'])}{e['msg']}" for e in error.errors()))
     settings = _settings(arguments)
+    from training.processes import launch
     from training.session import Session
 
-    def tell(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+    processes = launch(arguments.processes, arguments.device, sharded=arguments.shard)
 
-    result = Session(settings, changes, tell).run(stop_on_signal)
+    def tell(line: str) -> None:
+        if processes.first:
+            print(line, file=sys.stderr, flush=True)
+
+    settings = replace(settings, progress=processes.first)
+    result = Session(settings, changes, tell, processes).run(stop_on_signal)
+    processes.close()
+    if not processes.first:
+        return 0  # the first process tells how it ended
     if not result["finished"]:
         return INTERRUPTED
     if arguments.json:
@@ -70,6 +79,16 @@ def _parser() -> argparse.ArgumentParser:
     add_base_arguments(parser)
     parser.add_argument("--dtype", choices=DTYPES, default="auto", help="bfloat16: autocast, on CUDA")
     _add_method(parser)
+    machine = parser.add_argument_group("processes and memory")
+    machine.add_argument(
+        "--processes", type=count, default=1, metavar="N",
+        help="share each step's batches among N processes, one a GPU (or start them by torchrun)",
+    )  # fmt: skip
+    machine.add_argument("--shard", action="store_true", help="with --method full: split the weights (FSDP)")
+    machine.add_argument(
+        "--recompute", action="store_true",
+        help="gradient checkpointing: compute layers twice and keep less in memory",
+    )  # fmt: skip
     data = parser.add_argument_group("data")
     data.add_argument(
         "--min-usable",
@@ -142,6 +161,11 @@ def _option(field: str) -> str:
     return field.replace("_", "-")
 
 
+def _place(fields: Sequence[object]) -> str:
+    """Which option an error is about; nothing where it is about several."""
+    return f"--{_option(str(fields[0]))}: " if fields else ""
+
+
 def _shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value).lower()
 
@@ -159,8 +183,7 @@ def _recipe_changes(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _compatible(given: dict[str, Any]) -> dict[str, Any]:
     """Fields are checked one by one here; how they fit together depends on the base, not yet known."""
-    free = {"batch_utterances": 1, "min_batches_per_epoch": 1, "max_batches_per_epoch": None}
-    return {**free, **given, **({"max_batches_per_epoch": None} if "min_batches_per_epoch" in given else {})}
+    return {"batch_utterances": 1, "min_batches_per_epoch": 1, "max_batches_per_epoch": None, **given}
 
 
 def _settings(arguments: argparse.Namespace) -> Any:
@@ -195,6 +218,7 @@ def _settings(arguments: argparse.Namespace) -> Any:
         dtype=arguments.dtype,
         min_usable=arguments.min_usable,
         cache_bytes=int(arguments.cache_gib * 2**30),
+        recompute=arguments.recompute,
         resume=arguments.resume,
         publish=arguments.publish,
         store=arguments.store,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,20 +21,21 @@ from tqdm import tqdm
 
 from ssvd_asr.errors import SsvdError
 from training import checkpoint
-from training.batches import Batch, BatchPlan, Plan, torch_seed, training_batch
+from training.batches import Batch, BatchPlan, Plan, training_batch
 from training.checkpoint import CheckpointError, Progress
 from training.data import Dataset
-from training.log import TrainingLog
+from training.log import SilentLog, TrainingLog
 from training.methods import TrainingMethod
 from training.mode import training_mode
+from training.optimisation import Optimisation
 from training.prefetch import prefetch
+from training.processes import ALONE, Processes
 from training.prompts import PromptSymbols
-from training.schedule import learning_rate
+from training.recompute import recomputed_layers
 from training.settings import Recipe
 from training.validation import validate
 
 CHECKPOINT_EVERY_S = 60.0
-_MAX_SKIPPED_IN_A_ROW = 20
 
 
 @dataclass(frozen=True)
@@ -66,18 +67,27 @@ class Trainer:
     identity: Mapping[str, Any]  # what must agree for a checkpoint to be resumed
     device: torch.device
     autocast: bool = False  # bfloat16 where torch finds it safe
+    recompute: bool = False  # gradient checkpointing of the layers
+    processes: Processes = ALONE
     show_progress: bool = True
     checkpoint_every_s: float = CHECKPOINT_EVERY_S
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
-        recipe = self.recipe
-        self.optimizer = torch.optim.AdamW(
-            list(self.method.parameters.values()),
-            lr=recipe.lr,
-            betas=(recipe.beta1, recipe.beta2),
-            eps=recipe.eps,
-            weight_decay=recipe.weight_decay,
+        most = self.recipe.accumulation
+        if self.processes.count > most:
+            raise SsvdError(
+                f"{self.processes.count} processes share a step's batches, but --accumulation is {most}: "
+                "raise it, best to a multiple of their number"
+            )
+        self.optimisation = Optimisation(
+            self.network,
+            self.method,
+            self.recipe,
+            self.plan.total_steps,
+            device=self.device,
+            autocast=self.autocast,
+            processes=self.processes,
         )
         self.best: dict[str, Tensor] = {}
         self._saved_at = time.monotonic()
@@ -93,7 +103,7 @@ class Trainer:
         if not self.checkpoint_path.is_file():
             raise CheckpointError(f"nothing to resume: {self.checkpoint_path} does not exist")
         self.progress, self.best = checkpoint.load_checkpoint(
-            self.checkpoint_path, self.identity, self.method.parameters, self.optimizer
+            self.checkpoint_path, self.identity, self.method.parameters, self.optimisation.optimizer
         )
 
     def fit(self, stop: Callable[[], bool] = lambda: False) -> Outcome:
@@ -105,9 +115,10 @@ class Trainer:
         with ExitStack() as stack:
             stack.enter_context(torch.random.fork_rng(devices))
             stack.enter_context(training_mode(self.network, self.recipe))
-            log = stack.enter_context(
-                TrainingLog(self.directory, keep_bytes=self.progress.log_bytes, first_step=self.progress.step)
-            )
+            if self.recompute:
+                stack.enter_context(recomputed_layers(self.network))
+            log = self._open_log()
+            stack.enter_context(log)
             bar = stack.enter_context(
                 tqdm(
                     total=self.plan.total_steps,
@@ -126,19 +137,15 @@ class Trainer:
         self._restore_best()
         return self._outcome()
 
-    def _epoch(self, log: TrainingLog, bar: tqdm[Any], stop: Callable[[], bool]) -> bool:
+    def _epoch(self, log: TrainingLog | SilentLog, bar: tqdm[Any], stop: Callable[[], bool]) -> bool:
         """The rest of the current epoch; False if it was stopped."""
         progress, epoch = self.progress, self.progress.epoch
         plans = self.plan.epoch(epoch)
-        builders = (
-            partial(training_batch, self.train, plans[i], self.symbols, self.recipe, epoch, i)
-            for i in range(progress.position, len(plans))
-        )
-        with closing(prefetch(builders)) as batches:
+        with closing(prefetch(self._builders(plans, epoch, progress.position))) as batches:
             while progress.position < len(plans):
                 group = plans[progress.position : progress.position + self.recipe.accumulation]
                 began = time.monotonic()
-                values = self._step(group, batches)
+                values = self.optimisation.step(group, batches, progress)
                 progress.elapsed_s += time.monotonic() - began
                 progress.audio_s += (audio_s := sum(plan.padded_s for plan in group))
                 progress.position += len(group)
@@ -149,59 +156,31 @@ class Trainer:
                     f"epoch {epoch + 1}/{self.recipe.epochs} loss {values['loss']:.2f} "
                     f"acc {values['acc']:.3f} {values['audio_s_per_s']:.0f}x real time"
                 )
-                if stop():
+                due = time.monotonic() - self._saved_at > max(self.checkpoint_every_s, 20 * self._saving_s)
+                stopped, due = self.processes.any(stop(), due)
+                if stopped:
                     return False
-                if time.monotonic() - self._saved_at > max(self.checkpoint_every_s, 20 * self._saving_s):
+                if due:
                     self._save(log)
         return True
 
-    def _step(self, group: list[BatchPlan], batches: Iterator[Batch]) -> dict[str, float | int | None]:
-        """One optimiser step over the batches of ``group``; what the log says about it."""
-        progress, recipe = self.progress, self.recipe
-        rate = learning_rate(recipe, progress.step + 1, self.plan.total_steps)
-        for settings in self.optimizer.param_groups:
-            settings["lr"] = rate
-        self.optimizer.zero_grad(set_to_none=True)
-        sums = {"loss": 0.0, "loss_att": 0.0, "loss_ctc": 0.0, "acc": 0.0}
-        with self.method.step():
-            for offset in range(len(group)):
-                torch.manual_seed(torch_seed(recipe.seed, progress.epoch, progress.position + offset))
-                batch = {name: tensor.to(self.device) for name, tensor in next(batches).items()}
-                with self._autocast():
-                    loss, stats, _ = self.network(**batch)
-                (loss / len(group)).backward()
-                for name in sums:
-                    sums[name] += float(stats[name] if stats[name] is not None else 0.0) / len(group)
-        parameters = list(self.method.parameters.values())
-        norm = float(torch.nn.utils.clip_grad_norm_(parameters, recipe.grad_clip))
-        self._apply(norm, sums["loss"])
-        progress.step += 1
-        rows = sum(len(plan.indices) for plan in group)
-        progress.sums["utterances"] = progress.sums.get("utterances", 0.0) + rows
-        for name, value in sums.items():
-            progress.sums[name] = progress.sums.get(name, 0.0) + value * rows
-        return {**sums, "grad_norm": norm, "lr": rate, "utterances": rows, "epoch": progress.epoch + 1}
+    def _builders(
+        self, plans: Sequence[BatchPlan], epoch: int, position: int
+    ) -> Iterator[Callable[[], Batch]]:
+        """This process's batches of the epoch from `position` on, step by step."""
+        accumulation = self.recipe.accumulation
+        for start in range(position, len(plans), accumulation):
+            for turn in self.processes.turns(min(accumulation, len(plans) - start)):
+                i = start + turn.index
+                yield partial(training_batch, self.train, plans[i], self.symbols, self.recipe, epoch, i)
 
-    def _apply(self, norm: float, loss: float) -> None:
-        """Step, unless the gradient is not finite: one such batch must not end a run of hours."""
-        progress = self.progress
-        if torch.isfinite(torch.tensor([norm, loss])).all():
-            self.optimizer.step()
-            progress.skipped_in_a_row = 0
-            return
-        progress.skipped_steps += 1
-        progress.skipped_in_a_row += 1
-        if progress.skipped_in_a_row >= _MAX_SKIPPED_IN_A_ROW:
-            raise SsvdError(
-                f"the gradient was not finite for {_MAX_SKIPPED_IN_A_ROW} steps running, up to step "
-                f"{progress.step + 1} (loss {loss}); lower --lr, now {self.recipe.lr}"
-            )
-
-    def _end_epoch(self, log: TrainingLog, bar: tqdm[Any]) -> None:
+    def _end_epoch(self, log: TrainingLog | SilentLog, bar: tqdm[Any]) -> None:
         """Validate, keep the parameters if they are the best, and decide whether another epoch follows."""
         progress, recipe = self.progress, self.recipe
-        with self.method.using(), self._autocast():
-            found = validate(self.network, self.valid, self.symbols, self.device, self.show_progress)
+        with self.method.using(), self.optimisation.mixed_precision():
+            found = validate(
+                self.network, self.valid, self.symbols, self.device, self.show_progress, self.processes
+            )
         progress.epoch += 1
         progress.position = 0
         if progress.best_accuracy is None or found.accuracy > progress.best_accuracy:
@@ -227,7 +206,12 @@ class Trainer:
         impatient = recipe.patience is not None and progress.epochs_since_best >= recipe.patience
         progress.finished = progress.epoch >= recipe.epochs or impatient
 
-    def _save(self, log: TrainingLog) -> None:
+    def _open_log(self) -> TrainingLog | SilentLog:
+        if not self.processes.first:
+            return SilentLog()
+        return TrainingLog(self.directory, keep_bytes=self.progress.log_bytes, first_step=self.progress.step)
+
+    def _save(self, log: TrainingLog | SilentLog) -> None:
         began = time.monotonic()
         self.progress.log_bytes = log.position()
         checkpoint.save_checkpoint(
@@ -235,8 +219,9 @@ class Trainer:
             self.progress,
             self.identity,
             self.method.parameters,
-            self.optimizer,
+            self.optimisation.optimizer,
             self.best,
+            write=self.processes.first,
         )
         self._saved_at = time.monotonic()
         self._saving_s = self._saved_at - began
@@ -245,9 +230,6 @@ class Trainer:
         with torch.no_grad():
             for name, value in self.best.items():
                 self.method.parameters[name].copy_(value)
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        return torch.autocast(self.device.type, torch.bfloat16) if self.autocast else nullcontext()
 
     def _outcome(self) -> Outcome:
         progress = self.progress

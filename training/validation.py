@@ -12,6 +12,7 @@ from training.batches import validation_batches
 from training.data import Dataset
 from training.mode import validation_mode
 from training.prefetch import prefetch
+from training.processes import ALONE, Processes
 from training.prompts import PromptSymbols
 
 VALIDATION_BATCH = 16  # utterances
@@ -28,19 +29,27 @@ class Validation:
 
 
 def validate(
-    network: Any, data: Dataset, symbols: PromptSymbols, device: torch.device, show_progress: bool = True
+    network: Any,
+    data: Dataset,
+    symbols: PromptSymbols,
+    device: torch.device,
+    show_progress: bool = True,
+    processes: Processes = ALONE,
 ) -> Validation:
-    """Evaluate ``network`` as it stands; its modes are put back."""
-    loss = correct = tokens = utterances = 0.0
-    total = -(-len(data.samples) // VALIDATION_BATCH)
-    batches = prefetch(validation_batches(data, symbols, VALIDATION_BATCH))
-    with validation_mode(network), torch.inference_mode():
-        for batch in tqdm(batches, "validating", total, leave=False, disable=not show_progress):
+    """Evaluate ``network`` as it stands; its modes are put back. The processes share the batches."""
+    builders = list(validation_batches(data, symbols, VALIDATION_BATCH))
+    turns = processes.turns(len(builders))
+    seen = torch.zeros(len(builders), 4, dtype=torch.float64)  # loss, correct tokens, tokens, utterances
+    batches = prefetch(builders[turn.index] for turn in turns)
+    with validation_mode(network), torch.no_grad() if processes.sharded else torch.inference_mode():
+        bar = tqdm(turns, "validating", leave=False, disable=not show_progress)
+        for turn, batch in zip(bar, batches, strict=True):
             targets = float((batch["text_lengths"] + 1).sum())  # and <eos>
             value, stats, _ = network(**{name: tensor.to(device) for name, tensor in batch.items()})
             rows = len(batch["speech"])
-            loss += float(value) * rows
-            correct += float(stats["acc"]) * targets
-            tokens += targets
-            utterances += rows
+            if turn.weight:
+                found = [float(value) * rows, float(stats["acc"]) * targets, targets, rows]
+                seen[turn.index] = torch.tensor(found, dtype=seen.dtype)
+    # Added in the batches' order: the same to the last bit, however many processes computed them.
+    loss, correct, tokens, utterances = (sum(column) for column in processes.total(seen).T.tolist())
     return Validation(loss / utterances, correct / tokens)

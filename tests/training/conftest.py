@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import soundfile as sf
 
 from ssvd_asr.base.model import BaseModel
 from tests.random_owsm import SENTENCES, waves, write_random_owsm
+from tests.training.runs import RECIPE, MakeSession
 
 
 def write_corpus(folder: Path, name: str, count: int, seed: int) -> Path:
@@ -52,6 +54,27 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_corpus(folder, "train", 10, seed=1)
     write_corpus(folder, "valid", 4, seed=2)
     return folder
+
+
+@pytest.fixture
+def session(base_folder: Path, corpus: Path, tmp_path: Path) -> MakeSession:
+    """session("out", {recipe changes}, setting=...) -> a Session on the corpus, in tmp_path/out."""
+    from training.session import RunSettings, Session
+
+    def make(out: str = "run", changes: dict[str, object] | None = None, **settings: Any) -> Session:
+        asked = RunSettings(
+            domain="tones",
+            data=corpus / "train.jsonl",
+            valid=corpus / "valid.jsonl",
+            out=tmp_path / out,
+            base=str(base_folder),
+            k=6,
+            device="cpu",
+            progress=False,
+        )
+        return Session(replace(asked, **settings), {**RECIPE, **(changes or {})})
+
+    return make
 
 
 @pytest.fixture(autouse=True)

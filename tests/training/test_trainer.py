@@ -2,78 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from ssvd_asr.errors import SsvdError
 from ssvd_asr.linear import AdaptedLinear
+from tests.training.runs import MakeSession, after, events
+from training import optimisation
 from training import trainer as trainer_module
 from training.checkpoint import CheckpointError
-from training.interrupt import Stop
 from training.methods import SsvdMethod
-from training.session import RunSettings, Session
 from training.validation import Validation
-
-# 4 batches and 2 steps an epoch; dropout and masks on, so that random numbers matter.
-RECIPE: dict[str, object] = {
-    "epochs": 2,
-    "min_batches_per_epoch": 4,
-    "max_batches_per_epoch": 4,
-    "batch_audio_s": 8.0,
-    "accumulation": 2,
-    "lr": 1e-2,
-    "dropout": 0.1,
-    "freq_mask_share": 0.2,
-    "time_mask_share": 0.1,
-}
-MakeSession = Callable[..., Session]
-
-
-@pytest.fixture
-def session(base_folder: Path, corpus: Path, tmp_path: Path) -> MakeSession:
-    def make(out: str = "run", changes: dict[str, object] | None = None, **settings: Any) -> Session:
-        asked = RunSettings(
-            domain="tones",
-            data=corpus / "train.jsonl",
-            valid=corpus / "valid.jsonl",
-            out=tmp_path / out,
-            base=str(base_folder),
-            k=6,
-            device="cpu",
-            progress=False,
-        )
-        return Session(replace(asked, **settings), {**RECIPE, **(changes or {})})
-
-    return make
-
-
-def after(steps: int) -> Callable[[], AbstractContextManager[Stop]]:
-    """Stop when asked for the ``steps``-th time."""
-    left = [steps]
-
-    def stop() -> bool:
-        left[0] -= 1
-        return left[0] == 0
-
-    return lambda: nullcontext(stop)
 
 
 def run_layers(network: torch.nn.Module) -> set[str]:
     """Names of the adapted linears, which have no mode of their own."""
     return {name for name, module in network.named_modules() if isinstance(module, AdaptedLinear)}
-
-
-def events(folder: Path) -> list[dict[str, Any]]:
-    """The log without the clock's readings."""
-    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key != "audio_s_per_s"} for line in lines]
 
 
 def test_an_interrupted_and_resumed_run_gives_the_same_bytes(session: MakeSession, tmp_path: Path) -> None:
@@ -162,6 +108,23 @@ def test_gradients_through_cores_made_once_equal_those_of_every_batch(session: M
     assert any(gradient.abs().max() > 0 for gradient in once.values())
 
 
+def test_mixed_precision_keeps_the_numbers_in_float32_and_learns_as_float32_does(
+    session: MakeSession,
+) -> None:
+    losses = []
+    for autocast in (False, True):
+        run = session("mixed" if autocast else "exact")
+        trainer, _ = run.build(*run.load_data())
+        run._claim_folder()
+        trainer.optimisation.autocast = autocast
+        trainer.fit()
+        assert all(p.dtype == torch.float32 for p in trainer.method.parameters.values())
+        assert any(p.abs().max() > 0 for p in trainer.method.parameters.values())
+        losses.append([e["valid_loss"] for e in events(run.settings.out) if e["event"] == "epoch"])
+    assert losses[0] != losses[1]
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+
+
 def test_the_best_epoch_is_kept_and_patience_ends_the_run(
     session: MakeSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,7 +154,7 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_many_end_the_run(
     trainer, _ = run.build(train, valid)
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *_: torch.tensor(float("nan")))
     monkeypatch.setattr(trainer_module, "validate", lambda *_: Validation(1.0, 0.5))
-    monkeypatch.setattr(trainer_module, "_MAX_SKIPPED_IN_A_ROW", 3)
+    monkeypatch.setattr(optimisation, "MAX_SKIPPED_IN_A_ROW", 3)
     with pytest.raises(SsvdError, match="lower --lr"):
         trainer.fit()
     assert trainer.progress.skipped_steps == 3

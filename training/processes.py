@@ -1,0 +1,213 @@
+"""One training process or many: who computes which batches, and how their sums come together.
+
+A step's batches are dealt out in turns and the gradients are added once a step, so the step is the one that a
+single process makes by accumulation, whatever their number. Nothing about it is in the checkpoint: a run may
+go on with another number of them. Lightning Fabric starts them (`ssvd train --processes N`), or torchrun.
+
+Gradients travel after the step, not through torch's DistributedDataParallel: an adapter's cores are made
+outside of the network's forward pass, whose own parameters are all frozen. With `--shard` FSDP2 splits the
+weights of a full fine-tuning over the processes, and adds gradients itself, in each backward pass.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from ssvd_asr.device import resolve_device
+from ssvd_asr.errors import SsvdError
+
+if TYPE_CHECKING:
+    from ssvd_asr.base.model import BaseModel
+
+BUCKET_NUMBERS = 16 * 2**20  # gradients that are added at once: 64 MiB in float32
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One batch that this process computes."""
+
+    index: int  # of the batch among those that are dealt out
+    weight: float  # of its loss
+
+
+class Processes:
+    """A process on its own, and what it shares with others where there are any."""
+
+    rank = 0
+    count = 1
+    sharded = False
+    device: torch.device | None = None  # None: as the settings say
+
+    @property
+    def first(self) -> bool:
+        """Whether this one writes log, checkpoint and adapter."""
+        return self.rank == 0
+
+    def turns(self, batches: int) -> list[Turn]:
+        """Which of so many batches are computed here, in order."""
+        return [Turn(index, 1.0) for index in range(batches)]
+
+    def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Replace each `grad` by its sum over the processes; None stays None where no process has one."""
+
+    def total(self, values: Tensor) -> Tensor:
+        """The sum over the processes, of a tensor on the CPU."""
+        return values
+
+    def any(self, *flags: bool) -> list[bool]:
+        """Of each flag, whether some process has it raised."""
+        return list(flags)
+
+    def shard(self, network: nn.Module) -> None:
+        """Split the network's weights over the processes, in place, if that was asked for."""
+
+    def gather(self, base: BaseModel) -> None:
+        """In the first process, put a network with whole weights, on the CPU, in a sharded one's place."""
+
+    def close(self) -> None:
+        """Leave the others; nothing is shared after this."""
+
+
+ALONE = Processes()
+
+
+class FabricProcesses(Processes):
+    """Equal processes, of one machine or of several, each with its own device."""
+
+    def __init__(self, fabric: Any, *, sharded: bool = False) -> None:
+        """`fabric` is a launched lightning_fabric.Fabric."""
+        self._fabric = fabric
+        self.rank = fabric.global_rank
+        self.count = fabric.world_size
+        self.sharded = sharded
+        self.device = fabric.device
+
+    def turns(self, batches: int) -> list[Turn]:
+        """Every `count`-th. Sharded, all processes compute as many: some of them one that counts nothing.
+
+        FSDP takes the mean of the processes' gradients, so there a batch's loss counts `count` times.
+        """
+        own = range(self.rank, batches, self.count)
+        if not self.sharded:
+            return [Turn(index, 1.0) for index in own]
+        idle = -(-batches // self.count) - len(own)
+        return [*(Turn(index, float(self.count)) for index in own), *[Turn(0, 0.0)] * idle]
+
+    def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        if self.sharded:
+            return
+        parameters = list(parameters)
+        have = torch.tensor([float(parameter.grad is not None) for parameter in parameters])
+        reached = [p for p, some in zip(parameters, self.total(have).tolist(), strict=True) if some]
+        for bucket in _buckets(reached):
+            flat = torch.cat([(p.new_zeros(p.shape) if p.grad is None else p.grad).flatten() for p in bucket])
+            parts = torch.split(self._sum(flat), [p.numel() for p in bucket])
+            for parameter, part in zip(bucket, parts, strict=True):
+                parameter.grad = part.view_as(parameter)
+
+    def total(self, values: Tensor) -> Tensor:
+        return self._sum(values.to(self._fabric.device)).to(values.device)
+
+    def any(self, *flags: bool) -> list[bool]:
+        return [found > 0 for found in self.total(torch.tensor([float(flag) for flag in flags])).tolist()]
+
+    def shard(self, network: nn.Module) -> None:
+        if self.sharded:
+            self._fabric.setup_module(network)
+
+    def gather(self, base: BaseModel) -> None:
+        if not self.sharded:
+            return
+        from ssvd_asr.base.network import build_network
+        from ssvd_asr.base.weights import load_weights
+
+        state = {name: whole(tensor.detach()).cpu() for name, tensor in base.network.state_dict().items()}
+        if self.first:
+            network = build_network(base.config)
+            load_weights(network, state, "the sharded network")
+            base.network = network
+
+    def close(self) -> None:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+    def _sum(self, values: Tensor) -> Tensor:
+        summed: Tensor = self._fabric.all_reduce(values, reduce_op="sum")
+        return summed
+
+
+def launch(count: int, device: str, *, sharded: bool = False) -> Processes:
+    """Start `count` processes of this command, or join those that torchrun started; this process's place.
+
+    With one process there is nothing to start and Lightning Fabric is not imported.
+
+    Raises SsvdError where the numbers contradict each other, or Fabric is not installed.
+    """
+    started = int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else None
+    if started is not None and count not in (1, started):
+        raise SsvdError(f"--processes is {count}, but torchrun started {started}: leave the option out")
+    if (started or count) == 1:
+        if sharded:
+            raise SsvdError("--shard splits the weights over several processes: give --processes")
+        return ALONE
+    if ":" in device:
+        raise SsvdError(f"--device {device} is one device; several processes take one each: use cuda")
+    try:
+        from lightning_fabric import Fabric
+        from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
+    except ImportError as error:
+        raise SsvdError(f"several processes need: pip install 'ssvd-asr[processes]' ({error})") from error
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces each process
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", count)) if started else count
+    machines = (started or count) // here
+    strategy: Any = "ddp"
+    if sharded:
+        strategy = ModelParallelStrategy(_split, data_parallel_size=here * machines, tensor_parallel_size=1)
+    kind = resolve_device(device).type
+    fabric = Fabric(accelerator=kind, devices=here, num_nodes=machines, strategy=strategy)
+    fabric.launch()
+    return FabricProcesses(fabric, sharded=sharded)
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor with all its shards, for which every process must ask; any other tensor as it is."""
+    gather = getattr(tensor, "full_tensor", None)  # of a DTensor, whose module need not be imported for that
+    return tensor if gather is None else gather()
+
+
+def alike(tensor: Tensor, like: Tensor) -> Tensor:
+    """A whole tensor split as `like` is; any other tensor as it is."""
+    mesh = getattr(like, "device_mesh", None)
+    if mesh is None or tensor.shape != like.shape:  # the optimizer's step counter has no shards
+        return tensor
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(tensor.to(like.device), mesh, like.placements)  # type: ignore[attr-defined]
+
+
+def _split(network: Any, mesh: Any) -> Any:
+    """FSDP2 over each layer of encoder and decoder, and over what is left."""
+    from torch.distributed.fsdp import fully_shard
+
+    rows = mesh["data_parallel"]
+    for layer in [*network.encoder.encoders, *network.decoder.decoders]:
+        fully_shard(layer, mesh=rows)
+    return fully_shard(network, mesh=rows)
+
+
+def _buckets(parameters: Sequence[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
+    bucket: list[nn.Parameter] = []
+    for parameter in parameters:
+        if bucket and sum(p.numel() for p in bucket) + parameter.numel() > BUCKET_NUMBERS:
+            yield bucket
+            bucket = []
+        bucket.append(parameter)
+    if bucket:
+        yield bucket
