@@ -87,7 +87,7 @@ def _compare(base: BaseModel, mode: Mode, waves: Sequence[FloatArray], judge: An
         batch = waves[start : start + BATCH]
         found = transcribe(base, batch, beam_size=mode.beam_size, ctc_weight=mode.ctc_weight)
         ours += [each.hypothesis for each in found]
-    skipped = len(Prompt().ids(base.tokens))
+    skipped = len(Prompt().ids(base.tokens)) - 1  # its tokens begin after <sos>
     same, ties, differ, deviation, closest = 0, 0, 0, 0.0, math.inf
     for hypothesis, wave in zip(ours, tqdm(waves, desc=mode.name), strict=True):
         _, _, ids, _, theirs = judge(wave)[0]

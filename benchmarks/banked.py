@@ -6,7 +6,7 @@ Beside torch and ESPnet's model classes it needs the small packages that store a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -64,11 +64,12 @@ class Banked:
             bank.close()
 
     @contextmanager
-    def engine(self) -> Iterator[Engine]:
-        """An engine with room for all; nothing is cut away, since noise is no speech."""
-        with self.bank(slots=len(self.versions) + 1, held=len(self.versions) + 1) as bank:
+    def engine(self, bank: Bank | None = None) -> Iterator[Engine]:
+        """An engine, by default with room for all; nothing is cut away, since noise is no speech."""
+        room = len(self.versions) + 1
+        with nullcontext(bank) if bank is not None else self.bank(slots=room, held=room) as own:
             engine = Engine(
-                self.recogniser, Domains(self.store, bank), queue_max_audio_s=1e6, batch_max_audio_s=240.0,
+                self.recogniser, Domains(self.store, own), queue_max_audio_s=1e6, batch_max_audio_s=240.0,
                 request_timeout_s=TIMEOUT_S, cut=lambda wave, _: [Span(0, len(wave))],
             )  # fmt: skip
             try:

@@ -18,6 +18,7 @@ import numpy as np
 
 from benchmarks.banked import TIMEOUT_S, Banked, banked
 from benchmarks.report import CLOCKS, parser, write
+from server.bank import Bank
 from server.messages import Request
 from ssvd_asr.device import forbid_tf32, resolve_device
 
@@ -93,13 +94,14 @@ def _published(served: Banked, arguments: argparse.Namespace) -> list[Row]:
 def _in_flight(served: Banked, arguments: argparse.Namespace) -> list[Row]:
     """Requests of one domain, one by one: alone, and while others are loaded from disk."""
     (wave,), count = served.subject.waves(1), max(5, arguments.repeats // 10)
-    with served.engine() as engine:
+    # Room for two domains: those that are asked for between drive each other out, and come from disk.
+    with served.bank(slots=2, held=2) as bank, served.engine(bank) as engine:
         ask = [lambda: engine.submit(Request(wave, domain="domain0")).result(TIMEOUT_S)]
         quiet = _times(ask, count, "wall")
         rows = [_row("request, nothing else", quiet)]
         for pause_s, how in ((0.1, "two every 0.1 s"), (0.0, "without a pause")):
             stop = threading.Event()
-            loader = threading.Thread(target=_load, args=(served, stop, pause_s))
+            loader = threading.Thread(target=_load, args=(served, bank, stop, pause_s))
             loader.start()
             try:
                 busy = _times(ask, count, "wall")
@@ -111,11 +113,10 @@ def _in_flight(served: Banked, arguments: argparse.Namespace) -> list[Row]:
     return rows
 
 
-def _load(served: Banked, stop: threading.Event, pause_s: float) -> None:
-    with served.bank(slots=1, held=1) as bank:  # beside the engine's: every load is from disk
-        while not stop.wait(pause_s):
-            for version in served.versions[1:]:
-                served.touch(bank, version)
+def _load(served: Banked, bank: Bank, stop: threading.Event, pause_s: float) -> None:
+    while not stop.wait(pause_s):
+        for version in served.versions[1:]:
+            served.touch(bank, version)
 
 
 def _times(runs: Sequence[Callable[[], object]], repeats: int, clock: str) -> list[float]:

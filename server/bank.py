@@ -88,7 +88,8 @@ class Bank:
         self, source: AdapterSource, *, max_bytes: int, host_max_bytes: int, load_timeout_s: float
     ) -> None:
         self._source = source
-        self._loader = Loader()
+        # Loading shares the interpreter with a running batch: it takes at most every second turn.
+        self._loader = Loader(rest=lambda took_s: self.slots.wait_unmounted(took_s))
         self.host = HostTier(
             self._read, self._loader, max_bytes=host_max_bytes, load_timeout_s=load_timeout_s
         )

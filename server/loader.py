@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -23,8 +24,10 @@ class LoaderError(SsvdError):
 class Loader:
     """Thread-safe; its thread starts with the first task."""
 
-    def __init__(self, name: str = "ssvd-loader") -> None:
+    def __init__(self, name: str = "ssvd-loader", rest: Callable[[float], object] | None = None) -> None:
+        """`rest` is called after each task with the seconds that it took, before the next one begins."""
         self._name = name
+        self._rest = rest
         self._tasks: queue.SimpleQueue[tuple[Callable[[], object], Future[None]] | None] = queue.SimpleQueue()
         self._current: Future[None] | None = None
         self._thread: threading.Thread | None = None
@@ -72,9 +75,12 @@ class Loader:
         while (item := self._tasks.get()) is not None:
             task, future = item
             self._current = future
+            began = time.monotonic()
             if future.set_running_or_notify_cancel() and not self._do(task, future):
                 return
             self._current = None
+            if self._rest is not None:
+                self._rest(time.monotonic() - began)
 
     def _do(self, task: Callable[[], object], future: Future[None]) -> bool:
         """Whether the thread goes on: what is no Exception (SystemExit, say) ends it, told to who waits."""

@@ -129,6 +129,11 @@ class Slots:
                 self._places[sha256] = Place(slot, next(self._generations))
             return True
 
+    def wait_unmounted(self, timeout_s: float) -> None:
+        """Wait until no batch holds slots, at most so long."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._mounted, timeout_s)
+
     @contextmanager
     def mounted(self, wanted: Sequence[tuple[str, PackedAdapter] | None]) -> Iterator[Mount]:
         """Hold the slots of a batch's rows, by version or None for the base, while the block runs.

@@ -26,6 +26,27 @@ def test_tasks_run_in_order_on_one_thread_beside_the_caller() -> None:
     assert threading.current_thread() not in threads
 
 
+def test_it_rests_after_each_task_for_what_that_task_took_and_not_before_who_waits_is_told() -> None:
+    rests: list[float] = []
+    resting, go_on = threading.Event(), threading.Event()
+
+    def rest(took_s: float) -> None:
+        rests.append(took_s)
+        resting.set()
+        assert go_on.wait(10)
+
+    loader = Loader(rest=rest)
+    slow = threading.Event()
+    loader.wait(loader.submit(lambda: slow.wait(0.05)), 10)  # told while the thread rests
+    second = loader.submit(lambda: None)
+    assert resting.wait(10)
+    assert not second.done()
+    go_on.set()
+    loader.wait(second, 10)
+    loader.close()
+    assert rests[0] >= 0.05
+
+
 def test_what_a_task_raises_is_raised_for_who_waits_and_the_thread_goes_on() -> None:
     loader = Loader()
     with pytest.raises(ZeroDivisionError):

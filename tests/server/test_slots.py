@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -272,3 +273,16 @@ def test_batches_and_loads_at_once_always_read_their_own() -> None:
             thread.join(10)
     assert errors == []
     assert not slots._mounted
+
+
+def test_waiting_for_no_batch_ends_with_the_last_batch_or_the_time() -> None:
+    slots = slots_for(2)
+    slots.wait_unmounted(10.0)  # none is: at once
+    with mounted(slots, [A]):
+        began = time.monotonic()
+        slots.wait_unmounted(0.05)
+        assert time.monotonic() - began >= 0.05
+        waiting = threading.Thread(target=slots.wait_unmounted, args=(30.0,))
+        waiting.start()
+    waiting.join(10)
+    assert not waiting.is_alive()
