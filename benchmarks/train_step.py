@@ -6,7 +6,7 @@ sides adapt the same linears. SSVD takes the form of each layer that its cost mo
 
 Seconds are measured in turns in one process. Memory is measured in a process for each side: `held` is what
 stands before the first step (weights, basis, adapter), `step` how far two steps rise above it (activations,
-gradients, AdamW's moments), by the kernel's high-water mark or CUDA's.
+gradients, AdamW's moments), by the kernel's high-water mark or CUDA's. `..._of_lora` are ratios to LoRA's.
 """
 
 from __future__ import annotations
