@@ -139,6 +139,19 @@ def test_merged_weights_score_and_answer_as_the_trained_network_did(
         assert 0 < result["adapter_bytes"] < result["bytes"]
 
 
+@pytest.mark.parametrize("name", CORES)
+def test_an_adapter_of_any_form_is_sealed_published_and_scored_as_read(
+    session: MakeSession, tmp_path: Path, name: str
+) -> None:
+    from adapters_store.store import AdapterStore
+
+    result = session({"epochs": 1}, publish=True, store=tmp_path / "store", **CASES[name]).run()
+    version = AdapterStore(tmp_path / "store").resolve("tones")
+    assert version.sha256 == result["sha256"]
+    assert version.metadata.format_version == 2
+    assert version.metadata.training["wer_after"] == result["wer_after"]
+
+
 def test_pefts_own_file_read_by_peft_gives_the_same_model(session: MakeSession, tmp_path: Path) -> None:
     from peft import PeftConfig, inject_adapter_in_model, set_peft_model_state_dict
     from peft.tuners.tuners_utils import BaseTunerLayer
