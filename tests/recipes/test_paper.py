@@ -163,8 +163,22 @@ def test_a_run_of_the_papers_size_stands_in_the_papers_row(prepared: Path) -> No
 
 def test_no_two_rows_of_the_paper_are_taken_for_one_another() -> None:
     for row in ROWS:
-        parameters = round(row.millions * 1e6)
+        parameters = round(row.our_millions * 1e6)
         assert [other for other in ROWS if same_row(other, row.size, row.method, parameters)] == [row]
+
+
+def test_the_papers_svft_is_ours_without_its_embedding() -> None:
+    results = Path(__file__).parents[2] / "docs" / "results"
+    counts = json.loads((results / "paper-counts.json").read_text(encoding="utf-8"))
+    ours = {
+        (row["model"], row["size"].replace("D", "band")): row["ours"] / 1e6
+        for row in counts
+        if row["method"] == "svft-banded"
+    }
+    rows = [row for row in ROWS if row.method == "svft-banded"]
+    assert len(rows) == len(ours)
+    for row in rows:
+        assert row.our_millions == pytest.approx(ours[row.size, row.setting], rel=0.01)
 
 
 def test_an_id_seen_before_is_left_out_and_a_shared_speaker_said(tmp_path: Path) -> None:

@@ -172,6 +172,8 @@ def figures(found: Evaluation) -> dict[str, Any]:
         "wer": found.score.wer,
         "interval": interval(errors, words),
         "wer_raw": found.score.wer_raw,
+        "insertions": found.score.insertions,  # a decoder that loops shows here
+        "deletions": found.score.deletions,
         "errors": errors,
         "words": words,
     }
