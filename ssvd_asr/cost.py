@@ -21,6 +21,9 @@ Form = Literal["shared", "merged", "grouped"]
 FORMS: tuple[Form, ...] = get_args(Form)
 
 
+BUILD_CALLS = 3  # two products build a W', one uses it
+
+
 @dataclass(frozen=True)
 class DeviceSpeed:
     """How fast products go here. Only the ratios decide."""
@@ -109,8 +112,10 @@ def choose_form(work: Work, speed: DeviceSpeed) -> Choice:
     best: tuple[float, int, Literal["shared", "grouped"]] = (float("inf"), 0, "shared")
     for count in range(len(order) + 1):
         seconds = spent + _basis_products(work, speed, left).seconds
+        seconds += _joined(work, speed, order[:count]).seconds
         by_row = _core_product(work, speed, 1, batch=left).seconds if left else 0.0
-        best = min(best, (seconds + by_row, count, "shared"), (seconds + cores, count, "grouped"))
+        by_domain = cores + _joined_cores([work.rows[index] for index in order[count:]], speed).seconds
+        best = min(best, (seconds + by_row, count, "shared"), (seconds + by_domain, count, "grouped"))
         if count < len(order):
             spent += own[count]
             cores -= single[count]
@@ -141,11 +146,30 @@ def _cost(work: Work, speed: DeviceSpeed, merged: Sequence[int], others: str) ->
     cost = _basis_products(work, speed, sum(rows))
     for index in merged:
         cost = cost + _merged(work, speed, index)
+    cost = cost + _joined(work, speed, merged)
     if others == "shared":
         return cost + _core_product(work, speed, 1, batch=sum(rows)) if rows else cost
     for count in rows:
         cost = cost + _core_product(work, speed, count)
-    return cost
+    return cost + _joined_cores(rows, speed)
+
+
+def _joined(work: Work, speed: DeviceSpeed, merged: Sequence[int]) -> Cost:
+    """What is saved, so negative: domains of equally many rows build and use their W' in the same calls.
+
+    Those whose W' is or shall be held go by themselves (ssvd_asr.mixture_plan).
+    """
+    rows = [work.rows[index] for index in merged if work.builds[index] == 1.0]
+    return _saved(BUILD_CALLS * (len(rows) - len(set(rows))), speed)
+
+
+def _joined_cores(rows: Sequence[int], speed: DeviceSpeed) -> Cost:
+    """What is saved, so negative: domains of equally many rows have one core product."""
+    return _saved(len(rows) - len(set(rows)), speed)
+
+
+def _saved(calls: int, speed: DeviceSpeed) -> Cost:
+    return Cost(0.0, 0.0, -calls, -calls * speed.call_s)
 
 
 def _basis_products(work: Work, speed: DeviceSpeed, adapted: int) -> Cost:
