@@ -8,7 +8,6 @@ Where tokens differ, `margin` is the distance between the scores of what was cho
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -66,7 +65,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def _waves(manifest: Path) -> Iterator[FloatArray]:
     for entry in read_entries(manifest):
         if not isinstance(entry, Utterance):
-            raise SystemExit(f"{manifest}: {json.dumps(str(entry))}: every utterance must be usable")
+            raise SystemExit(f"{manifest}: {entry}: every utterance must be usable")
         yield read_audio(entry.audio, start_s=entry.start_s, duration_s=entry.duration_s)
 
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.espnet_side import EspnetSide
-from benchmarks.report import Timing, parser, side_by_side, write
+from benchmarks.report import Timing, choose_shapes, parser, side_by_side, write
 from ssvd_asr.base.model import BaseModel, FloatArray
 from ssvd_asr.base.shapes import SHAPES, random_base
 from ssvd_asr.decoding.beam import beam
@@ -82,7 +82,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     made.add_argument("--budget-s", type=float, help="for ESPnet's whole utterances; default 60, quick 0")
     arguments = made.parse_args(argv)
     gpu, quick = resolve_device(arguments.device).type == "cuda", arguments.quick
-    arguments.shapes = arguments.shapes or (["tiny"] if quick else ["1b"] if gpu else ["nano", "0.1b"])
+    choose_shapes(arguments, gpu=gpu, quick="tiny")
     arguments.batches = arguments.batches or ([1, 8] if quick else [1, 8, 32])
     arguments.steps = arguments.steps or (16 if gpu else 4)
     arguments.repeats = arguments.repeats or (5 if gpu and not quick else 3)

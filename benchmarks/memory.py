@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.banked import Banked, banked
-from benchmarks.report import parser, write
+from benchmarks.report import choose_shapes, parser, write
 from ssvd_asr.device import resolve_device
 
 GB = 10**9
@@ -37,9 +37,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     made.add_argument("--p", type=float, default=0.4, help="share of min(m, n) that turns")
     made.add_argument("--swaps", type=int, default=None, help="default 1000, quick 50")
     arguments = made.parse_args(argv)
-    on_gpu = resolve_device(arguments.device).type == "cuda"
-    if arguments.shapes is None:
-        arguments.shapes = ["nano"] if arguments.quick else ["1b"] if on_gpu else ["nano", "0.1b"]
+    choose_shapes(arguments, gpu=resolve_device(arguments.device).type == "cuda", quick="nano")
     if arguments.swaps is None:
         arguments.swaps = 50 if arguments.quick else 1000
     return arguments

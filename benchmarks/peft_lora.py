@@ -23,7 +23,7 @@ from peft.utils import get_peft_model_state_dict
 from peft.utils.hotswap import hotswap_adapter_from_state_dict
 from torch import Tensor
 
-from benchmarks.report import parser, side_by_side, write
+from benchmarks.report import choose_shapes, parser, side_by_side, write
 from benchmarks.subject import Subject, subject, working_dtype
 from benchmarks.variety import TOKENS_PER_SECOND, Case
 from ssvd_asr.device import forbid_tf32, resolve_device
@@ -60,7 +60,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     made.add_argument("--repeats", type=int, default=None)
     arguments = made.parse_args(argv)
     gpu, quick = resolve_device(arguments.device).type == "cuda", arguments.quick
-    arguments.shapes = arguments.shapes or (["tiny"] if quick else ["1b"] if gpu else ["nano", "0.1b"])
+    choose_shapes(arguments, gpu=gpu, quick="tiny")
     arguments.domains = arguments.domains or ([4] if quick else [1, 4, 16])
     arguments.repeats = arguments.repeats or (3 if quick or not gpu else 7)
     return arguments

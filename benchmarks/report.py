@@ -70,6 +70,12 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return made
 
 
+def choose_shapes(arguments: argparse.Namespace, *, gpu: bool, quick: str) -> None:
+    """Where no --shapes were given: `quick` for a look, 1B on a GPU, else the two that a CPU can do."""
+    if not arguments.shapes:
+        arguments.shapes = [quick] if arguments.quick else ["1b"] if gpu else ["nano", "0.1b"]
+
+
 def median_of(run: Callable[[], object], repeats: int, *, warm_up: int = 1, clock: Clock = "wall") -> float:
     """Median seconds of `repeats` calls, after `warm_up` calls that are not counted."""
     return side_by_side({"only": run}, repeats, warm_up=warm_up, clock=clock)["only"].median_s

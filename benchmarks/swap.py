@@ -17,7 +17,7 @@ from functools import partial
 import numpy as np
 
 from benchmarks.banked import TIMEOUT_S, Banked, banked
-from benchmarks.report import CLOCKS, parser, write
+from benchmarks.report import CLOCKS, choose_shapes, parser, write
 from server.bank import Bank
 from server.messages import Request
 from ssvd_asr.device import forbid_tf32, resolve_device
@@ -51,9 +51,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     made.add_argument("--window", type=float, default=2.0, help="of the transcripts (seconds)")
     made.add_argument("--repeats", type=int, default=None, help="swaps a row; default 200, quick 20")
     arguments = made.parse_args(argv)
-    on_gpu = resolve_device(arguments.device).type == "cuda"
-    if arguments.shapes is None:
-        arguments.shapes = ["nano"] if arguments.quick else ["1b"] if on_gpu else ["nano", "0.1b"]
+    choose_shapes(arguments, gpu=resolve_device(arguments.device).type == "cuda", quick="nano")
     if arguments.repeats is None:
         arguments.repeats = 20 if arguments.quick else 200
     return arguments

@@ -18,7 +18,7 @@ import numpy as np
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.report import Timing, parser, side_by_side, write
+from benchmarks.report import Timing, choose_shapes, parser, side_by_side, write
 from benchmarks.subject import Subject, subject, working_dtype
 from ssvd_asr.compression import Compression
 from ssvd_asr.cost import Cost, plain_cost
@@ -78,7 +78,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments = made.parse_args(argv)
     gpu = resolve_device(arguments.device).type == "cuda"
     quick = arguments.quick
-    arguments.shapes = arguments.shapes or (["tiny"] if quick else ["1b"] if gpu else ["nano", "0.1b"])
+    choose_shapes(arguments, gpu=gpu, quick="tiny")
     arguments.domains = arguments.domains or ([1, 4, 16] if quick else list(DOMAINS))
     arguments.repeats = arguments.repeats or (3 if quick else 7 if gpu else 5)
     return arguments

@@ -198,8 +198,9 @@ class OwsmRecogniser:
         if layout.dtype != "F16" or self.compression is not None:
             # In half precision no number is too large. A core that would lose too much is refused now.
             cores = pack(data, layout).expand("cpu", self.dtype)
-            for name, core in cores.items() if self.compression is not None else ():
-                self.compression.split(name, core)
+            if self.compression is not None:
+                for name, core in cores.items():
+                    self.compression.split(name, core)
         return layout
 
 
