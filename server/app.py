@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -21,6 +20,7 @@ from server.recogniser import OwsmRecogniser, Recogniser, Search
 from server.samples import Samples
 from server.settings import ServerSettings, load_settings
 from server.state import ServerState
+from server.threads import use_threads
 from ssvd_asr.version import __version__
 
 UI_PATH = "/ui"
@@ -65,14 +65,6 @@ def engine_over(recogniser: Recogniser, settings: ServerSettings, store: Adapter
         batch_max_audio_s=settings.batch_max_audio_s,
         request_timeout_s=settings.request_timeout_s,
     )
-
-
-def use_threads(threads: int) -> None:
-    """Have torch compute on so many threads; 0: OMP_NUM_THREADS, else one for each core that is ours."""
-    import torch
-
-    if threads or "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
 
 
 def create_app(settings: ServerSettings | None = None, engine: Engine | None = None) -> FastAPI:

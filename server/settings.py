@@ -96,7 +96,8 @@ class ServerSettings(BaseSettings):
     threads: int = Field(
         default=0,
         ge=0,
-        description="Threads of the model on a CPU; 0 takes OMP_NUM_THREADS, else one a core (threads).",
+        description="Threads of the model on a CPU; 0 takes OMP_NUM_THREADS, "
+        "else what is measured to be fastest (threads).",
     )
     bank_max_bytes: int = Field(
         default=2 * 2**30,

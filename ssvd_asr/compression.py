@@ -21,6 +21,10 @@ class Compression:
     rank: int
     relative_error: float
 
+    def pays(self, k: int) -> bool:
+        """Whether two parts of a core (k, k) are smaller than the core; otherwise it is held whole."""
+        return 2 * self.rank < k
+
     def split(self, name: str, core: Tensor) -> tuple[Tensor, Tensor]:
         """Return the best parts (k, r) and (r, k) of a core (k, k) with r <= rank, in float32.
 
@@ -38,19 +42,14 @@ class Compression:
 
 
 def core_numbers(k: int, compression: Compression | None) -> int:
-    """Return how many numbers a core (k, k) takes: k k, or 2 k r where it is held at a rank r below k."""
-    return k * k if compression is None or compression.rank >= k else 2 * k * compression.rank
+    """Return how many numbers a core (k, k) takes: k k, or 2 k r where it is held at a rank r."""
+    return 2 * k * compression.rank if compression is not None and compression.pays(k) else k * k
 
 
 def needed_rank(core: Tensor, relative_error: float) -> int:
     """Return the smallest rank at which |D - D_r| <= relative_error |D| (Frobenius); 0 for a zero core."""
     s: Tensor = torch.linalg.svdvals(core.detach().double())
     return next(rank for rank in range(len(s) + 1) if _lost(s, rank) <= relative_error)
-
-
-def lost_at(core: Tensor, rank: int) -> float:
-    """Return |D - D_r| / |D| (Frobenius) of the best approximation of this rank; 0 for a zero core."""
-    return _lost(torch.linalg.svdvals(core.detach().double()), rank)
 
 
 def _lost(s: Tensor, rank: int) -> float:

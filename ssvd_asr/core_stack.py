@@ -60,10 +60,9 @@ class CoreStack:
         self.compression = compression
         self.k: Mapping[str, int] = {name: min(size, len(layers[name].ut)) for name, size in wanted.items()}
         self.hot = HotWeights(hot_bytes)
-        rank = compression.rank if compression is not None else None
         # D of every slot (slots, k, k), or its two parts (slots, k, rank) and (slots, rank, k).
         self.parts: dict[str, tuple[Tensor, ...]] = {
-            name: _zeros(layers[name].ut, slots, size, rank) for name, size in self.k.items()
+            name: _zeros(layers[name].ut, slots, size, compression) for name, size in self.k.items()
         }
         self._sizes = {name: [0] * slots for name in self.k}  # k of each slot; 0 where it has no core
         self._reading: list[frozenset[int]] = []  # the slots of each batch that runs
@@ -153,7 +152,7 @@ class CoreStack:
         return self.compression.split(name, core)
 
 
-def _zeros(like: Tensor, slots: int, k: int, rank: int | None) -> tuple[Tensor, ...]:
-    if rank is None or rank >= k:
+def _zeros(like: Tensor, slots: int, k: int, compression: Compression | None) -> tuple[Tensor, ...]:
+    if compression is None or not compression.pays(k):
         return (like.new_zeros(slots, k, k),)
-    return like.new_zeros(slots, k, rank), like.new_zeros(slots, rank, k)
+    return like.new_zeros(slots, k, compression.rank), like.new_zeros(slots, compression.rank, k)

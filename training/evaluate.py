@@ -84,9 +84,10 @@ def evaluate(
     language: str = "<eng>",
     min_usable: int | float = 1,
     batch_size: int = EVALUATION_BATCH,
+    first: int | None = None,
     progress: bool = True,
 ) -> Evaluation:
-    """Decode every usable utterance of ``source`` greedily and score the texts.
+    """Decode every usable utterance of ``source``, or of its ``first`` so many, greedily and score the texts.
 
     Entries that cannot be read, or are longer than the window, are left out and named in the report.
 
@@ -95,7 +96,7 @@ def evaluate(
     """
     from ssvd_asr.transcription import transcribe
 
-    entries = read_entries(source)
+    entries = read_entries(source)[:first]
     problems = [entry for entry in entries if isinstance(entry, Problem)]
     utterances = [entry for entry in entries if isinstance(entry, Utterance)]
     limits = AudioLimits(max_duration_s=base.config.window_s, max_bytes=MAX_FILE_BYTES)

@@ -33,7 +33,7 @@ def finish_ssvd(
     summary: dict[str, Any],
     report: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Write `adapter.safetensors` with its canary and its WER before and after; the run's result.
+    """Write `adapter.safetensors` with its canary and, if asked, its WER before and after; the run's result.
 
     Raises AdapterError where training changed nothing, StoreError where publishing is refused.
     """
@@ -42,13 +42,15 @@ def finish_ssvd(
 
     path = settings.out / ADAPTER_FILE
     read = seal_adapter(path, adapter, adapted, base, factors).adapter.to(base.device)
-    before = score_model(settings, base)
-    after = score_model(settings, base, adapted=adapted, cores=read.cores(base.dtype))
-    summary = {**summary, **figures(settings, before, after)}
+    if settings.scored:
+        before = score_model(settings, base)
+        after = score_model(settings, base, adapted=adapted, cores=read.cores(base.dtype))
+        summary = {**summary, **figures(settings, before, after)}
+        announce(report, before, after)
     # No clock in the file: an interrupted and resumed run gives the same bytes as an uninterrupted one.
     training = {name: value for name, value in summary.items() if name not in CLOCKED}
     sealed = seal_adapter(path, read, adapted, base, factors, training=training)
-    announce(report, path, before, after)
+    report(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
     result = {
         **summary,
         "base": base.name,
@@ -87,14 +89,16 @@ def finish_merged(
         },
         path,
     )
+    report(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
     fresh = load_base(settings.base, settings.device, "float32", settings.config, settings.checkpoint)
-    before = score_model(settings, fresh)
+    before = score_model(settings, fresh) if settings.scored else None
     digest = load_weights(fresh, path)
-    after = score_model(settings, fresh)
-    announce(report, path, before, after)
+    if before is not None:
+        after = score_model(settings, fresh)
+        summary = {**summary, **figures(settings, before, after)}
+        announce(report, before, after)
     return {
         **summary,
-        **figures(settings, before, after),
         "base": base.name,
         "base_digest": base.digest,
         "weights": str(path),
@@ -151,10 +155,10 @@ def figures(settings: RunSettings, before: Evaluation, after: Evaluation) -> dic
     }
 
 
-def announce(report: Callable[[str], None], path: Path, before: Evaluation, after: Evaluation) -> None:
+def announce(report: Callable[[str], None], before: Evaluation, after: Evaluation) -> None:
     """Tell a person."""
     report(
         f"WER {before.score.wer:.1%} before, {after.score.wer:.1%} after "
         f"(raw {before.score.wer_raw:.1%}, {after.score.wer_raw:.1%}), "
-        f"{after.score.utterances} utterances\n{path}: {path.stat().st_size / 1e6:.2f} MB"
+        f"{after.score.utterances} utterances"
     )

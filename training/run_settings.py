@@ -41,6 +41,7 @@ class RunSettings:
     language: str = "<eng>"
     device: str = "auto"
     dtype: str = "auto"
+    scored: bool = True  # False: the file is written without its WER before and after
     min_usable: int | float = 1
     cache_bytes: int = CACHE_BYTES
     resume: bool = False

@@ -18,7 +18,7 @@ from recipes.espeak import goldens, package, results, samples, speak
 from training import train_command
 
 DOMAINS = ("child", "scottish")
-UTTERANCES = {"train": 1500, "valid": 200, "test": 600}
+UTTERANCES = {"train": 1500, "valid": 200, "test": 600, speak.UNSEEN: 300}
 ADULT = {"train": 36_000, "valid": 300, "test": 600}
 P = 0.5  # k = 64 of 128: 4.3 % of the model's parameters, under 1 MB in half precision
 EPOCHS = 6

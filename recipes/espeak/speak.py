@@ -9,6 +9,7 @@ voice variant to the lists of ``voices.py``. Utterance i of a (domain, split) is
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import io
 import json
@@ -27,12 +28,14 @@ import soundfile as sf
 import soxr
 from tqdm import tqdm
 
-from recipes.espeak.grammar import Grammar
+from recipes.espeak.grammar import Grammar, load_words, plural
 from recipes.espeak.voices import choose_variant, data_folder
 
 _Formatter = argparse.RawDescriptionHelpFormatter
 SAMPLE_RATE = 16_000
 SPLITS = ("train", "valid", "test")
+UNSEEN = "unseen"  # the test split's voices with words that no training sentence below has
+HEARD = 600  # the first so many training sentences, among them all that `ssvd bench methods` trains on
 MAX_DURATION_S = 14.5
 
 ACCENTS = {
@@ -119,11 +122,31 @@ def speak(text: str, domain: str, speaker: Speaker) -> np.ndarray:
 def utterance(domain: str, split: str, index: int) -> tuple[str, Speaker]:
     """Sentence and speaker of utterance ``index``: a function of its three arguments alone."""
     rng = random.Random(f"{domain}/{split}/{index}")
-    grammar = Grammar(rng)
-    while split_of(sentence := grammar.sentence()) != split:
+    grammar, like = Grammar(rng), split
+    if split == UNSEEN:
+        grammar, like = Grammar(rng, unheard(domain)), "test"
+    while split_of(sentence := grammar.sentence()) != like or (
+        split == UNSEEN and heard(domain).issuperset(sentence.split())
+    ):
         pass
-    speaker = draw_speaker(domain, split, rng)
+    speaker = draw_speaker(domain, like, rng)
     return (childlike(sentence, rng) if domain == "child" else sentence), speaker
+
+
+@functools.cache
+def heard(domain: str) -> frozenset[str]:
+    """The words of the first HEARD training sentences of ``domain``."""
+    return frozenset(word for i in range(HEARD) for word in utterance(domain, "train", i)[0].split())
+
+
+@functools.cache
+def unheard(domain: str) -> dict[str, list[str]]:
+    """The grammar's words less those heard, in the singular or the plural; a class of none keeps all."""
+    known = heard(domain)
+    return {
+        name: [word for word in words if known.isdisjoint((word, plural(word)))] or words
+        for name, words in load_words().items()
+    }
 
 
 def write_corpus(domain: str, split: str, indices: range, out: Path) -> Iterator[dict[str, object]]:
@@ -156,7 +179,7 @@ def main(argv: list[str] | None = None) -> int:
     """Write one corpus folder ``OUT/DOMAIN-SPLIT`` with ``manifest.jsonl``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=_Formatter)
     parser.add_argument("--domain", choices=sorted(ACCENTS), required=True)
-    parser.add_argument("--split", choices=SPLITS, required=True)
+    parser.add_argument("--split", choices=(*SPLITS, UNSEEN), required=True)
     parser.add_argument("--utterances", type=int, required=True)
     parser.add_argument("--first", type=int, default=0, help="index of the first utterance")
     parser.add_argument("--out", type=Path, default=Path("data/espeak"))

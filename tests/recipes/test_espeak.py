@@ -76,6 +76,18 @@ def test_splits_share_neither_voices_nor_sentences() -> None:
         assert (drawn > 10) == (split == "train")
 
 
+@pytest.mark.parametrize("domain", ["child", "scottish"])
+def test_unseen_words_are_most_of_what_the_unseen_sentences_say(domain: str) -> None:
+    heard = {word for i in range(500) for word in speak.utterance(domain, "train", i)[0].split()}
+    words: list[str] = []
+    for index in range(60):
+        text, speaker = speak.utterance(domain, speak.UNSEEN, index)
+        assert speaker.variant in voices.VOICES["test"]
+        assert not heard.issuperset(text.split())
+        words += text.split()
+    assert sum(word not in heard for word in words) > len(words) / 3
+
+
 def test_a_drawn_voice_is_a_function_of_its_number() -> None:
     assert voices.drawn_variant(7) == voices.drawn_variant(7)
     assert (

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ssvd_asr.compression import Compression, lost_at, needed_rank
+from ssvd_asr.compression import Compression, core_numbers, needed_rank
 from ssvd_asr.errors import AdapterError
 from ssvd_asr.factors import canonical_svd
 
@@ -21,6 +21,12 @@ def core() -> Tensor:
         torch.linalg.qr(torch.randn(K, K, generator=generator, dtype=torch.float64))[0] for _ in "ab"
     )
     return left * falling @ right
+
+
+def lost_at(core: Tensor, rank: int) -> float:
+    """|D - D_r| / |D|, by Eckart and Young."""
+    s = torch.linalg.svdvals(core)
+    return float(s[rank:].norm() / s.norm())
 
 
 @pytest.mark.parametrize("error", [0.5, 0.1, 1e-2, 1e-3])
@@ -49,11 +55,16 @@ def test_no_compression_goes_beyond_its_stated_error(core: Tensor) -> None:
 def test_a_zero_core_needs_no_rank_and_loses_nothing() -> None:
     zero = torch.zeros(3, 3)
     assert needed_rank(zero, 0.0) == 0
-    assert lost_at(zero, 1) == 0.0
     left, right = Compression(1, 0.0).split("any", zero)
     assert not (left @ right).any()
 
 
 def test_a_full_rank_is_exact(core: Tensor) -> None:
     assert needed_rank(core, 0.0) == K
-    assert lost_at(core, K) == 0.0
+
+
+def test_a_core_whose_parts_are_no_smaller_is_held_whole() -> None:
+    assert [core_numbers(K, Compression(rank, 1.0)) for rank in (1, 5, 6, 11, 12, 99)] == [
+        2 * K, 10 * K, K * K, K * K, K * K, K * K,
+    ]  # fmt: skip
+    assert core_numbers(K, None) == K * K

@@ -22,9 +22,8 @@ from typing import Any
 from ssvd_asr.errors import DataError, SsvdError
 from training.bench.configs import CONFIGS
 from training.bench.run import RESULT_FILE, Spec, write_spec
-from training.bench.study import DOMAINS, Budget, Config, Task, next_tasks, study_id
+from training.bench.study import DOMAINS, TEST_CORPORA, Budget, Config, Task, next_tasks, study_id
 
-TESTS = (*DOMAINS, "adult")
 DEFAULT_OUT = Path("docs/results/methods.jsonl")
 
 
@@ -133,7 +132,7 @@ class Study:
         """The first utterances of each corpus as manifests of their own, and their digests, by name."""
         sizes = {"train": self.budget.train_utterances, "valid": self.budget.valid_utterances}
         wanted = {f"{domain}-{split}": size for domain in DOMAINS for split, size in sizes.items()}
-        wanted |= {f"{name}-test": self.budget.test_utterances for name in TESTS}
+        wanted |= dict.fromkeys(TEST_CORPORA.values(), self.budget.test_utterances)
         manifests, digests = {}, {}
         folder = self.work / "manifests"
         folder.mkdir(parents=True, exist_ok=True)

@@ -14,18 +14,26 @@ from training.bench.study import Config
 
 P_SWEEP = (0.1, 0.2, 0.4, 0.6, 0.8)  # the share of min(m, n) that turns
 P_RATE = 0.4  # the size at which SSVD's learning rates are chosen
+SSVD_RATE = "ssvd-first-order-p40"  # the names of configs whose rates others take
+SVFT_RATE = "svft-banded-d5"
 SHORT = {"p": "p", "rank": "r", "off_diagonals": "d"}
 
 
 def _sized(
-    group: str, options: dict[str, Any], size: str, values: Sequence[float], seeds: int = 1
+    group: str,
+    options: dict[str, Any],
+    size: str,
+    values: Sequence[float],
+    seeds: int = 1,
+    rate_of: str | None = None,
 ) -> list[Config]:
-    """One config for each size; the first one chooses the learning rate, and has the seeds."""
+    """One config for each size; the first has the seeds, and chooses the rate unless `rate_of` does."""
     names = [f"{group.replace(' ', '-')}-{SHORT[size]}{_number(value)}" for value in values]
     return [
-        Config(name, group, {**options, size: value}, names[0] if place else None, 1 if place else seeds)
+        Config(name, group, {**options, size: value}, rate_of or (names[0] if place else None),
+               1 if place else seeds)
         for place, (name, value) in enumerate(zip(names, values, strict=True))
-    ]
+    ]  # fmt: skip
 
 
 def _number(value: float) -> int:
@@ -33,9 +41,9 @@ def _number(value: float) -> int:
     return value if isinstance(value, int) else round(100 * value)
 
 
-def _ssvd(rotation_map: str, *values: float, seeds: int = 1) -> list[Config]:
+def _ssvd(rotation_map: str, *values: float, seeds: int = 1, rate_of: str | None = None) -> list[Config]:
     options = {"method": "ssvd", "rotation_map": rotation_map}
-    return _sized(f"ssvd {rotation_map}", options, "p", values, seeds)
+    return _sized(f"ssvd {rotation_map}", options, "p", values, seeds, rate_of)
 
 
 def _ranked(method: str, *values: int, seeds: int = 1) -> list[Config]:
@@ -47,24 +55,27 @@ CONFIGS: tuple[Config, ...] = (
     Config("full", "full fine-tuning", {"method": "full"}, seeds=3),
     *_ranked("lora", 3, 6, seeds=3),
     *_ranked("pissa", 3, 6, seeds=3),
-    *_sized("svft-banded", {"method": "svft-banded"}, "off_diagonals", (5, 11)),
-    *_ssvd("cayley", P_RATE, 0.6),
     *_ssvd("free", 0.28, 0.42),
+    *_ssvd("cayley", P_RATE, 0.6, rate_of=SSVD_RATE),
+    *_sized("svft-banded", {"method": "svft-banded"}, "off_diagonals", (5, 11)),
     *_sized("lora-xs", {"method": "lora-xs"}, "p", (0.28, 0.42)),
     *_ranked("dora", 3, 6),
     *_ranked("vera", 64, 128),
     Config("svft-plain", "svft others", {"method": "svft-plain"}),
     *(
-        Config(f"{m}-d5", "svft others", {"method": m, "off_diagonals": 5})
+        Config(f"{m}-d5", "svft others", {"method": m, "off_diagonals": 5}, SVFT_RATE)
         for m in ("svft-top-k", "svft-random")
     ),
     *_sized("ssvd tail", {"method": "ssvd", "directions": "tail", "delta_sigma": False}, "p", (0.4, 0.6)),
     *_sized("ssvd two-sided", {"method": "ssvd", "sides": "both"}, "p", (0.28, 0.42)),
-    *_sized("ssvd encoder", {"method": "ssvd", "scope": "encoder"}, "p", (0.46,)),
-    *_sized("ssvd decoder", {"method": "ssvd", "scope": "decoder"}, "p", (0.8,)),
+    *_sized("ssvd encoder", {"method": "ssvd", "scope": "encoder"}, "p", (0.46,), rate_of=SSVD_RATE),
+    *_sized("ssvd decoder", {"method": "ssvd", "scope": "decoder"}, "p", (0.8,), rate_of=SSVD_RATE),
     *(
         Config(
-            f"ssvd-budget-{rule}", "ssvd budget", {"method": "ssvd", "budget": 117_000, "budget_rule": rule}
+            f"ssvd-budget-{rule}",
+            "ssvd budget",
+            {"method": "ssvd", "budget": 117_000, "budget_rule": rule},
+            SSVD_RATE,
         )
         for rule in ("energy", "shape")
     ),

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from training.bench.bootstrap import LEVEL, difference
-from training.bench.study import DOMAINS, LEARNING_RATES, SEEDS, Budget
+from training.bench.bootstrap import LEVEL
+from training.bench.checks import Runs, check_lines
+from training.bench.study import ADULT, DOMAINS, LEARNING_RATES, SEEDS, Budget
 from training.bench.tables import Entry, Result, entries, latest_study, pareto
 
 COMMAND = "ssvd bench methods"
 COLUMNS = (
-    "config", "lr", "parameters", "file", "WER", "interval", "adult", "other domain", "steps to 90 %",
-    "speed", "peak memory", "difference",
+    "config", "lr", "parameters", "file", "WER", "interval", "adult", "steps to 90 %", "speed",
+    "peak memory", "difference",
 )  # fmt: skip
 
 
@@ -36,7 +36,8 @@ def _page(results: Sequence[Result], found: Sequence[Entry], budget: Budget, fig
     for domain in DOMAINS:
         chosen = [entry for entry in found if entry.domain == domain]
         if chosen:
-            lines += _table(domain, chosen, _by_key(results))
+            lines += _table(domain, chosen, Runs.of(results))
+    lines += check_lines(Runs.of(results))
     lines += [f"![{path.stem}]({path.name})" for path in figures]
     return "\n".join(lines) + "\n"
 
@@ -54,23 +55,14 @@ def _rules(budget: Budget) -> str:
     )
 
 
-def _by_key(results: Sequence[Result]) -> dict[tuple[str, str], Result]:
-    """The first seed's final runs, by config and domain; the base by its domain alone."""
-    return {
-        (str(result.get("config", "base")), result["domain"]): result
-        for result in results
-        if result["stage"] in ("base", "final") and result.get("seed", 1) == 1 and "failed" not in result
-    }
-
-
-def _table(domain: str, found: Sequence[Entry], results: Mapping[tuple[str, str], Result]) -> list[str]:
-    zero = results[("base", domain)]["tests"]
+def _table(domain: str, found: Sequence[Entry], runs: Runs) -> list[str]:
+    zero = runs.tests("base", domain)
     best = {entry.config for entry in pareto(found)}
-    reference = next((e for e in found if e.config == found[0].config), None)
+    reference = found[0].config
     lines = [
-        f"## {domain}: {zero[domain]['wer']:.1%} without an adapter, adult speech {zero['adult']['wer']:.1%}",
+        f"## {domain}: {zero[domain]['wer']:.1%} without an adapter, adult speech {zero[ADULT]['wer']:.1%}",
         "",
-        f"Bold: nothing smaller is better. The last column is the WER over that of {found[0].config} on the "
+        f"Bold: nothing smaller is better. The last column is the WER over that of {reference} on the "
         "same utterances (first seed), with the interval of the difference.",
         "",
         f"| {' | '.join(COLUMNS)} |",
@@ -85,25 +77,10 @@ def _table(domain: str, found: Sequence[Entry], results: Mapping[tuple[str, str]
             ", ".join(f"{value:.1%}" for value in entry.wers),
             f"{entry.interval[0]:.1%} to {entry.interval[1]:.1%}",
             f"{entry.adult:.1%}",
-            f"{entry.other:.1%}",
             str(entry.steps_to_gain or "-"),
             f"{entry.real_time:.0f}x",
             f"{entry.peak_memory_bytes / 2**20:.0f} MiB",
-            _difference(entry, reference, results),
+            runs.difference(entry.config, reference, domain) if entry.config != reference else "",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return [*lines, ""]
-
-
-def _difference(entry: Entry, reference: Entry | None, results: Mapping[tuple[str, str], Result]) -> str:
-    if reference is None or entry is reference:
-        return ""
-    ours, theirs = (_errors(each, results) for each in (entry, reference))
-    words = results[(entry.config, entry.domain)]["tests"][entry.domain]["words"]
-    low, high = difference(ours, theirs, words)
-    return f"{sum(ours) / sum(words) - sum(theirs) / sum(words):+.1%} ({low:+.1%} to {high:+.1%})"
-
-
-def _errors(entry: Entry, results: Mapping[tuple[str, str], Result]) -> list[int]:
-    errors: Any = results[(entry.config, entry.domain)]["tests"][entry.domain]["errors"]
-    return list(errors)

@@ -11,13 +11,14 @@ import statistics
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssvd_asr.errors import SsvdError
 from ssvd_asr.factor_cache import write_atomically
 from training.bench.bootstrap import interval
-from training.bench.study import Budget, Config, Task
+from training.bench.study import SEEDS, TEST_CORPORA, TESTS, Budget, Config, Task
 
 if TYPE_CHECKING:
     from training.evaluate import Evaluation
@@ -33,16 +34,23 @@ class Spec:
 
     task: Task
     budget: Budget
-    manifests: Mapping[str, Path]  # "<domain>-<split>": the subset of this study
+    manifests: Mapping[str, Path]  # by corpus, "<domain>-<split>": the subset of this study
     folder: Path  # of the run
     device: str
 
     @property
     def tests(self) -> dict[str, Path]:
-        """Test sets: all domains and adult speech for the first seed, the run's own domain for the others."""
-        names = [name.removesuffix("-test") for name in self.manifests if name.endswith("-test")]
-        every = self.task.seed == 1
-        return {n: self.manifests[f"{n}-test"] for n in names if every or n == self.task.domain}
+        """Manifests by test set: TESTS for the first seed, the run's own domain for the others."""
+        domain = self.task.domain
+        names = TESTS[domain] if self.task.seed == SEEDS[0] else (domain,)
+        return {name: self.manifests[TEST_CORPORA[name]] for name in names}
+
+    @cached_property
+    def heard(self) -> frozenset[str]:
+        """The words of the run's training data."""
+        from training.bench.unseen import words_of
+
+        return words_of(self.manifests[f"{self.task.domain}-train"])
 
 
 def run(spec: Spec) -> dict[str, Any]:
@@ -87,6 +95,7 @@ def _session(spec: Spec) -> Session:
         out=spec.folder,
         device=spec.device,
         resume=(spec.folder / "checkpoint.safetensors").exists(),
+        scored=False,  # `_scores` does, on more test sets
         progress=False,
         **task.config.options,
     )
@@ -136,7 +145,7 @@ def _scores(spec: Spec, result: Mapping[str, Any]) -> dict[str, Any]:
         Path(result["weights"]).unlink()  # 17 MB a run, made again by the run itself
     return {
         "tests": {
-            name: figures(evaluate(base, path, progress=False, **options))
+            name: figures(evaluate(base, path, progress=False, **options), spec.heard)
             for name, path in spec.tests.items()
         }
     }
@@ -156,14 +165,19 @@ def zero_shot(spec: Spec) -> dict[str, Any]:
         "key": spec.task.key, "stage": "base", "domain": spec.task.domain, "parameters": 0,
         "valid_accuracy": found.accuracy, "valid_loss": found.loss,
         "tests": {
-            name: figures(evaluate(base, path, progress=False)) for name, path in spec.tests.items()
+            name: figures(evaluate(base, path, progress=False), spec.heard)
+            for name, path in spec.tests.items()
         },
     }  # fmt: skip
 
 
-def figures(found: Evaluation) -> dict[str, Any]:
-    """WER with its interval, and the errors of each utterance, for comparisons utterance by utterance."""
+def figures(found: Evaluation, heard: frozenset[str]) -> dict[str, Any]:
+    """WER with its interval, and the errors of each utterance, for comparisons utterance by utterance.
+
+    heard: the words of the training data; of the others, how many were recognised.
+    """
     from ssvd_asr.scoring import score
+    from training.bench.unseen import unseen_recall
 
     each = [score([one.reference], [one.hypothesis]) for one in found.decoded]
     errors = [one.substitutions + one.deletions + one.insertions for one in each]
@@ -174,6 +188,7 @@ def figures(found: Evaluation) -> dict[str, Any]:
         "wer_raw": found.score.wer_raw,
         "insertions": found.score.insertions,  # a decoder that loops shows here
         "deletions": found.score.deletions,
+        "unseen_words": unseen_recall(found.decoded, heard),
         "errors": errors,
         "words": words,
     }

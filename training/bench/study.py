@@ -21,6 +21,10 @@ FIRST_RATE = 2  # place in LEARNING_RATES where every method begins
 DOMAINS = ("child", "scottish")
 LR_DOMAIN = DOMAINS[0]
 SEEDS = (1, 2, 3)
+ADULT = "adult"  # what the base was trained on: forgetting shows here
+UNSEEN = "unseen words"  # the first domain's voices with words that no run's training data have
+TEST_CORPORA = {**{name: f"{name}-test" for name in (*DOMAINS, ADULT)}, UNSEEN: f"{DOMAINS[0]}-unseen"}
+TESTS = {DOMAINS[0]: tuple(TEST_CORPORA), DOMAINS[1]: (DOMAINS[1], ADULT)}  # of a run of the first seed
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Budget:
     test_utterances: int = 240
     rounds: int = 8  # each ended by a validation
     lr_rounds: int = 4  # of a run that only chooses a learning rate
-    batches_a_round: int = 40
+    batches_a_round: int = 30
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,10 @@ def study_id(budget: Budget, base_digest: str, data: Mapping[str, str]) -> str:
 
 
 def next_tasks(configs: Sequence[Config], results: Iterable[Mapping[str, Any]]) -> list[Task]:
-    """What can be run now and is not in `results`; ask again when these are done. Empty: all is done."""
+    """What can be run now and is not in `results`; ask again when these are done. Empty: all is done.
+
+    In the order of `configs`, further seeds last: a study that is cut short has every method once.
+    """
     done = {str(result["key"]): result for result in results}
     tasks = [
         task for domain in DOMAINS if (task := Task("base", BASE, domain, 0.0, SEEDS[0])).key not in done
@@ -89,7 +96,7 @@ def next_tasks(configs: Sequence[Config], results: Iterable[Mapping[str, Any]]) 
                 for domain in DOMAINS
                 if (task := Task("final", config, domain, rate, seed)).key not in done
             ]
-    return tasks
+    return sorted(tasks, key=lambda task: task.seed)
 
 
 def choose_rate(config: Config, done: Mapping[str, Mapping[str, Any]]) -> tuple[float | None, list[Task]]:

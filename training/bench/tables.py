@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from training.bench.study import DOMAINS, SEEDS
+from training.bench.study import ADULT, SEEDS
 
 Result = Mapping[str, Any]
 GAIN = 0.9  # share of the final gain in validation accuracy
@@ -25,7 +25,6 @@ class Entry:
     wers: tuple[float, ...]  # one a seed
     interval: tuple[float, float]  # of the first seed, over utterances
     adult: float  # WER on adult speech with the domain's adapter: what was forgotten
-    other: float  # WER on the other domain
     bytes: int
     real_time: float  # seconds of padded audio trained on in a second
     peak_memory_bytes: int
@@ -58,14 +57,13 @@ def entries(results: Sequence[Result]) -> list[Entry]:
         if first["seed"] != SEEDS[0] or domain not in zero:
             continue  # the first seed has the other test sets; it comes first
         curve = ((0, zero[domain]["valid_accuracy"]), *((step, acc) for step, _, acc in first["curve"]))
-        other = next(name for name in DOMAINS if name != domain)
         tests = first["tests"]
         found.append(
             Entry(
                 config, first["group"], domain, first["lr"], first["parameters"],
                 tuple(result["tests"][domain]["wer"] for result in of), tuple(tests[domain]["interval"]),
-                tests["adult"]["wer"], tests[other]["wer"], first["bytes"], first["audio_s_per_s"],
-                first["peak_memory_bytes"], steps_to_gain(curve), curve,
+                tests[ADULT]["wer"], first["bytes"], first["audio_s_per_s"], first["peak_memory_bytes"],
+                steps_to_gain(curve), curve,
             )
         )  # fmt: skip
     return found

@@ -12,15 +12,17 @@ import pytest
 from ssvd_asr.errors import DataError, SsvdError
 from tests.training.conftest import write_corpus
 from training.bench import command
-from training.bench.command import TESTS, Study
+from training.bench.command import Study
 from training.bench.report import write_report
 from training.bench.run import RESULT_FILE, Spec, main, read_spec, write_spec
-from training.bench.study import BASE, DOMAINS, Budget, Config, Task
+from training.bench.study import BASE, DOMAINS, TEST_CORPORA, TESTS, Budget, Config, Task
 
 TINY = Budget(
     train_utterances=4, valid_utterances=2, test_utterances=2, rounds=2, lr_rounds=1, batches_a_round=1
 )
 CONFIG = Config("ssvd-p20", "ssvd first-order", {"method": "ssvd", "p": 0.2})
+ROTATION = Config("ssvd-first-order-p40", "ssvd first-order", {"method": "ssvd", "p": 0.4})
+UNCONSTRAINED = Config("ssvd-free-p28", "ssvd free", {"method": "ssvd", "p": 0.28})
 FULL = Config("full", "full fine-tuning", {"method": "full"})
 
 
@@ -29,7 +31,7 @@ def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """<domain>-<split>/manifest.jsonl, as recipes.espeak leaves them."""
     root = tmp_path_factory.mktemp("corpora")
     wanted = [f"{domain}-{split}" for domain in DOMAINS for split in ("train", "valid")]
-    for seed, name in enumerate([*wanted, *(f"{test}-test" for test in TESTS)]):
+    for seed, name in enumerate([*wanted, *TEST_CORPORA.values()]):
         write_corpus(root / name, "audio", 4, seed=seed)
         (root / name / "audio.jsonl").rename(root / name / "manifest.jsonl")
     return root
@@ -43,7 +45,8 @@ def _pretended(task: Task) -> dict[str, Any]:
     if task.stage != "lr":
         wer = 0.5 if task.stage == "base" else 0.25
         test = {"wer": wer, "interval": [wer - 0.1, wer + 0.1], "errors": [1, 2], "words": [4, 4]}
-        found["tests"] = dict.fromkeys(TESTS, test)
+        test["unseen_words"] = [1, 4]
+        found["tests"] = dict.fromkeys(TESTS[task.domain], test)
     if task.stage == "final":
         curve = [[1, 9.0, 0.5], [2, 8.0, 0.9]]
         found |= {"bytes": 5, "audio_s_per_s": 7.0, "peak_memory_bytes": 2**20, "curve": curve}
@@ -73,9 +76,21 @@ def test_what_was_run_is_not_run_again_and_the_tables_come_from_the_file(
     assert all(f"({path.name})" in page and path.exists() for path in pages[1:])
     for domain in DOMAINS:
         assert f"## {domain}: 50.0% without an adapter" in page
-    assert page.count("| **ssvd-p20**") + page.count("| ssvd-p20") == len(DOMAINS)
+    assert page.count("| **ssvd-p20**") + page.count("| ssvd-p20 |") == len(DOMAINS) + 1
+    assert "| ssvd-p20 | 25.0% | 25.0% of 4 | 25.0% | 25.0% of 4 | 25.0% |" in page
     again = write_report(study.results(), TINY, tmp_path / ".")
     assert [path.read_bytes() for path in again] == [path.read_bytes() for path in pages]
+
+
+def test_rotation_and_unconstrained_core_stand_side_by_side(tmp_path: Path) -> None:
+    tasks = [Task("base", BASE, domain, 0.0, 1) for domain in DOMAINS]
+    tasks += [Task("final", ROTATION, domain, 1e-3, 1) for domain in DOMAINS]
+    tasks.append(Task("final", UNCONSTRAINED, DOMAINS[0], 1e-3, 1))
+    results = [{"study": "s", **_pretended(task)} for task in tasks]
+    worse = results[-1]["tests"][DOMAINS[0]]
+    results[-1]["tests"] = {**results[-1]["tests"], DOMAINS[0]: {**worse, "errors": [2, 3]}}
+    page = write_report(results, TINY, tmp_path)[0].read_text(encoding="utf-8")
+    assert "| ssvd-first-order-p40 (10) | ssvd-free-p28 (10) | -25.0% (-25.0% to -25.0%) | - |" in page
 
 
 def test_a_run_that_fails_ends_the_benchmark_with_what_it_said(tmp_path: Path, corpora: Path) -> None:
@@ -119,7 +134,7 @@ def test_a_run_leaves_what_the_tables_need(tmp_path: Path, corpora: Path, stage:
         assert found["parameters"] > 0
         assert found["steps"] == TINY.batches_a_round * (TINY.lr_rounds if stage == "lr" else TINY.rounds)
     if stage != "lr":
-        assert found["tests"].keys() == set(TESTS)
+        assert found["tests"].keys() == set(TESTS[DOMAINS[0]])
         assert all(len(test["errors"]) == TINY.test_utterances for test in found["tests"].values())
     if stage == "final":
         assert [step for step, _, _ in found["curve"]] == [1, 2]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from training.bench.checks import MATCHED
 from training.bench.configs import CONFIGS
 from training.bench.study import DOMAINS, LEARNING_RATES, Budget, Config, Task, next_tasks, study_id
 
@@ -52,6 +53,16 @@ def test_sizes_share_the_rate_and_no_run_is_asked_for_twice() -> None:
         [("ssvd", domain, seed) for domain in DOMAINS for seed in (1, 2)]
         + [("ssvd-small", domain, 1) for domain in DOMAINS]
     )
+
+
+def test_every_config_has_run_before_further_seeds() -> None:
+    tasks = [task for task in _run_all([SSVD, SMALL], lambda task: task.lr) if task.stage == "final"]
+    assert [task.seed for task in tasks] == sorted(task.seed for task in tasks)
+
+
+def test_rows_that_are_compared_exist() -> None:
+    names = {config.name for config in CONFIGS}
+    assert names.issuperset(name for pair in MATCHED for name in pair)
 
 
 def test_results_of_another_budget_base_or_corpus_are_another_study() -> None:

@@ -1,0 +1,61 @@
+"""How many threads a CPU computes with: as asked for, or what this machine is fastest with.
+
+Cores that a process may use are not cores that it gets: a container's quota shows in no affinity mask, and
+two hardware threads of one core share its arithmetic. Hence a measurement.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
+
+PROBE = (750, 384, 1536)  # vectors of a 30 s window by a feed-forward weight of OWSM-0.1B
+PRODUCTS = 5  # timed together
+ROUNDS = 3  # of which the fastest counts: others may be on the machine
+WORTH = 1.05  # more threads must be so much faster; the rest is left to audio and HTTP
+
+
+def use_threads(threads: int) -> int:
+    """Have torch compute on so many threads; 0: OMP_NUM_THREADS, else the fastest number. Returns it."""
+    import torch
+
+    if threads or "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(threads or fastest(_time_products, len(os.sched_getaffinity(0))))
+    return torch.get_num_threads()
+
+
+def fastest(seconds: Callable[[int], float], most: int) -> int:
+    """The smallest number of threads that none of 1, 2, 4, ... `most` beats by WORTH; `seconds` times one.
+
+    From above, and no further once fewer are slower: what is slow is not tried.
+    """
+    best, found = seconds(most), most
+    counts = [1 << power for power in reversed(range(most.bit_length())) if 1 << power < most]
+    for count in counts:
+        taken = seconds(count)
+        logger.info("%d threads: %.2f ms, %d threads: %.2f ms", found, best * 1e3, count, taken * 1e3)
+        if taken > best * WORTH:
+            break
+        best, found = min(best, taken), count
+    return found
+
+
+def _time_products(threads: int) -> float:
+    """Seconds of a product of PROBE's shape."""
+    import torch
+
+    rows, inputs, outputs = PROBE
+    torch.set_num_threads(threads)
+    x, weight = torch.ones(rows, inputs), torch.ones(outputs, inputs)
+    torch.nn.functional.linear(x, weight)  # the threads are made
+    rounds = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        for _ in range(PRODUCTS):
+            torch.nn.functional.linear(x, weight)
+        rounds.append((time.perf_counter() - began) / PRODUCTS)
+    return min(rounds)
