@@ -102,7 +102,7 @@ class Study:
                     if task.key not in begun:
                         begun.add(task.key)
                         print(f"begins: {task.key}", file=sys.stderr, flush=True)
-                        running[pool.submit(self._process, task, manifests)] = task
+                        running[pool.submit(self._process, study, task, manifests)] = task
                 if not running:
                     return
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -114,9 +114,9 @@ class Study:
         with self.out.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(result) + "\n")
 
-    def _process(self, task: Task, manifests: Mapping[str, Path]) -> dict[str, Any]:
+    def _process(self, study: str, task: Task, manifests: Mapping[str, Path]) -> dict[str, Any]:
         """The run in a process of its own. Raises SsvdError with the end of what it said."""
-        folder = self.work / "runs" / task.key.replace("/", "-")
+        folder = self.work / "runs" / study / task.key.replace("/", "-")  # no other study's checkpoint
         folder.mkdir(parents=True, exist_ok=True)
         write_spec(folder / "spec.json", Spec(task, self.budget, manifests, folder, self.device))
         environment = {**os.environ, "OMP_NUM_THREADS": "1"} if self.device == "cpu" else None

@@ -58,7 +58,7 @@ def test_what_was_run_is_not_run_again_and_the_tables_come_from_the_file(
 ) -> None:
     begun: list[str] = []
 
-    def pretend(_: Study, task: Task, __: Any) -> dict[str, Any]:
+    def pretend(_: Study, __: str, task: Task, ___: Any) -> dict[str, Any]:
         begun.append(task.key)
         return _pretended(task)
 
@@ -97,7 +97,7 @@ def test_a_run_that_fails_ends_the_benchmark_with_what_it_said(tmp_path: Path, c
     study = Study(tmp_path / "methods.jsonl", tmp_path / "work", corpora, TINY, "no-such-device")
     manifests, _ = study._subsets()
     with pytest.raises(SsvdError, match="no-such-device"):
-        study._process(Task("lr", CONFIG, DOMAINS[0], 1e-3, 1), manifests)
+        study._process("a-study", Task("lr", CONFIG, DOMAINS[0], 1e-3, 1), manifests)
 
 
 def test_a_missing_or_short_corpus_is_named(tmp_path: Path, corpora: Path) -> None:
