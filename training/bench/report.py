@@ -12,8 +12,8 @@ from training.bench.tables import Entry, Result, entries, latest_study, pareto
 
 COMMAND = "ssvd bench methods"
 COLUMNS = (
-    "config", "lr", "parameters", "file", "WER", "interval", "adult", "steps to 90 %", "speed",
-    "peak memory", "difference",
+    "config", "lr", "parameters", "file", "WER", "interval", "inserted", "adult", "steps to 90 %",
+    "speed", "peak memory", "difference",
 )  # fmt: skip
 
 
@@ -50,8 +50,10 @@ def _rules(budget: Budget) -> str:
         f"of {DOMAINS[0]} (validation) after {budget.lr_rounds * budget.batches_a_round} steps, out of "
         f"{', '.join(f'{rate:g}' for rate in LEARNING_RATES)}: from the middle on, until both neighbours are "
         f"worse. WER of {budget.test_utterances} test utterances, greedy. Intervals: {LEVEL:.0%}, bootstrap "
-        f"over utterances, first seed; several values are the seeds {', '.join(map(str, SEEDS))}. `speed` is "
-        "seconds of padded audio trained on in a second, with another run on the second core."
+        f"over utterances, first seed; several values are the seeds {', '.join(map(str, SEEDS))}. "
+        "`inserted`: the part of the WER that is inserted words, most of them one utterance's words again and "
+        "again. `speed`: seconds of padded audio trained on in a second, with another run on the second core; "
+        "the batches are the same, so the time of a step is its inverse."
     )
 
 
@@ -76,6 +78,7 @@ def _table(domain: str, found: Sequence[Entry], runs: Runs) -> list[str]:
             f"{entry.bytes / 1e6:.2f} MB",
             ", ".join(f"{value:.1%}" for value in entry.wers),
             f"{entry.interval[0]:.1%} to {entry.interval[1]:.1%}",
+            f"{entry.inserted:.1%}",
             f"{entry.adult:.1%}",
             str(entry.steps_to_gain or "-"),
             f"{entry.real_time:.0f}x",

@@ -24,6 +24,7 @@ class Entry:
     parameters: int
     wers: tuple[float, ...]  # one a seed
     interval: tuple[float, float]  # of the first seed, over utterances
+    inserted: float  # words inserted, as a share of the words; a decoder that repeats itself shows here
     adult: float  # WER on adult speech with the domain's adapter: what was forgotten
     bytes: int
     real_time: float  # seconds of padded audio trained on in a second
@@ -58,14 +59,25 @@ def entries(results: Sequence[Result]) -> list[Entry]:
             continue  # the first seed has the other test sets; it comes first
         curve = ((0, zero[domain]["valid_accuracy"]), *((step, acc) for step, _, acc in first["curve"]))
         tests = first["tests"]
+        own = tests[domain]
         found.append(
             Entry(
-                config, first["group"], domain, first["lr"], first["parameters"],
-                tuple(result["tests"][domain]["wer"] for result in of), tuple(tests[domain]["interval"]),
-                tests[ADULT]["wer"], first["bytes"], first["audio_s_per_s"], first["peak_memory_bytes"],
-                steps_to_gain(curve), curve,
+                config=config,
+                group=first["group"],
+                domain=domain,
+                lr=first["lr"],
+                parameters=first["parameters"],
+                wers=tuple(result["tests"][domain]["wer"] for result in of),
+                interval=tuple(own["interval"]),
+                inserted=own["insertions"] / sum(own["words"]),
+                adult=tests[ADULT]["wer"],
+                bytes=first["bytes"],
+                real_time=first["audio_s_per_s"],
+                peak_memory_bytes=first["peak_memory_bytes"],
+                steps_to_gain=steps_to_gain(curve),
+                curve=curve,
             )
-        )  # fmt: skip
+        )
     return found
 
 
