@@ -51,8 +51,8 @@ def _rules(budget: Budget) -> str:
         f"{', '.join(f'{rate:g}' for rate in LEARNING_RATES)}: from the middle on, until both neighbours are "
         f"worse. WER of {budget.test_utterances} test utterances, greedy. Intervals: {LEVEL:.0%}, bootstrap "
         f"over utterances, first seed; several values are the seeds {', '.join(map(str, SEEDS))}. "
-        "`inserted`: the part of the WER that is inserted words, most of them one utterance's words again and "
-        "again. `speed`: seconds of padded audio trained on in a second, with another run on the second core; "
+        "`inserted`: the part of the WER that is inserted words, most of them one utterance said again "
+        "and again. `speed`: seconds of padded audio trained on in a second, beside another run; "
         "the batches are the same, so the time of a step is its inverse."
     )
 
