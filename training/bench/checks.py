@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from training.bench.bootstrap import difference
-from training.bench.study import DOMAINS, LR_DOMAIN, SEEDS, UNSEEN
-from training.bench.tables import Result
+from training.bench.study import DOMAINS, LR_DOMAIN, UNSEEN
+from training.bench.tables import Counts, Result, finals
 
 BASE_CONFIG = "base"
 # A rotation and the unconstrained core that trains about as many numbers.
@@ -26,35 +26,36 @@ MATCHED = (
 
 @dataclass(frozen=True)
 class Runs:
-    """The scored runs of the first seed, by config and domain; the untrained model is BASE_CONFIG."""
+    """The scored runs by config and domain; the untrained model is BASE_CONFIG."""
 
-    scored: Mapping[tuple[str, str], Result]
+    scored: Mapping[tuple[str, str], Sequence[Result]]  # by seed
 
     @classmethod
     def of(cls, results: Sequence[Result]) -> Runs:
         """Of a study's results."""
-        return cls({
-            (str(result.get("config", BASE_CONFIG)), str(result["domain"])): result
-            for result in results
-            if "tests" in result and result.get("seed", SEEDS[0]) == SEEDS[0]
-        })  # fmt: skip
+        base = {(BASE_CONFIG, str(r["domain"])): [r] for r in results if r["stage"] == "base"}
+        return cls({**base, **finals(results)})
 
     def has(self, domain: str, *configs: str) -> bool:
         """Whether all of them were scored on the domain."""
         return all((config, domain) in self.scored for config in configs)
 
     def tests(self, config: str, domain: str) -> Mapping[str, Any]:
-        """Figures by test set."""
-        found: Mapping[str, Any] = self.scored[(config, domain)]["tests"]
+        """Figures of the first seed by test set."""
+        found: Mapping[str, Any] = self.scored[(config, domain)][0]["tests"]
         return found
 
     def difference(self, config: str, reference: str, domain: str) -> str:
-        """WER of the one less that of the other on the domain's test utterances, with its interval."""
-        ours, theirs = (self.tests(each, domain)[domain] for each in (config, reference))
-        low, high = difference(ours["errors"], theirs["errors"], ours["words"])
-        words = sum(ours["words"])
-        apart = (sum(ours["errors"]) - sum(theirs["errors"])) / words
-        return f"{apart:+.1%} ({low:+.1%} to {high:+.1%})"
+        """WER of the one less that of the other on the same utterances, with its interval.
+
+        Over the seeds that both have; their number is told where it is not one.
+        """
+        both = [self.scored[(each, domain)] for each in (config, reference)]
+        seeds = set.intersection(*({run["seed"] for run in of} for of in both))
+        ours, theirs = (Counts.of([run for run in of if run["seed"] in seeds]) for of in both)
+        low, high = difference(ours.errors, theirs.errors, ours.words)
+        told = f", {len(seeds)} seeds" if len(seeds) > 1 else ""
+        return f"{ours.wer - theirs.wer:+.1%} ({low:+.1%} to {high:+.1%}{told})"
 
 
 def check_lines(runs: Runs) -> list[str]:
@@ -67,7 +68,7 @@ def _orthogonality(runs: Runs) -> list[str]:
     for rotated, free in MATCHED:
         known = [domain for domain in DOMAINS if runs.has(domain, rotated, free)]
         if known:
-            sizes = [runs.scored[(each, known[0])]["parameters"] for each in (rotated, free)]
+            sizes = [runs.scored[(each, known[0])][0]["parameters"] for each in (rotated, free)]
             cells = [runs.difference(rotated, free, domain) if domain in known else "-" for domain in DOMAINS]
             rows.append(f"| {rotated} ({sizes[0]:,}) | {free} ({sizes[1]:,}) | {' | '.join(cells)} |")
     if not rows:

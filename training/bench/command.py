@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
         study.run(configs, arguments.jobs, arguments.stop_after)
     from training.bench.report import write_report
 
-    for path in write_report(study.results(), Budget(), arguments.out.parent):
+    for path in write_report(study.results(), CONFIGS, Budget(), arguments.out.parent):
         print(path)
     return 0
 
@@ -99,6 +99,8 @@ class Study:
                 for task in next_tasks(configs, done):
                     if len(running) >= jobs or (limit is not None and len(begun) >= limit):
                         break
+                    if any("cost" in (task.stage, other.stage) for other in running.values()):
+                        break  # measured alone
                     if task.key not in begun:
                         begun.add(task.key)
                         print(f"begins: {task.key}", file=sys.stderr, flush=True)

@@ -8,12 +8,14 @@ sizes and taken for the others (`rate_of`); variants of SSVD that differ in what
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from training.bench.study import Config
 
 P_SWEEP = (0.1, 0.2, 0.4, 0.6, 0.8)  # the share of min(m, n) that turns
 P_RATE = 0.4  # the size at which SSVD's learning rates are chosen
+FAR_FROM_RATE = (0.1, 0.8)  # these choose their own
 SSVD_RATE = "ssvd-first-order-p40"  # the names of configs whose rates others take
 SVFT_RATE = "svft-banded-d5"
 SHORT = {"p": "p", "rank": "r", "off_diagonals": "d"}
@@ -43,7 +45,8 @@ def _number(value: float) -> int:
 
 def _ssvd(rotation_map: str, *values: float, seeds: int = 1, rate_of: str | None = None) -> list[Config]:
     options = {"method": "ssvd", "rotation_map": rotation_map}
-    return _sized(f"ssvd {rotation_map}", options, "p", values, seeds, rate_of)
+    found = _sized(f"ssvd {rotation_map}", options, "p", values, seeds, rate_of)
+    return [replace(each, rate_of=None) if each.options["p"] in FAR_FROM_RATE else each for each in found]
 
 
 def _ranked(method: str, *values: int, seeds: int = 1) -> list[Config]:
@@ -55,8 +58,8 @@ CONFIGS: tuple[Config, ...] = (
     Config("full", "full fine-tuning", {"method": "full"}, seeds=3),
     *_ranked("lora", 3, 6, seeds=3),
     *_ranked("pissa", 3, 6, seeds=3),
-    *_ssvd("free", 0.28, 0.42),
-    *_ssvd("cayley", P_RATE, 0.6, rate_of=SSVD_RATE),
+    *_ssvd("free", 0.28, 0.42, seeds=3),
+    *_ssvd("cayley", P_RATE, 0.6, seeds=3, rate_of=SSVD_RATE),
     *_sized("svft-banded", {"method": "svft-banded"}, "off_diagonals", (5, 11)),
     *_sized("lora-xs", {"method": "lora-xs"}, "p", (0.28, 0.42)),
     *_ranked("dora", 3, 6),
@@ -69,7 +72,7 @@ CONFIGS: tuple[Config, ...] = (
     *_sized("ssvd tail", {"method": "ssvd", "directions": "tail", "delta_sigma": False}, "p", (0.4, 0.6)),
     *_sized("ssvd two-sided", {"method": "ssvd", "sides": "both"}, "p", (0.28, 0.42)),
     *_sized("ssvd encoder", {"method": "ssvd", "scope": "encoder"}, "p", (0.46,), rate_of=SSVD_RATE),
-    *_sized("ssvd decoder", {"method": "ssvd", "scope": "decoder"}, "p", (0.8,), rate_of=SSVD_RATE),
+    *_sized("ssvd decoder", {"method": "ssvd", "scope": "decoder"}, "p", (0.8,)),
     *(
         Config(
             f"ssvd-budget-{rule}",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ssvd_asr.errors import SsvdError
 from training.bench.study import DOMAINS
@@ -15,10 +15,19 @@ if TYPE_CHECKING:
 
 SSVD_MAPS = ("ssvd cayley", "ssvd first-order", "ssvd free")
 SWEPT = "ssvd first-order"
+CONVERGING = (SWEPT, "lora", "pissa", "full fine-tuning")
+MATCHED_SIZE = 117_000  # numbers; SSVD's at p = 40 %
+MARKERS = "osD^v"
+
+Styles = Mapping[str, Mapping[str, Any]]
+Drawing = Callable[["Axes", Sequence[Entry], Styles], None]
 
 
-def write_figures(found: Sequence[Entry], folder: Path) -> list[Path]:
-    """Write them into ``folder``; the paths. Raises SsvdError without matplotlib."""
+def write_figures(found: Sequence[Entry], groups: Sequence[str], folder: Path) -> list[Path]:
+    """Write them into ``folder``; the paths. A group looks the same in all of them.
+
+    Raises SsvdError without matplotlib.
+    """
     try:
         import matplotlib
     except ModuleNotFoundError as error:
@@ -28,28 +37,40 @@ def write_figures(found: Sequence[Entry], folder: Path) -> list[Path]:
     matplotlib.rcParams.update({"svg.hashsalt": "ssvd", "svg.fonttype": "none", "font.size": 9})
     chosen = [entry for entry in found if entry.group in SSVD_MAPS]
     swept = [entry for entry in found if entry.group == SWEPT]
-    drawings: dict[str, tuple[Sequence[Entry], Callable[[Axes, Sequence[Entry]], None]]] = {
+    styles = _styles(groups)
+    drawings: dict[str, tuple[Sequence[Entry], Drawing]] = {
         "methods-wer-parameters": (found, _wer_parameters),
-        "methods-convergence": (_middle(found), _convergence),
+        "methods-convergence": (matched(found), _convergence),
         "methods-orthogonality": (chosen, _wer_parameters),
         "methods-p-sweep": (swept, _wer_parameters),
         "methods-forgetting": (found, _forgetting),
     }
-    return [_draw(folder / f"{name}.svg", of, draw) for name, (of, draw) in drawings.items() if of]
+    return [_draw(folder / f"{name}.svg", of, draw, styles) for name, (of, draw) in drawings.items() if of]
 
 
-def _draw(path: Path, found: Sequence[Entry], draw: Callable[[Axes, Sequence[Entry]], None]) -> Path:
+def _styles(groups: Sequence[str]) -> Styles:
+    """A colour and a marker for each group: more groups than colours that can be told apart."""
+    found: dict[str, dict[str, Any]] = {}
+    for place, group in enumerate(dict.fromkeys(groups)):
+        found[group] = {"color": f"C{place % 10}", "marker": MARKERS[place // 10 * 2 + place % 2]}
+    return found
+
+
+def _draw(path: Path, found: Sequence[Entry], draw: Drawing, styles: Styles) -> Path:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     panels = figure.subplots(1, len(DOMAINS), squeeze=False)[0]
     for domain, axes in zip(DOMAINS, panels, strict=True):
         axes.set_title(domain)
-        draw(axes, [entry for entry in found if entry.domain == domain])
+        draw(axes, [entry for entry in found if entry.domain == domain], styles)
         axes.grid(alpha=0.3)
-    handles, labels = panels[0].get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=8)
+    shown: dict[str, Any] = {}
+    for axes in panels:
+        handles, labels = axes.get_legend_handles_labels()
+        shown |= dict(zip(labels, handles, strict=True))
+    if shown:
+        figure.legend(list(shown.values()), list(shown), loc="outside lower center", ncols=5, fontsize=8)
     figure.savefig(path, metadata={"Date": None})
     return path
 
@@ -61,39 +82,38 @@ def _groups(found: Sequence[Entry]) -> dict[str, list[Entry]]:
     return dict(sorted(groups.items()))
 
 
-def _wer_parameters(axes: Axes, found: Sequence[Entry]) -> None:
+def _wer_parameters(axes: Axes, found: Sequence[Entry], styles: Styles) -> None:
     for group, of in _groups(found).items():
         sizes, wers = [entry.parameters for entry in of], [100 * entry.wer for entry in of]
         low = [wer - 100 * entry.interval[0] for wer, entry in zip(wers, of, strict=True)]
         high = [100 * entry.interval[1] - wer for wer, entry in zip(wers, of, strict=True)]
-        bars = [[max(0.0, value) for value in side] for side in (low, high)]
-        axes.errorbar(sizes, wers, bars, marker="o", capsize=2, elinewidth=0.6, label=group)
+        axes.errorbar(sizes, wers, [low, high], capsize=2, elinewidth=0.6, label=group, **styles[group])
     axes.set_xscale("log")
     axes.set_xlabel("trained parameters")
     axes.set_ylabel("WER (%), 95 % interval")
 
 
-def _convergence(axes: Axes, found: Sequence[Entry]) -> None:
+def _convergence(axes: Axes, found: Sequence[Entry], styles: Styles) -> None:
     for entry in found:
         steps, accuracies = zip(*entry.curve, strict=True)
-        axes.plot(steps, accuracies, marker=".", label=entry.config)
+        axes.plot(steps, accuracies, label=entry.config, **styles[entry.group])
     axes.set_xlabel("step")
     axes.set_ylabel("token accuracy on validation data")
 
 
-def _forgetting(axes: Axes, found: Sequence[Entry]) -> None:
+def _forgetting(axes: Axes, found: Sequence[Entry], styles: Styles) -> None:
     for group, of in _groups(found).items():
-        axes.plot(
-            [100 * entry.wer for entry in of], [100 * entry.adult for entry in of], marker="o", label=group
-        )
+        wers, adult = [100 * entry.wer for entry in of], [100 * entry.adult for entry in of]
+        axes.plot(wers, adult, label=group, **styles[group])
     axes.set_xlabel("WER on the domain (%)")
     axes.set_ylabel("WER on adult speech (%)")
 
 
-def _middle(found: Sequence[Entry]) -> list[Entry]:
-    """One of each group: the one with the median number of parameters on each domain."""
-    chosen = []
-    for domain in DOMAINS:
-        for of in _groups([entry for entry in found if entry.domain == domain]).values():
-            chosen.append(of[len(of) // 2])
-    return chosen
+def matched(found: Sequence[Entry]) -> list[Entry]:
+    """Of the groups whose convergence is compared, the config nearest MATCHED_SIZE on each domain."""
+    return [
+        min(of, key=lambda entry: abs(entry.parameters - MATCHED_SIZE))
+        for domain in DOMAINS
+        for group, of in _groups([entry for entry in found if entry.domain == domain]).items()
+        if group in CONVERGING
+    ]

@@ -6,13 +6,14 @@ python -m training.bench.run SPEC.json leaves the result, one JSON object, in th
 from __future__ import annotations
 
 import json
-import resource
-import statistics
+import os
+import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ssvd_asr.errors import SsvdError
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from training.session import Session
 
 RESULT_FILE = "bench.json"
-WARM_UP_STEPS = 5  # left out of the speed, where there are more
+MEMORY = "--memory"  # asks the process for the memory of a step alone
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,7 @@ class Spec:
 def run(spec: Spec) -> dict[str, Any]:
     """Train, write and score. A run that diverges is a result too: no accuracy, and `failed` says why."""
     task, budget = spec.task, spec.budget
-    found: dict[str, Any] = {
-        "key": task.key, "stage": task.stage, "config": task.config.name, "group": task.config.group,
-        "options": dict(task.config.options), "domain": task.domain, "lr": task.lr, "seed": task.seed,
-    }  # fmt: skip
+    found = _names(task)
     session = _session(spec)
     try:
         fitted = session.fit()
@@ -72,14 +70,20 @@ def run(spec: Spec) -> dict[str, Any]:
         "steps": fitted.outcome.steps,
         "valid_accuracy": fitted.outcome.best_accuracy,
         "best_step": fitted.outcome.best_epoch * budget.batches_a_round,
-        "peak_memory_bytes": _peak(),
-        **_log(spec.folder / "log.jsonl"),
+        "curve": _curve(spec.folder / "log.jsonl"),
     }
     if task.stage == "final":
         result = fitted.finish(fitted.summary)
         # Of a peft method the adapter's own file; what was scored is merged weights.
         found |= {"bytes": result.get("adapter_bytes", result["bytes"]), **_scores(spec, result)}
     return found
+
+
+def _names(task: Task) -> dict[str, Any]:
+    return {
+        "key": task.key, "stage": task.stage, "config": task.config.name, "group": task.config.group,
+        "options": dict(task.config.options), "domain": task.domain, "lr": task.lr, "seed": task.seed,
+    }  # fmt: skip
 
 
 def _session(spec: Spec) -> Session:
@@ -109,20 +113,34 @@ def _session(spec: Spec) -> Session:
     return Session(settings, changes, lambda line: print(line, file=sys.stderr, flush=True))
 
 
-def _log(path: Path) -> dict[str, Any]:
-    """The curve of validations as [step, loss, accuracy], and the median time of a step."""
+def _curve(path: Path) -> list[list[float]]:
+    """The validations as [step, loss, accuracy]."""
     events = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    steps = [event for event in events if event["event"] == "train"]
-    return {
-        "curve": [
-            [event["step"], event["valid_loss"], event["valid_acc"]]
-            for event in events
-            if event["event"] == "epoch"
-        ],
-        "audio_s_per_s": statistics.median(
-            event["audio_s_per_s"] for event in steps[WARM_UP_STEPS:] or steps
-        ),
-    }
+    return [[e["step"], e["valid_loss"], e["valid_acc"]] for e in events if e["event"] == "epoch"]
+
+
+def cost(spec: Spec, path: Path) -> dict[str, Any]:
+    """Time and memory of a step; `path`: the file of `spec`, for the process that measures memory."""
+    from training.bench.cost import RETURNED, step_seconds
+
+    with TemporaryDirectory(dir=spec.folder) as folder:
+        seconds = step_seconds(_session(_endless(spec, Path(folder))))
+    command = [sys.executable, "-m", "training.bench.run", str(path), MEMORY]
+    done = subprocess.run(command, env={**os.environ, **RETURNED}, stdout=subprocess.PIPE, check=True)
+    return {**_names(spec.task), "step_s": seconds, "step_bytes": int(done.stdout)}
+
+
+def memory(spec: Spec) -> int:
+    """Bytes of a step; for a process with cost.RETURNED in its environment."""
+    from training.bench.cost import step_bytes
+
+    with TemporaryDirectory(dir=spec.folder) as folder:
+        return step_bytes(_session(_endless(spec, Path(folder))))
+
+
+def _endless(spec: Spec, folder: Path) -> Spec:
+    """The run in a folder, without a validation: whoever measures ends it."""
+    return replace(spec, folder=folder, budget=replace(spec.budget, rounds=1, batches_a_round=10_000))
 
 
 def _scores(spec: Spec, result: Mapping[str, Any]) -> dict[str, Any]:
@@ -194,15 +212,6 @@ def figures(found: Evaluation, heard: frozenset[str]) -> dict[str, Any]:
     }
 
 
-def _peak() -> int:
-    """Bytes: of the device where that is a GPU, else of this process."""
-    import torch
-
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        return int(torch.cuda.max_memory_allocated())
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 def write_spec(path: Path, spec: Spec) -> None:
     """For the run's own process."""
     path.write_text(json.dumps(asdict(spec), default=str), encoding="utf-8")
@@ -223,8 +232,15 @@ def read_spec(path: Path) -> Spec:
 
 def main(argv: list[str]) -> int:
     """Carry out the run of a spec, and leave its result in the run's folder."""
-    spec = read_spec(Path(argv[0]))
-    found = zero_shot(spec) if spec.task.stage == "base" else run(spec)
+    path = Path(argv[0])
+    spec = read_spec(path)
+    if MEMORY in argv[1:]:
+        print(memory(spec))
+        return 0
+    if spec.task.stage == "cost":
+        found = cost(spec, path)
+    else:
+        found = zero_shot(spec) if spec.task.stage == "base" else run(spec)
     write_atomically(spec.folder / RESULT_FILE, json.dumps(found).encode())
     return 0
 

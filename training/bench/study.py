@@ -3,7 +3,8 @@
 Fair to every method means here: the same utterances in the same order for one seed, the same number of steps,
 and a learning rate chosen by the same rule. The rule: beginning at the middle of LEARNING_RATES, neighbours
 are tried until the best (token accuracy on validation data, stage `lr`, the domain LR_DOMAIN) has a worse or
-no neighbour on both sides; the runs of stage `final` then have that rate.
+no neighbour on both sides; the runs of stage `final` then have that rate. Stage `cost` measures a few steps,
+with nothing beside it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Stage = Literal["base", "lr", "final"]
+Stage = Literal["base", "lr", "final", "cost"]
 
 LEARNING_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 FIRST_RATE = 2  # place in LEARNING_RATES where every method begins
@@ -78,7 +79,8 @@ def study_id(budget: Budget, base_digest: str, data: Mapping[str, str]) -> str:
 def next_tasks(configs: Sequence[Config], results: Iterable[Mapping[str, Any]]) -> list[Task]:
     """What can be run now and is not in `results`; ask again when these are done. Empty: all is done.
 
-    In the order of `configs`, further seeds last: a study that is cut short has every method once.
+    In the order of `configs`, then what they cost, further seeds last: a study that is cut short has every
+    method once.
     """
     done = {str(result["key"]): result for result in results}
     tasks = [
@@ -96,7 +98,25 @@ def next_tasks(configs: Sequence[Config], results: Iterable[Mapping[str, Any]]) 
                 for domain in DOMAINS
                 if (task := Task("final", config, domain, rate, seed)).key not in done
             ]
-    return sorted(tasks, key=lambda task: task.seed)
+        cost = Task("cost", config, LR_DOMAIN, LEARNING_RATES[FIRST_RATE], SEEDS[0])
+        tasks += [cost] if cost.key not in done else []
+    return sorted(tasks, key=lambda task: (task.seed, task.stage == "cost"))
+
+
+def current(configs: Sequence[Config], results: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The results that these configs ask for: none of a config that is gone, or of a rate not chosen now."""
+    every = list(results)
+    done = {str(result["key"]): result for result in every}
+    by_name = {config.name: config for config in configs}
+    rates = {name: choose_rate(by_name[each.rate_of or name], done)[0] for name, each in by_name.items()}
+
+    def wanted(result: Mapping[str, Any]) -> bool:
+        if result["stage"] == "base":
+            return True
+        name = result["config"]
+        return name in rates and (result["stage"] != "final" or result["lr"] == rates[name])
+
+    return [result for result in every if wanted(result)]
 
 
 def choose_rate(config: Config, done: Mapping[str, Mapping[str, Any]]) -> tuple[float | None, list[Task]]:

@@ -1,12 +1,12 @@
-"""What the results of a study say, as rows: means over seeds, intervals, steps to 90 % of the gain."""
+"""What the results of a study say, as rows: seeds together, intervals, steps to 90 % of the gain."""
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from training.bench.bootstrap import interval
 from training.bench.study import ADULT, SEEDS
 
 Result = Mapping[str, Any]
@@ -15,7 +15,7 @@ GAIN = 0.9  # share of the final gain in validation accuracy
 
 @dataclass(frozen=True)
 class Entry:
-    """One config on one domain. Rates are ratios."""
+    """One config on one domain, over all its seeds. Rates are ratios."""
 
     config: str
     group: str
@@ -23,19 +23,40 @@ class Entry:
     lr: float
     parameters: int
     wers: tuple[float, ...]  # one a seed
-    interval: tuple[float, float]  # of the first seed, over utterances
-    inserted: float  # words inserted, as a share of the words; a decoder that repeats itself shows here
-    adult: float  # WER on adult speech with the domain's adapter: what was forgotten
+    wer: float  # of all seeds together
+    interval: tuple[float, float]  # over utterances, the seeds of each together
+    capped: float  # the WER with no utterance worse than all wrong: what loops add is left out
+    adult: float  # WER on adult speech with the domain's adapter: what was forgotten (first seed)
     bytes: int
-    real_time: float  # seconds of padded audio trained on in a second
-    peak_memory_bytes: int
+    step_s: float | None  # None: not measured yet
+    step_bytes: int | None
     steps_to_gain: int | None
     curve: tuple[tuple[int, float], ...]  # step and validation accuracy, from the untrained model on
 
+
+@dataclass(frozen=True)
+class Counts:
+    """Word errors of each utterance on a domain's test set, the seeds added up; and words likewise."""
+
+    errors: list[int]
+    words: list[int]
+    capped: list[int]  # no more than the words
+
+    @classmethod
+    def of(cls, runs: Sequence[Result]) -> Counts:
+        """Of the runs of one config on one domain."""
+        tests = [run["tests"][run["domain"]] for run in runs]
+        pairs = [list(zip(test["errors"], test["words"], strict=True)) for test in tests]
+        return cls(
+            [sum(errors) for errors in zip(*(test["errors"] for test in tests), strict=True)],
+            [sum(words) for words in zip(*(test["words"] for test in tests), strict=True)],
+            [sum(min(pair) for pair in of) for of in zip(*pairs, strict=True)],
+        )
+
     @property
     def wer(self) -> float:
-        """Mean over the seeds."""
-        return statistics.mean(self.wers)
+        """Over all utterances."""
+        return sum(self.errors) / sum(self.words)
 
 
 def latest_study(results: Iterable[Result]) -> list[Result]:
@@ -44,22 +65,26 @@ def latest_study(results: Iterable[Result]) -> list[Result]:
     return [result for result in every if result["study"] == every[-1]["study"]]
 
 
-def entries(results: Sequence[Result]) -> list[Entry]:
-    """One entry for each config and domain that has run to its end, in the order of the results."""
-    zero = {result["domain"]: result for result in results if result["stage"] == "base"}
+def finals(results: Sequence[Result]) -> dict[tuple[str, str], list[Result]]:
+    """The scored runs of each config and domain, by seed, in the order of the results."""
     runs: dict[tuple[str, str], list[Result]] = {}
     for result in results:
         if result["stage"] == "final" and "failed" not in result:
             runs.setdefault((result["config"], result["domain"]), []).append(result)
+    return {key: sorted(of, key=lambda result: result["seed"]) for key, of in runs.items()}
+
+
+def entries(results: Sequence[Result]) -> list[Entry]:
+    """One entry for each config and domain that has run to its end, in the order of the results."""
+    zero = {result["domain"]: result for result in results if result["stage"] == "base"}
+    costs = {result["config"]: result for result in results if result["stage"] == "cost"}
     found = []
-    for (config, domain), of in runs.items():
-        of = sorted(of, key=lambda result: result["seed"])
+    for (config, domain), of in finals(results).items():
         first = of[0]
         if first["seed"] != SEEDS[0] or domain not in zero:
             continue  # the first seed has the other test sets; it comes first
         curve = ((0, zero[domain]["valid_accuracy"]), *((step, acc) for step, _, acc in first["curve"]))
-        tests = first["tests"]
-        own = tests[domain]
+        counts, cost = Counts.of(of), costs.get(config, {})
         found.append(
             Entry(
                 config=config,
@@ -68,12 +93,13 @@ def entries(results: Sequence[Result]) -> list[Entry]:
                 lr=first["lr"],
                 parameters=first["parameters"],
                 wers=tuple(result["tests"][domain]["wer"] for result in of),
-                interval=tuple(own["interval"]),
-                inserted=own["insertions"] / sum(own["words"]),
-                adult=tests[ADULT]["wer"],
+                wer=counts.wer,
+                interval=interval(counts.errors, counts.words),
+                capped=sum(counts.capped) / sum(counts.words),
+                adult=first["tests"][ADULT]["wer"],
                 bytes=first["bytes"],
-                real_time=first["audio_s_per_s"],
-                peak_memory_bytes=first["peak_memory_bytes"],
+                step_s=cost.get("step_s"),
+                step_bytes=cost.get("step_bytes"),
                 steps_to_gain=steps_to_gain(curve),
                 curve=curve,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from training.bench import command
 from training.bench.command import Study
 from training.bench.report import write_report
 from training.bench.run import RESULT_FILE, Spec, main, read_spec, write_spec
-from training.bench.study import BASE, DOMAINS, TEST_CORPORA, TESTS, Budget, Config, Task
+from training.bench.study import BASE, DOMAINS, LEARNING_RATES, TEST_CORPORA, TESTS, Budget, Config, Task
 
 TINY = Budget(
     train_utterances=4, valid_utterances=2, test_utterances=2, rounds=2, lr_rounds=1, batches_a_round=1
@@ -23,6 +24,7 @@ TINY = Budget(
 CONFIG = Config("ssvd-p20", "ssvd first-order", {"method": "ssvd", "p": 0.2})
 ROTATION = Config("ssvd-first-order-p40", "ssvd first-order", {"method": "ssvd", "p": 0.4})
 UNCONSTRAINED = Config("ssvd-free-p28", "ssvd free", {"method": "ssvd", "p": 0.28})
+LORA = Config("lora-r1", "lora", {"method": "lora", "rank": 1})
 FULL = Config("full", "full fine-tuning", {"method": "full"})
 
 
@@ -42,14 +44,15 @@ def _pretended(task: Task) -> dict[str, Any]:
         "key": task.key, "stage": task.stage, "config": task.config.name, "group": task.config.group,
         "domain": task.domain, "lr": task.lr, "seed": task.seed, "parameters": 10, "valid_accuracy": task.lr,
     }  # fmt: skip
-    if task.stage != "lr":
+    if task.stage in ("base", "final"):
         wer = 0.5 if task.stage == "base" else 0.25
         test = {"wer": wer, "interval": [wer - 0.1, wer + 0.1], "errors": [1, 2], "words": [4, 4]}
         test |= {"unseen_words": [1, 4], "insertions": 1}
         found["tests"] = dict.fromkeys(TESTS[task.domain], test)
     if task.stage == "final":
-        curve = [[1, 9.0, 0.5], [2, 8.0, 0.9]]
-        found |= {"bytes": 5, "audio_s_per_s": 7.0, "peak_memory_bytes": 2**20, "curve": curve}
+        found |= {"bytes": 5, "curve": [[1, 9.0, 0.5], [2, 8.0, 0.9]]}
+    if task.stage == "cost":
+        found |= {"step_s": 0.5, "step_bytes": 3 * 2**20}
     return found
 
 
@@ -57,9 +60,15 @@ def test_what_was_run_is_not_run_again_and_the_tables_come_from_the_file(
     tmp_path: Path, corpora: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[str] = []
+    running: list[str] = []
 
     def pretend(_: Study, __: str, task: Task, ___: Any) -> dict[str, Any]:
         begun.append(task.key)
+        running.append(task.stage)
+        beside = list(running)
+        time.sleep(0.01)
+        running.remove(task.stage)
+        assert "cost" not in beside or len(beside) == 1, "a cost was measured beside another run"
         return _pretended(task)
 
     monkeypatch.setattr(Study, "_process", pretend)
@@ -71,14 +80,14 @@ def test_what_was_run_is_not_run_again_and_the_tables_come_from_the_file(
     count = len(begun)
     study.run([CONFIG, FULL], jobs=2)
     assert len(begun) == count
-    pages = write_report(study.results(), TINY, tmp_path)
+    pages = write_report(study.results(), [CONFIG, FULL], TINY, tmp_path)
     page = pages[0].read_text(encoding="utf-8")
     assert all(f"({path.name})" in page and path.exists() for path in pages[1:])
     for domain in DOMAINS:
         assert f"## {domain}: 50.0% without an adapter" in page
     assert page.count("| **ssvd-p20**") + page.count("| ssvd-p20 |") == len(DOMAINS) + 1
     assert "| ssvd-p20 | 25.0% | 25.0% of 4 | 25.0% | 25.0% of 4 | 25.0% |" in page
-    again = write_report(study.results(), TINY, tmp_path / ".")
+    again = write_report(study.results(), [CONFIG, FULL], TINY, tmp_path / ".")
     assert [path.read_bytes() for path in again] == [path.read_bytes() for path in pages]
 
 
@@ -87,9 +96,12 @@ def test_rotation_and_unconstrained_core_stand_side_by_side(tmp_path: Path) -> N
     tasks += [Task("final", ROTATION, domain, 1e-3, 1) for domain in DOMAINS]
     tasks.append(Task("final", UNCONSTRAINED, DOMAINS[0], 1e-3, 1))
     results = [{"study": "s", **_pretended(task)} for task in tasks]
+    for config in (ROTATION, UNCONSTRAINED):
+        tried = [Task("lr", config, DOMAINS[0], lr, 1) for lr in LEARNING_RATES]
+        results[:0] = [{"study": "s", **_pretended(t), "valid_accuracy": float(t.lr == 1e-3)} for t in tried]
     worse = results[-1]["tests"][DOMAINS[0]]
     results[-1]["tests"] = {**results[-1]["tests"], DOMAINS[0]: {**worse, "errors": [2, 3]}}
-    page = write_report(results, TINY, tmp_path)[0].read_text(encoding="utf-8")
+    page = write_report(results, [ROTATION, UNCONSTRAINED], TINY, tmp_path)[0].read_text(encoding="utf-8")
     assert "| ssvd-first-order-p40 (10) | ssvd-free-p28 (10) | -25.0% (-25.0% to -25.0%) | - |" in page
 
 
@@ -116,7 +128,8 @@ def test_a_damaged_results_file_is_named_with_its_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stage", "config"), [("base", BASE), ("lr", FULL), ("final", CONFIG), ("final", FULL)]
+    ("stage", "config"),
+    [("base", BASE), ("lr", FULL), ("final", CONFIG), ("final", FULL), ("final", LORA), ("cost", CONFIG)],
 )
 def test_a_run_leaves_what_the_tables_need(tmp_path: Path, corpora: Path, stage: Any, config: Config) -> None:
     study = Study(tmp_path / "methods.jsonl", tmp_path / "work", corpora, TINY, "cpu")
@@ -129,14 +142,19 @@ def test_a_run_leaves_what_the_tables_need(tmp_path: Path, corpora: Path, stage:
     assert main([str(tmp_path / "spec.json")]) == 0
     found = json.loads((spec.folder / RESULT_FILE).read_text(encoding="utf-8"))
     assert found["key"] == spec.task.key
+    if stage == "cost":
+        assert found["step_s"] > 0
+        assert found["step_bytes"] > 2**20
+        return
     assert 0.0 <= found["valid_accuracy"] <= 1.0
     if stage != "base":
         assert found["parameters"] > 0
         assert found["steps"] == TINY.batches_a_round * (TINY.lr_rounds if stage == "lr" else TINY.rounds)
     if stage != "lr":
+        assert found["tests"][DOMAINS[0]]["insertions"] >= 0
         assert found["tests"].keys() == set(TESTS[DOMAINS[0]])
         assert all(len(test["errors"]) == TINY.test_utterances for test in found["tests"].values())
     if stage == "final":
         assert [step for step, _, _ in found["curve"]] == [1, 2]
-        assert found["bytes"] > 0
+        assert found["bytes"] >= 2 * found["parameters"]
         assert not list(spec.folder.glob("weights.safetensors"))

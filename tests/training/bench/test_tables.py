@@ -1,0 +1,143 @@
+"""Each figure of the table is what its column says, and of the runs that were asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from training.bench.checks import Runs
+from training.bench.figures import CONVERGING, MATCHED_SIZE, matched
+from training.bench.report import REFERENCE, write_report
+from training.bench.study import DOMAINS, LEARNING_RATES, TESTS, Budget, Config, current
+from training.bench.tables import Counts, Entry, entries, pareto, steps_to_gain
+
+CHILD = DOMAINS[0]
+OURS = Config(REFERENCE, "ssvd first-order", {}, seeds=2)
+SMALL = Config("ssvd-small", "ssvd first-order", {}, rate_of=REFERENCE)
+OTHER = Config("lora-r3", "lora", {})
+
+
+def figures(errors: Sequence[int], words: Sequence[int] = (4, 4)) -> dict[str, Any]:
+    wer = sum(errors) / sum(words)
+    return {"wer": wer, "errors": list(errors), "words": list(words), "unseen_words": [1, 5], "insertions": 0}
+
+
+def base(domain: str = CHILD) -> dict[str, Any]:
+    tests = {name: figures([4, 4]) for name in TESTS[domain]}
+    return {"key": f"base/{domain}", "study": "s", "stage": "base", "domain": domain, "valid_accuracy": 0.5,
+            "tests": tests}  # fmt: skip
+
+
+def final(
+    config: Config, errors: Sequence[int], seed: int = 1, lr: float = 1e-3, **more: Any
+) -> dict[str, Any]:
+    tests = {name: figures([0, 1]) for name in TESTS[CHILD]}
+    tests[CHILD] = figures(errors)
+    return {
+        "key": f"final/{config.name}/{CHILD}/lr{lr:g}/seed{seed}", "study": "s", "stage": "final",
+        "config": config.name, "group": config.group, "domain": CHILD, "lr": lr, "seed": seed,
+        "parameters": 1234, "bytes": 2_500_000, "curve": [[30, 1.0, 0.8], [60, 1.0, 0.89], [90, 1.0, 0.9]],
+        "tests": tests, **more,
+    }  # fmt: skip
+
+
+def tried(config: Config, best: float) -> list[dict[str, Any]]:
+    """Runs that choose `best`."""
+    return [
+        {
+            "key": f"lr/{config.name}/{CHILD}/lr{lr:g}/seed1", "study": "s", "stage": "lr", "domain": CHILD,
+            "config": config.name, "lr": lr, "seed": 1, "valid_accuracy": 1.0 if lr == best else 0.5,
+        }
+        for lr in LEARNING_RATES
+    ]  # fmt: skip
+
+
+def test_every_cell_is_what_its_column_says(tmp_path: Path) -> None:
+    cost = {"key": "cost", "study": "s", "stage": "cost", "config": SMALL.name, "step_s": 0.25,
+            "step_bytes": 3 * 2**20}  # fmt: skip
+    results = [base(), *tried(OURS, 1e-3), final(OURS, [1, 1]), final(OURS, [2, 0], 2), cost,
+               final(SMALL, [0, 12])]  # fmt: skip
+    page = write_report(results, [OURS, SMALL], Budget(), tmp_path)[0].read_text(encoding="utf-8")
+    lines = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("|")]
+    row = dict(zip(lines[0], next(line for line in lines if line[0] == SMALL.name), strict=True))
+    assert row == {
+        "config": SMALL.name, "lr": f"0.001 ({REFERENCE})", "parameters": "1,234", "file": "2.50 MB",
+        "WER": "150.0%", "interval": "0.0% to 300.0%", "capped": "50.0%", "adult": "12.5%",
+        "steps to 90 %": "60", "step": "0.25 s", "memory": "3 MiB",
+        f"over {REFERENCE}": "+125.0% (-25.0% to +275.0%)",
+    }  # fmt: skip
+    assert "25.0%, 25.0%" in page  # one value a seed
+
+
+def test_seeds_are_compared_together_as_far_as_both_have_them() -> None:
+    results = [
+        base(),
+        final(OURS, [4, 0]),
+        final(OURS, [0, 4], 2),
+        final(OTHER, [1, 1]),
+        final(OTHER, [1, 1], 2),
+    ]
+    told = Runs.of(results).difference(OURS.name, OTHER.name, CHILD)
+    assert told == "+25.0% (+25.0% to +25.0%, 2 seeds)"  # utterance by utterance, both seeds: 4 errors of 8
+    told = Runs.of(results[:-1]).difference(OURS.name, OTHER.name, CHILD)
+    assert told == "+25.0% (-25.0% to +75.0%)"
+
+
+def test_runs_of_a_rate_that_is_not_the_chosen_one_are_left_out() -> None:
+    results = [
+        base(),
+        *tried(OURS, 3e-3),
+        final(OURS, [1, 1]),
+        final(OURS, [2, 2], lr=3e-3),
+        final(OTHER, [1, 1]),
+    ]
+    chosen = current([OURS], results)
+    assert [(each["config"], each["lr"]) for each in chosen if each["stage"] == "final"] == [
+        (OURS.name, 3e-3)
+    ]
+    (entry,) = entries(chosen)
+    assert entry.wer == 0.5
+
+
+def test_a_run_that_diverged_is_named(tmp_path: Path) -> None:
+    results = [base(), *tried(OURS, 1e-3), final(OURS, [1, 1]), final(OURS, [1, 1], 2, failed="not finite")]
+    page = write_report(results, [OURS], Budget(), tmp_path)[0].read_text(encoding="utf-8")
+    assert f"Diverged: final/{OURS.name}/{CHILD}/lr0.001/seed2." in page
+    assert "| 25.0% |" in page
+
+
+def test_a_loop_counts_no_more_than_all_wrong_once_capped() -> None:
+    counts = Counts.of([final(OURS, [40, 1]), final(OURS, [0, 3], 2)])
+    assert (counts.errors, counts.words, counts.capped) == ([40, 4], [8, 8], [4, 4])
+
+
+@pytest.mark.parametrize(
+    ("curve", "steps"),
+    [
+        ([(0, 0.5), (30, 0.8), (60, 0.96), (90, 1.0)], 60),
+        ([(0, 0.5), (30, 0.4)], None),
+        ([(0, 0.5), (30, 0.6)], 30),
+    ],
+)
+def test_steps_to_nine_tenths_of_the_gain(curve: list[tuple[int, float]], steps: int | None) -> None:
+    assert steps_to_gain(curve) == steps
+
+
+def entry(config: str, parameters: int, errors: Sequence[int], group: str = "g") -> Entry:
+    (found,) = entries([base(), final(Config(config, group, {}), errors, parameters=parameters)])
+    return found
+
+
+def test_bold_is_what_nothing_as_small_beats() -> None:
+    found = [entry("a", 10, [2, 2]), entry("b", 20, [3, 2]), entry("c", 20, [1, 0]), entry("d", 30, [1, 0])]
+    assert [each.config for each in pareto(found)] == ["a", "c"]
+
+
+def test_convergence_is_compared_at_one_size() -> None:
+    group = CONVERGING[1]
+    sizes = {"small": 20_000, "near": MATCHED_SIZE + 3_000, "large": 240_000}
+    found = [entry(name, size, [1, 1], group) for name, size in sizes.items()]
+    assert [each.config for each in matched([*found, entry("x", MATCHED_SIZE, [1, 1], "vera")])] == ["near"]
