@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -21,7 +22,10 @@ from server.samples import Samples
 from server.settings import ServerSettings, load_settings
 from server.state import ServerState
 from server.threads import use_threads
+from ssvd_asr.device import slow_in
 from ssvd_asr.version import __version__
+
+logger = logging.getLogger(__name__)
 
 UI_PATH = "/ui"
 
@@ -38,7 +42,7 @@ def start_engine(settings: ServerSettings) -> Engine:
 
     Raises BaseModelError or SsvdError where the base cannot be loaded.
     """
-    use_threads(settings.threads)
+    threads = use_threads(settings.threads)
     recogniser = OwsmRecogniser.load(
         settings.base,
         device=settings.device,
@@ -47,6 +51,12 @@ def start_engine(settings: ServerSettings) -> Engine:
         search=Search(settings.beam_size, settings.ctc_weight),
         compression=settings.compression,
     )
+    on_cpu = recogniser.device.type == "cpu"
+    dtype = str(recogniser.dtype).removeprefix("torch.")
+    logger.info("%s on %s in %s%s", recogniser.name, recogniser.device, dtype,
+                f", {threads} threads" if on_cpu else "")  # fmt: skip
+    if slow_in(recogniser.dtype, recogniser.device):
+        logger.warning("this CPU has no instructions for bfloat16: float32 is faster here (SSVD_DTYPE)")
     return engine_over(recogniser, settings, open_store(settings))
 
 

@@ -1,15 +1,17 @@
 """How many threads a CPU computes with: as asked for, or what this machine is fastest with.
 
-Cores that a process may use are not cores that it gets: a container's quota shows in no affinity mask, and
-two hardware threads of one core share its arithmetic. Hence a measurement.
+A container's quota shows in no affinity mask, and stops threads only after a while: it is read. Two hardware
+threads of one core share its arithmetic, which shows at once: it is measured.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
@@ -17,6 +19,7 @@ PROBE = (750, 384, 1536)  # vectors of a 30 s window by a feed-forward weight of
 PRODUCTS = 5  # timed together
 ROUNDS = 3  # of which the fastest counts: others may be on the machine
 WORTH = 1.05  # more threads must be so much faster; the rest is left to audio and HTTP
+CGROUP = Path("/sys/fs/cgroup")
 
 
 def use_threads(threads: int) -> int:
@@ -24,8 +27,31 @@ def use_threads(threads: int) -> int:
     import torch
 
     if threads or "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(threads or fastest(_time_products, len(os.sched_getaffinity(0))))
+        torch.set_num_threads(threads or fastest(_time_products, available()))
     return torch.get_num_threads()
+
+
+def available(cgroup: Path = CGROUP) -> int:
+    """Cores that this process may use: its affinity mask, within the quota of its container.
+
+    The quota is the one that the container itself sees (cgroup v2's cpu.max, v1's cpu.cfs_quota_us), rounded
+    up.
+    """
+    allowed = len(os.sched_getaffinity(0))
+    quota = _quota(cgroup)
+    return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
+
+
+def _quota(cgroup: Path) -> float | None:
+    """Cores; None where there is no limit."""
+    try:
+        limit, period = (cgroup / "cpu.max").read_text(encoding="ascii").split()
+    except FileNotFoundError:
+        v1 = [cgroup / "cpu" / f"cpu.cfs_{name}_us" for name in ("quota", "period")]
+        if not all(path.is_file() for path in v1):
+            return None
+        limit, period = (path.read_text(encoding="ascii").strip() for path in v1)
+    return None if limit in ("max", "-1") else int(limit) / int(period)
 
 
 def fastest(seconds: Callable[[int], float], most: int) -> int:

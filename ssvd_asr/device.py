@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ssvd_asr.errors import SsvdError
@@ -9,6 +10,7 @@ from ssvd_asr.errors import SsvdError
 if TYPE_CHECKING:
     import torch
 
+CPU_INFO = Path("/proc/cpuinfo")
 DEVICES = ("auto", "cpu", "cuda")  # "cuda:1" and so on are accepted too
 DTYPES = ("auto", "float32", "bfloat16")
 
@@ -53,6 +55,16 @@ def resolve_dtype(setting: str = "auto", device: torch.device | None = None) -> 
     if device is not None and device.type == "cuda" and not torch.cuda.is_bf16_supported():
         raise SsvdError(f"dtype 'bfloat16' is not supported by {device}; use float32")
     return torch.bfloat16
+
+
+def slow_in(dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether `device` only imitates `dtype`: bfloat16 on a CPU without AVX512-BF16 or AMX (Linux, x86)."""
+    import torch
+
+    if dtype is not torch.bfloat16 or device.type != "cpu":
+        return False
+    flags = set(CPU_INFO.read_text(encoding="utf-8").split()) if CPU_INFO.is_file() else set()
+    return not flags & {"avx512_bf16", "amx_bf16", "bf16"}  # bf16: as Arm calls it
 
 
 def forbid_tf32() -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ssvd_asr.base.tokens import TokenMap
-from ssvd_asr.decoding.hypothesis import Hypothesis
+from ssvd_asr.decoding.hypothesis import Hypothesis, check_finite
 
 if TYPE_CHECKING:
     from espnet2.asr.ctc import CTC
@@ -22,6 +22,8 @@ def best_path(ctc: CTC, encoded: Tensor, tokens: TokenMap) -> list[Hypothesis]:
 
     Hypothesis.score is that of the one path, margin the smallest distance of the two best tokens of a frame.
     Nothing is asked of the head: what it hears is what it was trained on, whatever the prompt's task.
+
+    Raises SsvdError where a frame's scores are not finite.
     """
     frames = max(1, CHUNK_BYTES // (4 * len(tokens)))
     best, scores, margins = [], [], []
@@ -41,6 +43,7 @@ def best_path(ctc: CTC, encoded: Tensor, tokens: TokenMap) -> list[Hypothesis]:
 
 
 def _hypothesis(path: list[int], score: float, margin: float, tokens: TokenMap) -> Hypothesis:
+    check_finite(score)
     changes = [token for place, token in enumerate(path) if place == 0 or path[place - 1] != token]
     ids = tuple(token for token in changes if token != tokens.blank)
     return Hypothesis(ids, tokens.decode(ids), score, margin, ended=True)

@@ -13,7 +13,7 @@ from ssvd_asr.base.model import BaseModel
 from ssvd_asr.base.tokens import TokenMap
 from ssvd_asr.decoding.decoder import CachedDecoder, Decoder
 from ssvd_asr.decoding.grammar import forbid
-from ssvd_asr.decoding.hypothesis import Hypothesis, timed_segments
+from ssvd_asr.decoding.hypothesis import Hypothesis, check_finite, timed_segments
 from ssvd_asr.decoding.prompt import Prompt
 from ssvd_asr.errors import SsvdError
 
@@ -49,7 +49,7 @@ def greedy(
     back when this returns.
 
     Raises:
-        SsvdError: not one prompt a row, or an unknown language or task.
+        SsvdError: not one prompt a row, an unknown language or task, or no token has a finite score.
     """
     if len(prompts) != len(encoded):
         raise SsvdError(f"{len(prompts)} prompts for {len(encoded)} rows of audio: need one for each")
@@ -98,6 +98,7 @@ def _decode(
 
 def _say(row: _Row, token: int, reached: Sequence[float], eos: int) -> None:
     """Note the row's next token. reached: the totals with the best and with the second best token."""
+    check_finite(reached[0])
     row.score = reached[0]
     row.margin = min(row.margin, reached[0] - reached[1])
     row.ended = token == eos

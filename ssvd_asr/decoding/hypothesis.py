@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ssvd_asr.base.tokens import TokenMap
+from ssvd_asr.errors import SsvdError
 
 
 @dataclass(frozen=True)
@@ -65,3 +67,9 @@ def timed_segments(ids: Sequence[int], tokens: TokenMap) -> tuple[TimedText, ...
             close(index)
     close(tokens.last_time)
     return tuple(segments)
+
+
+def check_finite(score: float) -> None:
+    """Raise SsvdError where the best score is none: NaN is never an empty transcript."""
+    if not math.isfinite(score):
+        raise SsvdError("no token has a finite score: the model or what it heard holds NaN or infinity")

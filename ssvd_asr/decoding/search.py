@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ssvd_asr.errors import SsvdError
+from ssvd_asr.decoding.hypothesis import check_finite
 
 HOPELESS = -10.0  # ESPnet's end_detect: natural log, of the best that ended
 LOOK_BACK = 3  # ... at that many lengths in turn
@@ -70,8 +70,7 @@ class Search:
         step = len(self.running[0].ids) - len(self.prompt)  # tokens said before this one
         offered = [(c.score, parent, c.token) for parent, (row, _) in enumerate(candidates) for c in row]
         offered = sorted((o for o in offered if o[0] > -math.inf), key=lambda o: -o[0])
-        if not offered:
-            raise SsvdError("no token has a finite score: the model or what it heard holds NaN or infinity")
+        check_finite(offered[0][0] if offered else -math.inf)
         kept, left = offered[: self._beam_size], offered[self._beam_size :]
         edges = [edge for _, edge in candidates]
         if left:

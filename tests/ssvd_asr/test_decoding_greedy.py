@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from ssvd_asr.adapted_model import AdaptedModel, adapt
 from ssvd_asr.base.model import BaseModel
+from ssvd_asr.decoding.best_path import best_path
 from ssvd_asr.decoding.decoder import CachedDecoder
 from ssvd_asr.decoding.greedy import greedy
 from ssvd_asr.decoding.hypothesis import Hypothesis, TimedText, timed_segments
@@ -53,6 +55,18 @@ def test_a_row_alone_says_what_it_says_in_a_batch(tiny_base: BaseModel, timestam
     assert _ids(alone) == _ids(together)
     backwards = greedy(tiny_base, encoded.flip(0), prompts)
     assert _ids(backwards)[::-1] == _ids(together)
+
+
+@pytest.mark.parametrize("nonsense", [math.nan, math.inf])
+def test_a_row_that_computes_nonsense_is_an_error_not_a_transcript(
+    tiny_base: BaseModel, nonsense: float
+) -> None:
+    encoded = tiny_base.encode(waves(2))
+    encoded[1] *= nonsense
+    with pytest.raises(SsvdError, match="no token has a finite score"):
+        greedy(tiny_base, encoded, [Prompt()] * 2)
+    with pytest.raises(SsvdError, match="no token has a finite score"):
+        best_path(tiny_base.network.ctc, encoded, tiny_base.tokens)
 
 
 def test_prompts_of_different_lengths_share_a_batch(tiny_base: BaseModel) -> None:

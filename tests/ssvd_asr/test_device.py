@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
-from ssvd_asr.device import DEVICES, DTYPES, resolve_device, resolve_dtype
+from ssvd_asr import device as module
+from ssvd_asr.device import DEVICES, DTYPES, resolve_device, resolve_dtype, slow_in
 from ssvd_asr.errors import SsvdError
 
 
@@ -43,3 +46,15 @@ def test_bfloat16_is_used_only_where_asked_for_and_possible(monkeypatch: pytest.
         resolve_dtype("bfloat16", cuda)
     with pytest.raises(SsvdError, match=DTYPES[0]):
         resolve_dtype("half")
+
+
+@pytest.mark.parametrize(("flags", "slow"), [("sse avx512f", True), ("sse avx512_bf16", False)])
+def test_a_cpu_that_imitates_bfloat16_is_known(
+    flags: str, slow: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = tmp_path / "cpuinfo"
+    info.write_text(f"flags\t: fpu {flags}\n", encoding="utf-8")
+    monkeypatch.setattr(module, "CPU_INFO", info)
+    assert slow_in(torch.bfloat16, torch.device("cpu")) is slow
+    assert not slow_in(torch.float32, torch.device("cpu"))
+    assert not slow_in(torch.bfloat16, torch.device("cuda"))
