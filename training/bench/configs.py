@@ -14,8 +14,7 @@ from typing import Any
 from training.bench.study import Config
 
 P_SWEEP = (0.1, 0.2, 0.4, 0.6, 0.8)  # the share of min(m, n) that turns
-P_RATE = 0.4  # the size at which SSVD's learning rates are chosen
-FAR_FROM_RATE = (0.1, 0.8)  # these choose their own
+P_RATE = 0.4  # the size whose rate variants of SSVD take
 SSVD_RATE = "ssvd-first-order-p40"  # the names of configs whose rates others take
 SVFT_RATE = "svft-banded-d5"
 SHORT = {"p": "p", "rank": "r", "off_diagonals": "d"}
@@ -43,10 +42,21 @@ def _number(value: float) -> int:
     return value if isinstance(value, int) else round(100 * value)
 
 
-def _ssvd(rotation_map: str, *values: float, seeds: int = 1, rate_of: str | None = None) -> list[Config]:
+def _ssvd(rotation_map: str, *values: float, seeds: int = 1) -> list[Config]:
     options = {"method": "ssvd", "rotation_map": rotation_map}
-    found = _sized(f"ssvd {rotation_map}", options, "p", values, seeds, rate_of)
-    return [replace(each, rate_of=None) if each.options["p"] in FAR_FROM_RATE else each for each in found]
+    return _sized(f"ssvd {rotation_map}", options, "p", values, seeds)
+
+
+def _p_sweep() -> list[Config]:
+    """Every size chooses its own rate: the best ones of p = 10 % and 40 % are a factor of ten apart."""
+    sizes = (P_RATE, *(p for p in P_SWEEP if p != P_RATE))
+    return [config for p in sizes for config in _ssvd("first-order", p, seeds=3 if p == P_RATE else 1)]
+
+
+def _cayley() -> list[Config]:
+    """To first order the same map, and the same rates."""
+    (small,), (large,) = _ssvd("cayley", P_RATE, seeds=3), _ssvd("cayley", 0.6)
+    return [replace(small, rate_of=SSVD_RATE), replace(large, rate_of="ssvd-first-order-p60")]
 
 
 def _ranked(method: str, *values: int, seeds: int = 1) -> list[Config]:
@@ -54,12 +64,12 @@ def _ranked(method: str, *values: int, seeds: int = 1) -> list[Config]:
 
 
 CONFIGS: tuple[Config, ...] = (
-    *_ssvd("first-order", P_RATE, *(p for p in P_SWEEP if p != P_RATE), seeds=3),
+    *_p_sweep(),
     Config("full", "full fine-tuning", {"method": "full"}, seeds=3),
     *_ranked("lora", 3, 6, seeds=3),
     *_ranked("pissa", 3, 6, seeds=3),
     *_ssvd("free", 0.28, 0.42, seeds=3),
-    *_ssvd("cayley", P_RATE, 0.6, seeds=3, rate_of=SSVD_RATE),
+    *_cayley(),
     *_sized("svft-banded", {"method": "svft-banded"}, "off_diagonals", (5, 11)),
     *_sized("lora-xs", {"method": "lora-xs"}, "p", (0.28, 0.42)),
     *_ranked("dora", 3, 6),
