@@ -77,6 +77,10 @@ class Banked:
             finally:
                 engine.close(TIMEOUT_S)
 
+    def forget(self) -> None:
+        """Make the next reading of each file the first one: base and basis are checked again."""
+        self.recogniser._layouts.clear()
+
     def touch(self, bank: Bank, version: Version) -> None:
         """Lease a version and have it in a slot, as a request and its batch do, up to the launch."""
         with bank.lease(version) as lease, bank.mounted([lease]) as mount:

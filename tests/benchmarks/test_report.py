@@ -59,3 +59,8 @@ def test_the_page_has_every_full_record_and_no_quick_one() -> None:
     committed = page.read(report.RESULTS)
     assert committed
     assert not any(record["quick"] for record in committed)
+
+
+def test_the_page_of_results_is_made_from_the_files_beside_it() -> None:
+    made = page.page(page.read(report.RESULTS))
+    assert (report.RESULTS / page.PAGE).read_text(encoding="utf-8") == made, "run python -m benchmarks.page"
