@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from recipes.paper.entries import REPORT_FILE, Kept, LeftOut, make_report, table, write_entries, write_json
-from recipes.paper.experiment import COMPARISON, compare, option_value, train
+from recipes.paper.experiment import COMPARISON, compare, train
 from recipes.paper.figures import SIZES
+from recipes.paper.options import TrainOptions
 from ssvd_asr.errors import SsvdError
 
 INTERRUPTED = 130  # exit status, as a shell's after ctrl-c
@@ -70,7 +71,7 @@ def _run(recipe: CorpusRecipe, arguments: argparse.Namespace, options: Sequence[
     if arguments.corpus is not None:
         print(table(prepare(recipe.name, recipe.reader(arguments), out)))
     if arguments.train is not None:
-        name = arguments.run or f"{arguments.train}-{option_value(options, '--method') or 'ssvd'}"
+        name = arguments.run or f"{arguments.train}-{TrainOptions.read(options).method}"
         status = train(recipe.name, recipe.language, out, arguments.train, name, options)
         if status != 0:
             return status

@@ -13,12 +13,12 @@ from typing import Any
 
 from recipes.paper.entries import REPORT_FILE, SPLITS, write_json
 from recipes.paper.figures import DATA, ROWS, SIZES, PaperRow, same_row
+from recipes.paper.options import TrainOptions
 from ssvd_asr.errors import DataError
 
 RUNS = "runs"
 ASKED_FILE = "asked.json"
 COMPARISON = "comparison"  # .json and .md
-_SET_HERE = ("--domain", "--data", "--valid", "--test", "--out", "--resume", "--language")
 
 
 def train(corpus: str, language: str, out: Path, size: str, run: str, options: Sequence[str]) -> int:
@@ -33,9 +33,7 @@ def train(corpus: str, language: str, out: Path, size: str, run: str, options: S
     """
     from training.session import RESULT_FILE
 
-    given = {option.partition("=")[0] for option in options if option.startswith("--")}
-    if taken := sorted(given & set(_SET_HERE)):
-        raise DataError(f"{', '.join(taken)}: the recipe sets this itself")
+    given = TrainOptions.read(options)
     if not (out / REPORT_FILE).is_file():
         raise DataError(f"nothing is prepared in {out}: it has no {REPORT_FILE}; give --corpus")
     folder = out / RUNS / run
@@ -56,9 +54,9 @@ def train(corpus: str, language: str, out: Path, size: str, run: str, options: S
     arguments = ["--domain", corpus, "--language", language, "--out", str(folder)]
     arguments += [f"{role}={out / f'{split}.jsonl'}" for role, split in data]
     arguments += ["--resume"] if (folder / FILE_NAME).exists() else []
-    if "--base" not in given:
+    if given.base is None:
         arguments += ["--base", SIZES[size].base]
-    if option_value(options, "--method") in (None, "ssvd") and not given & {"--p", "--k"}:
+    if given.papers_share:
         arguments += ["--p", str(SIZES[size].p)]
     return train_command.main([*arguments, *options])
 

@@ -15,6 +15,7 @@ from recipes.paper.command import CorpusRecipe, run
 from recipes.paper.entries import Kept, LeftOut, make_report, table, write_entries, write_json
 from recipes.paper.experiment import compare, markdown
 from recipes.paper.figures import ROWS, SIZES, same_row
+from recipes.paper.options import _parser
 from training import train_command
 from training.checkpoint import FILE_NAME
 
@@ -102,20 +103,45 @@ def test_each_size_trains_by_the_authors_recipe(
     assert arguments.language == f"<{recipe.language}>"
 
 
-def test_a_method_without_directions_gets_none(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[list[str]] = []
+@pytest.mark.parametrize(
+    ("options", "p"),
+    [
+        (["--method=full"], None),
+        (["--method", "full"], None),
+        (["--meth", "lora"], None),
+        (["--method", "svft-plain"], None),
+        (["--method", "lora-xs"], None),
+        (["--k", "8"], None),
+        (["--p=0.2"], 0.2),
+        (["--budget", "2000000"], None),
+        (["--budget=2000000", "--budget-rule", "shape"], None),
+        (["--override", "output_layer=8"], 0.25),
+        (["--method", "ssvd", "--budget-rule", "energy"], 0.25),
+    ],
+)
+def test_the_papers_share_is_asked_for_where_no_other_size_is(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], p: float | None
+) -> None:
+    parsed: list[Any] = []
 
-    def interrupted(argv: Sequence[str]) -> int:
-        calls.append(list(argv))
+    def parse(argv: Sequence[str]) -> int:
+        arguments = train_command._parser().parse_args(argv)
+        train_command._settings(arguments)  # refuses what does not go together
+        parsed.append(arguments)
         return 130
 
-    monkeypatch.setattr(train_command, "main", interrupted)
-    for options in (["--method=full"], ["--method", "full"], ["--k", "8"], ["--p=0.2"]):
-        run(MYST, ["--out", str(prepared), "--train", "1b", "--run", "x", *options])
-    assert not any("--p" in call for call in calls)
+    monkeypatch.setattr(train_command, "main", parse)
+    assert run(MYST, ["--out", str(prepared), "--train", "2b", *options]) == 130
+    assert [arguments.p for arguments in parsed] == [p]
 
 
-@pytest.mark.parametrize("option", ["--out", "--resume", "--data", "--language"])
+def test_an_option_is_abbreviated_as_ssvd_train_abbreviates_it() -> None:
+    theirs, ours = (set(parser._option_string_actions) for parser in (train_command._parser(), _parser()))
+    assert ours <= theirs
+    assert not [(one, other) for one in ours for other in theirs - ours if one.startswith(other)]
+
+
+@pytest.mark.parametrize("option", ["--out", "--resume", "--data", "--language", "--data=x", "--lang=deu"])
 def test_what_the_recipe_sets_itself_cannot_be_set(
     prepared: Path, capsys: pytest.CaptureFixture[str], option: str
 ) -> None:

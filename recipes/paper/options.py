@@ -1,0 +1,55 @@
+"""The options of `ssvd train` that a recipe has to know; `ssvd train` itself checks them all."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from ssvd_asr.errors import DataError
+from training.run_settings import RunSettings
+
+SET_HERE = ("--domain", "--data", "--valid", "--test", "--out", "--resume", "--language")
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What was asked for; a field without an option has the default of `ssvd train`, or None."""
+
+    method: str = RunSettings.method
+    base: str | None = None
+    p: str | None = None
+    k: str | None = None
+    budget: str | None = None
+
+    @classmethod
+    def read(cls, words: Sequence[str]) -> Self:
+        """Of the words of a command line, by its rules: `--k 8`, `--k=8`, `--dir tail`; the last one counts.
+
+        Raises DataError for an option that the recipe sets itself.
+        """
+        given = vars(_parser().parse_known_args(words)[0])
+        if taken := sorted(given.keys() & set(SET_HERE)):
+            raise DataError(f"{', '.join(taken)}: the recipe sets this itself")
+        return cls(**given)
+
+    @property
+    def papers_share(self) -> bool:
+        """Whether directions turn, and how many is left open; --override is about single layers."""
+        return self.method == RunSettings.method and (self.p, self.k, self.budget) == (None, None, None)
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Knows what is given, and nothing of what is not.
+
+    It abbreviates as `ssvd train` does: what is unique among all the options is so among these few.
+    """
+    parser = argparse.ArgumentParser(
+        prog="ssvd train", usage=argparse.SUPPRESS, argument_default=argparse.SUPPRESS, add_help=False
+    )
+    for option in SET_HERE:
+        parser.add_argument(option, nargs="?", dest=option)
+    for option in ("--method", "--base", "--p", "--k", "--budget"):
+        parser.add_argument(option)
+    return parser
