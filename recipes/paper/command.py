@@ -14,6 +14,7 @@ from recipes.paper.entries import REPORT_FILE, Kept, LeftOut, make_report, table
 from recipes.paper.experiment import COMPARISON, compare, train
 from recipes.paper.figures import SIZES
 from recipes.paper.options import TrainOptions
+from recipes.paper.place import by_torchrun, is_first
 from ssvd_asr.errors import SsvdError
 
 INTERRUPTED = 130  # exit status, as a shell's after ctrl-c
@@ -68,13 +69,19 @@ def _run(recipe: CorpusRecipe, arguments: argparse.Namespace, options: Sequence[
     out: Path = arguments.out
     if options and arguments.train is None:
         raise SsvdError(f"unknown: {' '.join(options)} (options of `ssvd train` go with --train)")
-    if arguments.corpus is not None:
+    if arguments.corpus is not None and by_torchrun():
+        raise SsvdError("torchrun's processes would all read the corpus: run --corpus once without torchrun")
+    given = TrainOptions.read(options)
+    first = is_first(given.processes)
+    if arguments.corpus is not None and first:
         print(table(prepare(recipe.name, recipe.reader(arguments), out)))
     if arguments.train is not None:
-        name = arguments.run or f"{arguments.train}-{TrainOptions.read(options).method}"
+        name = arguments.run or f"{arguments.train}-{given.method}"
         status = train(recipe.name, recipe.language, out, arguments.train, name, options)
         if status != 0:
             return status
+    if not first:
+        return 0  # the first one still scores; a status other than 0 would end it
     if compare(recipe.name, out) is not None:
         print((out / f"{COMPARISON}.md").read_text(encoding="utf-8"))
     elif arguments.corpus is None:

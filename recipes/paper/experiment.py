@@ -14,6 +14,7 @@ from typing import Any
 from recipes.paper.entries import REPORT_FILE, SPLITS, write_json
 from recipes.paper.figures import DATA, ROWS, SIZES, PaperRow, same_row
 from recipes.paper.options import TrainOptions
+from recipes.paper.place import is_first
 from ssvd_asr.errors import DataError
 
 RUNS = "runs"
@@ -45,8 +46,9 @@ def train(corpus: str, language: str, out: Path, size: str, run: str, options: S
                 f"{folder} is a finished run of {before}, asked for is {asked}; choose another --run"
             )
         return 0
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / ASKED_FILE, asked)
+    if is_first(given.processes):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / ASKED_FILE, asked)
     from training import train_command
     from training.checkpoint import FILE_NAME
 

@@ -22,6 +22,7 @@ class TrainOptions:
     p: str | None = None
     k: str | None = None
     budget: str | None = None
+    processes: int = 1
 
     @classmethod
     def read(cls, words: Sequence[str]) -> Self:
@@ -52,4 +53,5 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(option, nargs="?", dest=option)
     for option in ("--method", "--base", "--p", "--k", "--budget"):
         parser.add_argument(option)
+    parser.add_argument("--processes", type=int)
     return parser

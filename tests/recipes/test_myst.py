@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -236,3 +238,18 @@ def test_from_the_corpus_to_an_adapter_and_the_papers_row_beside_it(
     assert (folder / "adapter.safetensors").read_bytes() == adapter
     assert run(RECIPE, [*command, *options, "--seed", "7"]) == 1
     assert "choose another --run" in capsys.readouterr().err
+
+
+def test_two_processes_end_well_and_the_first_alone_tells(
+    corpus: Path, tmp_path: Path, random_base: Path
+) -> None:
+    """The second is done while the first still scores, and finds no result."""
+    out = tmp_path / "out"
+    prepare(corpus, out)
+    words = [sys.executable, "-m", "recipes.myst", "--out", str(out), "--train", "0.1b", "--k", "4", *SHORT]
+    several = ["--base", str(random_base), "--device", "cpu", "--processes", "2", "--accumulation", "2"]
+    root = Path(__file__).parents[2]
+    done = subprocess.run([*words, *several], cwd=root, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "recipes.myst:" not in done.stderr  # no refusal by either
+    assert done.stdout.count((out / "comparison.md").read_text()) == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +139,81 @@ def test_an_option_is_abbreviated_as_ssvd_train_abbreviates_it() -> None:
     theirs, ours = (set(parser._option_string_actions) for parser in (train_command._parser(), _parser()))
     assert ours <= theirs
     assert not [(one, other) for one in ours for other in theirs - ours if one.startswith(other)]
+
+
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "options"),
+    [({"LOCAL_RANK": "1"}, ["--processes", "2"]), (TORCHRUN | {"RANK": "1", "LOCAL_RANK": "0"}, [])],
+    ids=["fabric", "torchrun"],
+)
+def test_a_process_beside_the_first_trains_and_does_no_more(
+    prepared: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    environment: Mapping[str, str],
+    options: list[str],
+) -> None:
+    """Its status is 0 before there is a result: another one ends the first, which is still scoring."""
+    calls: list[Sequence[str]] = []
+
+    def trained(argv: Sequence[str]) -> int:
+        calls.append(argv)
+        return 0
+
+    monkeypatch.setattr(train_command, "main", trained)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    before = sorted(prepared.iterdir())
+    corpus = ["--corpus", "/nowhere"] if "TORCHELASTIC_RUN_ID" not in environment else []
+    assert run(MYST, ["--out", str(prepared), "--train", "0.1b", *corpus, *options]) == 0
+    assert len(calls) == 1
+    assert sorted(prepared.iterdir()) == before
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("environment", "options"),
+    [
+        ({}, ["--processes", "2"]),
+        ({"LOCAL_RANK": "0"}, ["--processes=2"]),
+        ({"LOCAL_RANK": "1", "RANK": "1"}, []),  # left over from something else: one process is asked for
+        (TORCHRUN | {"RANK": "0", "LOCAL_RANK": "0"}, []),
+        (TORCHRUN | {"WORLD_SIZE": "1", "RANK": "0"}, []),
+    ],
+    ids=["alone yet", "launched", "one", "torchrun", "torchrun of one"],
+)
+def test_the_first_process_makes_the_table(
+    prepared: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    environment: Mapping[str, str],
+    options: list[str],
+) -> None:
+    def scored(argv: Sequence[str]) -> int:
+        folder = Path(argv[argv.index("--out") + 1])
+        asked = (folder / "asked.json").read_text()
+        finished(prepared, "made")
+        (prepared / "runs/made/result.json").rename(folder / "result.json")
+        assert json.loads(asked)["options"] == options
+        return 0
+
+    monkeypatch.setattr(train_command, "main", scored)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert run(MYST, ["--out", str(prepared), "--train", "0.1b", *options]) == 0
+    assert capsys.readouterr().out.strip() == (prepared / "comparison.md").read_text().strip()
+
+
+def test_torchrun_does_not_read_the_corpus_in_every_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in (TORCHRUN | {"RANK": "0"}).items():
+        monkeypatch.setenv(name, value)
+    assert run(MYST, ["--out", str(tmp_path / "out"), "--corpus", str(tmp_path), "--train", "0.1b"]) == 1
+    assert "run --corpus once without torchrun" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", ["--out", "--resume", "--data", "--language", "--data=x", "--lang=deu"])
