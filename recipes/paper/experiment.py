@@ -87,17 +87,6 @@ def compare(corpus: str, out: Path) -> dict[str, Any] | None:
     return found
 
 
-def option_value(options: Sequence[str], name: str) -> str | None:
-    """The value of an option, given as `--name value` or `--name=value`; the last one counts."""
-    found = None
-    for index, option in enumerate(options):
-        if option == name and index + 1 < len(options):
-            found = options[index + 1]
-        elif option.startswith(f"{name}="):
-            found = option.partition("=")[2]
-    return found
-
-
 def _read(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
@@ -108,10 +97,7 @@ def _run(folder: Path) -> dict[str, Any]:
     from training.session import RESULT_FILE
 
     asked, result = _read(folder / ASKED_FILE), _read(folder / RESULT_FILE)
-    turn = option_value(asked["options"], "--map")
-    method = result["method"]
-    if method == "ssvd" and turn not in (None, "first-order"):
-        method = f"ssvd-{turn}"
+    method = TrainOptions.read(asked["options"]).name
     return {**result, **asked, "run": folder.name, "method": method}
 
 

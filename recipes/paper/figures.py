@@ -46,7 +46,7 @@ class PaperRow:
     """One published result; WER in percent, None where the paper has none."""
 
     size: str
-    method: str  # as `ssvd train --method`; "ssvd-cayley" is the strict rotation
+    method: str  # as `recipes.paper.options` names it; "ssvd-cayley" is the strict rotation
     setting: str
     millions: float  # trained parameters
     wer: Mapping[str, float | None]

@@ -22,6 +22,13 @@ class TrainOptions:
     p: str | None = None
     k: str | None = None
     budget: str | None = None
+    budget_rule: str = RunSettings.budget_rule
+    override: Sequence[str] = ()
+    map: str = RunSettings.rotation_map
+    sides: str = RunSettings.sides
+    directions: str = RunSettings.directions
+    delta_sigma: bool = RunSettings.delta_sigma
+    scope: str = RunSettings.scope
     processes: int = 1
 
     @classmethod
@@ -40,6 +47,24 @@ class TrainOptions:
         """Whether directions turn, and how many is left open; --override is about single layers."""
         return self.method == RunSettings.method and (self.p, self.k, self.budget) == (None, None, None)
 
+    @property
+    def name(self) -> str:
+        """The method as the table calls it: `ssvd` is the paper's, and so is every other method's bare name.
+
+        What is trained otherwise stands behind it, so that it is not taken for a row of the paper with about
+        as many parameters. A budget by shape chooses what --p chooses.
+        """
+        otherwise = {
+            self.map: self.map != RunSettings.rotation_map,
+            "two-sided": self.sides == "both",
+            "tail": self.directions == "tail",
+            "no-delta-sigma": not self.delta_sigma,
+            self.scope: self.scope != RunSettings.scope,
+            "by-energy": self.budget is not None and self.budget_rule == "energy",
+            "override": bool(self.override),
+        }
+        return "-".join([self.method, *(what for what, is_so in otherwise.items() if is_so)])
+
 
 def _parser() -> argparse.ArgumentParser:
     """Knows what is given, and nothing of what is not.
@@ -51,7 +76,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     for option in SET_HERE:
         parser.add_argument(option, nargs="?", dest=option)
-    for option in ("--method", "--base", "--p", "--k", "--budget"):
+    for option in ("--method", "--base", "--p", "--k", "--budget", "--budget-rule"):
         parser.add_argument(option)
+    for option in ("--map", "--sides", "--directions", "--scope"):
+        parser.add_argument(option)
+    parser.add_argument("--no-delta-sigma", action="store_false", dest="delta_sigma")
+    parser.add_argument("--override", action="append")
     parser.add_argument("--processes", type=int)
     return parser

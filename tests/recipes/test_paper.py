@@ -262,6 +262,52 @@ def test_a_run_of_the_papers_size_stands_in_the_papers_row(prepared: Path) -> No
     assert not any(row["size"] == "1b" for row in found["rows"])
 
 
+@pytest.mark.parametrize(
+    ("options", "parameters", "method"),
+    [
+        (["--directions", "tail", "--no-delta-sigma"], 1_488_384, "ssvd-tail-no-delta-sigma"),
+        (["--directions=tail"], 1_507_968, "ssvd-tail"),
+        (["--no-delta"], 1_488_384, "ssvd-no-delta-sigma"),
+        (["--sides", "both", "--p", "0.28"], 1_465_472, "ssvd-two-sided"),
+        (["--map", "cayley", "--sides", "both", "--p", "0.28"], 1_465_472, "ssvd-cayley-two-sided"),
+        (["--scope", "encoder", "--k", "189"], 1_508_220, "ssvd-encoder"),
+        (["--budget", "1510000"], 1_509_999, "ssvd-by-energy"),
+        (["--p", "0.3", "--override", "output_layer=0.9"], 1_500_000, "ssvd-override"),
+        (["--method", "lora", "--scope", "decoder", "--rank", "19"], 2_070_000, "lora-decoder"),
+        (["--method", "full", "--scope", "encoder"], 100_000_000, "full-encoder"),
+    ],
+)  # fmt: skip
+def test_only_what_the_paper_trained_stands_in_its_row(
+    prepared: Path, options: list[str], parameters: int, method: str
+) -> None:
+    """All of these have as many parameters as some row of the paper, within the rounding."""
+    finished(prepared, "other", options, parameters=parameters, method=method.partition("-")[0])
+    found = compare("myst", prepared)
+    assert found is not None
+    (row,) = [row for row in found["rows"] if row["run"] and row["method"] != "zero-shot"]
+    assert (row["method"], row["setting"], row["wer_paper"]) == (method, " ".join(options), None)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--map", "first-order", "--sides", "inner", "--directions", "head", "--scope", "all"],
+        ["--budget", "1510000", "--budget-rule", "shape"],
+        ["--map=cayley", "--map=first-order", "--k", "153"],
+    ],
+    ids=["default", "said", "by shape", "last counts"],
+)
+def test_plain_ssvd_stands_in_the_papers_row_however_it_is_asked_for(
+    prepared: Path, options: list[str]
+) -> None:
+    finished(prepared, "ours", options)
+    found = compare("myst", prepared)
+    assert found is not None
+    (row,) = [row for row in found["rows"] if row["run"] and row["method"] != "zero-shot"]
+    assert (row["method"], row["setting"], row["wer_paper"]) == ("ssvd", "40 %", 18.4)
+
+
 def test_no_two_rows_of_the_paper_are_taken_for_one_another() -> None:
     for row in ROWS:
         parameters = round(row.our_millions * 1e6)
