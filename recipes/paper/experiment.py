@@ -134,7 +134,7 @@ def _row(corpus: str, paper: PaperRow | None, run: Mapping[str, Any] | None, whe
             "size": paper.size,
             "method": paper.method,
             "setting": paper.setting,
-            "millions_paper": paper.millions,
+            "millions_paper": paper.printed_millions,
             "wer_paper": paper.wer[corpus],
         }
     if run is None:

@@ -16,6 +16,7 @@ from recipes.paper.entries import Kept, LeftOut, make_report, table, write_entri
 from recipes.paper.experiment import compare, markdown
 from recipes.paper.figures import ROWS, SIZES, same_row
 from recipes.paper.options import _parser
+from ssvd_asr.maps import CoreForm
 from training import train_command
 from training.checkpoint import FILE_NAME
 
@@ -306,6 +307,26 @@ def test_plain_ssvd_stands_in_the_papers_row_however_it_is_asked_for(
     assert found is not None
     (row,) = [row for row in found["rows"] if row["run"] and row["method"] != "zero-shot"]
     assert (row["method"], row["setting"], row["wer_paper"]) == ("ssvd", "40 %", 18.4)
+
+
+def test_an_unconstrained_map_has_the_papers_rows_of_none(prepared: Path) -> None:
+    finished(prepared, "ours", ["--map", "free"], parameters=3_015_936)  # 128 layers of k = 153
+    found = compare("myst", prepared)
+    assert found is not None
+    (row,) = [row for row in found["rows"] if row["run"] and row["method"] != "zero-shot"]
+    assert (row["method"], row["setting"], row["wer_paper"]) == ("ssvd-free", "40 %", 17.0)
+    # The paper prints no count for it.
+    assert "| 0.1b | ssvd-free 40 % | - | 17.0 | 3.02 M | 25.0 | 25.0 | ours (owsm) |" in markdown(found)
+    assert "| 0.1b | ssvd-free 60 % | - | 16.9 | - | - | - | - |" in markdown(found)
+
+
+@pytest.mark.parametrize("method", ["ssvd-cayley", "ssvd-free"])
+def test_the_papers_maps_are_compared_at_the_same_directions(method: str) -> None:
+    """Free maps have k^2 + k numbers where rotations have k(k-1)/2 + k."""
+    rotations = {(row.size, row.setting): row.our_millions for row in ROWS if row.method == "ssvd"}
+    others = {(row.size, row.setting): row.our_millions for row in ROWS if row.method == method}
+    times = CoreForm("free").parameters(153) / CoreForm().parameters(153) if method == "ssvd-free" else 1
+    assert others == {place: times * millions for place, millions in rotations.items()}
 
 
 def test_no_two_rows_of_the_paper_are_taken_for_one_another() -> None:
