@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -151,6 +152,14 @@ def test_a_load_that_takes_too_long_is_told_and_still_ends(tier: MakeTier, file:
     go.set()
     slow.load_timeout_s = 10
     assert slow.acquire(version(file, 1)).numbers[0] == 1
+
+
+def test_a_disk_s_own_timeout_is_not_told_as_the_load_s(tier: MakeTier, file: Path) -> None:
+    def unreachable(_: Version) -> PackedAdapter:
+        raise TimeoutError(errno.ETIMEDOUT, "the network disk does not answer")
+
+    with pytest.raises(TimeoutError, match="the network disk does not answer"):
+        tier(unreachable, timeout_s=60).acquire(version(file, 1))
 
 
 def test_one_content_under_two_names_is_held_once(tier: MakeTier, file: Path) -> None:
