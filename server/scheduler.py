@@ -4,7 +4,7 @@ A piece's turn comes when its own domain, alone on the device, would have got to
 quiet domain goes before the hundredth of a busy one; and since nothing that comes in after a turn can
 overtake it, every piece is reached, however many domains there are.
 
-    turn = max(now, turn of the domain's piece before + what that one takes)
+    turn = max(when it came in, turn of the domain's piece before + what that one takes)
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ class Waiting[T]:
     domain: str | None  # digest; None is the base
     audio_s: float
     row_s: float  # audio_s, padded as it is when it is alone in a batch
+    entered_s: float = field(default=0.0, init=False)
+    takes_s: float = field(default=0.0, init=False)  # of the device, if it is alone there
     turn_s: float = field(default=0.0, init=False)
 
 
@@ -38,7 +40,7 @@ class Scheduler[T]:
         self.max_audio_s = max_audio_s
         self._clock = clock
         self._waiting: list[Waiting[T]] = []  # by turn
-        self._last: dict[str | None, tuple[float, float]] = {}  # domain: turn and row_s of its last piece
+        self._next: dict[str | None, float] = {}  # domain: first turn that its next piece can have
         self._counts: Counter[str | None] = Counter()
         self._waiting_s = 0.0
         self._closed = False
@@ -48,6 +50,19 @@ class Scheduler[T]:
     def waiting_s(self) -> float:
         """Seconds of audio not yet taken."""
         return self._waiting_s
+
+    @property
+    def padded_s(self) -> float:
+        """The same after padding: what the device has to work through."""
+        with self._changed:
+            return sum(piece.row_s for piece in self._waiting)
+
+    def ahead_s(self, domain: str | None) -> float:
+        """Of `padded_s`, what has its turn before a piece of the domain that is put now."""
+        with self._changed:
+            now_s = self._clock()
+            turn_s = max(now_s, self._next.get(domain, now_s))
+            return sum(piece.row_s for piece in self._waiting if piece.turn_s <= turn_s)
 
     def put(self, pieces: Sequence[Waiting[T]], speed: float) -> bool:
         """Add pieces; False, and nothing added, where they do not fit.
@@ -65,9 +80,8 @@ class Scheduler[T]:
                 return False
             now_s = self._clock()
             for piece in pieces:
-                turn_s, row_s = self._last.get(piece.domain, (now_s, 0.0))
-                piece.turn_s = max(now_s, turn_s + row_s / speed)
-                self._last[piece.domain] = (piece.turn_s, piece.row_s)
+                piece.entered_s, piece.takes_s = now_s, piece.row_s / speed
+                self._lay(piece)
                 self._counts[piece.domain] += 1
                 bisect.insort(self._waiting, piece, key=lambda each: each.turn_s)
             self._waiting_s += seconds
@@ -102,9 +116,21 @@ class Scheduler[T]:
             return [piece.item for piece in taken]
 
     def discard(self, owner: object) -> None:
-        """Remove what waits of a request: nobody wants it any more."""
+        """Remove what waits of a request: nobody wants it any more.
+
+        What else waits of its domain moves up into the turns that it leaves, but to none before it came in.
+        """
         with self._changed:
-            self._remove([piece for piece in self._waiting if piece.owner == owner])
+            gone = [piece for piece in self._waiting if piece.owner == owner]
+            domains = {piece.domain for piece in gone}
+            for piece in reversed(self._waiting):
+                if piece.domain in domains:
+                    self._next[piece.domain] = piece.turn_s  # in the end that of its first piece
+            self._remove(gone)
+            for piece in self._waiting:
+                if piece.domain in domains:
+                    self._lay(piece)
+            self._waiting.sort(key=lambda each: each.turn_s)
 
     def close(self) -> None:
         """Refuse further pieces; what waits can still be taken."""
@@ -119,6 +145,11 @@ class Scheduler[T]:
             self._remove(pieces)
             return [piece.item for piece in pieces]
 
+    def _lay(self, piece: Waiting[T]) -> None:
+        """Give a piece the next turn of its domain."""
+        piece.turn_s = max(piece.entered_s, self._next.get(piece.domain, piece.entered_s))
+        self._next[piece.domain] = piece.turn_s + piece.takes_s
+
     def _remove(self, pieces: Sequence[Waiting[T]]) -> None:
         gone = set(map(id, pieces))
         self._waiting = [piece for piece in self._waiting if id(piece) not in gone]
@@ -126,5 +157,5 @@ class Scheduler[T]:
         self._counts.subtract(piece.domain for piece in pieces)
         for piece in pieces:
             if not self._counts[piece.domain]:  # a domain of which nothing waits has no past
-                self._last.pop(piece.domain, None)
+                self._next.pop(piece.domain, None)
                 del self._counts[piece.domain]

@@ -125,6 +125,55 @@ def test_what_is_discarded_is_not_taken_and_makes_room() -> None:
     assert "kept" in take(queue, 9)
 
 
+def test_a_domain_does_not_wait_for_a_backlog_whose_client_has_left() -> None:
+    queue: Scheduler[str] = Scheduler(10_000)
+    queue.put([piece(f"gone-{index}", "shared") for index in range(100)], speed=1.0)
+    queue.put([piece("kept-0", "shared"), piece("kept-1", "shared")], speed=1.0)
+    for index in range(50):
+        queue.put([piece(f"{index}-other", "busy")], speed=1.0)
+    assert take(queue) == ["gone-0"]
+    queue.discard("gone")
+    queue.put([piece("new", "shared")], speed=1.0)
+    order = [take(queue)[0] for _ in range(8)]
+    assert [item for item in order if not item.endswith("other")] == ["kept-0", "kept-1", "new"]
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 30), st.sampled_from("ab"), st.sampled_from("xyz"), st.floats(1, 10)),
+        max_size=30,
+    )
+)
+def test_turns_after_a_request_is_gone_are_as_if_it_had_never_come(
+    puts: list[tuple[int, str, str, float]],
+) -> None:
+    clock, other_clock = Clock(), Clock()
+    queue: Scheduler[str] = Scheduler(10_000, clock)
+    without: Scheduler[str] = Scheduler(10_000, other_clock)
+    for number, (waited_s, owner, domain, row_s) in enumerate(puts):
+        clock.now_s = other_clock.now_s = clock.now_s + waited_s
+        queue.put([piece(f"{owner}-{number}", domain, row_s=row_s)], speed=1.0)
+        if owner == "b":
+            without.put([piece(f"{owner}-{number}", domain, row_s=row_s)], speed=1.0)
+    queue.discard("a")
+    turns = [each.turn_s for each in queue._waiting]
+    assert turns == sorted(turns)
+    assert {each.item: each.turn_s for each in queue._waiting} == {
+        each.item: each.turn_s for each in without._waiting
+    }
+    assert queue._next == without._next
+
+
+def test_what_is_ahead_of_a_piece_is_padded_and_has_its_turn_before() -> None:
+    queue: Scheduler[str] = Scheduler(10_000)
+    queue.put([piece(f"hot-{index}", "hot", audio_s=1) for index in range(9)], speed=1.0)
+    queue.put([piece("cold-0", "cold", audio_s=1)], speed=1.0)
+    assert queue.waiting_s == 10
+    assert queue.padded_s == queue.ahead_s("hot") == 10 * WINDOW_S
+    assert queue.ahead_s("cold") == 3 * WINDOW_S  # cold-0, and of the hot ones the first two
+    assert queue.ahead_s("new") == 2 * WINDOW_S  # both have come before
+
+
 def test_a_domain_of_which_nothing_waits_has_no_past() -> None:
     clock = Clock()
     queue: Scheduler[str] = Scheduler(10_000, clock)
