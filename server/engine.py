@@ -12,12 +12,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 
 from server.bank import Lease
 from server.batches import Batches
 from server.domains import Domains
 from server.errors import DrainingError, LanguageError, QueueFullError, late
+from server.jobs import Job, Part
 from server.messages import Piece, Provenance, Reply, Request, TextSegment
 from server.recogniser import Decoded, Recogniser
 from server.scheduler import Scheduler, Waiting
@@ -27,32 +27,6 @@ from ssvd_asr.segment import FloatArray, Span, find_spans
 logger = logging.getLogger(__name__)
 
 Cut = Callable[[FloatArray, int], Sequence[Span]]
-
-
-@dataclass(eq=False)
-class _Job:
-    """A request while it is worked on. Its future stays pending to the end, so that it can be cancelled."""
-
-    request: Request
-    lease: Lease | None
-    deadline_s: float  # time.monotonic()
-    future: Future[Reply] = field(default_factory=Future)
-    pieces_left: int = 0
-    decoded: dict[int, Decoded] = field(default_factory=dict)  # by place in the request
-
-    def fail(self, error: BaseException) -> None:
-        """Answer with an error, unless it is answered or cancelled."""
-        if not self.future.done() and self.future.set_running_or_notify_cancel():
-            self.future.set_exception(error)
-
-
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """One piece of a job."""
-
-    job: _Job
-    index: int
-    piece: Piece
 
 
 class Engine:
@@ -73,10 +47,10 @@ class Engine:
         self.domains = domains
         self.request_timeout_s = request_timeout_s
         self._cut_wave = cut
-        self._queue: Scheduler[_Part] = Scheduler(queue_max_audio_s)
+        self._queue: Scheduler[Part] = Scheduler(queue_max_audio_s)
         self._batches = Batches(recogniser, domains.bank, max_audio_s=batch_max_audio_s)
         self._draining = False
-        self._unfinished: set[Future[Reply]] = set()
+        self._unfinished: set[Job] = set()
         self._thread = threading.Thread(target=self._run, name="ssvd-device", daemon=True)
         self._thread.start()
 
@@ -114,8 +88,8 @@ class Engine:
             raise LanguageError(f"base model {self.recogniser.name} has no language {request.language!r}")
         deadline_s = time.monotonic() + self.request_timeout_s
         lease = None if request.domain is None else self.domains.lease(request.domain)
-        job = _Job(request, lease, deadline_s)
-        self._unfinished.add(job.future)
+        job = Job(request, lease, deadline_s)
+        self._unfinished.add(job)
         job.future.add_done_callback(lambda _: self._leave(job))
         try:
             parts = self._cut(job)
@@ -141,19 +115,20 @@ class Engine:
         self._give_up(f"the server stopped before this was decoded ({timeout_s} s to drain)")
         self.domains.bank.close()
 
-    def _leave(self, job: _Job) -> None:
+    def _leave(self, job: Job) -> None:
         """However a request ends: what it held is free again."""
-        self._unfinished.discard(job.future)
+        self._unfinished.discard(job)
+        job.claim()  # a cancelled one is nobody's to answer; `concurrent.futures.wait` hears of it only now
         if job.lease is not None:
             job.lease.release()
         if job.pieces_left:
             self._queue.discard(job)
 
-    def _cut(self, job: _Job) -> list[_Part]:
+    def _cut(self, job: Job) -> list[Part]:
         request = job.request
         spans = self._cut_wave(request.wave, self.recogniser.window_samples)
         return [
-            _Part(
+            Part(
                 job,
                 index,
                 Piece(
@@ -167,7 +142,7 @@ class Engine:
             for index, span in enumerate(spans)
         ]
 
-    def _enqueue(self, job: _Job, parts: list[_Part]) -> None:
+    def _enqueue(self, job: Job, parts: list[Part]) -> None:
         waiting = [
             Waiting(
                 item=part,
@@ -199,16 +174,18 @@ class Engine:
                 results = self._batches.run([part.piece for part in wanted])
                 for part, result in zip(wanted, results, strict=True):
                     self._note(part, result)
-        finally:
+        except BaseException:  # told here: `threading` passes over a SystemExit
+            logger.critical("the device's thread has ended, nothing more is decoded", exc_info=True)
             self._draining = True
+            self._queue.close()  # first: who is still cutting must not queue for nobody
             self._give_up("the device's thread has ended; the server's log has the reason")
 
-    def _in_time(self, job: _Job) -> bool:
+    def _in_time(self, job: Job) -> bool:
         if time.monotonic() >= job.deadline_s:
             job.fail(late(self.request_timeout_s))
         return not job.future.done()
 
-    def _note(self, part: _Part, result: Decoded | Exception) -> None:
+    def _note(self, part: Part, result: Decoded | Exception) -> None:
         job = part.job
         if isinstance(result, Exception):
             job.fail(result)
@@ -218,19 +195,19 @@ class Engine:
         if job.pieces_left == 0:
             self._finish(job)
 
-    def _finish(self, job: _Job) -> None:
+    def _finish(self, job: Job) -> None:
         decoded = [job.decoded[index] for index in sorted(job.decoded)]
         segments: tuple[TextSegment, ...] = tuple(s for each in decoded for s in each.segments)
         texts = (each.text.strip() for each in decoded)
-        reply = Reply(
-            text=" ".join(text for text in texts if text),
-            segments=segments,
-            language=job.request.language.strip("<>"),
-            duration_s=len(job.request.wave) / SAMPLE_RATE,
-            provenance=self._provenance(job.lease),
+        job.answer(
+            Reply(
+                text=" ".join(text for text in texts if text),
+                segments=segments,
+                language=job.request.language.strip("<>"),
+                duration_s=len(job.request.wave) / SAMPLE_RATE,
+                provenance=self._provenance(job.lease),
+            )
         )
-        if job.future.set_running_or_notify_cancel():
-            job.future.set_result(reply)
 
     def _provenance(self, lease: Lease | None) -> Provenance:
         base, digest = self.recogniser.name, self.recogniser.digest
@@ -239,5 +216,7 @@ class Engine:
         return Provenance(base, digest, lease.name, lease.version, lease.sha256)
 
     def _give_up(self, why: str) -> None:
-        for part in self._queue.clear():
-            part.job.fail(DrainingError(why))
+        """Fail every request, those on the device too. The queue is closed by now."""
+        self._queue.clear()
+        for job in list(self._unfinished):
+            job.fail(DrainingError(why))

@@ -11,8 +11,9 @@ from fastapi.testclient import TestClient
 from adapters_store.store import AdapterStore
 from server.app import create_app, engine_over
 from server.engine import Engine
+from server.messages import Request
 from server.settings import ServerSettings
-from tests.server.fakes import FakeRecogniser, write_adapter
+from tests.server.fakes import TIMEOUT_S, FakeRecogniser, write_adapter
 from tests.speechlike import babble, wav_bytes
 
 
@@ -52,6 +53,21 @@ def engine(store: AdapterStore, recogniser: FakeRecogniser, settings: ServerSett
     yield engine
     recogniser.go.set()
     engine.close(timeout_s=5)
+
+
+@pytest.fixture
+def request_() -> Request:
+    return Request(babble(2.0))
+
+
+@pytest.fixture
+def busy(engine: Engine, recogniser: FakeRecogniser, request_: Request) -> Iterator[FakeRecogniser]:
+    """The device is in the middle of a piece, and stays there until `go`."""
+    recogniser.go.clear()
+    engine.submit(request_)
+    assert recogniser.started.acquire(timeout=TIMEOUT_S)
+    yield recogniser
+    recogniser.go.set()
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ BASE = "fake-owsm"
 DIGEST = "sha256:" + "ab" * 32
 LAYER = "encoder.linear"
 WINDOW_S = 4
+TIMEOUT_S = 30  # of what a test waits for
 
 
 class FakeBase:
@@ -58,7 +59,7 @@ class FakeRecogniser:
         self.threads: set[str] = set()
         self.loads: list[str] = []  # references of the versions loaded, in order
         self.refuse: set[str] = set()  # digests
-        self.fail: Exception | None = None
+        self.fail: BaseException | None = None
         self.max_rows: int | None = None  # more are out of memory
         self.short_windows = False
 
