@@ -22,12 +22,13 @@ REGAIN = 1.1  # of the budget, with every batch that goes well after one that di
 
 
 class Batches:
-    """Only ever called from the device thread, but for reading `speed`."""
+    """Only ever called from the device thread, but for reading `speed` and `measured`."""
 
     def __init__(self, recogniser: Recogniser, bank: Bank, *, max_audio_s: float) -> None:
         self.max_audio_s = max_audio_s
         self.budget_s = max_audio_s  # less for a while after the memory did not do
         self.speed = FIRST_GUESS_SPEED  # padded audio-seconds in a second
+        self.measured = False  # until then `speed` is a guess
         self._recogniser = recogniser
         self._bank = bank
 
@@ -78,7 +79,9 @@ class Batches:
 
     def _measure(self, pieces: Sequence[Piece], wall_s: float) -> None:
         audio_s = self._audio_s(pieces)
-        self.speed = 0.8 * self.speed + 0.2 * audio_s / max(wall_s, 1e-6)
+        speed = audio_s / max(wall_s, 1e-6)
+        self.speed = 0.8 * self.speed + 0.2 * speed if self.measured else speed
+        self.measured = True
         if self.budget_s < self.max_audio_s and audio_s * 2 > self.budget_s:
             self.budget_s = min(self.budget_s * REGAIN, self.max_audio_s)
 

@@ -153,8 +153,16 @@ class Engine:
             )
             for part in parts
         ]
+        speed = self._batches.speed
+        wait_s = self._queue.ahead_s(waiting[0].domain) / speed
+        if self._batches.measured and wait_s > self.request_timeout_s:
+            raise QueueFullError(
+                f"what goes before this takes about {wait_s:.0f} s: the limit is "
+                f"{self.request_timeout_s:g} s (SSVD_REQUEST_TIMEOUT_S)",
+                retry_after_s=wait_s,
+            )
         try:
-            accepted = self._queue.put(waiting, self._batches.speed)
+            accepted = self._queue.put(waiting, speed)
         except RuntimeError as error:
             raise DrainingError("the server is stopping and takes no new requests") from error
         if not accepted:
@@ -163,7 +171,7 @@ class Engine:
             raise QueueFullError(
                 f"{waiting_s:.0f} s of audio wait and {asked_s:.0f} s more do not fit: the limit is "
                 f"{self._queue.max_audio_s:.0f} s (SSVD_QUEUE_MAX_AUDIO_S)",
-                retry_after_s=waiting_s / self._batches.speed,
+                retry_after_s=self._queue.padded_s / speed,
             )
 
     def _run(self) -> None:

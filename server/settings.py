@@ -68,7 +68,7 @@ class ServerSettings(BaseSettings):
     queue_max_audio_s: float = Field(
         default=1200.0,
         gt=0,
-        description="Audio that may wait for the device; more is 429 (seconds of audio).",
+        description="Audio that may wait for the device, before padding; more is 429 (seconds of audio).",
     )
     beam_size: int = Field(
         default=1,
@@ -91,7 +91,8 @@ class ServerSettings(BaseSettings):
     request_timeout_s: float = Field(
         default=600.0,
         gt=0,
-        description="Longest a request may wait for the device; then it is 504 (seconds).",
+        description="Longest a request may wait for the device; then it is 504, or 429 at once where what "
+        "goes before it takes longer at the measured speed (seconds).",
     )
     threads: int = Field(
         default=0,

@@ -86,6 +86,20 @@ def test_out_of_memory_splits_down_to_what_fits_and_makes_the_next_batches_small
     assert device.budget_s == device.max_audio_s  # and larger again when it goes well
 
 
+def test_the_first_batch_s_speed_takes_the_place_of_the_guess(
+    banks: list[Bank], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter([0.0, 2.0, 10.0, 14.0])
+    monkeypatch.setattr("server.batches.time.perf_counter", lambda: next(times))
+    device = batches(FakeRecogniser(), banks)
+    assert not device.measured
+    device.run(pieces(3))
+    assert device.measured
+    assert device.speed == 3 * WINDOW_S / 2
+    device.run(pieces(2))
+    assert device.speed == pytest.approx(0.8 * 3 * WINDOW_S / 2 + 0.2 * 2 * WINDOW_S / 4)
+
+
 def test_memory_that_a_cpu_lacks_is_known_by_its_words(banks: list[Bank]) -> None:
     recogniser = FakeRecogniser()
     recogniser.fail = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")

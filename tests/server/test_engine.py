@@ -81,6 +81,35 @@ def test_a_full_queue_names_the_limit_the_setting_and_when_to_come_again(
     assert [future.result(TIMEOUT_S).text for future in accepted] == ["base words"] * 7
 
 
+@pytest.mark.usefixtures("busy")
+def test_who_is_refused_comes_again_when_the_device_has_worked_through_the_padding(engine: Engine) -> None:
+    for _ in range(30):
+        engine.submit(Request(babble(1.0)))
+    engine._batches.speed = 30.0
+    with pytest.raises(QueueFullError, match="30 s of audio wait and 1 s more") as refusal:
+        engine.submit(Request(babble(1.0)))
+    assert refusal.value.retry_after_s == 30 * WINDOW_S / 30
+
+
+def test_a_request_that_would_be_late_is_refused_now_unless_the_speed_is_a_guess(
+    engine: Engine, busy: FakeRecogniser, request_: Request
+) -> None:
+    engine.request_timeout_s, engine._batches.speed = 20.0, 0.1
+    for _ in range(6):
+        engine.submit(request_)  # as slow as that only by the guess
+    engine.submit(replace(request_, domain="child"))
+    engine._batches.speed = 1.0
+    engine._batches.measured = True
+    with pytest.raises(
+        QueueFullError, match=r"takes about 28 s: the limit is 20 s \(SSVD_REQUEST_TIMEOUT_S\)"
+    ) as refusal:
+        engine.submit(request_)
+    assert refusal.value.retry_after_s == 28
+    accepted = engine.submit(replace(request_, domain="scottish"))  # its turn is long before those
+    busy.go.set()
+    assert accepted.result(TIMEOUT_S).text == "scottish words of version 1"
+
+
 def test_a_request_cancelled_before_it_starts_is_never_decoded(
     engine: Engine, busy: FakeRecogniser, request_: Request
 ) -> None:
