@@ -21,7 +21,7 @@ from server.recogniser import OwsmRecogniser
 from ssvd_asr.adapter import Adapter
 from ssvd_asr.adapter_file import describe_adapter, save_adapter
 from ssvd_asr.adapter_reading import load_adapter
-from ssvd_asr.errors import SsvdError, StoreError, UnknownDomainError
+from ssvd_asr.errors import StoreError, UnknownDomainError
 from ssvd_asr.maps import MAPS, CoreForm
 from ssvd_asr.transcription import Transcript, transcribe
 
@@ -238,8 +238,3 @@ class Churn:
                 self.outcome.unknown += 1
             else:
                 self.outcome.failures.append(error)
-
-
-def expected_failure(error: Exception, kinds: tuple[type[Exception], ...]) -> bool:
-    """Whether it is what was injected, told in the project's own words or as it was."""
-    return isinstance(error, (SsvdError, *kinds))
