@@ -57,7 +57,12 @@ class Engine:
     @property
     def ready(self) -> bool:
         """Whether `submit` takes work."""
-        return self._thread.is_alive() and not self._draining
+        return self.alive and not self._draining
+
+    @property
+    def alive(self) -> bool:
+        """Whether the device's thread lives; once it has died only a new process helps."""
+        return self._thread.is_alive()
 
     @property
     def idle(self) -> bool:

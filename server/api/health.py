@@ -1,4 +1,4 @@
-"""GET /healthz: the process answers. GET /readyz: it takes requests."""
+"""GET /healthz: the process can work, or wants to be started again. GET /readyz: it takes requests."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ router = APIRouter()
 
 
 @router.get("/healthz")
-async def healthz() -> dict[str, str]:
-    """200 as long as the process lives."""
-    return {"status": "ok"}
+async def healthz(request: Request) -> JSONResponse:
+    """200 as long as the device's thread lives; 503 afterwards, for a supervisor to start the process again."""
+    if not state_of(request).engine.alive:
+        return error_response(
+            503, "the device's thread has ended; the server's log has the reason", code="dead"
+        )
+    return JSONResponse({"status": "ok"})
 
 
 @router.get("/readyz")

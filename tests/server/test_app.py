@@ -26,6 +26,16 @@ def test_health_and_readiness(client: TestClient, engine: Engine) -> None:
     assert response.headers["Retry-After"] == "1"
 
 
+def test_a_dead_device_asks_for_a_new_process(
+    client: TestClient, engine: Engine, recogniser: FakeRecogniser, clip: bytes
+) -> None:
+    recogniser.fail = SystemExit("the driver is gone")
+    refusal(client.post(URL, files={"file": ("clip.wav", clip)}), 503)
+    engine._thread.join(10)
+    assert refusal(client.get("/healthz"), 503)["code"] == "dead"
+    assert client.get("/readyz").status_code == 503
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [("GET", "/v1/nothing", 404), ("GET", "/", 404), ("GET", URL, 405), ("DELETE", "/v1/models", 405)],
