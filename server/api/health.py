@@ -13,11 +13,10 @@ router = APIRouter()
 
 @router.get("/healthz")
 async def healthz(request: Request) -> JSONResponse:
-    """200 as long as the device's thread lives; 503 afterwards, for a supervisor to start the process again."""
+    """200 as long as the device's thread lives; 503 asks a supervisor to start the process again."""
     if not state_of(request).engine.alive:
-        return error_response(
-            503, "the device's thread has ended; the server's log has the reason", code="dead"
-        )
+        why = "the device's thread has ended; the server's log has the reason"
+        return error_response(503, why, code="dead")
     return JSONResponse({"status": "ok"})
 
 
