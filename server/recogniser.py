@@ -200,7 +200,7 @@ class OwsmRecogniser:
             cores = pack(data, layout).expand("cpu", self.dtype)
             if self.compression is not None:
                 for name, core in cores.items():
-                    self.compression.split(name, core)
+                    self.compression.check(name, core)
         return layout
 
 

@@ -1,7 +1,8 @@
 """Optional, and not exact: a core D (k, k) held as a product of rank r, at a stated error.
 
 U_k and V_k have orthonormal columns, so what is lost of D is lost of W' in the same measure:
-|W' - W'_r| = |D - D_r| (Frobenius). Nothing is compressed unless a `Compression` is asked for.
+|W' - W'_r| = |D - D_r| (Frobenius). Nothing is compressed unless a `Compression` is asked for, and whether a
+core then is depends on its own size alone, not on what stands beside it.
 """
 
 from __future__ import annotations
@@ -22,8 +23,13 @@ class Compression:
     relative_error: float
 
     def pays(self, k: int) -> bool:
-        """Whether two parts of a core (k, k) are smaller than the core; otherwise it is held whole."""
+        """Whether two parts of a core (k, k) are smaller than the core; otherwise it is held exactly."""
         return 2 * self.rank < k
+
+    def check(self, name: str, core: Tensor) -> None:
+        """Raise AdapterError for a core that would lose too much; none that is held exactly does."""
+        if self.pays(len(core)):
+            self.split(name, core)
 
     def split(self, name: str, core: Tensor) -> tuple[Tensor, Tensor]:
         """Return the best parts (k, r) and (r, k) of a core (k, k) with r <= rank, in float32.
@@ -41,8 +47,21 @@ class Compression:
         return (left[:, : self.rank] * root).float(), (root.unsqueeze(-1) * right[: self.rank]).float()
 
 
+def halves(cores: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """Return the columns of cores (..., k, k) with k <= 2 rank as (..., k, rank) and, turned, (..., rank, k).
+
+    So a core that is held exactly stands where others have their two parts; either may be narrower.
+    """
+    return cores[..., :rank], cores[..., rank:].mT
+
+
+def from_halves(left: Tensor, right: Tensor) -> Tensor:
+    """Return (..., k, 2 rank), of which the first k columns are the cores that `halves` was given."""
+    return torch.cat([left, right.mT], dim=-1)
+
+
 def core_numbers(k: int, compression: Compression | None) -> int:
-    """Return how many numbers a core (k, k) takes: k k, or 2 k r where it is held at a rank r."""
+    """Return how many numbers the place of a core of at most (k, k) takes: k k, or 2 k r with a rank r."""
     return 2 * k * compression.rank if compression is not None and compression.pays(k) else k * k
 
 

@@ -10,9 +10,11 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-from ssvd_asr.compression import Compression
+from ssvd_asr.compression import Compression, from_halves, halves
 from ssvd_asr.errors import AdapterError
 from ssvd_asr.hot_weights import DEFAULT_HOT_BYTES, HotWeights
 from ssvd_asr.linear import AdaptedLinear
@@ -45,7 +47,7 @@ class CoreStack:
             k: the largest core of any layer, or by layer name (a layer left out takes no core); never more
                 than the directions that the layer holds.
             hot_bytes: at most this much memory for merged weights; 0 keeps none from call to call.
-            compression: hold cores at a lower rank, which is not exact. Default: hold them whole.
+            compression: hold those cores for which it pays at a lower rank, which is not exact.
 
         Raises AdapterError for fewer than 2 slots, an unknown layer, or a k below 1.
         """
@@ -60,7 +62,8 @@ class CoreStack:
         self.compression = compression
         self.k: Mapping[str, int] = {name: min(size, len(layers[name].ut)) for name, size in wanted.items()}
         self.hot = HotWeights(hot_bytes)
-        # D of every slot (slots, k, k), or its two parts (slots, k, rank) and (slots, rank, k).
+        # D of every slot (slots, k, k); or (slots, k, rank) and (slots, rank, k), which are the two parts of
+        # cores that are compressed, and the columns of smaller ones, that are not (`halves`).
         self.parts: dict[str, tuple[Tensor, ...]] = {
             name: _zeros(layers[name].ut, slots, size, compression) for name, size in self.k.items()
         }
@@ -88,11 +91,36 @@ class CoreStack:
         return [name for name, sizes in self._sizes.items() if any(sizes[slot] for slot in slots)]
 
     def core(self, name: str, slot: int) -> Tensor:
-        """The core (k, k) that `slot` applies to layer `name`: a view, or the product of its parts."""
+        """The core (k, k) that `slot` applies to layer `name`, a view where it stands as such."""
         size = self.size(name, slot)
         parts = [part[slot] for part in self.parts[name]]
-        whole = parts[0] if len(parts) == 1 else parts[0] @ parts[1]
+        if len(parts) == 1:
+            return parts[0][:size, :size]
+        whole = parts[0] @ parts[1] if self._is_split(size) else from_halves(*parts)
         return whole[:size, :size]
+
+    def rank(self, name: str, slots: Sequence[int]) -> int | None:
+        """The rank of all the cores that these slots have for layer `name`; None where not all have one."""
+        sizes = {self.size(name, slot) for slot in slots} - {0}
+        if self.compression is None or not all(self._is_split(size) for size in sizes):
+            return None
+        return self.compression.rank
+
+    def gather(self, name: str, slots: Sequence[int], k: int) -> tuple[Tensor, ...]:
+        """The cores of these slots (S, k, k), zeros behind their own k; or their parts (S, k, r), (S, r, k).
+
+        A view where the slots follow each other. `k` is at least theirs.
+        """
+        parts = [_rows_of(part, slots) for part in self.parts[name]]
+        if len(parts) == 1:
+            return (parts[0][:, :k, :k],)
+        left, right = parts[0][:, :k], parts[1][:, :, :k]
+        if self.rank(name, slots) is not None:
+            return left, right
+        exact = from_halves(left, right)
+        exact = pad(exact, (0, k - exact.shape[-1]))  # or cut off, where that is negative
+        split = torch.tensor([self._is_split(self.size(name, slot)) for slot in slots], device=left.device)
+        return (torch.where(split[:, None, None], left @ right, exact),)
 
     def write(self, slot: int, cores: Mapping[str, Tensor]) -> None:
         """Make `slot` this domain, entirely: a layer left out is the base's there.
@@ -146,10 +174,23 @@ class CoreStack:
                 self._reading.remove(held)
 
     def _parts_of(self, name: str, core: Tensor) -> tuple[Tensor, ...]:
-        if len(self.parts[name]) == 1:
+        """A core as it stands in the layer's tensors."""
+        if self.compression is None or len(self.parts[name]) == 1:
             return (core,)
-        assert self.compression is not None
-        return self.compression.split(name, core)
+        if self._is_split(len(core)):
+            return self.compression.split(name, core)
+        return halves(core, self.compression.rank)
+
+    def _is_split(self, k: int) -> bool:
+        return self.compression is not None and self.compression.pays(k)
+
+
+def _rows_of(part: Tensor, slots: Sequence[int]) -> Tensor:
+    """part[slots]; a view where the slots follow each other."""
+    first, count = slots[0], len(slots)
+    if tuple(slots) == tuple(range(first, first + count)):
+        return part[first : first + count]
+    return part[torch.tensor(slots, device=part.device)]
 
 
 def _zeros(like: Tensor, slots: int, k: int, compression: Compression | None) -> tuple[Tensor, ...]:

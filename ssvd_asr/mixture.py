@@ -101,11 +101,10 @@ class MixedLayer:
             held = stack.hot.get(name, slot) is not None
             # Assume as many calls again as there were; where W' cannot be kept, each call builds it.
             builds.append(0.0 if held else 1 / (calls + 1) if stack.hot.would_take(slot, nbytes) else 1.0)
-        parts = stack.parts[name]
         return Work(
             m, n, max((stack.size(name, slot) for slot in counts), default=0), tuple(counts.values()),
             tuple(builds), len(self.mixture.slots) - sum(counts.values()), tokens, weight.element_size(),
-            None if len(parts) == 1 else parts[0].shape[-1],
+            stack.rank(name, list(counts)),
         )  # fmt: skip
 
     def _counts(self) -> Mapping[int, int]:

@@ -160,21 +160,11 @@ def _gather(block: Block, place: Place) -> tuple[Tensor, ...]:
     """The block's cores as (S, in, out), to be applied one after the other."""
     found = place.gathered.get(block.start)
     if found is None:
-        k, parts = place.k, place.stack.parts[place.name]
-        cut = [parts[0][:, :k]] if len(parts) > 1 else [parts[0][:, :k, :k]]
-        cut += [part[:, :, :k] for part in parts[1:]]
-        found = tuple(_rows_of(part, block.slots).mT for part in reversed(cut))
+        parts = place.stack.gather(place.name, block.slots, place.k)
+        found = tuple(part.mT for part in reversed(parts))
         if place.keep:
             place.gathered[block.start] = found
     return found
-
-
-def _rows_of(part: Tensor, slots: Sequence[int]) -> Tensor:
-    """part[slots]; a view where the slots follow each other."""
-    first, count = slots[0], len(slots)
-    if tuple(slots) == tuple(range(first, first + count)):
-        return part[first : first + count]
-    return part[torch.tensor(slots, device=part.device)]
 
 
 def _own_product(block: Block, place: Place, x: Tensor, y: Tensor) -> None:
@@ -192,9 +182,8 @@ def _own_product(block: Block, place: Place, x: Tensor, y: Tensor) -> None:
         )
         return
     k = max(stack.size(name, slot) for slot in block.slots)
-    cores = [_rows_of(part, block.slots) for part in stack.parts[name]]
-    whole = cores[0] if len(cores) == 1 else cores[0] @ cores[1]
-    weights = layer.merge(whole[:, :k, :k])  # (S, m, n)
+    parts = stack.gather(name, block.slots, k)
+    weights = layer.merge(parts[0] if len(parts) == 1 else parts[0] @ parts[1])  # (S, m, n)
     heard, out = (each.view(len(block.slots), -1, each.shape[-1]) for each in (heard, out))
     torch.bmm(heard, weights.mT, out=out)
     if bias is not None:

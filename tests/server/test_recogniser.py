@@ -176,3 +176,7 @@ def test_a_compressed_core_serves_what_it_keeps_and_a_domain_that_loses_more_is_
     assert nbytes == 4 * sum(min(2 * len(c) * rank, len(c) ** 2) for c in cores.values())
     with pytest.raises(AdapterError, match=r"loses .* the limit is 1\.00e-03"):
         serve(1, 0.001)
+    exact = transcribe(whole._base, [WAVE], adapted=whole._adapted, cores=cores)[0].text
+    text, nbytes = serve((k + 1) // 2, 0.001)  # at which every core is whole, so nothing is lost
+    assert text == " ".join(exact.split())
+    assert nbytes == 4 * sum(core.numel() for core in cores.values())

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ssvd_asr.compression import Compression, core_numbers, needed_rank
+from ssvd_asr.compression import Compression, core_numbers, from_halves, halves, needed_rank
 from ssvd_asr.errors import AdapterError
 from ssvd_asr.factors import canonical_svd
 
@@ -68,3 +68,16 @@ def test_a_core_whose_parts_are_no_smaller_is_held_whole() -> None:
         2 * K, 10 * K, K * K, K * K, K * K, K * K,
     ]  # fmt: skip
     assert core_numbers(K, None) == K * K
+
+
+@pytest.mark.parametrize("rank", [6, 8, 12, 20])
+def test_halves_are_the_core_itself(core: Tensor, rank: int) -> None:
+    left, right = halves(core, rank)
+    assert max(left.shape[1], right.shape[0]) <= rank
+    assert torch.equal(from_halves(left, right), core)
+
+
+def test_a_core_that_is_held_exactly_is_not_refused_for_a_loss_that_it_has_not(core: Tensor) -> None:
+    Compression(K // 2, 0.0).check("layer", core)
+    with pytest.raises(AdapterError, match="loses"):
+        Compression(K // 2 - 1, 0.0).check("layer", core)

@@ -174,3 +174,44 @@ def test_a_compressed_stack_loses_what_it_states_and_refuses_to_lose_more(adapte
     with pytest.raises(AdapterError, match=r"wide: rank 3 loses.*9 would hold it"):
         stack.write(1, {"tall": core, "wide": square(9)})
     assert stack.touched([1]) == ["tall"]
+
+
+@pytest.mark.parametrize("k", [2, 3, 5, 6])
+def test_a_core_that_compression_does_not_pay_for_is_exact_beside_larger_ones(
+    adapted: AdaptedModel, k: int
+) -> None:
+    small, large = square(k, seed=2), low_rank(9, 3, 1e-3)
+    stack = CoreStack(adapted.layers, 4, 9, compression=Compression(rank=3, relative_error=2e-3))
+    stack.write(1, {"tall": small})
+    stack.write(3, {"tall": large})
+    assert stack.slot_nbytes == 3 * 4 * 2 * 9 * 3
+    assert torch.equal(stack.core("tall", 1), small)
+    x = inputs(4)
+    for form in ("shared", "grouped", "merged", "auto"):
+        for rows in ([1, 0, 3, 1], [3, 1, 1, 3], [1, 1, 1, 1], [3, 0, 3, 3]):
+            with adapted.mixing(stack, rows, form):
+                mixed = adapted.model(x)
+            for row, slot in enumerate(rows):
+                with adapted.using({"tall": stack.core("tall", slot)} if slot else {}):
+                    assert torch.allclose(mixed[row], adapted.model(x[row : row + 1])[0], atol=1e-5)
+
+
+def test_a_core_is_compressed_by_its_own_size_and_not_by_its_neighbours(adapted: AdaptedModel) -> None:
+    compression = Compression(rank=3, relative_error=2e-3)
+    for k, other in ((9, 9), (9, 4), (4, 9), (4, 4)):
+        core = low_rank(k, 3, 1e-3)
+        held = []
+        for sizes in ([k], [k, other]):
+            stack = CoreStack(adapted.layers, 3, max(sizes), compression=compression)
+            for slot, size in enumerate(sizes, 1):
+                stack.write(slot, {"tall": core if slot == 1 else low_rank(size, 3, 0.0)})
+            held.append(stack.core("tall", 1).clone())
+        assert torch.equal(*held)
+
+
+def test_the_cost_model_hears_of_a_rank_only_where_all_cores_have_it(adapted: AdaptedModel) -> None:
+    stack = CoreStack(adapted.layers, 4, 9, compression=Compression(rank=3, relative_error=1.0))
+    stack.write(1, {"tall": square(9)})
+    stack.write(2, {"tall": square(6)})
+    assert [stack.rank("tall", slots) for slots in ([1], [1, 0], [1, 2], [2, 0])] == [3, 3, None, None]
+    assert CoreStack(adapted.layers, 2, 9).rank("tall", [0]) is None
