@@ -10,13 +10,12 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
-from ssvd_asr.compression import Compression, from_halves, halves
+from ssvd_asr.compression import Compression, core_numbers
 from ssvd_asr.errors import AdapterError
 from ssvd_asr.hot_weights import DEFAULT_HOT_BYTES, HotWeights
+from ssvd_asr.layer_cores import LayerCores
 from ssvd_asr.linear import AdaptedLinear
 
 BASE_SLOT = 0
@@ -51,76 +50,54 @@ class CoreStack:
 
         Raises AdapterError for fewer than 2 slots, an unknown layer, or a k below 1.
         """
-        if slots < 2:
-            raise AdapterError(f"slots={slots}: slot 0 is the base, so a stack for domains has at least 2")
-        wanted = dict.fromkeys(layers, k) if isinstance(k, int) else dict(k)
-        if unknown := sorted(wanted.keys() - layers.keys()):
-            raise AdapterError(f"the model has no adapted layer {unknown[0]!r}")
-        if small := [name for name, size in wanted.items() if size < 1]:
-            raise AdapterError(f"{small[0]}: k={wanted[small[0]]} must be at least 1")
-        self.slots = slots
         self.compression = compression
-        self.k: Mapping[str, int] = {name: min(size, len(layers[name].ut)) for name, size in wanted.items()}
         self.hot = HotWeights(hot_bytes)
-        # D of every slot (slots, k, k); or (slots, k, rank) and (slots, rank, k), which are the two parts of
-        # cores that are compressed, and the columns of smaller ones, that are not (`halves`).
-        self.parts: dict[str, tuple[Tensor, ...]] = {
-            name: _zeros(layers[name].ut, slots, size, compression) for name, size in self.k.items()
-        }
-        self._sizes = {name: [0] * slots for name in self.k}  # k of each slot; 0 where it has no core
+        self._adapted = layers
         self._reading: list[frozenset[int]] = []  # the slots of each batch that runs
         self._lock = threading.Lock()
+        sizes = self._checked(slots, dict.fromkeys(layers, k) if isinstance(k, int) else k)
+        self.slots = slots
+        self._layers = {name: self._new_layer(name, slots, size) for name, size in sizes.items()}
+
+    @property
+    def k(self) -> dict[str, int]:
+        """The largest core that a slot can have, by layer name."""
+        return {name: layer.k for name, layer in self._layers.items()}
+
+    @property
+    def parts(self) -> dict[str, tuple[Tensor, ...]]:
+        """The tensors that hold the cores of all slots, by layer name (see LayerCores)."""
+        return {name: layer.parts for name, layer in self._layers.items()}
 
     @property
     def slot_nbytes(self) -> int:
         """Memory of one slot on the device."""
-        parts = [part for of_layer in self.parts.values() for part in of_layer]
-        return sum(part[0].numel() * part.element_size() for part in parts)
+        return sum(layer.slot_nbytes for layer in self._layers.values())
 
     def size(self, name: str, slot: int) -> int:
         """k of the core that `slot` has for layer `name`; 0 where it has none."""
-        sizes = self._sizes.get(name)
-        return sizes[slot] if sizes is not None else 0
+        layer = self._layers.get(name)
+        return layer.sizes[slot] if layer is not None else 0
 
     def sizes(self, name: str) -> Sequence[int]:
         """k of layer `name` by slot, 0 where a slot has no core there."""
-        return self._sizes[name]
+        return self._layers[name].sizes
 
     def touched(self, slots: Sequence[int]) -> list[str]:
         """Names of the layers for which one of these slots has a core."""
-        return [name for name, sizes in self._sizes.items() if any(sizes[slot] for slot in slots)]
+        return [name for name, layer in self._layers.items() if any(layer.sizes[slot] for slot in slots)]
 
     def core(self, name: str, slot: int) -> Tensor:
         """The core (k, k) that `slot` applies to layer `name`, a view where it stands as such."""
-        size = self.size(name, slot)
-        parts = [part[slot] for part in self.parts[name]]
-        if len(parts) == 1:
-            return parts[0][:size, :size]
-        whole = parts[0] @ parts[1] if self._is_split(size) else from_halves(*parts)
-        return whole[:size, :size]
+        return self._layers[name].core(slot)
 
     def rank(self, name: str, slots: Sequence[int]) -> int | None:
         """The rank of all the cores that these slots have for layer `name`; None where not all have one."""
-        sizes = {self.size(name, slot) for slot in slots} - {0}
-        if self.compression is None or not all(self._is_split(size) for size in sizes):
-            return None
-        return self.compression.rank
+        return self._layers[name].rank(slots)
 
     def gather(self, name: str, slots: Sequence[int], k: int) -> tuple[Tensor, ...]:
-        """The cores of these slots (S, k, k), zeros behind their own k; or their parts (S, k, r), (S, r, k).
-
-        A view where the slots follow each other. `k` is at least theirs.
-        """
-        parts = [_rows_of(part, slots) for part in self.parts[name]]
-        if len(parts) == 1:
-            return (parts[0][:, :k, :k],)
-        left, right = parts[0][:, :k], parts[1][:, :, :k]
-        if self.rank(name, slots) is not None:
-            return left, right
-        exact = from_halves(left, right)
-        exact = pad(exact, (0, k - exact.shape[-1]))  # or cut off, where that is negative
-        split = torch.tensor([self._is_split(self.size(name, slot)) for slot in slots], device=left.device)
-        return (torch.where(split[:, None, None], left @ right, exact),)
+        """Cores of layer `name` (S, k, k), or their parts (S, k, r), (S, r, k); k is at least theirs."""
+        return self._layers[name].gather(slots, k)
 
     def write(self, slot: int, cores: Mapping[str, Tensor]) -> None:
         """Make `slot` this domain, entirely: a layer left out is the base's there.
@@ -136,28 +113,59 @@ class CoreStack:
         if not BASE_SLOT < slot < self.slots:
             raise AdapterError(f"slot {slot} cannot be written: 1..{self.slots - 1} can, 0 is the base")
         for name, core in cores.items():
-            if name not in self.k:
+            if name not in self._layers:
                 raise AdapterError(f"the stack has no layer {name!r}")
-            if core.ndim != 2 or core.shape[0] != core.shape[1] or not 1 <= len(core) <= self.k[name]:
+            k = self._layers[name].k
+            if core.ndim != 2 or core.shape[0] != core.shape[1] or not 1 <= len(core) <= k:
                 raise AdapterError(
-                    f"{name}: a core of shape {tuple(core.shape)} is not (k, k) with 1 <= k <= {self.k[name]}"
+                    f"{name}: a core of shape {tuple(core.shape)} is not (k, k) with 1 <= k <= {k}"
                 )
-        ready = {name: self._parts_of(name, core) for name, core in cores.items()}
+        ready = {name: self._layers[name].parts_of(name, core) for name, core in cores.items()}
         with self._lock:
             if any(slot in slots for slots in self._reading):
                 raise RuntimeError(f"slot {slot} is being read by a batch: write another one")
             self.hot.drop(slot)
-            for name, parts in self.parts.items():
-                self._sizes[name][slot] = len(cores[name]) if name in cores else 0
-                for index, part in enumerate(parts):
-                    place = part[slot].zero_()
-                    if name in ready:
-                        new = ready[name][index]
-                        place[: new.shape[0], : new.shape[1]].copy_(new, non_blocking=True)
+            for name, layer in self._layers.items():
+                layer.put(slot, len(cores[name]) if name in cores else 0, ready.get(name, ()))
 
     def clear(self, slot: int) -> None:
         """Make `slot` the base. Raises as `write` does."""
         self.write(slot, {})
+
+    def resize(self, slots: int, k: Mapping[str, int], moves: Mapping[int, int]) -> None:
+        """Have other slots and other sizes; the domains that stay go from slot to slot as `moves` says.
+
+        Layer by layer, those that shrink first: the device never holds more than the larger of what there was
+        and what there will be. What fails in the midst leaves a stack that must not be used.
+
+        Raises:
+            AdapterError: as the constructor, or a domain that stays does not fit; nothing is changed then.
+            RuntimeError: a batch is reading.
+        """
+        sizes = self._checked(slots, k)
+        for name, layer in self._layers.items():
+            if any(layer.sizes[slot] > sizes.get(name, 0) for slot in moves):
+                raise AdapterError(f"{name}: a core that stays is larger than k={sizes.get(name, 0)}")
+        if not all(BASE_SLOT < slot < slots for slot in moves.values()):
+            raise AdapterError(f"domains can only stay in slots 1..{slots - 1}, not {list(moves.values())}")
+        with self._lock:
+            if self._reading:
+                raise RuntimeError("a batch is reading: the stack cannot be resized")
+            for slot in range(self.slots):
+                if moves.get(slot) != slot:
+                    self.hot.drop(slot)
+            before = {
+                n: self.slots * core_numbers(layer.k, self.compression) for n, layer in self._layers.items()
+            }
+            after = {name: slots * core_numbers(size, self.compression) for name, size in sizes.items()}
+            for name in sorted(before | after, key=lambda name: after.get(name, 0) - before.get(name, 0)):
+                if name not in sizes:
+                    del self._layers[name]
+                elif name in self._layers:
+                    self._layers[name].resize(slots, sizes[name], moves)
+                else:
+                    self._layers[name] = self._new_layer(name, slots, sizes[name])
+            self.slots = slots
 
     @contextmanager
     def reading(self, slots: Sequence[int]) -> Iterator[None]:
@@ -173,27 +181,15 @@ class CoreStack:
             with self._lock:
                 self._reading.remove(held)
 
-    def _parts_of(self, name: str, core: Tensor) -> tuple[Tensor, ...]:
-        """A core as it stands in the layer's tensors."""
-        if self.compression is None or len(self.parts[name]) == 1:
-            return (core,)
-        if self._is_split(len(core)):
-            return self.compression.split(name, core)
-        return halves(core, self.compression.rank)
+    def _checked(self, slots: int, k: Mapping[str, int]) -> dict[str, int]:
+        """`k` within what the layers hold. Raises as the constructor."""
+        if slots < 2:
+            raise AdapterError(f"slots={slots}: slot 0 is the base, so a stack for domains has at least 2")
+        if unknown := sorted(k.keys() - self._adapted.keys()):
+            raise AdapterError(f"the model has no adapted layer {unknown[0]!r}")
+        if small := [name for name, size in k.items() if size < 1]:
+            raise AdapterError(f"{small[0]}: k={k[small[0]]} must be at least 1")
+        return {name: min(size, len(self._adapted[name].ut)) for name, size in k.items()}
 
-    def _is_split(self, k: int) -> bool:
-        return self.compression is not None and self.compression.pays(k)
-
-
-def _rows_of(part: Tensor, slots: Sequence[int]) -> Tensor:
-    """part[slots]; a view where the slots follow each other."""
-    first, count = slots[0], len(slots)
-    if tuple(slots) == tuple(range(first, first + count)):
-        return part[first : first + count]
-    return part[torch.tensor(slots, device=part.device)]
-
-
-def _zeros(like: Tensor, slots: int, k: int, compression: Compression | None) -> tuple[Tensor, ...]:
-    if compression is None or not compression.pays(k):
-        return (like.new_zeros(slots, k, k),)
-    return like.new_zeros(slots, k, compression.rank), like.new_zeros(slots, compression.rank, k)
+    def _new_layer(self, name: str, slots: int, k: int) -> LayerCores:
+        return LayerCores(self._adapted[name].ut, slots, k, self.compression)

@@ -215,3 +215,85 @@ def test_the_cost_model_hears_of_a_rank_only_where_all_cores_have_it(adapted: Ad
     stack.write(2, {"tall": square(6)})
     assert [stack.rank("tall", slots) for slots in ([1], [1, 0], [1, 2], [2, 0])] == [3, 3, None, None]
     assert CoreStack(adapted.layers, 2, 9).rank("tall", [0]) is None
+
+
+@pytest.mark.parametrize("compression", [None, Compression(rank=3, relative_error=1.0)])
+@pytest.mark.parametrize(
+    ("slots", "k", "moves"),
+    [
+        (9, {"tall": 9, "wide": 9}, {1: 1, 3: 3}),  # more slots
+        (3, {"tall": 9, "wide": 9}, {1: 1, 3: 2}),  # fewer
+        (4, {"tall": 12, "square": 4, "wide": 9}, {1: 1, 3: 3}),  # larger cores, and another layer
+        (9, {"tall": 4}, {1: 8}),  # smaller ones, and a layer less
+        (2, {"wide": 2}, {}),
+    ],
+)
+def test_domains_that_stay_are_what_they_were_when_slots_and_sizes_change(
+    adapted: AdaptedModel,
+    compression: Compression | None,
+    slots: int,
+    k: dict[str, int],
+    moves: dict[int, int],
+) -> None:
+    stack = CoreStack(adapted.layers, 4, {"tall": 9, "wide": 9}, compression=compression)
+    stack.write(1, {"tall": square(4)})
+    stack.write(2, {"wide": square(9)})
+    stack.write(3, {"tall": square(9), "wide": square(5)})
+    before = {
+        (name, moves[slot]): stack.core(name, slot).clone()
+        for slot in moves
+        for name in stack.touched([slot])
+    }
+    stack.resize(slots, k, moves)
+    assert (stack.slots, stack.k) == (slots, k)
+    assert sum(part.nbytes for parts in stack.parts.values() for part in parts) == slots * stack.slot_nbytes
+    for (name, slot), core in before.items():
+        assert torch.equal(stack.core(name, slot), core)
+    for slot in set(range(slots)) - set(moves.values()):
+        assert stack.touched([slot]) == []
+    stack.write(slots - 1, {name: square(size) for name, size in k.items()})
+    for name, size in k.items():
+        if compression is None or not compression.pays(size):
+            assert torch.equal(stack.core(name, slots - 1), square(size))
+
+
+def test_a_core_of_its_own_size_is_whole_or_in_halves_and_the_same_numbers(adapted: AdaptedModel) -> None:
+    stack = CoreStack(adapted.layers, 3, 4, compression=Compression(rank=3, relative_error=1.0))
+    stack.write(1, {"tall": square(4)})
+    for k, parts in ((12, 2), (4, 1), (7, 2), (6, 1)):
+        stack.resize(3, {"tall": k}, {1: 1})
+        assert len(stack.parts["tall"]) == parts
+        assert torch.equal(stack.core("tall", 1), square(4))
+
+
+def test_a_resize_that_cannot_be_changes_nothing(adapted: AdaptedModel) -> None:
+    stack = CoreStack(adapted.layers, 3, 9)
+    stack.write(2, {"tall": square(9)})
+    before = content(stack)
+    for slots, k, moves in [
+        (1, {"tall": 9}, {}),
+        (3, {"nowhere": 9}, {}),
+        (3, {"tall": 8}, {2: 2}),
+        (3, {"wide": 9}, {2: 2}),
+        (2, {"tall": 9}, {2: 2}),
+        (3, {"tall": 9}, {2: 0}),
+    ]:
+        with pytest.raises(AdapterError):
+            stack.resize(slots, k, moves)
+    with adapted.mixing(stack, [2]), pytest.raises(RuntimeError, match="a batch is reading"):
+        stack.resize(4, {"tall": 9}, {2: 2})
+    assert (stack.slots, all(torch.equal(each, before[name]) for name, each in content(stack).items())) == (
+        3,
+        True,
+    )
+
+
+def test_merged_weights_stay_with_the_domains_that_keep_their_slot(adapted: AdaptedModel) -> None:
+    stack = CoreStack(adapted.layers, 5, 9)
+    for slot in (1, 2, 3):
+        stack.write(slot, {"tall": square(9, slot)})
+        with adapted.mixing(stack, [slot, slot], "merged"):
+            for _ in range(2):
+                adapted.model(inputs(2))
+    stack.resize(4, {"tall": 9}, {1: 1, 3: 2})
+    assert [slot for slot in range(5) if stack.hot.get("tall", slot) is not None] == [1]
