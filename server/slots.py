@@ -2,7 +2,8 @@
 
 A batch mounts the versions of its rows: until it is done their slots are not written. Everything else may be
 evicted, the least recently used first, those that a waiting request leases last. The stack grows with what is
-asked for, up to its memory; a slot keeps its number when it does.
+asked for, up to its memory, and its slots are as large as the versions in them need: it is resized, between
+two batches, where a larger one comes, or where more would have room since the largest has left.
 """
 
 from __future__ import annotations
@@ -13,26 +14,33 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from server.packed import PackedAdapter
+from server.room import Plan, Room, Sizes, joined
 from server.rows import BASE_ROW, Mount, Place, Row
-from ssvd_asr.compression import Compression, core_numbers
+from ssvd_asr.compression import Compression
 from ssvd_asr.core_stack import CoreStack
-from ssvd_asr.errors import AdapterError, SsvdError
+from ssvd_asr.errors import SsvdError
 
 logger = logging.getLogger(__name__)
 
-FIRST_SLOTS = 8  # domains; doubled whenever they are all taken
 ATTEMPTS = 4  # at having all domains of a batch in slots at once
+AHEAD_WAIT_S = 1.0  # how long staging ahead waits for a batch to end, where the stack has to be resized
 
-Cores = Mapping[str, Tensor]
 MakeStack = Callable[[int, Mapping[str, int]], CoreStack]
 
 
 class SlotsBusyError(SsvdError):
     """More domains at once than there are slots."""
+
+
+@dataclass(eq=False)
+class _Resident:
+    place: Place
+    sizes: Sizes  # residents of one shape share the object
 
 
 class Slots:
@@ -41,7 +49,7 @@ class Slots:
     def __init__(
         self,
         make_stack: MakeStack,
-        expand: Callable[[PackedAdapter], Cores],
+        expand: Callable[[PackedAdapter], Mapping[str, Tensor]],
         leased: Callable[[str], bool],
         *,
         core_itemsize: int,
@@ -56,16 +64,15 @@ class Slots:
         self._make_stack = make_stack
         self._expand = expand
         self._leased = leased
-        self._itemsize = core_itemsize
-        self._compression = compression
+        self._room = Room(max_bytes, core_itemsize, compression)
         self._stack: CoreStack | None = None
-        self._places: OrderedDict[str, Place] = OrderedDict()  # least recently used first
+        self._residents: OrderedDict[str, _Resident] = OrderedDict()  # least recently used first
         self._free: list[int] = []
         self._mounted: Counter[str] = Counter()
         self._generations = itertools.count(1)
         self._changed = threading.Condition()  # of all above
-        self._closed_for_change = False
-        self._staging = threading.RLock()  # held by the one who writes slots; never while mounted
+        self._closed_for_change = False  # to batches
+        self._staging = threading.RLock()  # held by the one who changes slots; never while mounted
 
     @property
     def nbytes(self) -> int:
@@ -76,48 +83,40 @@ class Slots:
     @property
     def resident(self) -> int:
         """How many versions are in slots."""
-        return len(self._places)
+        return len(self._residents)
 
     def place(self, sha256: str) -> Place | None:
         """Where a version is, if it is in a slot."""
         with self._changed:
-            return self._places.get(sha256)
+            return self._residents[sha256].place if sha256 in self._residents else None
 
-    def capacity(self, ks: Mapping[str, int] | None = None) -> int:
-        """How many domains fit the memory, slot 0 counted off, at the stack's k or at these beside it.
+    def capacity(self, sizes: Sizes | None = None) -> int:
+        """How many domains have room in slots for all that are resident, and for these sizes."""
+        with self._changed:
+            shapes = [each.sizes for each in self._residents.values()]
+        return self._room.domains(joined([*shapes, sizes or {}]))
 
-        Raises AdapterError where not even one does.
-        """
-        slot_bytes = self._slot_bytes(self._joint(ks or {}))
-        return self.max_bytes // slot_bytes - 1 if slot_bytes else FIRST_SLOTS
-
-    def check_fits(self, ks: Mapping[str, int]) -> None:
+    def check_fits(self, sizes: Sizes) -> None:
         """Raise AdapterError for an adapter that the memory could not hold even alone."""
-        self._slot_bytes(ks)
-
-    def _slot_bytes(self, ks: Mapping[str, int]) -> int:
-        slot_bytes = sum(core_numbers(k, self._compression) for k in ks.values()) * self._itemsize
-        if self.max_bytes < 2 * slot_bytes:
-            raise AdapterError(
-                f"its cores take {slot_bytes} bytes on the device, twice that with the base's slot; "
-                f"the limit is {self.max_bytes} (SSVD_BANK_MAX_BYTES)"
-            )
-        return slot_bytes
+        self._room.check(sizes)
 
     def stage(self, sha256: str, packed: PackedAdapter, *, only_if_spare: bool = False) -> bool:
-        """Have a version in a slot; False where every slot is taken by what must stay.
+        """Have a version in a slot; False where what must stay leaves no room.
 
-        Its cores are ready before anything else leaves. `only_if_spare` spares what waiting requests lease.
+        Its cores are ready before anything else leaves. `only_if_spare` spares what waiting requests lease,
+        has one other leave at most, and does not wait long for a batch.
         """
         with self._staging:
             if self._touch([sha256]):
                 return True
-            if not self._room(packed.ks, only_if_spare):
+            sizes: Sizes = packed.ks
+            self._room.check(sizes)
+            sizes = next((each.sizes for each in self._residents.values() if each.sizes == sizes), sizes)
+            if self._plan(sizes, only_if_spare) is None:
                 return False
             cores = self._expand(packed)
-            slot = self._vacate(only_if_spare)
-            stack = self._stack
-            if slot is None or stack is None:
+            slot = self._vacate(sizes, only_if_spare)
+            if slot is None or (stack := self._stack) is None:
                 return False
             try:
                 stack.write(slot, cores)
@@ -126,7 +125,7 @@ class Slots:
                     self._free.append(slot)  # half written: nobody's, until it is written whole
                 raise
             with self._changed:
-                self._places[sha256] = Place(slot, next(self._generations))
+                self._residents[sha256] = _Resident(Place(slot, next(self._generations)), sizes)
             return True
 
     def wait_unmounted(self, timeout_s: float) -> None:
@@ -163,12 +162,16 @@ class Slots:
                 self._changed.wait_for(lambda: not self._closed_for_change)
                 if self._touch(packed) and self._stack is not None:
                     self._mounted.update(packed.keys())
-                    return {sha256: self._places[sha256] for sha256 in packed}, self._stack
+                    return {sha256: self._residents[sha256].place for sha256 in packed}, self._stack
+            joint = joined(each.ks for each in packed.values())
+            if self._room.domains(joint) < len(packed):
+                break
             # Holding nothing: who stages may have to wait for the last batch, but never for this one.
             for sha256, each in packed.items():
                 self.stage(sha256, each)
         raise SlotsBusyError(
-            f"{len(packed)} domains in one batch do not fit the slots: {self.resident} are resident "
+            f"{len(packed)} domains in one batch do not fit the slots: one that does for each of them takes "
+            f"{self._room.slot_bytes(joint)} bytes, {self.resident} are resident "
             f"(SSVD_BANK_MAX_BYTES is {self.max_bytes})"
         )
 
@@ -176,76 +179,72 @@ class Slots:
         """Mark as used; whether all are in slots."""
         with self._changed:
             for sha256 in wanted:
-                if sha256 in self._places:
-                    self._places.move_to_end(sha256)
-            return all(sha256 in self._places for sha256 in wanted)
+                if sha256 in self._residents:
+                    self._residents.move_to_end(sha256)
+            return all(sha256 in self._residents for sha256 in wanted)
 
-    def _vacate(self, only_if_spare: bool) -> int | None:
-        """A slot that nobody has; what was in it is evicted."""
+    def _plan(self, sizes: Sizes, only_if_spare: bool) -> Plan | None:
+        """How cores of these sizes get a slot; None where what must stay leaves no room."""
         with self._changed:
-            if self._free:
-                return self._free.pop()
-            spare = [each for each in self._places if not self._mounted[each]]
-            unleased = [each for each in spare if not self._leased(each)]
-            victims = unleased if only_if_spare else unleased + [e for e in spare if e not in unleased]
-            return self._places.pop(victims[0]).slot if victims else None
+            worth = {each: 2 if self._mounted[each] else int(self._leased(each)) for each in self._residents}
+            order = sorted(self._residents, key=worth.__getitem__)  # who leaves first
+            others = {each: self._residents[each].sizes for each in reversed(order)}
+            plan = self._room.plan(sizes, others, self._stack)
+        lost = [worth[each] for each in plan.leaving]
+        return plan if (lost in ([], [0]) if only_if_spare else 2 not in lost) else None
 
-    def _joint(self, ks: Mapping[str, int]) -> dict[str, int]:
-        held = self._stack.k if self._stack is not None else {}
-        return {name: max(held.get(name, 0), ks.get(name, 0)) for name in held.keys() | ks.keys()}
-
-    def _room(self, ks: Mapping[str, int], only_if_spare: bool) -> bool:
-        """Grow the stack where the cores are larger than its own, or its slots are all taken and more fit."""
-        stack, wanted = self._stack, self._joint(ks)
-        capacity = self.capacity(ks)
-        domains = 0 if stack is None else stack.slots - 1
-        if stack is not None and wanted == dict(stack.k):
-            if self._free or domains >= capacity:
-                return True
-            domains *= 2
-        domains = min(max(domains, FIRST_SLOTS), capacity)
-        slot_bytes = self._slot_bytes(wanted)
-        if stack is None:
-            self._grow_in_place(domains + 1, wanted)
-        elif domains + 1 >= stack.slots and self.nbytes + (domains + 1) * slot_bytes <= self.max_bytes:
-            self._grow_aside(domains + 1, wanted)
-        elif not only_if_spare:
-            self._grow_in_place(capacity + 1, wanted)  # at once to the end: it empties the slots
-        else:
-            return False  # the batch that needs it will; emptying the slots ahead of need is not worth it
-        return True
-
-    def _grow_aside(self, slots: int, ks: Mapping[str, int]) -> None:
-        """Copy into a larger stack while the old one serves, then flip the one reference to it."""
-        old = self._stack
-        assert old is not None
-        new = self._make_stack(slots, ks)
-        for place in self._places.values():  # only a holder of `_staging` changes it
-            names = old.touched([place.slot])
-            new.write(place.slot, {name: old.core(name, place.slot) for name in names})
+    def _vacate(self, sizes: Sizes, only_if_spare: bool) -> int | None:
+        """A slot that nobody has, for cores of these sizes; what has to leave for it is evicted."""
         with self._changed:
-            self._free += range(old.slots, new.slots)
-            self._stack = new
-        logger.info("the bank has %d slots, %d bytes", slots, self.nbytes)
+            plan = self._plan(sizes, only_if_spare)
+            if plan is None or plan.resize is None:
+                return self._carry_out(plan)
+        with self._between_batches(AHEAD_WAIT_S if only_if_spare else None) as alone:
+            # Planned anew: what the batch held may leave now.
+            return self._carry_out(self._plan(sizes, only_if_spare)) if alone else None
 
-    def _grow_in_place(self, slots: int, ks: Mapping[str, int]) -> None:
-        """Where memory does not hold both: wait for the batch that runs, let the old go, begin empty."""
+    def _carry_out(self, plan: Plan | None) -> int | None:
+        if plan is None:
+            return None
+        with self._changed:
+            self._free += [self._residents.pop(each).place.slot for each in plan.leaving]
+        if plan.resize is not None:
+            self._resize(*plan.resize)
+        return self._free.pop()
+
+    @contextmanager
+    def _between_batches(self, timeout_s: float | None) -> Iterator[bool]:
+        """Let no batch begin while the block runs; False where one that runs has not ended in time."""
         with self._changed:
             self._closed_for_change = True
-            try:
-                self._changed.wait_for(lambda: not self._mounted)
-                self._stack = None
-                self._places.clear()
-                self._free.clear()
-            except BaseException:
-                self._closed_for_change = False
-                raise
         try:
-            new = self._make_stack(slots, ks)
             with self._changed:
-                self._stack, self._free = new, list(range(1, new.slots))
+                alone = self._changed.wait_for(lambda: not self._mounted, timeout_s)
+            yield alone
         finally:
             with self._changed:
                 self._closed_for_change = False
                 self._changed.notify_all()
+
+    def _resize(self, slots: int, sizes: Sizes) -> None:
+        """Between batches. Residents stay, though perhaps in other slots; where it fails, none is left."""
+        stack, taken = self._stack, {each.place.slot for each in self._residents.values()}
+        low = (slot for slot in range(1, slots) if slot not in taken)
+        moves = {slot: slot if slot < slots else next(low) for slot in taken}
+        try:
+            if stack is None:
+                stack = self._make_stack(slots, sizes)
+            else:
+                stack.resize(slots, sizes, moves)
+        except BaseException:
+            with self._changed:
+                self._stack = None
+                self._residents.clear()
+                self._free.clear()
+            raise
+        with self._changed:
+            self._stack = stack
+            for each in self._residents.values():
+                each.place = replace(each.place, slot=moves[each.place.slot])
+            self._free = sorted(set(range(1, slots)) - set(moves.values()), reverse=True)
         logger.info("the bank has %d slots, %d bytes", slots, self.nbytes)
