@@ -98,7 +98,7 @@ class ServerSettings(BaseSettings):
         default=0,
         ge=0,
         description="Threads of the model on a CPU; 0 takes OMP_NUM_THREADS, "
-        "else what is measured to be fastest (threads).",
+        "else one a core, within a quota (threads).",
     )
     bank_max_bytes: int = Field(
         default=2 * 2**30,

@@ -1,7 +1,8 @@
 """How many threads a CPU computes with: as asked for, or what this machine is fastest with.
 
-A container's quota shows in no affinity mask, and stops threads only after a while: it is read. Two hardware
-threads of one core share its arithmetic, which shows at once: it is measured.
+A container's quota shows in no affinity mask, and stops threads only after a while: it is read. Where two
+hardware threads share a core, whether both are worth it is measured; nowhere else, lest a machine that is
+busy when the server starts leaves it with one thread for good.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ PRODUCTS = 5  # timed together
 ROUNDS = 3  # of which the fastest counts: others may be on the machine
 WORTH = 1.05  # more threads must be so much faster; the rest is left to audio and HTTP
 CGROUP = Path("/sys/fs/cgroup")
+TOPOLOGY = Path("/sys/devices/system/cpu")
 
 
 def use_threads(threads: int) -> int:
@@ -27,7 +29,7 @@ def use_threads(threads: int) -> int:
     import torch
 
     if threads or "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(threads or fastest(_time_products, available()))
+        torch.set_num_threads(threads or fastest(_time_products, available(), cores()))
     return torch.get_num_threads()
 
 
@@ -54,20 +56,22 @@ def _quota(cgroup: Path) -> float | None:
     return None if limit in ("max", "-1") else int(limit) / int(period)
 
 
-def fastest(seconds: Callable[[int], float], most: int) -> int:
-    """The smallest number of threads that none of 1, 2, 4, ... `most` beats by WORTH; `seconds` times one.
+def cores(topology: Path = TOPOLOGY) -> int:
+    """Cores behind the affinity mask, hardware threads of one counted once (Linux's sysfs; elsewhere all)."""
+    allowed = os.sched_getaffinity(0)
+    files = [topology / f"cpu{index}" / "topology" / "thread_siblings_list" for index in allowed]
+    if not all(file.is_file() for file in files):
+        return len(allowed)
+    return len({file.read_text(encoding="ascii").strip() for file in files})
 
-    From above, and no further once fewer are slower: what is slow is not tried.
-    """
-    best, found = seconds(most), most
-    counts = [1 << power for power in reversed(range(most.bit_length())) if 1 << power < most]
-    for count in counts:
-        taken = seconds(count)
-        logger.info("%d threads: %.2f ms, %d threads: %.2f ms", found, best * 1e3, count, taken * 1e3)
-        if taken > best * WORTH:
-            break
-        best, found = min(best, taken), count
-    return found
+
+def fastest(seconds: Callable[[int], float], most: int, fewer: int) -> int:
+    """`fewer` threads, unless `most` are faster by WORTH; `seconds` times a number of them."""
+    if fewer >= most:
+        return most
+    taken = {threads: seconds(threads) for threads in (most, fewer)}
+    logger.info("%s", ", ".join(f"{threads} threads: {s * 1e3:.2f} ms" for threads, s in taken.items()))
+    return most if taken[fewer] > WORTH * taken[most] else fewer
 
 
 def _time_products(threads: int) -> float:
