@@ -74,7 +74,7 @@ def _held_at(rank: int, cores: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _lost(core: Tensor, held: Tensor) -> float:
-    return float((core - held).norm() / core.norm())
+    return float((core - held).detach().norm() / core.detach().norm())
 
 
 def _share(rank: int, cores: Mapping[str, Tensor]) -> float:
