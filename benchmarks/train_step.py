@@ -12,7 +12,6 @@ gradients, AdamW's moments), by the kernel's high-water mark or CUDA's. `..._of_
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import os
 import subprocess
@@ -20,7 +19,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
@@ -39,6 +37,7 @@ from ssvd_asr.layers import match_layers
 from ssvd_asr.maps import DEFAULT_MAP
 from ssvd_asr.step_cost import StepForm
 from training.mode import training_mode
+from training.peak_memory import RETURNED, mark, peak
 from training.recompute import recomputed_layers
 from training.settings import recipe_for
 
@@ -192,7 +191,7 @@ def _memory_elsewhere(shape: str, side: str, arguments: argparse.Namespace) -> d
     words += ["--device", arguments.device, *(["--recompute"] if arguments.recompute else [])]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.train_step", *words],
-        env={**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"},
+        env={**os.environ, **RETURNED},
         stdout=subprocess.PIPE,
         text=True,
         check=True,
@@ -208,30 +207,11 @@ def _memory(shape: str, name: str, device: torch.device, arguments: argparse.Nam
     held_bytes = sum(each.numel() * each.element_size() for each in {id(t): t for t in held}.values())
     with ExitStack() as modes:
         step = _ready(side, device, arguments, modes)
-        before = _mark(device)
+        before = mark(device)
         step()
         step()
-    step_bytes = _peak(device) - before
+    step_bytes = peak(device) - before
     return {"held_bytes": held_bytes, "step_bytes": step_bytes, "peak_bytes": held_bytes + step_bytes}
-
-
-def _mark(device: torch.device) -> int:
-    """Bytes in use now; the high-water mark begins anew from here."""
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        return torch.cuda.memory_allocated(device)
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    return _status("VmRSS")
-
-
-def _peak(device: torch.device) -> int:
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _status("VmHWM")
-
-
-def _status(field: str) -> int:
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from server.bank import Lease
 from server.batches import Batches
 from server.domains import Domains
-from server.errors import DrainingError, LanguageError, QueueFullError, late
+from server.errors import DEVICE_ENDED, DrainingError, LanguageError, QueueFullError, late
 from server.jobs import Job, Part
 from server.messages import Piece, Provenance, Reply, Request, TextSegment
 from server.recogniser import Decoded, Recogniser
@@ -191,7 +191,7 @@ class Engine:
             logger.critical("the device's thread has ended, nothing more is decoded", exc_info=True)
             self._draining = True
             self._queue.close()  # first: who is still cutting must not queue for nobody
-            self._give_up("the device's thread has ended; the server's log has the reason")
+            self._give_up(DEVICE_ENDED)
 
     def _in_time(self, job: Job) -> bool:
         if time.monotonic() >= job.deadline_s:

@@ -6,6 +6,8 @@ import math
 
 from ssvd_asr.errors import SsvdError
 
+DEVICE_ENDED = "the device's thread has ended; the server's log has the reason"
+
 
 class QueueFullError(SsvdError):
     """No room for this much audio now."""

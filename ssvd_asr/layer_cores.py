@@ -42,10 +42,10 @@ class LayerCores:
 
     def rank(self, slots: Sequence[int]) -> int | None:
         """The rank of all the cores that these slots have; None where not all have one."""
-        sizes = {self.sizes[slot] for slot in slots} - {0}
-        if self._compression is None or not all(self._is_split(size) for size in sizes):
+        if self._compression is None:  # asked for at every call of a layer
             return None
-        return self._compression.rank
+        sizes = {self.sizes[slot] for slot in slots} - {0}
+        return self._compression.rank if all(map(self._is_split, sizes)) else None
 
     def gather(self, slots: Sequence[int], k: int) -> Parts:
         """The cores of these slots (S, k, k), or their parts (S, k, r), (S, r, k); k is at least theirs.

@@ -122,12 +122,10 @@ def speak(text: str, domain: str, speaker: Speaker) -> np.ndarray:
 def utterance(domain: str, split: str, index: int) -> tuple[str, Speaker]:
     """Sentence and speaker of utterance ``index``: a function of its three arguments alone."""
     rng = random.Random(f"{domain}/{split}/{index}")
-    grammar, like = Grammar(rng), split
+    grammar, like, known = Grammar(rng), split, frozenset[str]()
     if split == UNSEEN:
-        grammar, like = Grammar(rng, unheard(domain)), "test"
-    while split_of(sentence := grammar.sentence()) != like or (
-        split == UNSEEN and heard(domain).issuperset(sentence.split())
-    ):
+        grammar, like, known = Grammar(rng, unheard(domain)), "test", heard(domain)
+    while split_of(sentence := grammar.sentence()) != like or known.issuperset(sentence.split()):
         pass
     speaker = draw_speaker(domain, like, rng)
     return (childlike(sentence, rng) if domain == "child" else sentence), speaker

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from server.api.refusals import error_response
+from server.errors import DEVICE_ENDED
 from server.state import state_of
 
 router = APIRouter()
@@ -15,8 +16,7 @@ router = APIRouter()
 async def healthz(request: Request) -> JSONResponse:
     """200 as long as the device's thread lives; 503 asks a supervisor to start the process again."""
     if not state_of(request).engine.alive:
-        why = "the device's thread has ended; the server's log has the reason"
-        return error_response(503, why, code="dead")
+        return error_response(503, DEVICE_ENDED, code="dead")
     return JSONResponse({"status": "ok"})
 
 

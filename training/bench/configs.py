@@ -2,13 +2,14 @@
 
 Sizes are about 117,000 and 250,000 trained numbers, those of SSVD at p = 40 and 60 %, where a method has such
 sizes. The first rows decide the most and are run first. A method's learning rate is chosen at one of its
-sizes and taken for the others (`rate_of`); variants of SSVD that differ in what they turn choose their own.
+sizes and taken for the one near it (`rate_of`), and for variants that train the same kind of numbers:
+Cayley's map, SSVD's encoder and budgets of the same size, other patterns of SVFT. Each size of SSVD's p
+sweep chooses its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from training.bench.study import Config
@@ -42,21 +43,15 @@ def _number(value: float) -> int:
     return value if isinstance(value, int) else round(100 * value)
 
 
-def _ssvd(rotation_map: str, *values: float, seeds: int = 1) -> list[Config]:
+def _ssvd(rotation_map: str, *values: float, seeds: int = 1, rate_of: str | None = None) -> list[Config]:
     options = {"method": "ssvd", "rotation_map": rotation_map}
-    return _sized(f"ssvd {rotation_map}", options, "p", values, seeds)
+    return _sized(f"ssvd {rotation_map}", options, "p", values, seeds, rate_of)
 
 
 def _p_sweep() -> list[Config]:
     """Every size chooses its own rate: the best ones of p = 10 % and 40 % are a factor of ten apart."""
     sizes = (P_RATE, *(p for p in P_SWEEP if p != P_RATE))
     return [config for p in sizes for config in _ssvd("first-order", p, seeds=3 if p == P_RATE else 1)]
-
-
-def _cayley() -> list[Config]:
-    """To first order the same map, and the same rates."""
-    (small,), (large,) = _ssvd("cayley", P_RATE, seeds=3), _ssvd("cayley", 0.6)
-    return [replace(small, rate_of=SSVD_RATE), replace(large, rate_of="ssvd-first-order-p60")]
 
 
 def _ranked(method: str, *values: int, seeds: int = 1) -> list[Config]:
@@ -69,7 +64,8 @@ CONFIGS: tuple[Config, ...] = (
     *_ranked("lora", 3, 6, seeds=3),
     *_ranked("pissa", 3, 6, seeds=3),
     *_ssvd("free", 0.28, 0.42, seeds=3),
-    *_cayley(),
+    *_ssvd("cayley", P_RATE, seeds=3, rate_of=SSVD_RATE),  # to first order the same map, and the same rates
+    *_ssvd("cayley", 0.6, rate_of="ssvd-first-order-p60"),
     *_sized("svft-banded", {"method": "svft-banded"}, "off_diagonals", (5, 11)),
     *_sized("lora-xs", {"method": "lora-xs"}, "p", (0.28, 0.42)),
     *_ranked("dora", 3, 6),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from training.bench.bootstrap import LEVEL
-from training.bench.checks import Runs, check_lines
+from training.bench.checks import BASE_CONFIG, Runs, check_lines
 from training.bench.configs import SSVD_RATE
 from training.bench.cost import TIMED_STEPS
 from training.bench.study import ADULT, DOMAINS, LEARNING_RATES, SEEDS, Budget, Config, current
@@ -82,7 +82,7 @@ def _rules(budget: Budget) -> list[str]:
 
 
 def _table(domain: str, found: Sequence[Entry], rate_of: Mapping[str, str | None], runs: Runs) -> list[str]:
-    zero = runs.tests("base", domain)
+    zero = runs.tests(BASE_CONFIG, domain)
     best = {entry.config for entry in pareto(found)}
     lines = [
         f"## {domain}: {zero[domain]['wer']:.1%} without an adapter, adult speech {zero[ADULT]['wer']:.1%}",

@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from ssvd_asr.errors import SsvdError
 from ssvd_asr.factor_cache import write_atomically
-from training.bench.bootstrap import interval
 from training.bench.study import SEEDS, TEST_CORPORA, TESTS, Budget, Config, Task
 
 if TYPE_CHECKING:
@@ -121,26 +120,23 @@ def _curve(path: Path) -> list[list[float]]:
 
 def cost(spec: Spec, path: Path) -> dict[str, Any]:
     """Time and memory of a step; `path`: the file of `spec`, for the process that measures memory."""
-    from training.bench.cost import RETURNED, step_seconds
+    from training.bench.cost import step_seconds
+    from training.peak_memory import RETURNED
 
-    with TemporaryDirectory(dir=spec.folder) as folder:
-        seconds = step_seconds(_session(_endless(spec, Path(folder))))
     command = [sys.executable, "-m", "training.bench.run", str(path), MEMORY]
     done = subprocess.run(command, env={**os.environ, **RETURNED}, stdout=subprocess.PIPE, check=True)
-    return {**_names(spec.task), "step_s": seconds, "step_bytes": int(done.stdout)}
+    return {
+        **_names(spec.task),
+        "step_s": _measured(spec, step_seconds),
+        "step_bytes": int(done.stdout),
+    }
 
 
-def memory(spec: Spec) -> int:
-    """Bytes of a step; for a process with cost.RETURNED in its environment."""
-    from training.bench.cost import step_bytes
-
+def _measured[T](spec: Spec, measure: Callable[[Session], T]) -> T:
+    """`measure` ends the run, before a validation would begin; nothing of it stays."""
     with TemporaryDirectory(dir=spec.folder) as folder:
-        return step_bytes(_session(_endless(spec, Path(folder))))
-
-
-def _endless(spec: Spec, folder: Path) -> Spec:
-    """The run in a folder, without a validation: whoever measures ends it."""
-    return replace(spec, folder=folder, budget=replace(spec.budget, rounds=1, batches_a_round=10_000))
+        budget = replace(spec.budget, rounds=1, batches_a_round=10_000)
+        return measure(_session(replace(spec, folder=Path(folder), budget=budget)))
 
 
 def _scores(spec: Spec, result: Mapping[str, Any]) -> dict[str, Any]:
@@ -190,7 +186,7 @@ def zero_shot(spec: Spec) -> dict[str, Any]:
 
 
 def figures(found: Evaluation, heard: frozenset[str]) -> dict[str, Any]:
-    """WER with its interval, and the errors of each utterance, for comparisons utterance by utterance.
+    """WER, and the errors of each utterance, for intervals and comparisons utterance by utterance.
 
     heard: the words of the training data; of the others, how many were recognised.
     """
@@ -202,7 +198,6 @@ def figures(found: Evaluation, heard: frozenset[str]) -> dict[str, Any]:
     words = [one.reference_words for one in each]
     return {
         "wer": found.score.wer,
-        "interval": interval(errors, words),
         "wer_raw": found.score.wer_raw,
         "insertions": found.score.insertions,  # a decoder that loops shows here
         "deletions": found.score.deletions,
@@ -235,7 +230,9 @@ def main(argv: list[str]) -> int:
     path = Path(argv[0])
     spec = read_spec(path)
     if MEMORY in argv[1:]:
-        print(memory(spec))
+        from training.bench.cost import step_bytes
+
+        print(_measured(spec, step_bytes))
         return 0
     if spec.task.stage == "cost":
         found = cost(spec, path)

@@ -46,7 +46,7 @@ def _pretended(task: Task) -> dict[str, Any]:
     }  # fmt: skip
     if task.stage in ("base", "final"):
         wer = 0.5 if task.stage == "base" else 0.25
-        test = {"wer": wer, "interval": [wer - 0.1, wer + 0.1], "errors": [1, 2], "words": [4, 4]}
+        test = {"wer": wer, "errors": [1, 2], "words": [4, 4]}
         test |= {"unseen_words": [1, 4], "insertions": 1}
         found["tests"] = dict.fromkeys(TESTS[task.domain], test)
     if task.stage == "final":
