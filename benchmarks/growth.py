@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import statistics
 from collections.abc import Iterator, Sequence
 from functools import partial
 
@@ -46,10 +47,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def slope_of(rows: Sequence[Row], part: str) -> float:
     """Least-squares slope of log(seconds) on log(value)."""
-    points = [(math.log(float(str(row["value"]))), math.log(float(str(row[part])))) for row in rows]
-    mean_x, mean_y = (sum(axis) / len(points) for axis in zip(*points, strict=True))
-    covariance = sum((x - mean_x) * (y - mean_y) for x, y in points)
-    return covariance / sum((x - mean_x) ** 2 for x, _ in points)
+    values, seconds = ([math.log(float(str(row[name]))) for row in rows] for name in ("value", part))
+    return statistics.linear_regression(values, seconds).slope
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -109,7 +109,7 @@ def _seconds(run: Callable[[], object], now: Callable[[], float]) -> float:
 
 
 def _synchronise() -> None:
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.synchronize()
 
 

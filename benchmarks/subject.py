@@ -83,7 +83,8 @@ def subject(
     linears = match_layers(base.network)
     k = {name: int(p * min(linear.weight.shape)) for name, linear in linears.items()}
     factors = {
-        name: _stand_in(*linear.weight.shape, k[name], base.device) for name, linear in linears.items()
+        name: _stand_in(linear.out_features, linear.in_features, k[name], base.device)
+        for name, linear in linears.items()
     }
     return Subject(shape, base, adapt(base.network, factors), k)
 

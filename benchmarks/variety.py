@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -111,7 +111,7 @@ def _row(
     measured: Subject,
     stack: CoreStack,
     case: Case,
-    parts: dict[str, Callable[[], Tensor]],
+    parts: Mapping[str, Callable[[], Tensor]],
     operations: dict[str, float],
     arguments: argparse.Namespace,
 ) -> dict[str, object]:

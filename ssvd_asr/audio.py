@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 # soxr, not torchaudio's resample: it works on a stream, block by block (so a bomb never exists whole), at any
 # ratio, and without importing torch, which costs 3 s and is of no use to a command that only lists or checks.
-import soxr  # type: ignore[import-untyped]
+import soxr
 
 from ssvd_asr.audio_limits import DEFAULT_LIMITS, AudioLimits
 from ssvd_asr.audio_sources import AudioSource, open_audio

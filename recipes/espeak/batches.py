@@ -114,7 +114,7 @@ def collate(
     longest_s = max(map(row_s, rows))
     padded_s = longest_s + 0.3
     if rng.random() < padded_share:
-        padded_s = rng.choice([WINDOW_S, rng.uniform(longest_s, WINDOW_S)])
+        padded_s = float(rng.choice([WINDOW_S, rng.uniform(longest_s, WINDOW_S)]))
     padded_s = min(padded_s, WINDOW_S)
     rows = rows[: max(1, int(seconds / padded_s))]
     speech = np.zeros((len(rows), round(padded_s * SAMPLE_RATE)), dtype=np.float32)
@@ -175,6 +175,6 @@ def disturb(row: np.ndarray, rng: np.random.Generator) -> None:
         noise = rng.standard_normal(len(row), dtype=np.float32)
         if rng.random() < 0.5:  # a first-order low pass: the hum of a room rather than hiss
             noise[1:] = noise[1:] + 0.95 * noise[:-1]
-        power = float(np.square(row).sum()) / max(1, np.count_nonzero(row))
+        power = float(np.square(row).sum()) / max(1, int(np.count_nonzero(row)))
         scale = np.sqrt(power * 10 ** (-rng.uniform(1.0, 4.5)) / float(np.square(noise).mean()))
         row += noise * np.float32(scale)

@@ -64,7 +64,8 @@ class Grammar:
 
     def sentence(self) -> str:
         """One sentence of 1 to MAX_WORDS lower-case words separated by single spaces."""
-        templates, weights = zip(*self._templates, strict=True)
+        templates = [template for template, _ in self._templates]
+        weights = [weight for _, weight in self._templates]
         while True:
             text = self.rng.choices(templates, weights)[0]()
             if self.rng.random() < 0.2:

@@ -110,6 +110,7 @@ def speak(text: str, domain: str, speaker: Speaker) -> np.ndarray:
     spoken = text
     if domain == "child":
         spoken = f"[[{r_as_w(espeak(text, speaker, phonemes=True).decode().strip())}]]"
+    wave: np.ndarray
     wave, rate = sf.read(io.BytesIO(espeak(spoken, speaker)), dtype="float32")
     # Resampling as if it had been recorded at a higher rate raises formants and pitch together.
     wave = soxr.resample(wave, rate * speaker.tract_scale, SAMPLE_RATE).astype(np.float32)

@@ -24,11 +24,11 @@ import numpy as np
 import sentencepiece as spm
 import torch
 import torch.distributed
-import torch.multiprocessing
 import yaml
 from espnet2.torch_utils.initialize import initialize
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch.multiprocessing.spawn import spawn
 
 from recipes.espeak import schedule
 from recipes.espeak.batches import MAX_PHONEMES, Batch, collate, disturb, join, plan, read_manifests
@@ -287,7 +287,7 @@ def main(argv: list[str] | None = None) -> int:
     else:
         with tempfile.TemporaryDirectory() as folder:
             args.meeting = Path(folder) / "meeting"
-            torch.multiprocessing.spawn(run, (args,), nprocs=args.processes)
+            spawn(run, (args,), nprocs=args.processes)  # type: ignore[no-untyped-call]
     return 0
 
 

@@ -64,11 +64,13 @@ def run(spec: Spec) -> dict[str, Any]:
         if "not finite" not in str(error):
             raise  # bad data or settings are no property of the method
         return {**found, "failed": str(error), "valid_accuracy": None}
+    best_round = fitted.outcome.best_epoch
+    assert best_round is not None  # every round is validated
     found |= {
         "parameters": fitted.summary["parameters"],
         "steps": fitted.outcome.steps,
         "valid_accuracy": fitted.outcome.best_accuracy,
-        "best_step": fitted.outcome.best_epoch * budget.batches_a_round,
+        "best_step": best_round * budget.batches_a_round,
         "curve": _curve(spec.folder / "log.jsonl"),
     }
     if task.stage == "final":
