@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from adapters_store.disk import read_file
 from adapters_store.index import Event
-from ssvd_asr.errors import AdapterError, StoreError
+from ssvd_asr.errors import AdapterError, AdapterUnreadableError, StoreError
 
 if TYPE_CHECKING:
     from ssvd_asr.adapter_file import AdapterMetadata
 
+_LASTING = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.ELOOP}  # until somebody changes the file
 _METADATA_KEPT = 32  # of a 1B model's adapter it is a few MB
 
 
@@ -39,12 +41,15 @@ class Version:
         """The file, verified.
 
         Raises:
-            AdapterError: it is gone, or its bytes are not those that were published.
+            AdapterUnreadableError: the disk fails, or the process has too many files open.
+            AdapterError: it is gone, a link, closed to us, or its bytes are not those that were published.
         """
         try:
             data = read_file(self.path, self.size_bytes)
         except (OSError, StoreError) as error:
-            raise AdapterError(f"{self.reference}: its file cannot be read: {error}") from error
+            passing = isinstance(error, OSError) and error.errno not in _LASTING
+            kind = AdapterUnreadableError if passing else AdapterError
+            raise kind(f"{self.reference}: its file cannot be read: {error}") from error
         found = hashlib.sha256(data).hexdigest()
         if found != self.sha256:
             raise AdapterError(f"{self.reference}: its file has changed: sha256 {found}, not {self.sha256}")

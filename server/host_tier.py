@@ -17,13 +17,13 @@ from adapters_store.versions import Version
 from server.errors import BankFullError
 from server.loader import Loader, LoaderError
 from server.packed import PackedAdapter
-from ssvd_asr.errors import AdapterError
+from ssvd_asr.errors import AdapterError, AdapterUnreadableError
 
 logger = logging.getLogger(__name__)
 
-FileState = tuple[int, int]  # mtime in ns, size in bytes
+FileState = tuple[int, int]  # ctime in ns (a chmod mends too), size in bytes
 MAX_REFUSALS = 1000  # remembered
-RETRIES = 1  # of a load under which the thread ended
+RETRIES = 1  # of a load under which the thread ended or the disk failed
 
 
 class HostTier:
@@ -69,15 +69,15 @@ class HostTier:
         Raises:
             AdapterError: the file is refused. It is not read again until it changes.
             BankFullError: what is leased leaves no room for it, or loading takes too long.
-            LoaderError: the loading thread ended over it, again and again.
+            LoaderError: the loading thread ended over it, or its disk failed, again and again.
         """
-        deaths = 0
+        failures = 0
         while (found := self._lease(version.sha256)) is None:
             try:
                 self._await(version)
             except LoaderError:
-                deaths += 1
-                if deaths > RETRIES:
+                failures += 1
+                if failures > RETRIES:
                     raise
         return found
 
@@ -143,6 +143,8 @@ class HostTier:
                     f"it takes {packed.nbytes} bytes of host memory, "
                     f"the limit is {self.max_bytes} (SSVD_BANK_HOST_MAX_BYTES)"
                 )
+        except AdapterUnreadableError as error:
+            raise LoaderError(str(error)) from error
         except AdapterError as refusal:
             reason = f"{version.reference} is refused: {refusal}"
             self._refused[version.sha256] = (state, reason)
@@ -175,4 +177,4 @@ def _file_state(version: Version) -> FileState:
         found = version.path.stat()
     except OSError as error:
         raise AdapterError(f"{version.reference}: its file is gone: {error}") from error
-    return found.st_mtime_ns, found.st_size
+    return found.st_ctime_ns, found.st_size

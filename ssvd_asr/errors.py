@@ -13,6 +13,10 @@ class AdapterError(SsvdError):
     """An adapter file is unreadable, incomplete, non-finite or does not fit."""
 
 
+class AdapterUnreadableError(AdapterError):
+    """An adapter's file cannot be read now; neither its content nor its place is at fault."""
+
+
 class WrongBaseError(AdapterError):
     """The adapter was made for another base model (its digest differs)."""
 

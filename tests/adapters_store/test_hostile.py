@@ -1,5 +1,6 @@
 """Names, links and bytes that are not what they should be."""
 
+import errno
 import json
 import os
 
@@ -7,7 +8,7 @@ import pytest
 
 from adapters_store.names import parse_reference
 from adapters_store.store import AdapterStore
-from ssvd_asr.errors import AdapterError, StoreError, UnknownDomainError
+from ssvd_asr.errors import AdapterError, AdapterUnreadableError, StoreError, UnknownDomainError
 from tests.adapters_store.adapter_samples import adapter_bytes
 
 BAD_NAMES = [
@@ -120,6 +121,23 @@ def test_publishing_again_heals_a_damaged_file(store, make):
     version.path.chmod(0o644)
     version.path.write_bytes(b"rot")
     assert store.publish("ward", make(1)).read_bytes() == adapter_bytes(1)
+
+
+@pytest.mark.parametrize(
+    ("number", "passing"), [(errno.EIO, True), (errno.EMFILE, True), (errno.EACCES, False)]
+)
+def test_a_disk_that_fails_is_told_from_a_file_that_is_wrong(store, make, monkeypatch, number, passing):
+    version = store.publish("ward", make(1))
+
+    def fail(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("adapters_store.versions.read_file", fail)
+    with pytest.raises(
+        AdapterError, match="ward@1: its file cannot be read: .*" + os.strerror(number)
+    ) as told:
+        version.read_bytes()
+    assert isinstance(told.value, AdapterUnreadableError) == passing
 
 
 def test_a_linked_adapter_is_not_followed(store, make, tmp_path):

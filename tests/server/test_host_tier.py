@@ -12,10 +12,10 @@ import torch
 
 from adapters_store.versions import Version
 from server.errors import BankFullError
-from server.host_tier import HostTier
+from server.host_tier import RETRIES, HostTier
 from server.loader import Loader, LoaderError
 from server.packed import Layout, PackedAdapter
-from ssvd_asr.errors import AdapterError
+from ssvd_asr.errors import AdapterError, AdapterUnreadableError
 
 NBYTES = 100  # of one version
 MakeTier = Callable[..., HostTier]
@@ -188,6 +188,22 @@ def test_a_refused_file_is_not_read_again_until_it_changes(tier: MakeTier, file:
     broken = False
     file.write_bytes(b"mended")
     assert strict.acquire(version(file, 1)).numbers[0] == 1
+
+
+def test_a_disk_that_fails_is_asked_again(tier: MakeTier, file: Path) -> None:
+    reads: list[str] = []
+
+    def fail(version: Version) -> PackedAdapter:
+        reads.append(version.reference)
+        if len(reads) <= 3:
+            raise AdapterUnreadableError("child@1: its file cannot be read: [Errno 5] Input/output error")
+        return packed(version)
+
+    failing = tier(fail)
+    with pytest.raises(LoaderError, match=r"child@1: its file cannot be read: .* Input/output"):
+        failing.acquire(version(file, 1))
+    assert len(reads) == 1 + RETRIES
+    assert failing.acquire(version(file, 1)).numbers[0] == 1
 
 
 def test_a_file_that_is_gone_is_refused(tier: MakeTier, file: Path) -> None:

@@ -11,6 +11,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from adapters_store.store import AdapterStore
+from adapters_store.versions import Version
+from server.packed import PackedAdapter
+from ssvd_asr.errors import AdapterUnreadableError
 from tests.server.fakes import BASE, DIGEST, FakeRecogniser
 from tests.speechlike import babble, wav_bytes
 
@@ -217,6 +220,22 @@ def test_a_refused_adapter_is_500_with_the_reason(
     assert error["code"] == "adapter_refused"
     assert "another planet" in error["message"]
     assert error["type"] == "server_error"
+
+
+def test_a_disk_that_fails_is_503_and_the_next_request_tries_again(
+    client: TestClient, recogniser: FakeRecogniser, clip: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(version: Version) -> PackedAdapter:
+        raise AdapterUnreadableError(f"{version.reference}: its file cannot be read: [Errno 5]")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(recogniser, "read", fail)
+        response = post(client, clip, domain="scottish")
+    error = refusal(response, 503)
+    assert error["code"] == "not_loaded"
+    assert "its file cannot be read" in error["message"]
+    assert response.headers["retry-after"] == "1"
+    assert post(client, clip, domain="scottish").status_code == 200
 
 
 def test_a_fault_of_ours_is_500_in_the_same_shape(
