@@ -1,10 +1,9 @@
 """The rows of the embedded benchmark: every method, most of them at two sizes or more, on owsm-nano.
 
 Sizes are about 117,000 and 250,000 trained numbers, those of SSVD at p = 40 and 60 %, where a method has such
-sizes. The first rows decide the most and are run first. A method's learning rate is chosen at one of its
-sizes and taken for the one near it (`rate_of`), and for variants that train the same kind of numbers:
-Cayley's map, SSVD's encoder and budgets of the same size, other patterns of SVFT. Each size of SSVD's p
-sweep chooses its own.
+sizes. The first rows decide the most and are run first. Every method chooses its learning rate anew at each
+size, as SSVD does along its p sweep. Only SSVD's own variants of a size take the rate chosen there
+(`rate_of`): Cayley's map, the encoder alone, and budgets.
 """
 
 from __future__ import annotations
@@ -16,8 +15,7 @@ from training.bench.study import Config
 
 P_SWEEP = (0.1, 0.2, 0.4, 0.6, 0.8)  # the share of min(m, n) that turns
 P_RATE = 0.4  # the size whose rate variants of SSVD take
-SSVD_RATE = "ssvd-first-order-p40"  # the names of configs whose rates others take
-SVFT_RATE = "svft-banded-d5"
+SSVD_RATE = "ssvd-first-order-p40"  # the config whose rate they take
 SHORT = {"p": "p", "rank": "r", "off_diagonals": "d"}
 
 
@@ -29,13 +27,12 @@ def _sized(
     seeds: int = 1,
     rate_of: str | None = None,
 ) -> list[Config]:
-    """One config for each size; the first has the seeds, and chooses the rate unless `rate_of` does."""
-    names = [f"{group.replace(' ', '-')}-{SHORT[size]}{_number(value)}" for value in values]
+    """One config for each size; the first has the seeds."""
+    name = f"{group.replace(' ', '-')}-{SHORT[size]}"
     return [
-        Config(name, group, {**options, size: value}, rate_of or (names[0] if place else None),
-               1 if place else seeds)
-        for place, (name, value) in enumerate(zip(names, values, strict=True))
-    ]  # fmt: skip
+        Config(f"{name}{_number(value)}", group, {**options, size: value}, rate_of, 1 if place else seeds)
+        for place, value in enumerate(values)
+    ]
 
 
 def _number(value: float) -> int:
@@ -49,7 +46,7 @@ def _ssvd(rotation_map: str, *values: float, seeds: int = 1, rate_of: str | None
 
 
 def _p_sweep() -> list[Config]:
-    """Every size chooses its own rate: the best ones of p = 10 % and 40 % are a factor of ten apart."""
+    """Size P_RATE first."""
     sizes = (P_RATE, *(p for p in P_SWEEP if p != P_RATE))
     return [config for p in sizes for config in _ssvd("first-order", p, seeds=3 if p == P_RATE else 1)]
 
@@ -72,7 +69,7 @@ CONFIGS: tuple[Config, ...] = (
     *_ranked("vera", 64, 128),
     Config("svft-plain", "svft others", {"method": "svft-plain"}),
     *(
-        Config(f"{m}-d5", "svft others", {"method": m, "off_diagonals": 5}, SVFT_RATE)
+        Config(f"{m}-d5", "svft others", {"method": m, "off_diagonals": 5})
         for m in ("svft-top-k", "svft-random")
     ),
     *_sized("ssvd tail", {"method": "ssvd", "directions": "tail", "delta_sigma": False}, "p", (0.4, 0.6)),
