@@ -177,9 +177,9 @@ def _counted(
             mixed = measured.adapted.layers[name].mixed
             assert mixed is not None
             for tokens, count in counts.items():
-                choice, work, speed = mixed.consider(tokens, count)
+                choice = mixed.consider(tokens, count)
                 cost = choice.cost if form == "auto" else dict(choice.forms)[form]  # type: ignore[index]
-                plain += plain_cost(work, speed) * count
+                plain += plain_cost(choice.work, choice.speed) * count
                 chosen += cost * count
     return plain, chosen
 

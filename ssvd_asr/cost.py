@@ -12,7 +12,8 @@ Every domain of a batch is decided by itself: domains with many tokens are merge
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, Protocol, get_args
@@ -82,8 +83,23 @@ class Choice:
 
     merged: tuple[int, ...]
     others: Literal["shared", "grouped"]
-    cost: Cost
-    forms: tuple[tuple[Form, Cost], ...]  # each form alone, to compare
+    work: Work
+    speed: DeviceSpeed
+
+    @property
+    def cost(self) -> Cost:
+        """Of this way."""
+        return _cost(self.work, self.speed, self.merged, self.others)
+
+    @property
+    def forms(self) -> tuple[tuple[Form, Cost], ...]:
+        """Of each form alone, to compare."""
+        everyone = range(len(self.work.rows))
+        return (
+            ("shared", _cost(self.work, self.speed, (), "shared")),
+            ("merged", _cost(self.work, self.speed, everyone, "shared")),
+            ("grouped", _cost(self.work, self.speed, (), "grouped")),
+        )
 
 
 def device_speed(device_type: str, itemsize: int, threads: int = 1) -> DeviceSpeed:
@@ -100,39 +116,36 @@ def device_speed(device_type: str, itemsize: int, threads: int = 1) -> DeviceSpe
 
 @lru_cache(maxsize=4096)
 def choose_form(work: Work, speed: DeviceSpeed) -> Choice:
-    """State the cost of each form for this work, and return the cheapest way, decided domain by domain.
+    """The cheapest way to do this work, decided domain by domain.
 
     The rows of domains must be at least one each. Source: counts of multiplications in the formulas above.
     """
     # Those whose W' is held, or pays most, come first: the best way merges some beginning of this order.
-    order = sorted(range(len(work.rows)), key=lambda i: (work.builds[i], -work.rows[i]))
-    own = [_merged(work, speed, index).seconds for index in order]
-    single = [_core_product(work, speed, work.rows[index]).seconds for index in order]
-    spent, cores, left = 0.0, sum(single), sum(work.rows)
+    kinds = list(zip(work.builds, work.rows, strict=True))
+    order = sorted(range(len(kinds)), key=lambda index: (kinds[index][0], -kinds[index][1]))
+    alike = {kind: index for index, kind in enumerate(kinds)}
+    own = {kind: _merged(work, speed, index).seconds for kind, index in alike.items()}
+    joint_s = _core_calls(work) * speed.call_s
+    core = {rows: _core_product(work, speed, rows).seconds - joint_s for rows in set(work.rows)}
+    spent, cores, left = 0.0, sum(core[rows] for rows in work.rows), sum(work.rows)
+    sizes, built = Counter(work.rows), set[int]()  # see _joined_cores, _joined
     best: tuple[float, int, Literal["shared", "grouped"]] = (float("inf"), 0, "shared")
     for count in range(len(order) + 1):
         seconds = spent + _basis_products(work, speed, left).seconds
-        seconds += _joined(work, speed, order[:count]).seconds
         by_row = _core_product(work, speed, 1, batch=left).seconds if left else 0.0
-        by_domain = cores + _joined_cores([work.rows[index] for index in order[count:]], speed).seconds
+        by_domain = cores + len(sizes) * joint_s
         best = min(best, (seconds + by_row, count, "shared"), (seconds + by_domain, count, "grouped"))
         if count < len(order):
-            spent += own[count]
-            cores -= single[count]
-            left -= work.rows[order[count]]
+            build, rows = kind = kinds[order[count]]
+            spent += own[kind]
+            if build == 1.0:
+                spent -= BUILD_CALLS * speed.call_s if rows in built else 0.0
+                built.add(rows)
+            cores -= core[rows]
+            left -= rows
+            sizes -= Counter((rows,))
     _, count, others = best
-    way = _cost(work, speed, order[:count], others)
-    everyone = range(len(order))
-    return Choice(
-        merged=tuple(sorted(order[:count])),
-        others=others,
-        cost=way,
-        forms=(
-            ("shared", _cost(work, speed, (), "shared")),
-            ("merged", _cost(work, speed, everyone, "shared")),
-            ("grouped", _cost(work, speed, (), "grouped")),
-        ),
-    )
+    return Choice(tuple(sorted(order[:count])), others, work, speed)
 
 
 def plain_cost(work: Work, speed: DeviceSpeed) -> Cost:
@@ -140,7 +153,7 @@ def plain_cost(work: Work, speed: DeviceSpeed) -> Cost:
     return product(work, speed, (work.plain_rows + sum(work.rows)) * work.tokens, work.n, work.m)
 
 
-def _cost(work: Work, speed: DeviceSpeed, merged: Sequence[int], others: str) -> Cost:
+def _cost(work: Work, speed: DeviceSpeed, merged: Collection[int], others: str) -> Cost:
     """These domains by their own W', the others over the shared basis, the plain rows by W."""
     rows = [count for index, count in enumerate(work.rows) if index not in merged]
     cost = _basis_products(work, speed, sum(rows))
@@ -151,10 +164,10 @@ def _cost(work: Work, speed: DeviceSpeed, merged: Sequence[int], others: str) ->
         return cost + _core_product(work, speed, 1, batch=sum(rows)) if rows else cost
     for count in rows:
         cost = cost + _core_product(work, speed, count)
-    return cost + _joined_cores(rows, speed)
+    return cost + _joined_cores(work, speed, rows)
 
 
-def _joined(work: Work, speed: DeviceSpeed, merged: Sequence[int]) -> Cost:
+def _joined(work: Work, speed: DeviceSpeed, merged: Collection[int]) -> Cost:
     """What is saved, so negative: domains of equally many rows build and use their W' in the same calls.
 
     Those whose W' is or shall be held go by themselves (ssvd_asr.mixture_plan).
@@ -163,9 +176,13 @@ def _joined(work: Work, speed: DeviceSpeed, merged: Sequence[int]) -> Cost:
     return _saved(BUILD_CALLS * (len(rows) - len(set(rows))), speed)
 
 
-def _joined_cores(rows: Sequence[int], speed: DeviceSpeed) -> Cost:
+def _joined_cores(work: Work, speed: DeviceSpeed, rows: Sequence[int]) -> Cost:
     """What is saved, so negative: domains of equally many rows have one core product."""
-    return _saved(len(rows) - len(set(rows)), speed)
+    return _saved(_core_calls(work) * (len(rows) - len(set(rows))), speed)
+
+
+def _core_calls(work: Work) -> int:
+    return 1 if work.rank is None else 2
 
 
 def _saved(calls: int, speed: DeviceSpeed) -> Cost:

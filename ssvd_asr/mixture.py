@@ -8,20 +8,22 @@ keeps the plan until they change.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ssvd_asr.core_stack import BASE_SLOT, CoreStack
-from ssvd_asr.cost import FORMS, Choice, DeviceSpeed, Form, Work, choose_form, device_speed
+from ssvd_asr.cost import FORMS, Choice, Form, Work, choose_form, device_speed
 from ssvd_asr.errors import AdapterError
 from ssvd_asr.linear import AdaptedLinear
 from ssvd_asr.mixture_plan import Place, Plan, make_plan, run_plan
 
 __all__ = ["FORMS", "CoreStack", "Form", "MixedLayer", "Mixture"]
 
+FEW_LEFT = 3 / 4  # of a batch: a way chosen for all of it is near the best for the rest
 BLOCK_BYTES = 64 * 2**20  # of weights W' built together and thrown away after use
 
 
@@ -37,7 +39,7 @@ class Mixture:
         self.slots: tuple[int, ...] = tuple(rows)
         self.counts: Mapping[int, int] = Counter(self.slots)  # rows of each slot
         self.version = 0  # of `slots`: plans made for another one are void
-        self.plans: dict[tuple[Work, tuple[int, ...]], Plan] = {}  # shared by layers that are alike
+        self.plans: dict[tuple[object, ...], Plan] = {}  # shared by layers that are alike
 
     @property
     def rows(self) -> Tensor:
@@ -58,6 +60,21 @@ class Mixture:
             self.plans.clear()
 
 
+@dataclass(frozen=True)
+class Way:
+    """What a layer does with the slots of a batch; rows that leave change it only when many have left."""
+
+    rows: int  # of the batch when this was decided
+    slots: frozenset[int]  # that have a core here
+    merged: frozenset[int]
+    alone: frozenset[int]  # whose W' is held, or shall be
+    grouped: bool
+
+    def holds(self, rows: int, slots: Set[int]) -> bool:
+        """Whether it need not be decided anew. Any way is exact: this is about speed alone."""
+        return FEW_LEFT * self.rows <= rows <= self.rows and slots <= self.slots
+
+
 class MixedLayer:
     """What stands on an `AdaptedLinear` while a mixture is open: x (B, ..., n) to (B, ..., m)."""
 
@@ -66,7 +83,8 @@ class MixedLayer:
         self._name = name
         self._layer = layer
         self._calls: dict[int, int] = {}  # by vectors a row
-        self._ways: dict[int, tuple[int, Plan, Place]] = {}  # with the version they are for
+        self._ways: dict[int, Way] = {}
+        self._ready: dict[int, tuple[int, Plan, Place]] = {}  # with the version they are for
 
     def __call__(self, x: Tensor) -> Tensor:
         """Raises AdapterError where x has other rows than the mixture."""
@@ -75,22 +93,25 @@ class MixedLayer:
             raise AdapterError(f"a mixture of {rows} rows for a batch of {x.shape[0]} rows")
         tokens = x.numel() // (rows * x.shape[-1])
         calls = self._calls[tokens] = self._calls.get(tokens, 0) + 1
-        way = self._ways.get(tokens)
+        ready = self._ready.get(tokens)
         # Thought over at calls 2, 4, 8, ...: what was called often will be, and then W' may be worth keeping.
-        if way is None or way[0] != self.mixture.version or not calls & (calls - 1):
-            way = self._ways[tokens] = (self.mixture.version, *self._think(tokens, calls))
-        y = run_plan(way[1], way[2], x.reshape(rows, tokens, -1))
+        again = not calls & (calls - 1)
+        if again or ready is None or ready[0] != self.mixture.version:
+            ready = self._ready[tokens] = (self.mixture.version, *self._prepare(tokens, calls, again))
+        y = run_plan(ready[1], ready[2], x.reshape(rows, tokens, -1))
         return y.view(*x.shape[:-1], y.shape[-1])
 
-    def consider(self, tokens: int, calls: int = 1) -> tuple[Choice, Work, DeviceSpeed]:
+    def consider(self, tokens: int, calls: int = 1) -> Choice:
         """What rows of `tokens` vectors are, at the `calls`-th call, to the cost model, and what it says.
 
         Only where some row has a core here.
         """
-        work, device = self._work(tokens, calls, self._counts()), self._layer.weight.device
-        threads = torch.get_num_threads() if device.type == "cpu" else 1
-        speed = device_speed(device.type, work.itemsize, threads)
-        return choose_form(work, speed), work, speed
+        return self._choose(self._work(tokens, calls, self._counts()))
+
+    def _choose(self, work: Work) -> Choice:
+        device = self._layer.weight.device.type
+        threads = torch.get_num_threads() if device == "cpu" else 1
+        return choose_form(work, device_speed(device, work.itemsize, threads))
 
     def _work(self, tokens: int, calls: int, counts: Mapping[int, int]) -> Work:
         stack, name, weight = self.mixture.stack, self._name, self._layer.weight
@@ -112,24 +133,33 @@ class MixedLayer:
         sizes = self.mixture.stack.sizes(self._name)
         return {slot: count for slot, count in self.mixture.counts.items() if sizes[slot]}
 
-    def _think(self, tokens: int, calls: int) -> tuple[Plan, Place]:
+    def _prepare(self, tokens: int, calls: int, again: bool) -> tuple[Plan, Place]:
         mixture, layer, counts = self.mixture, self._layer, self._counts()
-        work = self._work(tokens, calls, counts)
-        place = Place(self._name, layer, mixture.stack, work.k, keep=calls > 1)
-        key = (work, tuple(counts))
+        way = self._ways.get(tokens)
+        if again or way is None or not way.holds(len(mixture.slots), counts.keys()):
+            way = self._ways[tokens] = self._decide(tokens, calls, counts)
+        m, n = layer.weight.shape
+        together = max(1, BLOCK_BYTES // (m * n * layer.weight.element_size()))
+        key = (tuple(counts), way.merged, way.alone, way.grouped, together)
         plan = mixture.plans.get(key)
         if plan is None:
-            slots = list(counts)
-            merged, grouped = slots if mixture.form == "merged" else [], mixture.form == "grouped"
-            if mixture.form == "auto" and slots:
-                choice, _, _ = self.consider(tokens, calls)
-                merged, grouped = [slots[index] for index in choice.merged], choice.others == "grouped"
             plan = mixture.plans[key] = make_plan(
                 [slot if slot in counts else BASE_SLOT for slot in mixture.slots],
-                set(merged),
-                {slot for slot, build in zip(slots, work.builds, strict=True) if build < 1.0},
-                grouped=grouped,
-                together=max(1, BLOCK_BYTES // (work.m * work.n * work.itemsize)),
+                way.merged,
+                way.alone,
+                grouped=way.grouped,
+                together=together,
                 device=layer.weight.device,
             )
-        return plan, place
+        k = max((mixture.stack.size(self._name, slot) for slot in counts), default=0)
+        return plan, Place(self._name, layer, mixture.stack, k, keep=calls > 1)
+
+    def _decide(self, tokens: int, calls: int, counts: Mapping[int, int]) -> Way:
+        form, slots = self.mixture.form, list(counts)
+        work = self._work(tokens, calls, counts)
+        merged, grouped = slots if form == "merged" else [], form == "grouped"
+        if form == "auto" and slots:
+            choice = self._choose(work)
+            merged, grouped = [slots[index] for index in choice.merged], choice.others == "grouped"
+        alone = {slot for slot, build in zip(slots, work.builds, strict=True) if build < 1.0}
+        return Way(len(self.mixture.slots), frozenset(slots), frozenset(merged), frozenset(alone), grouped)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 
 import pytest
 
-from ssvd_asr.cost import Cost, DeviceSpeed, Form, Work, choose_form, device_speed, plain_cost
+from ssvd_asr.cost import Choice, Cost, DeviceSpeed, Form, Work, choose_form, device_speed, plain_cost
 
 ONLY_OPERATIONS = DeviceSpeed(1e12, 1e30, 0.0)
 ONLY_BYTES = DeviceSpeed(1e30, 1e12, 0.0)
@@ -79,6 +80,25 @@ def test_the_choice_is_never_dearer_than_any_form() -> None:
         ):
             choice = choose_form(batch, speed)
             assert choice.cost.seconds <= min(cost.seconds for _, cost in choice.forms) * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_choice_is_the_cheapest_number_of_merged_domains(seed: int) -> None:
+    draw = Random(seed)
+    domains = draw.randint(1, 12)
+    batch = Work(
+        M, N, K, tuple(draw.choice((1, 1, 2, 5, 30)) for _ in range(domains)),
+        tuple(draw.choice((0.0, 0.1, 1.0, 1.0)) for _ in range(domains)), draw.choice((0, 3)),
+        draw.choice((1, 8, 187)), itemsize=4, rank=draw.choice((None, 16)),
+    )  # fmt: skip
+    order = sorted(range(domains), key=lambda index: (batch.builds[index], -batch.rows[index]))
+    for speed in (ONLY_CALLS, device_speed("cpu", 4, 2), device_speed("cuda", 2)):
+        ways = [
+            Choice(tuple(order[:count]), others, batch, speed).cost.seconds
+            for count in range(domains + 1)
+            for others in ("shared", "grouped")
+        ]
+        assert choose_form(batch, speed).cost.seconds == pytest.approx(min(ways), rel=1e-9)
 
 
 def test_one_domain_that_decodes_long_pays_for_a_weight_and_64_do_not() -> None:

@@ -106,7 +106,7 @@ def test_auto_mixes_forms_within_a_batch_and_stays_exact(
     with adapted.mixing(stack, rows):
         layer = adapted.layers["tall"].mixed
         assert layer is not None
-        choice, _, _ = layer.consider(2)
+        choice = layer.consider(2)
         assert choice.merged == (0,)
         assert torch.allclose(adapted.model(x), expected, atol=1e-12)
 
@@ -231,3 +231,33 @@ def test_the_choice_is_remembered_not_computed_at_every_call(
         mixed.keep([0, 1])
         adapted.model(inputs(2).double())
         assert len(asked) == before + len(PATTERNS)
+
+
+def test_a_choice_outlives_the_few_rows_that_leave_but_not_a_slot_that_comes(
+    adapted: AdaptedModel, stack: CoreStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[cost.Work] = []
+
+    def count(work: cost.Work, speed: DeviceSpeed) -> cost.Choice:
+        asked.append(work)
+        return cost.choose_form(work, speed)
+
+    monkeypatch.setattr(mixture, "choose_form", count)
+    rows, x = (1, 2, 4, 3, 1, 2, 4, 0), inputs(8).double()
+    expected = alone(adapted, rows, x)
+    with adapted.mixing(stack, rows) as mixed:
+        adapted.model(x)
+        adapted.model(x)
+        before = len(asked)
+        for kept in ([0, 1, 2, 3, 4, 5, 6], [0, 1, 2, 4, 5, 6]):  # 7 and 6 rows of 8
+            mixed.put([rows[index] for index in kept])
+            assert torch.allclose(adapted.model(x[kept]), expected[kept], atol=1e-12)
+        adapted.model(x[kept])  # the fourth call
+        after = len(asked)
+        assert after == before + len(PATTERNS)
+        mixed.put([1, 2, 1, 2, 1, 4])
+        adapted.model(x[:6])
+        assert len(asked) == after
+        mixed.put([1, 2, 1, 2, 1, 3])
+        adapted.model(x[:6])
+        assert len(asked) == after + len(PATTERNS) - 1  # slot 3 leaves a layer out
