@@ -17,6 +17,8 @@ from ssvd_asr.adapted_model import AdaptedModel, adapt
 from ssvd_asr.base.model import BaseModel, FloatArray
 from ssvd_asr.base.shapes import SHAPES, random_base
 from ssvd_asr.decoding.decoder import CachedDecoder
+from ssvd_asr.decoding.greedy import greedy
+from ssvd_asr.decoding.hypothesis import Hypothesis
 from ssvd_asr.decoding.prompt import Prompt
 from ssvd_asr.factors import LayerFactors
 from ssvd_asr.layers import match_layers
@@ -56,6 +58,12 @@ class Subject:
                 tokens = decoder.advance(tokens).argmax(dim=-1, keepdim=True)
                 said.append(tokens)
         return torch.cat(said, dim=1)
+
+    def decode_uneven(self, encoded: Tensor, steps: int) -> list[Hypothesis]:
+        """Greedy hypotheses of rows that end one after the other, the last after `steps` steps."""
+        rows = len(encoded)
+        limits = [max(1, steps * (row + 1) // rows) for row in range(rows)]
+        return greedy(self.base, encoded, [Prompt()] * rows, limits)
 
     def stack(self, domains: int, **options: object) -> CoreStack:
         """Slots 1..domains with random cores."""

@@ -4,6 +4,7 @@ A batch of rows is encoded and decoded for a fixed number of greedy steps, once 
 layers) and once with rows of many domains, in turns. `ratio` is mixed over base throughput, 1 is free;
 `noise` is (slowest - fastest) / median of the noisiest timing. Beside them stand the ratios that counting
 allows: operations of the whole model, and bytes that its adapted linears move, for the way that was chosen.
+`uneven_ratio` is of decoding rows that end one after the other, as rows of real speech do.
 """
 
 from __future__ import annotations
@@ -102,7 +103,8 @@ def _measure(measured: Subject, arguments: argparse.Namespace) -> Iterator[dict[
                     "encode": partial(measured.encode, waves),
                     "decode": partial(measured.decode, encoded, steps),
                 }
-                row = _row(measured, stack, case, parts, operations, arguments)
+                uneven = partial(measured.decode_uneven, encoded, steps)
+                row = _row(measured, stack, case, parts, uneven, operations, arguments)
                 print(f"{measured.shape}: {case}: {row['ratio']:.3f}", file=sys.stderr, flush=True)
                 yield row
 
@@ -112,23 +114,24 @@ def _row(
     stack: CoreStack,
     case: Case,
     parts: Mapping[str, Callable[[], Tensor]],
+    uneven: Callable[[], object],
     operations: dict[str, float],
     arguments: argparse.Namespace,
 ) -> dict[str, object]:
     """Time the case against the base, part by part."""
     draws = iter(range(10**9))
 
-    def mixed(run: Callable[[], Tensor]) -> None:
+    def mixed(run: Callable[[], object]) -> None:
         with measured.adapted.mixing(stack, case.draw(next(draws)), arguments.form):
             run()
 
-    def base(run: Callable[[], Tensor]) -> None:
+    def base(run: Callable[[], object]) -> None:
         with measured.adapted.mixing(stack, [0] * case.rows):
             run()
 
     timed: dict[str, dict[str, Timing]] = {
         part: side_by_side({"base": partial(base, run), "mixed": partial(mixed, run)}, arguments.repeats)
-        for part, run in parts.items()
+        for part, run in {**parts, "uneven": uneven}.items()
     }
     seconds = {side: sum(timed[part][side].median_s for part in parts) for side in ("base", "mixed")}
     found: dict[str, object] = {
@@ -138,8 +141,9 @@ def _row(
         "ratio": seconds["base"] / seconds["mixed"],
         "noise": max(each.spread for part in timed.values() for each in part.values()),
     }  # fmt: skip
-    for part in parts:
+    for part in timed:
         found[f"{part}_ratio"] = timed[part]["mixed"].times_faster_than(timed[part]["base"])
+    for part in parts:
         plain, chosen = _counted(measured, stack, case, parts[part], arguments.form)
         rest = operations[part] * case.rows - plain.operations
         found[f"{part}_operations_ratio"] = (plain.operations + rest) / (chosen.operations + rest)

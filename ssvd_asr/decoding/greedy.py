@@ -17,12 +17,15 @@ from ssvd_asr.decoding.hypothesis import Hypothesis, check_finite, timed_segment
 from ssvd_asr.decoding.prompt import Prompt
 from ssvd_asr.errors import SsvdError
 
+ENDED_SHARE = 1 / 8  # of a batch: for fewer, copying what the others' keys and values hold costs more
+
 
 @dataclass
 class _Row:
     """A row on its way. ids: prompt and everything said since."""
 
     prompt: Sequence[int]
+    limit: int  # tokens to say at most
     ids: list[int] = field(default_factory=list)
     score: float = 0.0
     margin: float = math.inf
@@ -37,35 +40,41 @@ class _Row:
     def said(self) -> list[int]:
         return self.ids[len(self.prompt) :]
 
+    @property
+    def done(self) -> bool:
+        return self.ended or len(self.said) >= self.limit
+
 
 @torch.no_grad()
 def greedy(
-    base: BaseModel, encoded: Tensor, prompts: Sequence[Prompt], max_tokens: int | None = None
+    base: BaseModel,
+    encoded: Tensor,
+    prompts: Sequence[Prompt],
+    max_tokens: int | Sequence[int] | None = None,
 ) -> list[Hypothesis]:
     """Decode encoder output (B, T, d), each row after its own prompt, until each has ended.
 
-    A row ends with <eos>, or after `max_tokens` tokens (default: T, as Speech2Text's maxlenratio of 0).
-    Rows that end leave the batch; per-row cores on the decoder's adapted linears leave with them and are
-    back when this returns.
+    A row ends with <eos>, or after `max_tokens` tokens, of all rows or of each (default: T, as Speech2Text's
+    maxlenratio of 0). Rows that have ended leave the batch, a share of it at a time; per-row cores on the
+    decoder's adapted linears leave with them and are back when this returns.
 
     Raises:
         SsvdError: not one prompt a row, an unknown language or task, or no token has a finite score.
     """
     if len(prompts) != len(encoded):
         raise SsvdError(f"{len(prompts)} prompts for {len(encoded)} rows of audio: need one for each")
-    limit = encoded.size(1) if max_tokens is None else max_tokens
-    if limit < 1:
+    whole = encoded.size(1) if max_tokens is None else max_tokens
+    limits = [whole] * len(prompts) if isinstance(whole, int) else whole
+    if min(limits, default=1) < 1:
         raise SsvdError(f"max_tokens={max_tokens}: must be at least 1")
     tokens = base.tokens
-    rows = [_Row(prompt.ids(tokens)) for prompt in prompts]
+    rows = [_Row(prompt.ids(tokens), limit) for prompt, limit in zip(prompts, limits, strict=True)]
     with CachedDecoder(base.network.decoder, encoded) as decoder:
-        _decode(decoder, rows, tokens, limit, encoded.device)
+        _decode(decoder, rows, tokens, encoded.device)
     return [_finish(row, prompt, tokens) for row, prompt in zip(rows, prompts, strict=True)]
 
 
-def _decode(
-    decoder: Decoder, rows: Sequence[_Row], tokens: TokenMap, limit: int, device: torch.device
-) -> None:
+def _decode(decoder: Decoder, rows: Sequence[_Row], tokens: TokenMap, device: torch.device) -> None:
     """Advance all rows in lock step, filling them in.
 
     Prompts of different lengths need no padding: what all have is read at once, and a longer prompt goes on
@@ -77,21 +86,24 @@ def _decode(
     running = list(rows)
     totals = torch.zeros(len(rows), device=device)  # (R,) float32
     fed = torch.tensor([row.ids for row in rows], device=device)  # (R, shared)
-    while running:
+    while True:
         scores = decoder.advance(fed)  # (R, V)
-        forbid(scores, {index: row.ids for index, row in enumerate(running) if not row.reading}, tokens)
+        speaking = {i: row.ids for i, row in enumerate(running) if not row.reading and not row.done}
+        forbid(scores, speaking, tokens)
         # The sum so far is added before the best is taken, as the search does: it decides ties alike.
         best = (scores + totals.unsqueeze(1)).topk(2, dim=-1)
         chosen, reached = best.indices[:, 0].tolist(), best.values.tolist()
         for index, row in enumerate(running):
             if row.reading:
                 row.ids.append(row.prompt[len(row.ids)])
-            else:
+            elif index in speaking:
                 _say(row, chosen[index], reached[index], tokens.eos)
-        alive = [i for i, row in enumerate(running) if not row.ended and len(row.said) < limit]
-        if len(alive) < len(running) and alive:
+        alive = [index for index, row in enumerate(running) if not row.done]
+        if not alive:
+            return
+        if len(running) - len(alive) >= ENDED_SHARE * len(running):
             decoder.keep(torch.tensor(alive, device=device))
-        running = [running[index] for index in alive]
+            running = [running[index] for index in alive]
         totals = torch.tensor([row.score for row in running], device=device)
         fed = torch.tensor([row.ids[-1:] for row in running], dtype=torch.long, device=device)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from ssvd_asr.adapted_model import AdaptedModel, adapt
 from ssvd_asr.base.model import BaseModel
 from ssvd_asr.decoding.best_path import best_path
 from ssvd_asr.decoding.decoder import CachedDecoder
-from ssvd_asr.decoding.greedy import greedy
+from ssvd_asr.decoding.greedy import ENDED_SHARE, greedy
 from ssvd_asr.decoding.hypothesis import Hypothesis, TimedText, timed_segments
 from ssvd_asr.decoding.prompt import Prompt
 from ssvd_asr.errors import BaseModelError, SsvdError
@@ -104,6 +105,29 @@ def test_cores_are_whole_again_for_the_next_batch(tiny_base: BaseModel, adapted:
         assert all(layer.core is cores[name] for name, layer in adapted.layers.items())
         second = greedy(tiny_base, tiny_base.encode(audio), [Prompt()] * 6)
     assert first == second
+
+
+def test_rows_of_a_large_batch_leave_together_and_say_what_they_say_alone(
+    tiny_base: BaseModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[int] = []
+
+    def keep(decoder: CachedDecoder, rows: torch.Tensor) -> None:
+        kept.append(len(rows))
+        whole(decoder, rows)
+
+    whole = CachedDecoder.keep
+    monkeypatch.setattr(CachedDecoder, "keep", keep)
+    encoded = tiny_base.encode(waves(6))[[0, 1, 2, 3, 4, 5] * 4]
+    prompts = [Prompt(), Prompt(previous_text="a chair")] * 12
+    limits = list(range(1, 25))
+    together = greedy(tiny_base, encoded, prompts, limits)
+    steps_that_end_rows = len({len(ids) for ids in _ids(together)})
+    assert 0 < len(kept) < steps_that_end_rows - 1
+    assert all(after <= (1 - ENDED_SHARE) * before for before, after in pairwise([24, *kept]))
+    for row in range(24):
+        alone = greedy(tiny_base, encoded[row : row + 1], prompts[row : row + 1], limits[row])
+        assert _ids(alone) == _ids(together)[row : row + 1]
 
 
 def test_the_limit_cuts_and_says_so(tiny_base: BaseModel) -> None:
