@@ -68,7 +68,7 @@ def test_encoder_output_is_that_of_the_padded_window(pair: Any) -> None:
     base, speech2text, audio = pair
     with torch.no_grad():
         theirs, _ = speech2text._encode(torch.from_numpy(audio[2]).unsqueeze(0), None, None, None)
-    torch.testing.assert_close(base.encode([audio[2]]), theirs, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(base.encode([audio[2]]), theirs, atol=1e-5, rtol=1e-4)
 
 
 def test_grammar_forbids_what_score_filter_forbids(espnet: Any, tiny_base: BaseModel) -> None:

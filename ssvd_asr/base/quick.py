@@ -1,0 +1,64 @@
+"""Ways through an encoder's modules that take less time; the modules and their weights stay as they are.
+
+Attention is torch's own scaled dot product, an option of ESPnet's modules: no scores are written to memory
+and masked (16 rows of 186 frames, one core, float32: 9 ms a layer instead of 27).
+
+On a CPU convolutions have the channels last in memory: a depthwise one of 31 taps over (16, 256, 186) takes
+0.7 ms instead of 11, the first of the subsampling (1 to 128 channels) 79 instead of 145, the second 157
+instead of 253.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class ChannelsLastConv2d(nn.Conv2d):
+    """`nn.Conv2d`, with the channels of its output next to each other in memory."""
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if _gains(input, self.padding_mode):
+            # Cloned: of a weight for one channel the order is told by its strides alone.
+            input, weight = _channels_last(input), weight.clone(memory_format=torch.channels_last)
+        made: Tensor = super()._conv_forward(input, weight, bias)
+        return made
+
+
+class ChannelsLastConv1d(nn.Conv1d):
+    """`nn.Conv1d` by way of the two-dimensional one, which alone has an order with the channels last."""
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if not _gains(input, self.padding_mode) or isinstance(self.padding, str):
+            as_torch: Tensor = super()._conv_forward(input, weight, bias)
+            return as_torch
+        (stride,), (padding,), (dilation,) = self.stride, self.padding, self.dilation
+        made = functional.conv2d(
+            _channels_last(input.unsqueeze(-2)),  # (B, C, 1, T)
+            _channels_last(weight.unsqueeze(-2)),
+            bias, (1, stride), (0, padding), (1, dilation), self.groups,
+        )  # fmt: skip
+        return made.squeeze(-2)
+
+
+def quicken(encoder: nn.Module) -> None:
+    """Have plain attention, and convolutions that are two-dimensional or depthwise, computed that way."""
+    # Imported here, where the encoder has imported it before: by itself it prints a notice.
+    from espnet2.legacy.nets.pytorch_backend.transformer.attention import MultiHeadedAttention
+
+    for module in encoder.modules():
+        if type(module) is MultiHeadedAttention:
+            module.use_sdpa = True  # type: ignore[assignment]
+        elif type(module) is nn.Conv2d:
+            module.__class__ = ChannelsLastConv2d
+        elif type(module) is nn.Conv1d and module.groups == module.in_channels:
+            module.__class__ = ChannelsLastConv1d
+
+
+def _gains(x: Tensor, padding_mode: str) -> bool:
+    return x.device.type == "cpu" and x.dtype == torch.float32 and padding_mode == "zeros"
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
