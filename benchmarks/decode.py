@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.espnet_side import EspnetSide
+from benchmarks.espnet_side import EspnetSide, espnet_base
 from benchmarks.report import Timing, choose_shapes, parser, side_by_side, write
 from ssvd_asr.base.model import BaseModel, FloatArray
 from ssvd_asr.base.shapes import SHAPES, random_base
@@ -134,18 +134,23 @@ def _measure(base: BaseModel, rows: int, arguments: argparse.Namespace) -> Itera
     shape = (rows, base.config.window_samples)
     waves = list(0.1 * generator.standard_normal(shape, dtype=np.float32))
     encoded = base.encode(waves)
-    encoding = {"ours": partial(base.encode, waves), "call": partial(base.encode, waves[:1])}
+    espnet = espnet_base(base)
+    encoding = {
+        "ours": partial(base.encode, waves),
+        "batch": partial(espnet.encode, waves),
+        "call": partial(espnet.encode, waves[:1]),
+    }
     encoded_in = side_by_side(encoding, 1, warm_up=0, clock=arguments.clock)
     tokens = round(TOKENS_PER_SECOND * base.config.window_s)
     for mode in (MODES[name] for name in arguments.modes):
-        theirs = EspnetSide(base, mode.beam_size, mode.ctc_weight)
+        theirs = EspnetSide(espnet, mode.beam_size, mode.ctc_weight)
         sides: Sides = {"ours": partial(_ours, base, mode), "batch": theirs.batch, "call": theirs.call}
         if theirs.ctc_bytes(rows, encoded.size(1)) > CTC_LIMIT_BYTES:
             print(f"{rows} rows {mode.name}: ESPnet's CTC scores exceed {CTC_LIMIT_BYTES} B", file=sys.stderr)
             del sides["batch"]
         steps = _steps(sides, encoded, arguments)
         parts = {
-            name: timed.of(tokens) + encoded_in["ours"].median_s
+            name: timed.of(tokens) + encoded_in[name].median_s
             for name, timed in steps.items()
             if name != "call"
         }
@@ -153,7 +158,7 @@ def _measure(base: BaseModel, rows: int, arguments: argparse.Namespace) -> Itera
         yield {
             **_step_row(rows, mode, steps),
             "same_tokens": _share_of_same(sides, encoded, 1 + arguments.steps),
-            **_whole(parts, sides, base, waves, tokens, arguments),
+            **_whole(parts, sides, {"ours": base, "batch": espnet, "call": espnet}, waves, tokens, arguments),
         }
 
 
@@ -208,7 +213,7 @@ def _step_row(rows: int, mode: Mode, steps: dict[str, _Steps]) -> dict[str, obje
 def _whole(
     parts: dict[str, float],
     sides: Sides,
-    base: BaseModel,
+    bases: Mapping[str, BaseModel],
     waves: Sequence[FloatArray],
     tokens: int,
     arguments: argparse.Namespace,
@@ -216,7 +221,9 @@ def _whole(
     """Seconds of whole utterances; `parts` says what each side is expected to take."""
     measured = sum(parts.values()) <= arguments.budget_s
     if measured:
-        runs = {name: partial(_decode_whole, run, name, base, waves, tokens) for name, run in sides.items()}
+        runs = {
+            name: partial(_decode_whole, run, name, bases[name], waves, tokens) for name, run in sides.items()
+        }
         timed = side_by_side(runs, 1, warm_up=0, clock=arguments.clock)
         parts = {name: each.median_s for name, each in timed.items()}
     others = [seconds for name, seconds in parts.items() if name != "ours"]

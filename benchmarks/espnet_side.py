@@ -6,6 +6,7 @@ out is Speech2Text's ScoreFilter, which forbids times at next to no cost: these 
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -15,10 +16,19 @@ from espnet2.legacy.nets.scorers.length_bonus import LengthBonus
 from torch import Tensor
 
 from ssvd_asr.base.model import BaseModel
+from ssvd_asr.base.quick import as_espnet
 from ssvd_asr.decoding.prompt import Prompt
 
 # CTCPrefixScoreTH holds log-probabilities of all frames and tokens, stacked with the blank's as many times.
 CTC_COPIES = 3
+
+
+def espnet_base(base: BaseModel) -> BaseModel:
+    """The same weights under ESPnet's own encoder; all else is shared."""
+    found = copy.copy(base)
+    found.network = copy.copy(base.network)
+    found.network._modules = {**base.network._modules, "encoder": as_espnet(base.network.encoder)}
+    return found
 
 
 @dataclass(frozen=True)

@@ -77,9 +77,11 @@ class LoraSide:
             parent, _, child = name.rpartition(".")
             setattr(base.network.get_submodule(parent), child, base.network.get_submodule(name).linear)
         self._config = LoraConfig(r=RANK, target_modules=layers, init_lora_weights=False, use_rslora=False)
-        self._model: PeftModel = get_peft_model(base.network, self._config, adapter_name=RESIDENT)
+        self._model: PeftModel = get_peft_model(  # in the base's format, as ours
+            base.network, self._config, adapter_name=RESIDENT, autocast_adapter_dtype=False
+        )
         for slot in range(1, domains + 1):
-            self._model.add_adapter(str(slot), self._config)
+            self._model.add_adapter(str(slot), self._config, autocast_adapter_dtype=False)
         self._model.eval().to(base.device)
         self._states = {str(slot): self._state(str(slot)) for slot in range(1, domains + 1)}
         # The adapted network of `measured` has our layers; here the same engine runs on PEFT's.

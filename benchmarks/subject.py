@@ -105,5 +105,5 @@ def _stand_in(m: int, n: int, k: int, device: torch.device) -> LayerFactors:
 
 def working_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 on a GPU that has it, else float32."""
-    capable = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    capable = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.bfloat16 if capable else torch.float32

@@ -12,6 +12,7 @@ gradients, AdamW's moments), by the kernel's high-water mark or CUDA's. `..._of_
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import subprocess
@@ -101,6 +102,9 @@ def _compare(shape: str, device: torch.device, arguments: argparse.Namespace) ->
         }
         timed = side_by_side(runs, arguments.repeats, clock=arguments.clock)
     del runs
+    if device.type == "cuda":  # what measures memory is a process of its own
+        gc.collect()
+        torch.cuda.empty_cache()
     memory = {name: _memory_elsewhere(shape, name, arguments) for name in arguments.sides}
     rows = []
     for name in arguments.sides:

@@ -87,7 +87,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _measure(measured: Subject, arguments: argparse.Namespace) -> Iterator[dict[str, object]]:
     gpu = measured.base.device.type == "cuda"
-    default = [64, 256] if gpu else [8] if measured.shape == "0.1b" else [16] if arguments.quick else [64]
+    default = [64] if gpu else [8] if measured.shape == "0.1b" else [16] if arguments.quick else [64]
     steps = max(2, round(TOKENS_PER_SECOND * measured.base.config.window_s))
     lossy = Compression(arguments.rank, 1.0) if arguments.rank else None
     stack = measured.stack(max(arguments.domains), compression=lossy)

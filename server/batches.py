@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 import traceback
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from ssvd_asr.audio import SAMPLE_RATE
 logger = logging.getLogger(__name__)
 
 FIRST_GUESS_SPEED = 5.0  # audio-seconds decoded a second, until one was measured
+_NO_MEMORY = re.compile("allocate memory|out of memory|ALLOC_FAILED|ALLOCATION_FAILED")
 REGAIN = 1.1  # of the budget, with every batch that goes well after one that did not
 
 
@@ -42,6 +44,8 @@ class Batches:
 
         A batch that fails, for want of memory or otherwise, is run again in halves, so that at the end only
         the row that cannot be decoded fails.
+
+        Raises AcceleratorError where the device itself has failed.
         """
         if not pieces:
             return []
@@ -63,6 +67,9 @@ class Batches:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             self.budget_s = max(self._audio_s(pieces) / 2, self._audio_s(pieces[:1]))
+        elif isinstance(failure, torch.AcceleratorError):
+            logger.critical("the device has failed\n%s", trace)
+            raise failure  # its context is broken for good: only another process has a new one
         if len(pieces) > 1:
             logger.warning("a batch of %d failed and is run in halves: %r", len(pieces), failure)
             half = len(pieces) // 2
@@ -92,7 +99,7 @@ class Batches:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """torch has no class for a CPU's memory."""
+    """torch has no class for a CPU's memory, nor for what CUDA's libraries cannot allocate."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "allocate memory" in str(error)
+        isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)) is not None
     )

@@ -15,7 +15,7 @@ from torch import Tensor
 from ssvd_asr.compression import Compression, core_numbers
 from ssvd_asr.errors import AdapterError
 from ssvd_asr.hot_weights import DEFAULT_HOT_BYTES, HotWeights
-from ssvd_asr.layer_cores import LayerCores
+from ssvd_asr.layer_cores import Chosen, LayerCores
 from ssvd_asr.linear import AdaptedLinear
 
 BASE_SLOT = 0
@@ -95,9 +95,9 @@ class CoreStack:
         """The rank of all the cores that these slots have for layer `name`; None where not all have one."""
         return self._layers[name].rank(slots)
 
-    def gather(self, name: str, slots: Sequence[int], k: int) -> tuple[Tensor, ...]:
+    def gather(self, name: str, slots: Sequence[int], chosen: Chosen, k: int) -> tuple[Tensor, ...]:
         """Cores of layer `name` (S, k, k), or their parts (S, k, r), (S, r, k); k is at least theirs."""
-        return self._layers[name].gather(slots, k)
+        return self._layers[name].gather(slots, chosen, k)
 
     def write(self, slot: int, cores: Mapping[str, Tensor]) -> None:
         """Make `slot` this domain, entirely: a layer left out is the base's there.

@@ -35,6 +35,8 @@ def resolve_device(setting: str = "auto") -> torch.device:
         present = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if int(index or 0) >= present:
             raise SsvdError(f"device {setting!r}: torch sees {present} CUDA devices; use auto or cpu")
+        if index:
+            torch.cuda.set_device(int(index))  # what waits for "the" device waits for this one
     return torch.device(setting)
 
 
@@ -52,7 +54,11 @@ def resolve_dtype(setting: str = "auto", device: torch.device | None = None) -> 
         raise SsvdError(f"dtype {setting!r} is not one of {', '.join(DTYPES)}")
     if setting != "bfloat16":
         return torch.float32
-    if device is not None and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+    if (
+        device is not None
+        and device.type == "cuda"
+        and not torch.cuda.is_bf16_supported(including_emulation=False)
+    ):
         raise SsvdError(f"dtype 'bfloat16' is not supported by {device}; use float32")
     return torch.bfloat16
 

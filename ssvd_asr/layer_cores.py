@@ -11,6 +11,7 @@ from torch.nn.functional import pad
 from ssvd_asr.compression import Compression, core_numbers, from_halves, halves
 
 Parts = tuple[Tensor, ...]
+Chosen = slice | Tensor
 
 
 class LayerCores:
@@ -47,12 +48,12 @@ class LayerCores:
         sizes = {self.sizes[slot] for slot in slots} - {0}
         return self._compression.rank if all(map(self._is_split, sizes)) else None
 
-    def gather(self, slots: Sequence[int], k: int) -> Parts:
+    def gather(self, slots: Sequence[int], chosen: Chosen, k: int) -> Parts:
         """The cores of these slots (S, k, k), or their parts (S, k, r), (S, r, k); k is at least theirs.
 
-        Views where the slots follow each other.
+        chosen: of the same slots, by `choose`. Views where they follow each other.
         """
-        parts = [_rows_of(part, slots) for part in self.parts]
+        parts = [part[chosen] for part in self.parts]
         if len(parts) == 1:
             return (parts[0][:, :k, :k],)
         left, right = parts[0][:, :k], parts[1][:, :, :k]
@@ -110,9 +111,9 @@ class LayerCores:
         return self._compression is not None and self._compression.pays(k)
 
 
-def _rows_of(part: Tensor, slots: Sequence[int]) -> Tensor:
-    """part[slots]; a view where the slots follow each other."""
+def choose(slots: Sequence[int], device: torch.device) -> Chosen:
+    """What picks these slots out of a stack: made once, since a GPU waits for an index to be copied."""
     first, count = slots[0], len(slots)
     if tuple(slots) == tuple(range(first, first + count)):
-        return part[first : first + count]
-    return part[torch.tensor(slots, device=part.device)]
+        return slice(first, first + count)
+    return torch.tensor(slots, device=device)

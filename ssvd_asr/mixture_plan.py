@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ssvd_asr.core_stack import BASE_SLOT, CoreStack
+from ssvd_asr.layer_cores import Chosen, choose
 from ssvd_asr.linear import AdaptedLinear
 from ssvd_asr.tall_linear import tall_linear
 
@@ -30,6 +31,12 @@ class Block:
     start: int
     stop: int
     slots: tuple[int, ...]
+    chosen: Chosen  # the slots in a stack
+
+    @classmethod
+    def of(cls, start: int, rows: int, slots: Sequence[int], device: torch.device) -> Block:
+        """So many rows of each of these slots."""
+        return cls(start, start + rows * len(slots), tuple(slots), choose(slots, device))
 
 
 @dataclass
@@ -96,14 +103,14 @@ def make_plan(
     over_basis = arranged[plain:based]
     moved = order != as_they_are
     back = sorted(as_they_are, key=order.__getitem__)
-    cores = tuple(_blocks(over_basis, plain, grouped or len(set(over_basis)) == 1))
+    cores = tuple(_blocks(over_basis, plain, grouped or len(set(over_basis)) == 1, device))
     return Plan(
         order=torch.tensor(order, device=device) if moved else None,
         back=torch.tensor(back, device=device) if moved else None,
         plain=plain,
         based=based,
         cores=cores,
-        merged=tuple(_own_blocks(arranged[based:], based, alone, together)),
+        merged=tuple(_own_blocks(arranged[based:], based, alone, together, device)),
         at_once=not moved and plain == 0 and based == len(rows) and len(cores) == 1,
     )
 
@@ -160,7 +167,7 @@ def _gather(block: Block, place: Place) -> tuple[Tensor, ...]:
     """The block's cores as (S, in, out), to be applied one after the other."""
     found = place.gathered.get(block.start)
     if found is None:
-        parts = place.stack.gather(place.name, block.slots, place.k)
+        parts = place.stack.gather(place.name, block.slots, block.chosen, place.k)
         found = tuple(part.mT for part in reversed(parts))
         if place.keep:
             place.gathered[block.start] = found
@@ -182,7 +189,7 @@ def _own_product(block: Block, place: Place, x: Tensor, y: Tensor) -> None:
         )
         return
     k = max(stack.size(name, slot) for slot in block.slots)
-    parts = stack.gather(name, block.slots, k)
+    parts = stack.gather(name, block.slots, block.chosen, k)
     weights = layer.merge(parts[0] if len(parts) == 1 else parts[0] @ parts[1])  # (S, m, n)
     heard, out = (each.view(len(block.slots), -1, each.shape[-1]) for each in (heard, out))
     torch.bmm(heard, weights.mT, out=out)
@@ -200,25 +207,27 @@ def _inner_plain(rows: Sequence[int]) -> int:
     return sum(slot == BASE_SLOT for slot in rows[first:])
 
 
-def _blocks(rows: Sequence[int], start: int, by_slot: bool) -> Iterator[Block]:
+def _blocks(rows: Sequence[int], start: int, by_slot: bool, device: torch.device) -> Iterator[Block]:
     """One block with a slot a row; or by_slot, blocks of slots with equally many rows."""
     if not rows:
         return
     if not by_slot:
-        yield Block(start, start + len(rows), tuple(rows))
+        yield Block.of(start, 1, rows, device)
         return
     for count, slots in _runs(rows):
-        yield Block(start, start + count * len(slots), tuple(slots))
+        yield Block.of(start, count, slots, device)
         start += count * len(slots)
 
 
-def _own_blocks(rows: Sequence[int], start: int, alone: Set[int], together: int) -> Iterator[Block]:
+def _own_blocks(
+    rows: Sequence[int], start: int, alone: Set[int], together: int, device: torch.device
+) -> Iterator[Block]:
     """Blocks of slots with equally many rows, at most `together`; those of `alone` by themselves."""
     for count, slots in _runs(rows):
         while slots:
             first = next((index for index, slot in enumerate(slots) if slot in alone), len(slots))
             size = min(first, together) or 1
-            yield Block(start, start + count * size, tuple(slots[:size]))
+            yield Block.of(start, count, slots[:size], device)
             start += count * size
             slots = slots[size:]
 

@@ -24,7 +24,9 @@ def training_mode(network: Any, recipe: Recipe) -> Iterator[None]:
     """
     modes = {module: module.training for module in network.modules()}
     dropouts = {module: module.p for module in network.modules() if isinstance(module, nn.Dropout)}
-    ctc_dropout = network.ctc.dropout_rate if network.ctc is not None else None
+    rates = {module: module.dropout_rate for module in network.modules() if hasattr(module, "dropout_rate")}
+    # Under autocast ESPnet rounds its positions, and would leave them so.
+    positions = {module: module.pe for module in network.modules() if hasattr(module, "pe")}
     losses = (network.ctc_weight, network.criterion_att.smoothing, network.criterion_att.confidence)
     specaug, calculator = network.specaug, network.error_calculator
     try:
@@ -35,8 +37,8 @@ def training_mode(network: Any, recipe: Recipe) -> Iterator[None]:
         if recipe.dropout is not None:
             for module in dropouts:
                 module.p = recipe.dropout
-            if network.ctc is not None:
-                network.ctc.dropout_rate = recipe.dropout
+            for module in rates:  # read by the CTC, and by attention that is torch's own
+                module.dropout_rate = recipe.dropout
         _set_losses(network, recipe.ctc_weight, recipe.label_smoothing, 1.0 - recipe.label_smoothing)
         network.specaug = spec_augment(recipe, network.frontend.output_size())
         network.error_calculator = None  # would edit-distance every validation batch on the host
@@ -46,8 +48,10 @@ def training_mode(network: Any, recipe: Recipe) -> Iterator[None]:
         _set_losses(network, *losses)
         for module, rate in dropouts.items():
             module.p = rate
-        if network.ctc is not None:
-            network.ctc.dropout_rate = ctc_dropout
+        for module, rate in rates.items():
+            module.dropout_rate = rate
+        for module, table in positions.items():
+            module.pe = table
         for module, mode in modes.items():
             module.training = mode
 

@@ -10,6 +10,8 @@ instead of 253.
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -54,6 +56,19 @@ def quicken(encoder: nn.Module) -> None:
             module.__class__ = ChannelsLastConv2d
         elif type(module) is nn.Conv1d and module.groups == module.in_channels:
             module.__class__ = ChannelsLastConv1d
+
+
+def as_espnet(encoder: nn.Module) -> nn.Module:
+    """A copy that goes ESPnet's own ways, to compare with."""
+    found = copy.deepcopy(encoder)
+    for module in found.modules():
+        if isinstance(module, ChannelsLastConv2d):
+            module.__class__ = nn.Conv2d  # type: ignore[assignment]
+        elif isinstance(module, ChannelsLastConv1d):
+            module.__class__ = nn.Conv1d  # type: ignore[assignment]
+        elif hasattr(module, "use_sdpa"):
+            module.use_sdpa = False  # type: ignore[assignment]
+    return found
 
 
 def _gains(x: Tensor, padding_mode: str) -> bool:

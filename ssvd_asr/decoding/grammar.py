@@ -35,7 +35,7 @@ def _forbid_timed(scores: Tensor, prefix: Sequence[int], tokens: TokenMap) -> No
         scores[: tokens.first_time] = -math.inf
         scores[tokens.last_time + 1 :] = -math.inf
     elif len(times) % 2:  # a segment is open
-        scores[tokens.eos] = -math.inf
+        scores[tokens.eos : tokens.eos + 1] = -math.inf  # one number by itself would be copied from the host
         scores[tokens.first_time : times[-1] + 1] = -math.inf
     else:  # a time has just closed a segment: no other token can leave an even number of times
         closing = scores[tokens.eos].clone()

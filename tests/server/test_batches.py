@@ -100,13 +100,32 @@ def test_the_first_batch_s_speed_takes_the_place_of_the_guess(
     assert device.speed == pytest.approx(0.8 * 3 * WINDOW_S / 2 + 0.2 * 2 * WINDOW_S / 4)
 
 
-def test_memory_that_a_cpu_lacks_is_known_by_its_words(banks: list[Bank]) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+        torch.AcceleratorError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
+def test_memory_that_is_lacking_is_known_by_its_words(error: Exception, banks: list[Bank]) -> None:
     recogniser = FakeRecogniser()
-    recogniser.fail = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+    recogniser.fail = error
     (result,) = batches(recogniser, banks).run(pieces(1))
     assert isinstance(result, OutOfMemoryError)
     assert "one row of 4 s" in str(result)
     assert "SSVD_BANK_MAX_BYTES" in str(result)
+
+
+def test_a_device_that_has_failed_is_not_tried_again(
+    banks: list[Bank], caplog: pytest.LogCaptureFixture
+) -> None:
+    recogniser = FakeRecogniser()
+    recogniser.fail = torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+    with pytest.raises(torch.AcceleratorError, match="illegal memory access"):
+        batches(recogniser, banks).run(pieces(4))
+    assert len(recogniser.batches) == 1
+    assert "the device has failed" in caplog.text
 
 
 def test_domains_that_do_not_fit_the_slots_together_are_run_in_parts(

@@ -9,21 +9,8 @@ import torch
 from torch import nn
 
 from ssvd_asr.base.model import BaseModel
-from ssvd_asr.base.quick import ChannelsLastConv1d, ChannelsLastConv2d, quicken
+from ssvd_asr.base.quick import ChannelsLastConv1d, ChannelsLastConv2d, as_espnet, quicken
 from tests.random_owsm import waves
-
-
-def slow(encoder: nn.Module) -> nn.Module:
-    """The same encoder as ESPnet builds it."""
-    found = copy.deepcopy(encoder)
-    for module in found.modules():
-        if isinstance(module, ChannelsLastConv2d):
-            module.__class__ = nn.Conv2d
-        elif isinstance(module, ChannelsLastConv1d):
-            module.__class__ = nn.Conv1d
-        elif hasattr(module, "use_sdpa"):
-            module.use_sdpa = False
-    return found
 
 
 def encoded(encoder: nn.Module, lengths: list[int], size: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
@@ -46,7 +33,7 @@ def test_output_and_gradients_are_espnets(tiny_base: BaseModel, lengths: list[in
     assert any(getattr(module, "use_sdpa", False) for module in encoder.modules())
     size = tiny_base.network.frontend.output_size()
     found, gradients = encoded(encoder, lengths, size)
-    expected, expected_gradients = encoded(slow(encoder), lengths, size)
+    expected, expected_gradients = encoded(as_espnet(encoder), lengths, size)
     torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-5)
     assert len(gradients) == len(expected_gradients) > 10
     for one, other in zip(gradients, expected_gradients, strict=True):
@@ -54,11 +41,13 @@ def test_output_and_gradients_are_espnets(tiny_base: BaseModel, lengths: list[in
 
 
 def test_names_shapes_and_order_of_the_weights_stay(tiny_base: BaseModel) -> None:
-    for module in tiny_base.network.encoder.modules():
+    encoder = tiny_base.network.encoder
+    for module in encoder.modules():
         if isinstance(module, ChannelsLastConv1d | ChannelsLastConv2d):
             assert module.weight.is_contiguous()
     assert (
-        tiny_base.network.encoder.state_dict().keys() == slow(tiny_base.network.encoder).state_dict().keys()
+        tiny_base.network.encoder.state_dict().keys()
+        == as_espnet(tiny_base.network.encoder).state_dict().keys()
     )
 
 

@@ -22,7 +22,10 @@ def test_auto_is_the_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    current: list[int] = []
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
     assert resolve_device("cuda:1") == torch.device("cuda:1")
+    assert current == [1]
     with pytest.raises(SsvdError, match="'cuda:2': torch sees 2"):
         resolve_device("cuda:2")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -39,9 +42,9 @@ def test_unknown_devices_are_refused_with_the_known_ones(setting: str) -> None:
 def test_bfloat16_is_used_only_where_asked_for_and_possible(monkeypatch: pytest.MonkeyPatch) -> None:
     cuda = torch.device("cuda")
     assert resolve_dtype("auto", cuda) == resolve_dtype("float32") == torch.float32
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
     assert resolve_dtype("bfloat16", cuda) == torch.bfloat16
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
     with pytest.raises(SsvdError, match="not supported by cuda"):
         resolve_dtype("bfloat16", cuda)
     with pytest.raises(SsvdError, match=DTYPES[0]):

@@ -14,6 +14,9 @@ from training.settings import NANO, OWSM
 def state(network: nn.Module) -> dict[str, object]:
     modes = {name: module.training for name, module in network.named_modules()}
     rates = {f"{name}.p": m.p for name, m in network.named_modules() if isinstance(m, nn.Dropout)}
+    rates |= {
+        f"{name}.p2": m.dropout_rate for name, m in network.named_modules() if hasattr(m, "dropout_rate")
+    }
     criterion = network.get_submodule("criterion_att")
     loss = (network.ctc_weight, criterion.smoothing, criterion.confidence)
     return {**modes, **rates, "loss": loss, "specaug": getattr(network, "specaug", None)}
@@ -33,7 +36,7 @@ def test_the_network_is_put_back_even_after_an_error(base: BaseModel) -> None:
         fail()
     assert inside["loss"] == (0.7, 0.2, 0.8)
     assert inside["specaug"] is not None
-    assert {value for name, value in inside.items() if name.endswith(".p")} == {0.5}
+    assert {value for name, value in inside.items() if name.endswith((".p", ".rate"))} == {0.5}
     assert state(base.network) == before
 
 
@@ -41,6 +44,28 @@ def test_dropout_is_the_bases_own_unless_the_recipe_says_so(base: BaseModel) -> 
     with training_mode(base.network, OWSM):
         rates = {m.p for m in base.network.modules() if isinstance(m, nn.Dropout) and m.p > 0}
     assert rates == {0.1}
+
+
+def test_without_dropout_two_passes_are_one(base: BaseModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    speech = torch.randn(1, base.config.window_samples) * 0.1
+    lengths = torch.tensor([base.config.window_samples])
+    recipe = OWSM.changed(dropout=0.0, freq_masks=0, time_masks=0)
+    for module in base.network.encoder.modules():
+        if hasattr(module, "use_sdpa"):  # attention as if the base had been trained with much
+            monkeypatch.setattr(module, "dropout_rate", 0.5)
+    with torch.no_grad(), training_mode(base.network, recipe):
+        passes = [base.network.encode(speech, lengths)[0] for _ in range(2)]
+    assert torch.equal(*passes)
+
+
+def test_positions_rounded_under_autocast_are_whole_again(base: BaseModel) -> None:
+    speech = torch.randn(1, base.config.window_samples) * 0.1
+    lengths = torch.tensor([base.config.window_samples])
+    with torch.no_grad():
+        before = base.network.encode(speech, lengths)[0]
+        with training_mode(base.network, OWSM), torch.autocast("cpu", torch.bfloat16):
+            base.network.encode(speech, lengths)
+        assert torch.equal(base.network.encode(speech, lengths)[0], before)
 
 
 def test_validation_inside_training_neither_masks_nor_drops(base: BaseModel) -> None:
