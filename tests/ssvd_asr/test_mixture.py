@@ -210,16 +210,22 @@ def test_a_call_that_comes_often_is_worth_building_a_weight_for(
     assert torch.allclose(found, alone(adapted, (1, 1), x), atol=1e-12)
 
 
-def test_the_choice_is_remembered_not_computed_at_every_call(
-    adapted: AdaptedModel, stack: CoreStack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[cost.Work] = []
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[cost.Work]:
+    """What the cost model is asked."""
+    found: list[cost.Work] = []
 
     def count(work: cost.Work, speed: DeviceSpeed) -> cost.Choice:
-        asked.append(work)
+        found.append(work)
         return cost.choose_form(work, speed)
 
     monkeypatch.setattr(mixture, "choose_form", count)
+    return found
+
+
+def test_the_choice_is_remembered_not_computed_at_every_call(
+    adapted: AdaptedModel, stack: CoreStack, asked: list[cost.Work]
+) -> None:
     with adapted.mixing(stack, (1, 2, 4)) as mixed:
         for _ in range(64):
             adapted.model(inputs(3).double())
@@ -234,15 +240,8 @@ def test_the_choice_is_remembered_not_computed_at_every_call(
 
 
 def test_a_choice_outlives_the_few_rows_that_leave_but_not_a_slot_that_comes(
-    adapted: AdaptedModel, stack: CoreStack, monkeypatch: pytest.MonkeyPatch
+    adapted: AdaptedModel, stack: CoreStack, asked: list[cost.Work]
 ) -> None:
-    asked: list[cost.Work] = []
-
-    def count(work: cost.Work, speed: DeviceSpeed) -> cost.Choice:
-        asked.append(work)
-        return cost.choose_form(work, speed)
-
-    monkeypatch.setattr(mixture, "choose_form", count)
     rows, x = (1, 2, 4, 3, 1, 2, 4, 0), inputs(8).double()
     expected = alone(adapted, rows, x)
     with adapted.mixing(stack, rows) as mixed:
