@@ -42,7 +42,7 @@ class _Row:
 
     @property
     def done(self) -> bool:
-        return self.ended or len(self.said) >= self.limit
+        return self.ended or len(self.ids) - len(self.prompt) >= self.limit
 
 
 @torch.no_grad()
