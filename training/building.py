@@ -56,7 +56,8 @@ def _peft(settings: RunSettings, base: BaseModel, recipe: Recipe, report: Report
 
     kind: Any = settings.method
     names = list(match_layers(base.network))
-    if isinstance(dict(base.network.named_modules()).get(EMBEDDING), nn.Embedding):
+    embedding = dict(base.network.named_modules()).get(EMBEDDING)
+    if settings.embedding and isinstance(embedding, nn.Embedding):
         names.append(EMBEDDING)
     names = in_scope(names, settings.scope)
     rank = settings.rank or default_rank(kind)
@@ -69,6 +70,8 @@ def _peft(settings: RunSettings, base: BaseModel, recipe: Recipe, report: Report
         return {**result, "adapter_bytes": nbytes}
 
     identity = {"rank": rank, "alpha": settings.alpha, "scope": settings.scope}
+    if not settings.embedding:
+        identity["embedding"] = False
     return Built(method, identity, finish)
 
 

@@ -31,13 +31,14 @@ BELONGS: Mapping[str, tuple[Method, ...]] = {
     "delta_sigma": ("ssvd",),
     **dict.fromkeys(("p", "k", "overrides", "budget", "budget_rule", "directions"), SIZED),
     "off_diagonals": SVFT[1:],
-    "rank": PEFT,
+    **dict.fromkeys(("rank", "embedding"), PEFT),
     "alpha": ("lora", "dora", "pissa"),
 }
 _OPTIONS = {
     "rotation_map": "map",
     "overrides": "override",
     "delta_sigma": "no-delta-sigma",
+    "embedding": "no-embedding",
 }  # named otherwise
 
 _RANK: Mapping[Method, int] = {"vera": 64}  # the paper's middle sizes on OWSM-0.1B

@@ -38,6 +38,7 @@ class RunSettings:
     scope: Scope = "all"
     rank: int | None = None  # None: training.choices.default_rank
     alpha: float | None = None  # None: the rank
+    embedding: bool = True  # whether a peft method has a LoRA on the decoder's token embedding
     language: str = "<eng>"
     device: str = "auto"
     dtype: str = "auto"

@@ -140,6 +140,10 @@ def _add_method(parser: argparse.ArgumentParser) -> None:
     size.add_argument(
         "--alpha", type=positive, help="lora, dora, pissa: scale alpha / rank (default: the rank)"
     )
+    size.add_argument(
+        "--no-embedding", action="store_false", dest="embedding",
+        help="lora, dora, vera, pissa: without the LoRA on the decoder's token embedding",
+    )  # fmt: skip
 
 
 def _add_recipe(parser: argparse.ArgumentParser) -> None:
@@ -213,6 +217,7 @@ def _settings(arguments: argparse.Namespace) -> Any:
         scope=arguments.scope,
         rank=arguments.rank,
         alpha=arguments.alpha,
+        embedding=arguments.embedding,
         language=arguments.language,
         device=arguments.device,
         dtype=arguments.dtype,

@@ -96,7 +96,7 @@ class Study:
         with ThreadPoolExecutor(jobs) as pool:
             while True:
                 done = [result for result in self.results() if result["study"] == study]
-                for task in next_tasks(configs, done):
+                for task in next_tasks(configs, done, (*CONFIGS, *configs)):
                     if len(running) >= jobs or (limit is not None and len(begun) >= limit):
                         break
                     if any("cost" in (task.stage, other.stage) for other in running.values()):

@@ -16,6 +16,7 @@ from training.bench.study import Config
 P_SWEEP = (0.1, 0.2, 0.4, 0.6, 0.8)  # the share of min(m, n) that turns
 P_RATE = 0.4  # the size whose rate variants of SSVD take
 SSVD_RATE = "ssvd-first-order-p40"  # the config whose rate they take
+SSVD_RATE_60 = "ssvd-first-order-p60"  # the larger ones
 SHORT = {"p": "p", "rank": "r", "off_diagonals": "d"}
 
 
@@ -55,34 +56,36 @@ def _ranked(method: str, *values: int, seeds: int = 1) -> list[Config]:
     return _sized(method, {"method": method}, "rank", values, seeds)
 
 
+def _budget(rule: str, size: int, rate_of: str) -> Config:
+    options = {"method": "ssvd", "budget": size, "budget_rule": rule}
+    return Config(f"ssvd-budget-{rule}-{size // 1000}k", f"ssvd budget {rule}", options, rate_of)
+
+
 CONFIGS: tuple[Config, ...] = (
     *_p_sweep(),
     Config("full", "full fine-tuning", {"method": "full"}, seeds=3),
     *_ranked("lora", 3, 6, seeds=3),
     *_ranked("pissa", 3, 6, seeds=3),
     *_ssvd("free", 0.28, 0.42, seeds=3),
+    *_ssvd("free", 0.14, 0.57),  # as many numbers as a rotation at 20 and 80 %
     *_ssvd("cayley", P_RATE, seeds=3, rate_of=SSVD_RATE),  # to first order the same map, and the same rates
-    *_ssvd("cayley", 0.6, rate_of="ssvd-first-order-p60"),
+    *_ssvd("cayley", 0.6, rate_of=SSVD_RATE_60),
     *_sized("svft-banded", {"method": "svft-banded"}, "off_diagonals", (5, 11)),
     *_sized("lora-xs", {"method": "lora-xs"}, "p", (0.28, 0.42)),
     *_ranked("dora", 3, 6),
     *_ranked("vera", 64, 128),
-    Config("svft-plain", "svft others", {"method": "svft-plain"}),
-    *(
-        Config(f"{m}-d5", "svft others", {"method": m, "off_diagonals": 5})
-        for m in ("svft-top-k", "svft-random")
-    ),
+    *_sized("vera linears", {"method": "vera", "embedding": False}, "rank", (64, 1024)),
+    Config("svft-plain", "svft plain", {"method": "svft-plain"}),
+    *_sized("svft top-k", {"method": "svft-top-k"}, "off_diagonals", (5, 11)),
+    *_sized("svft random", {"method": "svft-random"}, "off_diagonals", (5, 11)),
     *_sized("ssvd tail", {"method": "ssvd", "directions": "tail", "delta_sigma": False}, "p", (0.4, 0.6)),
     *_sized("ssvd two-sided", {"method": "ssvd", "sides": "both"}, "p", (0.28, 0.42)),
     *_sized("ssvd encoder", {"method": "ssvd", "scope": "encoder"}, "p", (0.46,), rate_of=SSVD_RATE),
-    *_sized("ssvd decoder", {"method": "ssvd", "scope": "decoder"}, "p", (0.8,)),
+    *_sized("ssvd encoder", {"method": "ssvd", "scope": "encoder"}, "p", (0.67,), rate_of=SSVD_RATE_60),
+    *_sized("ssvd decoder", {"method": "ssvd", "scope": "decoder"}, "p", (0.8, 0.55)),
     *(
-        Config(
-            f"ssvd-budget-{rule}",
-            "ssvd budget",
-            {"method": "ssvd", "budget": 117_000, "budget_rule": rule},
-            SSVD_RATE,
-        )
+        _budget(rule, size, rate_of)
+        for size, rate_of in ((117_000, SSVD_RATE), (250_000, SSVD_RATE_60))
         for rule in ("energy", "shape")
     ),
 )

@@ -1,10 +1,10 @@
 """The embedded benchmark of methods: which runs it has, and in which order they are decided.
 
 Fair to every method means here: the same utterances in the same order for one seed, the same number of steps,
-and a learning rate chosen by the same rule. The rule: beginning at the middle of LEARNING_RATES, neighbours
-are tried until the best (token accuracy on validation data, stage `lr`, the domain LR_DOMAIN) has a worse or
-no neighbour on both sides; the runs of stage `final` then have that rate. Stage `cost` measures a few steps,
-with nothing beside it.
+and a learning rate chosen by the same rule. The rule: beginning near the middle of LEARNING_RATES, neighbours
+are tried until none of the REACH rates on either side of the best is better (token accuracy on validation
+data, stage `lr`, the domain LR_DOMAIN): a single dip ends no search. The runs of stage `final` then have that
+rate. Stage `cost` measures a few steps, with nothing beside it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from typing import Any, Literal
 
 Stage = Literal["base", "lr", "final", "cost"]
 
-LEARNING_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+LEARNING_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
 FIRST_RATE = 2  # place in LEARNING_RATES where every method begins
+REACH = 2  # places on either side that have to be known
 DOMAINS = ("child", "scottish")
 LR_DOMAIN = DOMAINS[0]
 SEEDS = (1, 2, 3)
@@ -76,20 +77,23 @@ def study_id(budget: Budget, base_digest: str, data: Mapping[str, str]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def next_tasks(configs: Sequence[Config], results: Iterable[Mapping[str, Any]]) -> list[Task]:
+def next_tasks(
+    configs: Sequence[Config],
+    results: Iterable[Mapping[str, Any]],
+    choosers: Sequence[Config] | None = None,
+) -> list[Task]:
     """What can be run now and is not in `results`; ask again when these are done. Empty: all is done.
 
     In the order of `configs`, then what they cost, further seeds last: a study that is cut short has every
-    method once.
+    method once. choosers: where `rate_of` is looked up; default: `configs`.
     """
-    done = {str(result["key"]): result for result in results}
+    by_name = {config.name: config for config in choosers or configs}
+    done = _by_key(results, by_name)
     tasks = [
         task for domain in DOMAINS if (task := Task("base", BASE, domain, 0.0, SEEDS[0])).key not in done
     ]
-    by_name = {config.name: config for config in configs}
     for config in configs:
-        chooser = by_name[config.rate_of or config.name]
-        rate, missing = choose_rate(chooser, done)
+        rate, missing = choose_rate(by_name[config.rate_of or config.name], done)
         tasks += [task for task in missing if task.key not in {each.key for each in tasks}]
         if rate is not None:
             tasks += [
@@ -104,19 +108,42 @@ def next_tasks(configs: Sequence[Config], results: Iterable[Mapping[str, Any]]) 
 
 
 def current(configs: Sequence[Config], results: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The results that these configs ask for: none of a config that is gone, or of a rate not chosen now."""
-    every = list(results)
-    done = {str(result["key"]): result for result in every}
+    """The results that these configs ask for, each once and in its config's group of today.
+
+    None of a config that is gone, nor of a rate that is not chosen now.
+    """
     by_name = {config.name: config for config in configs}
+    done = _by_key(results, by_name)
     rates = {name: choose_rate(by_name[each.rate_of or name], done)[0] for name, each in by_name.items()}
 
     def wanted(result: Mapping[str, Any]) -> bool:
-        if result["stage"] == "base":
-            return True
+        if "config" not in result:
+            return True  # of the base, or of the corpora
         name = result["config"]
         return name in rates and (result["stage"] != "final" or result["lr"] == rates[name])
 
-    return [result for result in every if wanted(result)]
+    return [
+        {**result, "group": by_name[result["config"]].group} if "config" in result else result
+        for result in done.values()
+        if wanted(result)
+    ]
+
+
+def _by_key(
+    results: Iterable[Mapping[str, Any]], configs: Mapping[str, Config]
+) -> dict[str, Mapping[str, Any]]:
+    """The last result of each key, without those of a config that has other options today."""
+    return {
+        str(result["key"]): result
+        for result in results
+        if (config := configs.get(result.get("config", ""))) is None
+        or result["options"] == dict(config.options)
+    }
+
+
+def at_edge(rate: float) -> bool:
+    """Whether the grid ends at this rate: a better one may lie beyond."""
+    return rate in (LEARNING_RATES[0], LEARNING_RATES[-1])
 
 
 def choose_rate(config: Config, done: Mapping[str, Mapping[str, Any]]) -> tuple[float | None, list[Task]]:
@@ -125,18 +152,15 @@ def choose_rate(config: Config, done: Mapping[str, Mapping[str, Any]]) -> tuple[
     def task(place: int) -> Task:
         return Task("lr", config, LR_DOMAIN, LEARNING_RATES[place], SEEDS[0])
 
-    def accuracy(place: int) -> float | None:
-        result = done.get(task(place).key)
-        return None if result is None else float(result["valid_accuracy"] or 0.0)
-
     best = FIRST_RATE
     while True:
-        around = [place for place in (best - 1, best, best + 1) if 0 <= place < len(LEARNING_RATES)]
-        found = {place: accuracy(place) for place in around}
-        missing = [task(place) for place in around if found[place] is None]
+        around = range(max(best - REACH, 0), min(best + REACH + 1, len(LEARNING_RATES)))
+        missing = [each for place in around if (each := task(place)).key not in done]
         if missing:
             return None, missing
-        better = max(around, key=lambda place: found[place] or 0.0)
+        # A run that diverged has no accuracy.
+        found = {place: float(done[task(place).key]["valid_accuracy"] or 0.0) for place in around}
+        better = max(around, key=lambda place: (found[place], -abs(place - best)))
         if found[better] == found[best]:
             return LEARNING_RATES[best], []
         best = better

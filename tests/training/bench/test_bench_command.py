@@ -41,9 +41,12 @@ def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _pretended(task: Task) -> dict[str, Any]:
     found: dict[str, Any] = {
-        "key": task.key, "stage": task.stage, "config": task.config.name, "group": task.config.group,
-        "domain": task.domain, "lr": task.lr, "seed": task.seed, "parameters": 10, "valid_accuracy": task.lr,
+        "key": task.key, "stage": task.stage, "domain": task.domain, "lr": task.lr, "seed": task.seed,
+        "parameters": 10, "valid_accuracy": task.lr,
     }  # fmt: skip
+    if task.stage != "base":
+        config = task.config
+        found |= {"config": config.name, "group": config.group, "options": dict(config.options)}
     if task.stage in ("base", "final"):
         wer = 0.5 if task.stage == "base" else 0.25
         test = {"wer": wer, "errors": [1, 2], "words": [4, 4]}

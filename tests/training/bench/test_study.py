@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from training.bench.checks import MATCHED
 from training.bench.configs import CONFIGS
-from training.bench.study import DOMAINS, LEARNING_RATES, Budget, Config, Task, next_tasks, study_id
+from training.bench.study import (
+    DOMAINS,
+    LEARNING_RATES,
+    REACH,
+    Budget,
+    Config,
+    Task,
+    at_edge,
+    current,
+    next_tasks,
+    study_id,
+)
+from training.choices import check_choices
+from training.run_settings import RunSettings
 
 SSVD = Config("ssvd", "ssvd", {"method": "ssvd"}, seeds=2)
 SMALL = Config("ssvd-small", "ssvd", {"method": "ssvd", "p": 0.1}, rate_of="ssvd")
+
+
+def _result(task: Task, accuracy: float | None) -> dict[str, Any]:
+    result: dict[str, Any] = {"key": task.key, "stage": task.stage, "lr": task.lr, "valid_accuracy": accuracy}
+    if task.stage != "base":
+        result |= {"config": task.config.name, "options": dict(task.config.options)}
+    return result
 
 
 def _run_all(configs: list[Config], accuracy: Callable[[Task], float | None]) -> list[Task]:
@@ -22,7 +44,7 @@ def _run_all(configs: list[Config], accuracy: Callable[[Task], float | None]) ->
     while tasks := next_tasks(configs, done):
         task = tasks[0]
         order.append(task)
-        done.append({"key": task.key, "valid_accuracy": accuracy(task)})
+        done.append(_result(task, accuracy(task)))
         assert len(order) < 100
     return order
 
@@ -36,7 +58,35 @@ def test_the_learning_rate_is_the_best_of_its_neighbourhood(best: int) -> None:
     final = [task for task in tasks if task.stage == "final"]
     assert {task.lr for task in final} == {LEARNING_RATES[best]}
     tried = {LEARNING_RATES.index(task.lr) for task in tasks if task.stage == "lr"}
-    assert {best - 1, best, best + 1} & set(range(len(LEARNING_RATES))) <= tried
+    assert set(range(best - REACH, best + REACH + 1)) & set(range(len(LEARNING_RATES))) <= tried
+
+
+def test_neither_a_dip_nor_a_plateau_of_one_rate_ends_the_search() -> None:
+    accuracies = dict(zip(LEARNING_RATES, (0.5, 0.5, 0.6, 0.59, 0.7, 0.7, 0.8, 0.1), strict=True))
+    tasks = _run_all([SSVD], lambda task: accuracies.get(task.lr, 0.0))
+    assert {task.lr for task in tasks if task.stage == "final"} == {LEARNING_RATES[6]}
+
+
+def test_a_rate_where_the_grid_ends_is_told() -> None:
+    assert [rate for rate in LEARNING_RATES if at_edge(rate)] == [LEARNING_RATES[0], LEARNING_RATES[-1]]
+
+
+def test_results_of_other_options_under_the_same_name_do_not_count() -> None:
+    done: list[dict[str, Any]] = []
+    while tasks := next_tasks([SSVD], done):
+        done += [_result(task, task.lr) for task in tasks]
+    changed = replace(SSVD, options={"method": "ssvd", "p": 0.5})
+    assert {task.stage for task in next_tasks([changed], done)} == {"lr", "cost"}
+    assert all("config" not in result for result in current([changed], done))
+    assert len(current([SSVD], [*done, done[-1]])) == len(done)  # a line that stands there twice is one run
+
+
+def test_a_part_of_the_study_takes_rates_of_configs_outside_it() -> None:
+    done: list[dict[str, Any]] = []
+    while tasks := next_tasks([SSVD], done):
+        done += [_result(task, task.lr) for task in tasks]
+    tasks = next_tasks([SMALL], done, [SSVD, SMALL])
+    assert {(task.stage, task.config.name) for task in tasks} == {("final", SMALL.name), ("cost", SMALL.name)}
 
 
 def test_a_diverged_rate_is_never_chosen_over_one_that_learns() -> None:
@@ -84,15 +134,5 @@ def test_configs_have_names_of_their_own_and_rates_of_configs_that_choose_them()
 
 
 def test_every_config_is_a_run_that_the_trainer_knows() -> None:
-    from dataclasses import fields
-    from typing import get_args
-
-    from ssvd_asr.maps import MAPS
-    from training.run_settings import RunSettings
-    from training.settings import Method
-
-    known = {field.name for field in fields(RunSettings)}
     for config in CONFIGS:
-        assert config.options.keys() <= known, config.name
-        assert config.options["method"] in get_args(Method)
-        assert config.options.get("rotation_map", MAPS[0]) in MAPS
+        check_choices(RunSettings(domain="x", data=Path(), valid=Path(), out=Path(), **config.options))

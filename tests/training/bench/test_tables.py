@@ -38,7 +38,7 @@ def final(
     tests[CHILD] = figures(errors)
     return {
         "key": f"final/{config.name}/{CHILD}/lr{lr:g}/seed{seed}", "study": "s", "stage": "final",
-        "config": config.name, "group": config.group, "domain": CHILD, "lr": lr, "seed": seed,
+        "config": config.name, "options": {}, "group": config.group, "domain": CHILD, "lr": lr, "seed": seed,
         "parameters": 1234, "bytes": 2_500_000, "curve": [[30, 1.0, 0.8], [60, 1.0, 0.89], [90, 1.0, 0.9]],
         "tests": tests, **more,
     }  # fmt: skip
@@ -49,14 +49,15 @@ def tried(config: Config, best: float) -> list[dict[str, Any]]:
     return [
         {
             "key": f"lr/{config.name}/{CHILD}/lr{lr:g}/seed1", "study": "s", "stage": "lr", "domain": CHILD,
-            "config": config.name, "lr": lr, "seed": 1, "valid_accuracy": 1.0 if lr == best else 0.5,
+            "config": config.name, "options": {}, "lr": lr, "seed": 1,
+            "valid_accuracy": 1.0 if lr == best else 0.5,
         }
         for lr in LEARNING_RATES
     ]  # fmt: skip
 
 
 def test_every_cell_is_what_its_column_says(tmp_path: Path) -> None:
-    cost = {"key": "cost", "study": "s", "stage": "cost", "config": SMALL.name, "step_s": 0.25,
+    cost = {"key": "cost", "study": "s", "stage": "cost", "config": SMALL.name, "options": {}, "step_s": 0.25,
             "step_bytes": 3 * 2**20}  # fmt: skip
     results = [base(), *tried(OURS, 1e-3), final(OURS, [1, 1]), final(OURS, [2, 0], 2), cost,
                final(SMALL, [0, 12])]  # fmt: skip
