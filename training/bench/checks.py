@@ -12,15 +12,17 @@ from typing import Any
 
 from training.bench.bootstrap import difference
 from training.bench.study import DOMAINS, LR_DOMAIN, UNSEEN
-from training.bench.tables import Counts, Result, finals
+from training.bench.tables import Counts, Result, finals, voices_of
 
 BASE_CONFIG = "base"
 # A rotation and the unconstrained core that trains about as many numbers.
 MATCHED = (
+    ("ssvd-first-order-p20", "ssvd-free-p14"),
     ("ssvd-first-order-p40", "ssvd-free-p28"),
     ("ssvd-cayley-p40", "ssvd-free-p28"),
     ("ssvd-first-order-p60", "ssvd-free-p42"),
     ("ssvd-cayley-p60", "ssvd-free-p42"),
+    ("ssvd-first-order-p80", "ssvd-free-p57"),
 )
 
 
@@ -29,12 +31,13 @@ class Runs:
     """The scored runs by config and domain; the untrained model is BASE_CONFIG."""
 
     scored: Mapping[tuple[str, str], Sequence[Result]]  # by seed
+    voices: Mapping[str, Sequence[int]]  # of each utterance of a test set
 
     @classmethod
     def of(cls, results: Sequence[Result]) -> Runs:
         """Of a study's results."""
         base = {(BASE_CONFIG, str(r["domain"])): [r] for r in results if r["stage"] == "base"}
-        return cls({**base, **finals(results)})
+        return cls({**base, **finals(results)}, voices_of(results))
 
     def has(self, domain: str, *configs: str) -> bool:
         """Whether all of them were scored on the domain."""
@@ -46,13 +49,14 @@ class Runs:
         return found
 
     def difference(self, config: str, reference: str, domain: str) -> str:
-        """WER of the one less that of the other on the same utterances, with its interval.
+        """WER of the one less that of the other on the same utterances, with its interval over voices.
 
         Over the seeds that both have; their number is told where it is not one.
         """
         both = [self.scored[(each, domain)] for each in (config, reference)]
         seeds = set.intersection(*({run["seed"] for run in of} for of in both))
-        ours, theirs = (Counts.of([run for run in of if run["seed"] in seeds]) for of in both)
+        voices = self.voices[domain]
+        ours, theirs = (Counts.of([run for run in of if run["seed"] in seeds], voices) for of in both)
         low, high = difference(ours.errors, theirs.errors, ours.words)
         told = f", {len(seeds)} seeds" if len(seeds) > 1 else ""
         return f"{ours.wer - theirs.wer:+.1%} ({low:+.1%} to {high:+.1%}{told})"

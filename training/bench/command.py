@@ -19,12 +19,17 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from ssvd_asr.errors import DataError, SsvdError
+from ssvd_asr.version import __version__
+from training.arguments import count
 from training.bench.configs import CONFIGS
 from training.bench.run import RESULT_FILE, Spec, write_spec
 from training.bench.study import DOMAINS, TEST_CORPORA, Budget, Config, Task, next_tasks, study_id
 
 DEFAULT_OUT = Path("docs/results/methods.jsonl")
+NAMED = frozenset(("study", "key", "stage"))  # what every result has
 
 
 def main(argv: Sequence[str]) -> int:
@@ -33,9 +38,15 @@ def main(argv: Sequence[str]) -> int:
     configs = [c for c in CONFIGS if any(fnmatch.fnmatch(c.name, pattern) for pattern in arguments.only)]
     if not configs:
         raise SsvdError(f"--only {' '.join(arguments.only)}: none of {', '.join(c.name for c in CONFIGS)}")
-    study = Study(arguments.out, arguments.work, arguments.data, Budget(), arguments.device)
+    from ssvd_asr.device import resolve_device
+
+    device = str(resolve_device(arguments.device))
+    study = Study(arguments.out, arguments.work, arguments.data, Budget(), device)
     if not arguments.report_only:
-        study.run(configs, arguments.jobs, arguments.stop_after)
+        jobs = arguments.jobs or (os.cpu_count() or 1 if device == "cpu" else 1)
+        study.run(configs, jobs, arguments.stop_after)
+    elif not arguments.out.exists():
+        raise DataError(f"--report-only: there are no results at {arguments.out} (--out)")
     from training.bench.report import write_report
 
     for path in write_report(study.results(), CONFIGS, Budget(), arguments.out.parent):
@@ -56,11 +67,35 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--only", nargs="+", default=["*"], metavar="CONFIG", help="names, or patterns of them"
     )
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time, a thread each")
-    parser.add_argument("--stop-after", type=int, metavar="N", help="begin at most so many runs")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--jobs",
+        type=count,
+        metavar="N",
+        help="runs at a time (default: one a core, a thread each; on CUDA 1)",
+    )
+    parser.add_argument("--stop-after", type=count, metavar="N", help="begin at most so many runs")
+    parser.add_argument("--device", default="cpu", help="cpu, auto, cuda or cuda:1")
     parser.add_argument("--report-only", action="store_true", help="write tables and figures, run nothing")
     return parser
+
+
+def voices_of(manifests: Mapping[str, Path]) -> dict[str, Any]:
+    """Who speaks each utterance of the test sets, by number: what intervals are drawn over."""
+    tests = {}
+    for test, corpus in TEST_CORPORA.items():
+        entries = [json.loads(line) for line in manifests[corpus].read_text(encoding="utf-8").splitlines()]
+        # Without a name, a voice of its own.
+        names = [entry.get("speaker") or f"{place}:" for place, entry in enumerate(entries)]
+        numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+        tests[test] = [numbers[name] for name in names]
+    return {"key": "voices", "stage": "voices", "tests": tests}
+
+
+def made_with(device: str) -> dict[str, str]:
+    """What figures may depend on beside the study's own settings."""
+    import torch
+
+    return {"device": device, "torch": torch.__version__, "ssvd-asr": __version__}
 
 
 @dataclass(frozen=True)
@@ -74,23 +109,42 @@ class Study:
     device: str
 
     def results(self) -> list[dict[str, Any]]:
-        """Of all studies in the file. Raises DataError for a line that is no JSON object."""
+        """Of all studies in the file. Raises DataError for a line that is no result."""
         if not self.out.exists():
             return []
         found = []
         for number, line in enumerate(self.out.read_text(encoding="utf-8").splitlines(), 1):
             try:
-                found.append(dict(json.loads(line)))
+                result = json.loads(line)
             except ValueError as error:
                 raise DataError(f"{self.out}:{number}: not a result: {error}") from error
+            if not isinstance(result, dict) or not result.keys() >= NAMED:
+                raise DataError(
+                    f"{self.out}:{number}: not a result: no object with {', '.join(sorted(NAMED))}"
+                )
+            found.append(result)
         return found
 
     def run(self, configs: Sequence[Config], jobs: int, limit: int | None = None) -> None:
-        """Run what is missing, `jobs` at a time. Raises SsvdError where a run's process fails."""
+        """Run what is missing, `jobs` at a time.
+
+        Raises SsvdError where a run's process fails, once what ran beside it is noted, and where another
+        process adds to the same results.
+        """
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(f"{self.out}.lock", timeout=0):
+                self._run(configs, jobs, limit)
+        except Timeout as error:
+            raise SsvdError(f"another process is adding results to {self.out}") from error
+
+    def _run(self, configs: Sequence[Config], jobs: int, limit: int | None) -> None:
         from ssvd_asr.base.load import load_base
 
         manifests, digests = self._subsets()
-        study = study_id(self.budget, load_base(device="cpu").digest, digests)
+        study = study_id(self.budget, load_base(device="cpu").digest, digests, self.device)
+        if not any(r["study"] == study and r["stage"] == "voices" for r in self.results()):
+            self._note({"study": study, **voices_of(manifests)})
         begun: set[str] = set()
         running: dict[Future[dict[str, Any]], Task] = {}
         with ThreadPoolExecutor(jobs) as pool:
@@ -107,12 +161,27 @@ class Study:
                         running[pool.submit(self._process, study, task, manifests)] = task
                 if not running:
                     return
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    self._note({"study": study, **future.result()})
-                    print(f"done:   {running.pop(future).key}", file=sys.stderr, flush=True)
+                self._settle(study, running)
+
+    def _settle(self, study: str, running: dict[Future[dict[str, Any]], Task]) -> None:
+        """Note the next results. After a failure those of all that runs: no other one is lost with it."""
+        failed = None
+        while running:
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                task = running.pop(future)
+                try:
+                    self._note({"study": study, **future.result(), "made_with": made_with(self.device)})
+                except SsvdError as error:
+                    failed = failed or error
+                    print(f"failed: {task.key}", file=sys.stderr, flush=True)
+                else:
+                    print(f"done:   {task.key}", file=sys.stderr, flush=True)
+            if failed is None:
+                return
+        if failed is not None:
+            raise failed
 
     def _note(self, result: Mapping[str, Any]) -> None:
-        self.out.parent.mkdir(parents=True, exist_ok=True)
         with self.out.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(result) + "\n")
 
@@ -138,15 +207,15 @@ class Study:
         manifests, digests = {}, {}
         folder = self.work / "manifests"
         folder.mkdir(parents=True, exist_ok=True)
-        for name, count in wanted.items():
+        for name, size in wanted.items():
             source = self.data / name / "manifest.jsonl"
             if not source.exists():
                 raise DataError(
                     f"no corpus at {source}: `python -m recipes.espeak.rebuild --only corpora` speaks them"
                 )
-            lines = source.read_text(encoding="utf-8").splitlines()[:count]
-            if len(lines) < count:
-                raise DataError(f"{source} has {len(lines)} utterances, the benchmark takes {count}")
+            lines = source.read_text(encoding="utf-8").splitlines()[:size]
+            if len(lines) < size:
+                raise DataError(f"{source} has {len(lines)} utterances, the benchmark takes {size}")
             entries = [json.loads(line) for line in lines]
             digests[name] = sha256("\n".join(lines).encode()).hexdigest()
             for entry in entries:

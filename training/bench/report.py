@@ -9,8 +9,18 @@ from training.bench.bootstrap import LEVEL
 from training.bench.checks import BASE_CONFIG, Runs, check_lines
 from training.bench.configs import SSVD_RATE
 from training.bench.cost import TIMED_STEPS
-from training.bench.study import ADULT, DOMAINS, LEARNING_RATES, SEEDS, Budget, Config, current
-from training.bench.tables import Entry, Result, entries, latest_study, pareto
+from training.bench.study import (
+    ADULT,
+    DOMAINS,
+    LEARNING_RATES,
+    REACH,
+    SEEDS,
+    Budget,
+    Config,
+    at_edge,
+    current,
+)
+from training.bench.tables import GAIN, Entry, Result, entries, latest_study, pareto
 
 COMMAND = "ssvd bench methods"
 REFERENCE = SSVD_RATE  # what the others are compared with
@@ -66,18 +76,24 @@ def _rules(budget: Budget) -> list[str]:
         "",
         f"- `lr`: chosen by the accuracy on {budget.valid_utterances} validation utterances of {DOMAINS[0]} "
         f"after {budget.lr_rounds * budget.batches_a_round} steps, out of {rates}: from the middle on, until "
-        "both neighbours are worse. Where another config's name stands, the rate is that one's.",
+        f"none of the {REACH} on either side is better; `edge`: the grid ends there, and a better rate may "
+        "lie beyond. Where another config's name stands, the rate is that one's.",
         f"- `WER`: of {budget.test_utterances} test utterances, greedy, one value a seed "
-        f"({', '.join(map(str, SEEDS))}). `interval`: {LEVEL:.0%}, bootstrap over utterances, all seeds "
-        "together. `capped`: no utterance counts as more than all wrong; what is left out is decoders that "
-        "say the same words again and again.",
-        "- `adult`: WER on the speech that the base was trained on, with the domain's adapter.",
-        "- `file`: as this project stores it, in half precision for adapters in the shared basis, in single "
-        "precision for peft's and for whole weights.",
+        f"({', '.join(map(str, SEEDS))}). `interval`: {LEVEL:.0%}, bootstrap over voices, all seeds "
+        "together: for other speakers of the same kind, with these trained weights. `capped`: no utterance "
+        "counts as more than all wrong; what it leaves out is decoders that repeat themselves.",
+        "- `adult`: WER on the speech that the base was trained on, with the domain's adapter (first seed).",
+        f"- `steps to 90 %`: the first validation with {GAIN:.0%} of the run's best gain in token accuracy, "
+        f"every {budget.batches_a_round} steps (first seed).",
+        "- `file`: as this project stores it, in half precision for adapters in the shared basis; in single "
+        "precision for peft's and for whole weights, whose size in half precision stands in brackets.",
         f"- `step`: processor seconds of a training step, mean of {TIMED_STEPS} on the same batches, nothing "
         "beside it. `memory`: what a step holds beyond model and data.",
         "- LoRA, DoRA, VeRA and PiSSA have, as in the paper, a plain LoRA of their rank on the decoder's "
-        "embedding: of VeRA's numbers that is most.",
+        "embedding; of VeRA's numbers that is most, and it learns at other rates than VeRA: `vera-linears` "
+        "are without it. The paper's SVFT has numbers of its own on the embedding, ours does not.",
+        "- SVFT's core is computed as a dense k x k matrix of all directions, as it is served: its step "
+        "costs what that costs.",
     ]
 
 
@@ -87,7 +103,8 @@ def _table(domain: str, found: Sequence[Entry], rate_of: Mapping[str, str | None
     lines = [
         f"## {domain}: {zero[domain]['wer']:.1%} without an adapter, adult speech {zero[ADULT]['wer']:.1%}",
         "",
-        "Bold: nothing smaller is better. The last column is the difference in WER on the same utterances.",
+        "Bold: nothing smaller is better. The last column is the difference in WER on the same utterances, "
+        "its interval over voices.",
         "",
         f"| {' | '.join(COLUMNS)} |",
         f"|{'---|' * len(COLUMNS)}",
@@ -97,9 +114,10 @@ def _table(domain: str, found: Sequence[Entry], rate_of: Mapping[str, str | None
         compared = entry.config != REFERENCE and runs.has(domain, REFERENCE)
         cells = [
             f"**{entry.config}**" if entry.config in best else entry.config,
-            f"{entry.lr:g}" + (f" ({other})" if other else ""),
+            f"{entry.lr:g}{', edge' if at_edge(entry.lr) else ''}" + (f" ({other})" if other else ""),
             f"{entry.parameters:,}",
-            f"{entry.bytes / 1e6:.2f} MB",
+            f"{entry.bytes / 1e6:.2f} MB"
+            + (f" ({entry.half_bytes / 1e6:.2f})" if entry.half_bytes != entry.bytes else ""),
             ", ".join(f"{value:.1%}" for value in entry.wers),
             f"{entry.interval[0]:.1%} to {entry.interval[1]:.1%}",
             f"{entry.capped:.1%}",

@@ -71,9 +71,12 @@ class Task:
         return f"{self.stage}/{self.config.name}/{self.domain}/lr{self.lr:g}/seed{self.seed}"
 
 
-def study_id(budget: Budget, base_digest: str, data: Mapping[str, str]) -> str:
-    """Results of another budget, base or corpus (digests by name) are not of this study."""
-    text = json.dumps([asdict(budget), base_digest, dict(data)], sort_keys=True)
+def study_id(budget: Budget, base_digest: str, data: Mapping[str, str], device: str = "cpu") -> str:
+    """Results of another budget, base, corpus (digests by name) or kind of device are not of this study."""
+    kind = device.partition(":")[0]
+    text = json.dumps(
+        [asdict(budget), base_digest, dict(data), *([] if kind == "cpu" else [kind])], sort_keys=True
+    )
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ssvd_asr.errors import DataError
 from training.bench.bootstrap import interval
 from training.bench.study import ADULT, SEEDS
+from training.choices import MERGED
 
 Result = Mapping[str, Any]
 GAIN = 0.9  # share of the final gain in validation accuracy
@@ -24,10 +26,11 @@ class Entry:
     parameters: int
     wers: tuple[float, ...]  # one a seed
     wer: float  # of all seeds together
-    interval: tuple[float, float]  # over utterances, the seeds of each together
+    interval: tuple[float, float]  # over voices, the seeds of each together
     capped: float  # the WER with no utterance worse than all wrong: what loops add is left out
     adult: float  # WER on adult speech with the domain's adapter: what was forgotten (first seed)
-    bytes: int
+    bytes: int  # of the file
+    half_bytes: int  # were its numbers in half precision, as those of adapters in the shared basis are
     step_s: float | None  # None: not measured yet
     step_bytes: int | None
     steps_to_gain: int | None
@@ -36,27 +39,36 @@ class Entry:
 
 @dataclass(frozen=True)
 class Counts:
-    """Word errors of each utterance on a domain's test set, the seeds added up; and words likewise."""
+    """Word errors of each voice on a domain's test set, utterances and seeds added up; words likewise."""
 
     errors: list[int]
     words: list[int]
-    capped: list[int]  # no more than the words
+    capped: list[int]  # no utterance with more errors than words
 
     @classmethod
-    def of(cls, runs: Sequence[Result]) -> Counts:
-        """Of the runs of one config on one domain."""
-        tests = [run["tests"][run["domain"]] for run in runs]
-        pairs = [list(zip(test["errors"], test["words"], strict=True)) for test in tests]
-        return cls(
-            [sum(errors) for errors in zip(*(test["errors"] for test in tests), strict=True)],
-            [sum(words) for words in zip(*(test["words"] for test in tests), strict=True)],
-            [sum(min(pair) for pair in of) for of in zip(*pairs, strict=True)],
-        )
+    def of(cls, runs: Sequence[Result], voices: Sequence[int]) -> Counts:
+        """Of the runs of one config on one domain; voices: the number of each utterance's."""
+        found = cls(*([0] * (max(voices) + 1) for _ in range(3)))
+        for run in runs:
+            test = run["tests"][run["domain"]]
+            for voice, errors, words in zip(voices, test["errors"], test["words"], strict=True):
+                found.errors[voice] += errors
+                found.words[voice] += words
+                found.capped[voice] += min(errors, words)
+        return found
 
     @property
     def wer(self) -> float:
         """Over all utterances."""
         return sum(self.errors) / sum(self.words)
+
+
+def voices_of(results: Sequence[Result]) -> Mapping[str, Sequence[int]]:
+    """Of each test set the number of each utterance's voice. Raises DataError where it was not noted."""
+    for result in results:
+        if result["stage"] == "voices":
+            return dict(result["tests"])
+    raise DataError("these results do not say who speaks what: `ssvd bench methods` on the corpora notes it")
 
 
 def latest_study(results: Iterable[Result]) -> list[Result]:
@@ -77,6 +89,7 @@ def finals(results: Sequence[Result]) -> dict[tuple[str, str], list[Result]]:
 def entries(results: Sequence[Result]) -> list[Entry]:
     """One entry for each config and domain that has run to its end, in the order of the results."""
     zero = {result["domain"]: result for result in results if result["stage"] == "base"}
+    voices = voices_of(results)
     costs = {result["config"]: result for result in results if result["stage"] == "cost"}
     found = []
     for (config, domain), of in finals(results).items():
@@ -84,7 +97,7 @@ def entries(results: Sequence[Result]) -> list[Entry]:
         if first["seed"] != SEEDS[0] or domain not in zero:
             continue  # the first seed has the other test sets; it comes first
         curve = ((0, zero[domain]["valid_accuracy"]), *((step, acc) for step, _, acc in first["curve"]))
-        counts, cost = Counts.of(of), costs.get(config, {})
+        counts, cost = Counts.of(of, voices[domain]), costs.get(config, {})
         found.append(
             Entry(
                 config=config,
@@ -98,6 +111,7 @@ def entries(results: Sequence[Result]) -> list[Entry]:
                 capped=sum(counts.capped) / sum(counts.words),
                 adult=first["tests"][ADULT]["wer"],
                 bytes=first["bytes"],
+                half_bytes=first["bytes"] - (2 * first["parameters"] if _single(first) else 0),
                 step_s=cost.get("step_s"),
                 step_bytes=cost.get("step_bytes"),
                 steps_to_gain=steps_to_gain(curve),
@@ -105,6 +119,11 @@ def entries(results: Sequence[Result]) -> list[Entry]:
             )
         )
     return found
+
+
+def _single(run: Result) -> bool:
+    """Whether the file is in single precision."""
+    return run["options"].get("method") in MERGED
 
 
 def steps_to_gain(curve: Sequence[tuple[int, float]]) -> int | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from ssvd_asr.errors import DataError, SsvdError
 from tests.training.conftest import write_corpus
@@ -37,6 +38,9 @@ def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_corpus(root / name, "audio", 4, seed=seed)
         (root / name / "audio.jsonl").rename(root / name / "manifest.jsonl")
     return root
+
+
+VOICES = {name: [0, 1] for name in DOMAINS}
 
 
 def _pretended(task: Task) -> dict[str, Any]:
@@ -77,9 +81,9 @@ def test_what_was_run_is_not_run_again_and_the_tables_come_from_the_file(
     monkeypatch.setattr(Study, "_process", pretend)
     study = Study(tmp_path / "methods.jsonl", tmp_path / "work", corpora, TINY, "cpu")
     study.run([CONFIG], jobs=2, limit=3)
-    assert len(begun) == len(study.results()) == 3
+    assert len(begun) == len(study.results()) - 1 == 3  # and one line that says who speaks
     study.run([CONFIG, FULL], jobs=2)
-    assert len(begun) == len(set(begun)) == len(study.results())
+    assert len(begun) == len(set(begun)) == len(study.results()) - 1
     count = len(begun)
     study.run([CONFIG, FULL], jobs=2)
     assert len(begun) == count
@@ -99,6 +103,7 @@ def test_rotation_and_unconstrained_core_stand_side_by_side(tmp_path: Path) -> N
     tasks += [Task("final", ROTATION, domain, 1e-3, 1) for domain in DOMAINS]
     tasks.append(Task("final", UNCONSTRAINED, DOMAINS[0], 1e-3, 1))
     results = [{"study": "s", **_pretended(task)} for task in tasks]
+    results.insert(0, {"study": "s", "key": "voices", "stage": "voices", "tests": VOICES})
     for config in (ROTATION, UNCONSTRAINED):
         tried = [Task("lr", config, DOMAINS[0], lr, 1) for lr in LEARNING_RATES]
         results[:0] = [{"study": "s", **_pretended(t), "valid_accuracy": float(t.lr == 1e-3)} for t in tried]
@@ -123,11 +128,48 @@ def test_a_missing_or_short_corpus_is_named(tmp_path: Path, corpora: Path) -> No
         Study(tmp_path / "r.jsonl", tmp_path, corpora, large, "cpu").run([CONFIG], 1)
 
 
-def test_a_damaged_results_file_is_named_with_its_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("line", ["not json", "[1]", "null", '{"study": "x", "stage": "lr"}'])
+def test_a_damaged_results_file_is_named_with_its_line(tmp_path: Path, line: str) -> None:
     out = tmp_path / "methods.jsonl"
-    out.write_text('{"study": "x", "stage": "lr"}\nnot json\n', encoding="utf-8")
+    out.write_text('{"study": "x", "stage": "lr", "key": "lr/x"}\n' + line + "\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"methods\.jsonl:2"):
         command.main(["methods", "--out", str(out), "--report-only"])
+
+
+def test_a_report_of_no_results_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no results at"):
+        command.main(["methods", "--out", str(tmp_path / "none.jsonl"), "--report-only"])
+
+
+@pytest.mark.parametrize("option", [["--jobs", "0"], ["--stop-after", "-1"], ["--jobs", "two"]])
+def test_counts_that_are_none_are_refused(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["methods", *option])
+    assert option[0] in capsys.readouterr().err
+
+
+def test_what_ran_beside_a_run_that_fails_is_kept(
+    tmp_path: Path, corpora: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pretend(_: Study, __: str, task: Task, ___: Any) -> dict[str, Any]:
+        if task.domain == DOMAINS[0]:
+            raise SsvdError("out of disk")
+        time.sleep(0.2)
+        return _pretended(task)
+
+    monkeypatch.setattr(Study, "_process", pretend)
+    study = Study(tmp_path / "methods.jsonl", tmp_path / "work", corpora, TINY, "cpu")
+    with pytest.raises(SsvdError, match="out of disk"):
+        study.run([CONFIG], jobs=2)
+    (kept,) = [result for result in study.results() if result["stage"] == "base"]
+    assert kept["domain"] == DOMAINS[1]
+    assert kept["made_with"]["device"] == "cpu"
+
+
+def test_two_at_once_do_not_add_to_the_same_results(tmp_path: Path, corpora: Path) -> None:
+    out = tmp_path / "methods.jsonl"
+    with FileLock(f"{out}.lock"), pytest.raises(SsvdError, match="another process"):
+        Study(out, tmp_path / "work", corpora, TINY, "cpu").run([CONFIG], 1)
 
 
 @pytest.mark.parametrize(

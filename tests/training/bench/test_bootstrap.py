@@ -30,5 +30,5 @@ def test_a_difference_knows_that_the_utterances_are_the_same() -> None:
 def test_counts_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="2 error counts for 3"):
         interval([1, 2], [3, 3, 3])
-    with pytest.raises(ValueError, match="utterances with words"):
+    with pytest.raises(ValueError, match="units with words"):
         interval([1], [0])

@@ -123,7 +123,8 @@ def test_results_of_another_budget_base_or_corpus_are_another_study() -> None:
         study_id(Budget(rounds=9), "sha256:a", {"child-train": "x"}),
         study_id(Budget(), "sha256:b", {"child-train": "x"}),
         study_id(Budget(), "sha256:a", {"child-train": "y"}),
-    }) == 4  # fmt: skip
+        study_id(Budget(), "sha256:a", {"child-train": "x"}, "cuda"),
+    }) == 5  # fmt: skip
 
 
 def test_configs_have_names_of_their_own_and_rates_of_configs_that_choose_them() -> None:

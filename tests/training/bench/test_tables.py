@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ssvd_asr.errors import DataError
 from training.bench.checks import Runs
 from training.bench.figures import CONVERGING, MATCHED_SIZE, matched
 from training.bench.report import REFERENCE, write_report
@@ -23,6 +25,9 @@ OTHER = Config("lora-r3", "lora", {})
 def figures(errors: Sequence[int], words: Sequence[int] = (4, 4)) -> dict[str, Any]:
     wer = sum(errors) / sum(words)
     return {"wer": wer, "errors": list(errors), "words": list(words), "unseen_words": [1, 5], "insertions": 0}
+
+
+VOICES = {"key": "voices", "study": "s", "stage": "voices", "tests": {CHILD: [0, 1]}}
 
 
 def base(domain: str = CHILD) -> dict[str, Any]:
@@ -59,7 +64,7 @@ def tried(config: Config, best: float) -> list[dict[str, Any]]:
 def test_every_cell_is_what_its_column_says(tmp_path: Path) -> None:
     cost = {"key": "cost", "study": "s", "stage": "cost", "config": SMALL.name, "options": {}, "step_s": 0.25,
             "step_bytes": 3 * 2**20}  # fmt: skip
-    results = [base(), *tried(OURS, 1e-3), final(OURS, [1, 1]), final(OURS, [2, 0], 2), cost,
+    results = [VOICES, base(), *tried(OURS, 1e-3), final(OURS, [1, 1]), final(OURS, [2, 0], 2), cost,
                final(SMALL, [0, 12])]  # fmt: skip
     page = write_report(results, [OURS, SMALL], Budget(), tmp_path)[0].read_text(encoding="utf-8")
     lines = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("|")]
@@ -75,6 +80,7 @@ def test_every_cell_is_what_its_column_says(tmp_path: Path) -> None:
 
 def test_seeds_are_compared_together_as_far_as_both_have_them() -> None:
     results = [
+        VOICES,
         base(),
         final(OURS, [4, 0]),
         final(OURS, [0, 4], 2),
@@ -89,6 +95,7 @@ def test_seeds_are_compared_together_as_far_as_both_have_them() -> None:
 
 def test_runs_of_a_rate_that_is_not_the_chosen_one_are_left_out() -> None:
     results = [
+        VOICES,
         base(),
         *tried(OURS, 3e-3),
         final(OURS, [1, 1]),
@@ -104,15 +111,44 @@ def test_runs_of_a_rate_that_is_not_the_chosen_one_are_left_out() -> None:
 
 
 def test_a_run_that_diverged_is_named(tmp_path: Path) -> None:
-    results = [base(), *tried(OURS, 1e-3), final(OURS, [1, 1]), final(OURS, [1, 1], 2, failed="not finite")]
+    results = [
+        VOICES,
+        base(),
+        *tried(OURS, 1e-3),
+        final(OURS, [1, 1]),
+        final(OURS, [1, 1], 2, failed="not finite"),
+    ]
     page = write_report(results, [OURS], Budget(), tmp_path)[0].read_text(encoding="utf-8")
     assert f"Diverged: final/{OURS.name}/{CHILD}/lr0.001/seed2." in page
     assert "| 25.0% |" in page
 
 
 def test_a_loop_counts_no_more_than_all_wrong_once_capped() -> None:
-    counts = Counts.of([final(OURS, [40, 1]), final(OURS, [0, 3], 2)])
+    counts = Counts.of([final(OURS, [40, 1]), final(OURS, [0, 3], 2)], [0, 1])
     assert (counts.errors, counts.words, counts.capped) == ([40, 4], [8, 8], [4, 4])
+
+
+def test_intervals_are_over_voices() -> None:
+    runs = [final(OURS, [40, 1, 2]), final(OURS, [0, 3, 0], 2)]
+    for run in runs:
+        run["tests"][CHILD]["words"] = [4, 4, 4]
+    counts = Counts.of(runs, [1, 0, 1])
+    assert (counts.errors, counts.words, counts.capped) == ([4, 42], [8, 16], [4, 6])
+
+
+def test_results_that_do_not_say_who_speaks_are_refused(tmp_path: Path) -> None:
+    results = [base(), *tried(OURS, 1e-3), final(OURS, [1, 1])]
+    with pytest.raises(DataError, match="who speaks what"):
+        write_report(results, [OURS], Budget(), tmp_path)
+
+
+def test_a_file_in_single_precision_is_told_in_half_too(tmp_path: Path) -> None:
+    options = {"method": "lora"}
+    other = replace(OTHER, options=options)
+    rates = [{**each, "options": options} for each in tried(OTHER, LEARNING_RATES[0])]
+    results = [VOICES, base(), *rates, final(OTHER, [1, 1], lr=LEARNING_RATES[0], options=options)]
+    page = write_report(results, [other], Budget(), tmp_path)[0].read_text(encoding="utf-8")
+    assert "| 0.0001, edge | 1,234 | 2.50 MB (2.50) |" in page
 
 
 @pytest.mark.parametrize(
@@ -128,7 +164,7 @@ def test_steps_to_nine_tenths_of_the_gain(curve: list[tuple[int, float]], steps:
 
 
 def entry(config: str, parameters: int, errors: Sequence[int], group: str = "g") -> Entry:
-    (found,) = entries([base(), final(Config(config, group, {}), errors, parameters=parameters)])
+    (found,) = entries([VOICES, base(), final(Config(config, group, {}), errors, parameters=parameters)])
     return found
 
 
