@@ -89,16 +89,16 @@ def _merge(store: AdapterStore, arguments: argparse.Namespace) -> Report:
         raise StoreError(f"--out {out} is there already and not an empty folder")
     file = Path(arguments.adapter)
     source: Path | bytes = file if file.is_file() else store.resolve(arguments.adapter).read_bytes()
-    from ssvd_asr.adapter_file import load_adapter
     from ssvd_asr.base.export import export_espnet
-    from ssvd_asr.factor_cache import factorize
-    from ssvd_asr.merge import merge_adapter
+    from ssvd_asr.merge import is_whole, with_weights
 
     base = _base(arguments)
-    load_adapter(source, base)  # refused before seconds of factorising
-    factors = factorize(base, progress=False)
-    loaded = load_adapter(source, base, factors)
-    merged = merge_adapter(base, loaded, factors)
+    if isinstance(source, Path) and is_whole(source, base):
+        merged, sha256 = with_weights(base, source)
+        what, origin = "weights", {"adapter_sha256": None, "weights_sha256": sha256}
+    else:
+        merged, sha256 = _with_adapter(base, source)
+        what, origin = "adapter", {"adapter_sha256": sha256, "weights_sha256": None}
     config, checkpoint = export_espnet(merged, out)
     report = {
         "config": str(config),
@@ -106,13 +106,24 @@ def _merge(store: AdapterStore, arguments: argparse.Namespace) -> Report:
         "digest": merged.digest,
         "base": base.name,
         "base_digest": base.digest,
-        "adapter_sha256": loaded.sha256,
+        **origin,
     }
     text = json.dumps(
         {name: report[name] for name in report if name not in ("config", "checkpoint")}, indent=1
     )
     (out / ORIGIN_FILE).write_text(text + "\n", encoding="utf-8")
-    return report, f"{checkpoint}: {base.name} with adapter sha256:{loaded.sha256}"
+    return report, f"{checkpoint}: {base.name} with {what} sha256:{sha256}"
+
+
+def _with_adapter(base: BaseModel, source: Path | bytes) -> tuple[BaseModel, str]:
+    from ssvd_asr.adapter_file import load_adapter
+    from ssvd_asr.factor_cache import factorize
+    from ssvd_asr.merge import merge_adapter
+
+    load_adapter(source, base)  # refused before seconds of factorising
+    factors = factorize(base, progress=False)
+    loaded = load_adapter(source, base, factors)
+    return merge_adapter(base, loaded, factors), loaded.sha256
 
 
 def _base(arguments: argparse.Namespace) -> BaseModel:
@@ -164,7 +175,10 @@ def _parser() -> argparse.ArgumentParser:
     activate = action(_activate, "make a version active")
     activate.add_argument("version", help="name@version or name@sha256:...")
     merge = action(_merge, "write base and adapter as one ordinary ESPnet checkpoint")
-    merge.add_argument("adapter", help="an adapter file, or a domain of the store, or name@version")
+    merge.add_argument(
+        "adapter",
+        help="an adapter file, a domain of the store, name@version, or weights.safetensors of `ssvd train`",
+    )
     merge.add_argument("--out", type=Path, required=True, help="an empty or new folder")
     for needing in (publish, merge):
         needing.add_argument("--base", default="owsm-nano", help="owsm-nano, a hub tag, or a folder")

@@ -1,14 +1,20 @@
-"""Leave: a base with an adapter in its weights, as a base of its own that shares nothing with the first."""
+"""Leave: a base with an adapter in its weights, as a base of its own that shares nothing with the first.
+
+Or with all its weights trained, as full fine-tuning and peft's methods leave them.
+"""
 
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
 
 from ssvd_asr.adapted_model import adapt
 from ssvd_asr.adapter_reading import LoadedAdapter
 from ssvd_asr.base.model import BaseModel
+from ssvd_asr.base.weights import file_sha256, load_weights, read_weights
 from ssvd_asr.canary import check_publishable
 from ssvd_asr.errors import AdapterError
 from ssvd_asr.factors import LayerFactors
@@ -38,3 +44,23 @@ def merge_adapter(base: BaseModel, loaded: LoadedAdapter, factors: dict[str, Lay
         layer.weight.copy_(merged)
     adapted.restore()
     return BaseModel(f"{base.name} with {loaded.sha256[:12]}", network, base.config, device=base.device)
+
+
+def is_whole(path: Path, base: BaseModel) -> bool:
+    """Whether the safetensors file has the base's own tensors, by their names."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = set(file.keys())
+    except SafetensorError:
+        return False
+    return names == set(base.network.state_dict())
+
+
+def with_weights(base: BaseModel, path: Path) -> tuple[BaseModel, str]:
+    """A base with the file's weights and a digest of its own, and the file's SHA-256; `base` is used up.
+
+    Raises BaseModelError where the weights do not fit.
+    """
+    sha256 = file_sha256(path)
+    load_weights(base.network, read_weights(path), f"weights {path}")
+    return BaseModel(f"{base.name} with {sha256[:12]}", base.network, base.config, device=base.device), sha256

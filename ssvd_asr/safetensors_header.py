@@ -15,6 +15,7 @@ from ssvd_asr.errors import AdapterError
 
 LENGTH_BYTES = 8
 MAX_ITEMS = 200_000  # a 1B model's adapter has about 8,000
+MAX_DIMENSIONS = 2
 ITEM_BYTES = {"U8": 1, "F16": 2, "BF16": 2, "F32": 4, "F64": 8}
 
 
@@ -112,6 +113,12 @@ def _entry(name: str, value: Any) -> TensorEntry:
             type(number) is int and number >= 0 for number in numbers
         ):
             raise AdapterError(f"header: tensor {name[:80]!r} has a shape or offset that is no count")
-    if len(shape) > 2 or len(offsets) != 2 or offsets[1] - offsets[0] != math.prod(shape) * ITEM_BYTES[dtype]:
+    if len(shape) > MAX_DIMENSIONS:
+        raise AdapterError(
+            f"header: tensor {name[:80]!r} has {len(shape)} dimensions, an adapter's have at most "
+            f"{MAX_DIMENSIONS}: whole weights are scored by `ssvd evaluate --weights`, and made a base of "
+            "their own by `ssvd adapters merge`"
+        )
+    if len(offsets) != 2 or offsets[1] - offsets[0] != math.prod(shape) * ITEM_BYTES[dtype]:
         raise AdapterError(f"header: tensor {name[:80]!r} of shape {shape} does not fill its bytes {offsets}")
     return TensorEntry(dtype, tuple(shape), offsets[0], offsets[1])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from ssvd_asr.errors import SsvdError
 from training.choices import PEFT, core_form, default_rank, in_scope
 from training.finish import finish_merged, finish_ssvd
 from training.methods import FullMethod, SsvdMethod, TrainingMethod
@@ -61,6 +62,7 @@ def _peft(settings: RunSettings, base: BaseModel, recipe: Recipe, report: Report
         names.append(EMBEDDING)
     names = in_scope(names, settings.scope)
     rank = settings.rank or default_rank(kind)
+    _check_rank(base.network, names, kind, rank)
     method = PeftMethod(base.network, kind, names, rank=rank, alpha=settings.alpha, seed=recipe.seed)
 
     def finish(summary: dict[str, Any]) -> dict[str, Any]:
@@ -73,6 +75,14 @@ def _peft(settings: RunSettings, base: BaseModel, recipe: Recipe, report: Report
     if not settings.embedding:
         identity["embedding"] = False
     return Built(method, identity, finish)
+
+
+def _check_rank(network: nn.Module, names: Sequence[str], kind: str, rank: int) -> None:
+    """VeRA's matrices are drawn, and may have any rank; a factor's is that of a weight at most."""
+    for name in names if kind != "vera" else ():
+        smaller = min(network.get_submodule(name).weight.shape)  # type: ignore[arg-type]
+        if rank > smaller:
+            raise SsvdError(f"--rank {rank} is over {smaller}, the smaller side of {name}'s weight")
 
 
 def _shared_basis(settings: RunSettings, base: BaseModel, report: Report) -> Built:

@@ -77,10 +77,12 @@ def check_choices(settings: RunSettings) -> None:
         raise SsvdError(
             f"--budget chooses every layer's k, and excludes --{_OPTIONS.get(chosen[0], chosen[0])}"
         )
+    if settings.budget is None and settings.budget_rule != type(settings).budget_rule:
+        raise SsvdError(f"--budget-rule {settings.budget_rule} goes with --budget, which is not given")
     if settings.publish and method in MERGED:
         raise SsvdError(
             f"--publish is for adapters in the shared basis; --method {method} leaves merged weights: "
-            "evaluate them with `ssvd evaluate --weights`, or serve them, as a base of their own"
+            "evaluate them with `ssvd evaluate --weights`, or make a base of them with `ssvd adapters merge`"
         )
 
 

@@ -5,7 +5,6 @@ Every figure is of the file as re-read, with half precision already applied, nev
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,22 +109,16 @@ def finish_merged(
 def load_weights(base: BaseModel, path: Path) -> str:
     """Put a file of whole weights (full fine-tuning, or merged) into ``base``'s network; the file's SHA-256.
 
-    The base is no longer the one its digest names: for evaluation only.
+    The base is no longer the one its digest names: for evaluation only. `ssvd_asr.merge.with_weights` makes
+    a base of it.
 
     Raises:
         BaseModelError: the file is unreadable or not of this base's shape.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load
+    from ssvd_asr.base.weights import file_sha256, fill, read_weights
 
-    from ssvd_asr.errors import BaseModelError
-
-    try:
-        data = path.read_bytes()
-        base.network.load_state_dict(load(data), strict=True)
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise BaseModelError(f"weights {path} do not fit base {base.name!r}: {error}") from error
-    return hashlib.sha256(data).hexdigest()
+    fill(base.network, read_weights(path), f"weights {path}")
+    return file_sha256(path)
 
 
 def score_model(settings: RunSettings, base: BaseModel, **adapter: Any) -> Evaluation:

@@ -189,7 +189,8 @@ class Session:
         of = self.base_parameters
         built = build_method(settings, base, recipe, self.report)
         trained = sum(parameter.numel() for parameter in built.method.parameters.values())
-        self.report(f"training {trained:,} parameters, {trained / of:.2%} of the base's {of:,}")
+        among = f", in {self.processes.count} processes" if self.processes.count > 1 else ""
+        self.report(f"training {trained:,} parameters, {trained / of:.2%} of the base's {of:,}{among}")
         trainer = Trainer(
             network=base.network,
             method=built.method,

@@ -144,6 +144,7 @@ def _row(corpus: str, paper: PaperRow | None, run: Mapping[str, Any] | None, whe
     return {
         **row,
         "run": run["run"],
+        "options": [] if when == "before" else run["options"],
         "base": run["base"],
         "base_digest": run["base_digest"],
         "parameters": 0 if when == "before" else run["parameters"],
@@ -176,7 +177,8 @@ def markdown(found: Mapping[str, Any]) -> str:
                 f"{row['wer']:.1%}"[:-1],
                 f"{row['wer_raw']:.1%}"[:-1],
             ]
-            ours.append(f"{row['run']} ({row['base']})")
+            asked = f", `{' '.join(row['options'])}`" if row["options"] else ""
+            ours.append(f"{row['run']} ({row['base']}{asked})")
         paper = [
             _millions(row["millions_paper"]),
             "-" if row["wer_paper"] is None else f"{row['wer_paper']:.1f}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import zipfile
 from pathlib import Path
@@ -45,14 +46,19 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 def load_weights(network: torch.nn.Module, state: dict[str, torch.Tensor], source: str) -> None:
-    """Copy `state` into `network` in float32, after ESPnet's hooks have renamed keys of older versions.
+    """As `fill`, in float32."""
+    network.float()  # statistics read from .npz are float64; a checkpoint's own are float32
+    fill(network, state, source)
+
+
+def fill(network: torch.nn.Module, state: dict[str, torch.Tensor], source: str) -> None:
+    """Copy `state` into `network`, after ESPnet's hooks have renamed keys of older versions.
 
     Raises:
         BaseModelError: a tensor is missing, superfluous, of another shape, or not finite.
     """
     import torch
 
-    network.float()  # statistics read from .npz are float64; a checkpoint's own are float32
     try:
         missing, unexpected = network.load_state_dict(state, strict=False)
     except RuntimeError as error:  # shapes
@@ -65,6 +71,12 @@ def load_weights(network: torch.nn.Module, state: dict[str, torch.Tensor], sourc
     broken = [name for name, tensor in network.state_dict().items() if not torch.isfinite(tensor).all()]
     if broken:
         raise BaseModelError(f"{source} has NaN or infinite values in {_names(broken)}")
+
+
+def file_sha256(path: Path) -> str:
+    """Of its bytes, in hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _state_dict(content: Any, path: Path) -> dict[str, torch.Tensor]:

@@ -251,6 +251,30 @@ def test_merge_writes_a_base_of_its_own_with_the_adapter_in_its_weights(trained,
 
 
 @pytest.mark.usefixtures("cache")
+def test_merge_makes_a_base_of_whole_weights_too(trained, report, run, tmp_path):
+    import torch
+    from safetensors.torch import save_file
+
+    from ssvd_asr.base.load import load_base
+
+    base = load_base(trained.base_folder, device="cpu", dtype="float32")
+    weights = {
+        name: tensor.clone(memory_format=torch.contiguous_format)
+        for name, tensor in base.network.state_dict().items()
+    }
+    weights["decoder.output_layer.bias"] += 1.0
+    file = tmp_path / "weights.safetensors"
+    save_file(weights, file)
+    status, _, error = run("publish", "whole", file)
+    assert (status, "whole weights" in error) == (1, True)
+    found = report("merge", file, "--base", trained.base_folder, "--out", tmp_path / "merged")
+    assert (found["adapter_sha256"], found["base_digest"]) == (None, base.digest)
+    merged = load_base(tmp_path / "merged", device="cpu", dtype="float32")
+    assert merged.digest == found["digest"] != base.digest
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in merged.network.state_dict().items())
+
+
+@pytest.mark.usefixtures("cache")
 def test_merge_refuses_an_adapter_of_another_base_and_writes_nothing(trained, run, tmp_path):
     out = tmp_path / "merged"
     status, _, error = run("merge", trained.adapter, "--base", trained.other_folder, "--out", out)

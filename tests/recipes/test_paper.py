@@ -316,7 +316,10 @@ def test_an_unconstrained_map_has_the_papers_rows_of_none(prepared: Path) -> Non
     (row,) = [row for row in found["rows"] if row["run"] and row["method"] != "zero-shot"]
     assert (row["method"], row["setting"], row["wer_paper"]) == ("ssvd-free", "40 %", 17.0)
     # The paper prints no count for it.
-    assert "| 0.1b | ssvd-free 40 % | - | 17.0 | 3.02 M | 25.0 | 25.0 | ours (owsm) |" in markdown(found)
+    assert (
+        "| 0.1b | ssvd-free 40 % | - | 17.0 | 3.02 M | 25.0 | 25.0 | ours (owsm, `--map free`) |"
+        in markdown(found)
+    )
     assert "| 0.1b | ssvd-free 60 % | - | 16.9 | - | - | - | - |" in markdown(found)
 
 

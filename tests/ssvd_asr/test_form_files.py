@@ -139,7 +139,7 @@ ANY_FORM: dict[str, tuple[Change, str]] = {
     "NaN": (set_nan, "holds NaN"),
     "bytes after the end": (lambda f: f.data.extend(b"\0"), "its header describes"),
     "the numbers as octets": (octets, "has shape"),
-    "another shape": (lambda f: f.first.update(shape=[1, *f.first["shape"]][:3]), "has shape|does not fill"),
+    "another shape": (lambda f: f.first.update(shape=[1, *f.first["shape"]][:3]), "has shape|has 3 dim"),
     "the first version": (lambda f: f.metadata.update(format_version=1), "SSVD's three maps alone"),
     "a third version": (lambda f: f.metadata.update(format_version=3), "version 3 is unknown"),
     "a field missing": (lambda f: f.metadata.pop("outer_rotation"), "needs outer_rotation"),

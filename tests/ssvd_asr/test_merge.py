@@ -19,14 +19,14 @@ from ssvd_asr.factor_cache import factorize
 from ssvd_asr.merge import merge_adapter
 from ssvd_asr.transcription import transcribe
 
-CLIP = PACKAGED / "child" / "samples" / "child-test-000002.opus"  # the base alone mishears it
+CLIPS = sorted((PACKAGED / "child" / "samples").glob("*.opus"))[:3]
 
 
 def test_speech2text_hears_in_the_merged_checkpoint_what_base_and_adapter_hear(
     espnet: Any, tmp_path: Path
 ) -> None:
-    base, wave = load_base("owsm-nano", device="cpu"), read_audio(CLIP)
-    alone = transcribe(base, [wave])[0].text
+    base, waves = load_base("owsm-nano", device="cpu"), [read_audio(clip) for clip in CLIPS]
+    alone = [heard.text for heard in transcribe(base, waves)]
     before = {name: tensor.clone() for name, tensor in base.network.state_dict().items()}
     factors = factorize(base, tmp_path / "cache", progress=False)
     loaded = load_adapter(PACKAGED / "child" / "adapter.safetensors", base, factors)
@@ -35,9 +35,11 @@ def test_speech2text_hears_in_the_merged_checkpoint_what_base_and_adapter_hear(
     config, checkpoint = export_espnet(merged, tmp_path / "merged")
     judge = espnet.Speech2Text(config, checkpoint, beam_size=1, ctc_weight=0.0)
     adapted = adapt(base.network, factors)
-    wanted = transcribe(base, [wave], adapted=adapted, cores=loaded.adapter.cores())[0].text
-    assert judge(wave, predict_time=False)[0][3] == wanted
-    assert wanted != alone
+    found = transcribe(base, waves, adapted=adapted, cores=loaded.adapter.cores())
+    wanted = [heard.text for heard in found]
+    assert [judge(wave, predict_time=False)[0][3] for wave in waves] == wanted
+    assert len(waves) == 3
+    assert wanted != alone  # the base mishears at least one
 
 
 def test_a_base_in_half_precision_is_not_merged(tiny_base: Any) -> None:

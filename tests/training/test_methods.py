@@ -45,6 +45,7 @@ CASES: dict[str, dict[str, Any]] = {
     "lora": {"method": "lora", "rank": 4},
     "dora": {"method": "dora", "rank": 4},
     "vera": {"method": "vera", "rank": 16},
+    "vera-linears": {"method": "vera", "rank": 64, "embedding": False},
     "pissa": {"method": "pissa", "rank": 4},
     "lora-encoder": {"method": "lora", "rank": 4, "scope": "encoder"},
     "full-decoder": {"method": "full", "scope": "decoder"},
@@ -186,6 +187,8 @@ def test_an_option_of_another_method_is_refused_by_name(session: MakeSession) ->
             "--alpha does not go with --method vera; it is for lora, dora, pissa",
         ),
         ({"method": "lora", "rotation_map": "cayley"}, "--map does not go with"),
+        ({"method": "ssvd", "embedding": False}, "--no-embedding does not go with --method ssvd"),
+        ({"method": "ssvd", "p": 0.4, "budget_rule": "shape"}, "--budget-rule shape goes with --budget"),
         ({"method": "pissa", "publish": True}, "leaves merged weights: evaluate them"),
     ):
         with pytest.raises(SsvdError, match=message):

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ssvd_asr.errors import SsvdError
 from tests.training.runs import RECIPE, MakeSession, after, events
@@ -46,9 +47,10 @@ def command(corpus: Path, base: Path, out: Path, *options: str) -> list[str]:
     return ["-m", "ssvd_asr.cli", "train", *where, *data, *recipe, *options]
 
 
-def run(words: list[str]) -> None:
+def run_two(words: list[str]) -> None:
     done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stderr.count("in 2 processes") == 1  # as Fabric counts them, told by the first alone
 
 
 def assert_close(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
@@ -73,7 +75,7 @@ def test_a_run_begun_by_one_process_is_ended_by_two_as_by_one(
 ) -> None:
     session("alone").run()
     assert not session("pair").run(after(1))["finished"]
-    run(command(corpus, base_folder, tmp_path / "pair", "--k", "6", "--resume", "--processes", "2"))
+    run_two(command(corpus, base_folder, tmp_path / "pair", "--k", "6", "--resume", "--processes", "2"))
     expected = load_file(tmp_path / "alone/adapter.safetensors")
     assert_close(load_file(tmp_path / "pair/adapter.safetensors"), expected)
     assert_same_log(events(tmp_path / "pair"), events(tmp_path / "alone"))
@@ -90,7 +92,7 @@ def test_weights_sharded_over_two_processes_of_torchrun_train_as_whole_ones(
     session("alone", slow, method="full", k=None).run()
     words = command(corpus, base_folder, tmp_path / "pair", "--method", "full", "--shard", "--recompute")
     words[words.index("--lr") + 1] = "0.0001"
-    run(["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *words])
+    run_two(["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *words])
     expected = load_file(tmp_path / "alone/weights.safetensors")
     assert_close(load_file(tmp_path / "pair/weights.safetensors"), expected)
     losses = [
@@ -99,9 +101,25 @@ def test_weights_sharded_over_two_processes_of_torchrun_train_as_whole_ones(
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
-def test_recomputed_layers_train_to_the_same_bytes(session: MakeSession, tmp_path: Path) -> None:
+def test_recomputed_layers_train_to_the_same_bytes(
+    session: MakeSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: list[Any] = []
+
+    def counting(forward: Any, *inputs: Any, **options: Any) -> Any:
+        def counted(*values: Any) -> Any:
+            computed.append(forward)
+            return forward(*values)
+
+        return checkpoint(counted, *inputs, **options)
+
+    monkeypatch.setattr("training.recompute.checkpoint", counting)
     session("kept").run()
-    session("recomputed", recompute=True).run()
+    assert not computed
+    run = session("recomputed", recompute=True)
+    steps = run.run()["steps"]
+    layers = len(run.base.network.encoder.encoders) + len(run.base.network.decoder.decoders)
+    assert len(computed) == 2 * layers * steps * RECIPE["accumulation"]  # forward, and again in backward
     files = [tmp_path / out / "adapter.safetensors" for out in ("kept", "recomputed")]
     assert files[0].read_bytes() == files[1].read_bytes()
 
