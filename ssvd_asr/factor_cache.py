@@ -66,7 +66,7 @@ def factorize(
     progress: bool = True,
     *,
     patterns: Sequence[str] = DEFAULT_PATTERNS,
-    device: torch.device | str = "cpu",
+    device: torch.device | str | None = None,
 ) -> dict[str, LayerFactors]:
     """Return the canonical factors of every adaptable layer, from the cache where it has them.
 
@@ -75,7 +75,8 @@ def factorize(
         cache_dir: default SSVD_CACHE_DIR, else the user's cache folder.
         progress: show a bar on standard error while layers are computed.
         patterns: ends of the layer names, where `base` is a model.
-        device: where missing layers are computed; a CUDA device takes those of one shape together.
+        device: where missing layers are computed, by default where the weights are; a CUDA device takes
+            those of one shape together.
 
     Side effects: writes below the cache folder, under a lock that a second process waits for. A complete
     cache is only read.
@@ -95,7 +96,8 @@ def factorize(
     if missing:
         try:
             weights = {name: linears[name].weight for name in missing}
-            computed = _compute(folder, weights, len(found) - len(missing), torch.device(device), progress)
+            there = torch.device(device) if device is not None else weights[missing[0]].device
+            computed = _compute(folder, weights, len(found) - len(missing), there, progress)
         except OSError as error:
             raise BaseModelError(
                 f"factor cache {folder} cannot be written: {error} (setting {CACHE_VARIABLE})"

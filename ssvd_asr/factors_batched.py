@@ -31,11 +31,11 @@ def canonical_svd_batch(weights: Sequence[Tensor], device: torch.device) -> Iter
 
     Raises BaseModelError for a weight that is not a finite matrix.
     """
-    stacked = torch.stack([checked_matrix(weight, device) for weight in weights])  # (B, m, n)
     try:
+        stacked = torch.stack([checked_matrix(weight, device) for weight in weights])  # (B, m, n)
         found = _factor(stacked)
-    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
-        logger.warning("SVD on %s did not converge (%s); computing on the CPU", device, error)
+    except (torch.linalg.LinAlgError, torch.OutOfMemoryError) as error:  # type: ignore[attr-defined]
+        logger.warning("no SVD on %s (%s); computing on the CPU", device, error)
         yield from (canonical_svd(weight) for weight in weights)
         return
     for weight, matrix, u, s, vh in zip(weights, stacked, *found, strict=True):
@@ -47,17 +47,19 @@ def canonical_svd_batch(weights: Sequence[Tensor], device: torch.device) -> Iter
 
 
 def _factor(stacked: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """u (B, m, r), s (B, r), vh (B, r, n): by the Gram matrices, or by SVD where a condition is too bad."""
+    """u (B, m, r), s (B, r), vh (B, r, n): by the Gram matrices, and by SVD those of too bad a condition."""
     tall = stacked.shape[1] >= stacked.shape[2]
     values, vectors = torch.linalg.eigh(stacked.mT @ stacked if tall else stacked @ stacked.mT)
     s = values.flip(1).clamp_min(0.0).sqrt()
     vectors = vectors.flip(2)
-    if bool((s[:, -1] * AUTO_MAX_CONDITION <= s[:, 0]).any()):
-        u, s, vh = torch.linalg.svd(stacked, full_matrices=False)
-        return u, s, vh
     if tall:
-        return (stacked @ vectors) / s.unsqueeze(1), s, vectors.mT
-    return vectors, s, (vectors.mT @ stacked) / s.unsqueeze(2)
+        u, vh = (stacked @ vectors) / s.unsqueeze(1), vectors.mT.contiguous()
+    else:
+        u, vh = vectors, (vectors.mT @ stacked) / s.unsqueeze(2)
+    bad = s[:, -1] * AUTO_MAX_CONDITION <= s[:, 0]
+    if bool(bad.any()):
+        u[bad], s[bad], vh[bad] = torch.linalg.svd(stacked[bad], full_matrices=False)
+    return u, s, vh
 
 
 def _is_exact(matrix: Tensor, u: Tensor, s: Tensor, vh: Tensor) -> bool:

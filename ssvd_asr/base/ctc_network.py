@@ -19,6 +19,7 @@ from typeguard import TypeCheckError
 from ssvd_asr.base.config import ModelConfig, parse_config
 from ssvd_asr.base.model import FloatArray, fill_window
 from ssvd_asr.base.network import NO_FLASH, build_part, load_class
+from ssvd_asr.base.quick import quicken, quicken_frontend
 from ssvd_asr.base.tokens import TokenMap
 from ssvd_asr.base.weights import load_weights, read_weights
 from ssvd_asr.device import forbid_tf32, resolve_device
@@ -108,7 +109,9 @@ def build_ctc_network(config: ModelConfig) -> ESPnetS2TCTCModel:
     vocabulary = len(config.token_list)
     frontend = build_part(config, "frontend")
     normalize: dict[str, Any] = {} if config.stats_file is None else {"stats_file": str(config.stats_file)}
+    quicken_frontend(frontend)
     encoder = build_part(config, "encoder", _CLASSES, input_size=frontend.output_size(), **NO_FLASH)
+    quicken(encoder)
     width = config.section("promptencoder_conf").get("output_size")
     if width is None:
         raise BaseModelError("base config has no promptencoder_conf.output_size")

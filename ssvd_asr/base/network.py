@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from typeguard import TypeCheckError
 
 from ssvd_asr.base.config import ModelConfig
-from ssvd_asr.base.quick import quicken
+from ssvd_asr.base.quick import quicken, quicken_frontend
 from ssvd_asr.errors import BaseModelError
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def build_network(config: ModelConfig, *, spec_augment: bool = False) -> ESPnetS
     normalize_options: dict[str, Any] = (
         {} if config.stats_file is None else {"stats_file": str(config.stats_file)}
     )
+    quicken_frontend(frontend)
     encoder = build_part(config, "encoder", input_size=frontend.output_size(), **NO_FLASH)
     quicken(encoder)
     width = encoder.output_size()

@@ -62,6 +62,28 @@ def test_a_depthwise_convolution_is_torchs_own_in_every_type(dtype: torch.dtype)
     torch.testing.assert_close(quick(x), own(x))
 
 
+def test_spectra_without_a_mask_give_the_same_features(
+    tiny_base: BaseModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from espnet2.layers import stft
+
+    quick = tiny_base.network.frontend
+    plain = copy.deepcopy(quick)
+    plain.stft.__class__ = stft.Stft
+    speech, lengths = torch.randn(3, 16_000), torch.tensor([16_000, 9_001, 400])
+    expected, frames = plain(speech, lengths)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a mask of the spectra was built")
+
+    monkeypatch.setattr(stft, "make_pad_mask", refuse)
+    found, found_frames = quick(speech, lengths)
+    assert torch.equal(found, expected)
+    assert torch.equal(found_frames, frames)
+    with pytest.raises(AssertionError, match="a mask"):
+        plain(speech, lengths)
+
+
 def test_a_row_is_encoded_as_it_is_alone(tiny_base: BaseModel) -> None:
     audio = waves(3)
     together = tiny_base.encode(audio)

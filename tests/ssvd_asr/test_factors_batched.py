@@ -37,6 +37,24 @@ def test_a_batch_gives_what_each_weight_gives_alone(shape: tuple[int, int]) -> N
         assert_same(found, canonical_svd(weight, "svd"))
 
 
+def test_one_weight_of_bad_condition_takes_no_other_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = weights(3, (30, 10))
+    given[1] = given[1] * torch.logspace(0, -6, 10)
+    solved: list[int] = []
+    solve = torch.linalg.svd
+
+    def counting(matrices: Tensor, **options: bool) -> tuple[Tensor, Tensor, Tensor]:
+        solved.append(len(matrices))
+        return solve(matrices, **options)
+
+    expected = [canonical_svd(weight, "svd") for weight in given]
+    monkeypatch.setattr(torch.linalg, "svd", counting)
+    found = list(canonical_svd_batch(given, CPU))
+    assert solved == [1]
+    for each, right in zip(found, expected, strict=True):
+        assert_same(each, right)
+
+
 def test_an_inexact_result_is_noticed_and_computed_on_the_cpu(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -56,12 +74,16 @@ def test_an_inexact_result_is_noticed_and_computed_on_the_cpu(
         assert_same(each, canonical_svd(weight, "svd"))
 
 
-def test_a_solver_that_gives_up_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [torch.linalg.LinAlgError("did not converge"), torch.OutOfMemoryError("full")],  # type: ignore[attr-defined]
+)
+def test_a_solver_that_gives_up_is_replaced(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     given = weights(2, (30, 10))
     expected = [canonical_svd(weight, "svd") for weight in given]
 
     def diverge(_: Tensor) -> None:
-        raise torch.linalg.LinAlgError("did not converge")  # type: ignore[attr-defined]
+        raise error
 
     monkeypatch.setattr(factors_batched, "_factor", diverge)
     for found, right in zip(canonical_svd_batch(given, CPU), expected, strict=True):
