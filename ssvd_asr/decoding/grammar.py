@@ -21,8 +21,11 @@ def forbid(scores: Tensor, prefixes: Mapping[int, Sequence[int]], tokens: TokenM
     prefixes: by row, its whole prompt and all said since; rows that are not in it are left alone.
     """
     untimed = [row for row, prefix in prefixes.items() if tokens.notime in prefix]
-    if untimed:
-        scores[untimed, tokens.first_time : tokens.last_time + 1] = -math.inf
+    times = slice(tokens.first_time, tokens.last_time + 1)
+    if len(untimed) == len(scores):  # the usual case, without a list to be copied to the device
+        scores[:, times] = -math.inf
+    elif untimed:
+        scores[untimed, times] = -math.inf
     for row, prefix in prefixes.items():
         if tokens.notime not in prefix:
             _forbid_timed(scores[row], prefix, tokens)

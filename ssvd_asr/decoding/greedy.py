@@ -92,20 +92,27 @@ def _decode(decoder: Decoder, rows: Sequence[_Row], tokens: TokenMap, device: to
         forbid(scores, speaking, tokens)
         # The sum so far is added before the best is taken, as the search does: it decides ties alike.
         best = (scores + totals.unsqueeze(1)).topk(2, dim=-1)
-        chosen, reached = best.indices[:, 0].tolist(), best.values.tolist()
+        reading = any(row.reading for row in running)
+        # Read back at once, since each time the host waits; a float32 holds every id below 2^24.
+        found = torch.cat([best.values, best.indices[:, :1].to(best.values.dtype)], dim=1).tolist()
         for index, row in enumerate(running):
             if row.reading:
                 row.ids.append(row.prompt[len(row.ids)])
             elif index in speaking:
-                _say(row, chosen[index], reached[index], tokens.eos)
+                *reached, chosen = found[index]
+                _say(row, int(chosen), reached, tokens.eos)
+        if reading:
+            totals = torch.tensor([row.score for row in running], device=device)
+            fed = torch.tensor([row.ids[-1:] for row in running], dtype=torch.long, device=device)
+        else:  # what is on the device already; a row that has ended is fed anything
+            totals, fed = best.values[:, 0], best.indices[:, :1]
         alive = [index for index, row in enumerate(running) if not row.done]
         if not alive:
             return
         if len(running) - len(alive) >= ENDED_SHARE * len(running):
-            decoder.keep(torch.tensor(alive, device=device))
-            running = [running[index] for index in alive]
-        totals = torch.tensor([row.score for row in running], device=device)
-        fed = torch.tensor([row.ids[-1:] for row in running], dtype=torch.long, device=device)
+            left = torch.tensor(alive, device=device)
+            decoder.keep(left)
+            running, totals, fed = [running[index] for index in alive], totals[left], fed[left]
 
 
 def _say(row: _Row, token: int, reached: Sequence[float], eos: int) -> None:
