@@ -93,7 +93,7 @@ def _merge(store: AdapterStore, arguments: argparse.Namespace) -> Report:
     from ssvd_asr.merge import is_whole, with_weights
 
     base = _base(arguments)
-    if isinstance(source, Path) and is_whole(source, base):
+    if isinstance(source, Path) and is_whole(source):
         merged, sha256 = with_weights(base, source)
         what, origin = "weights", {"adapter_sha256": None, "weights_sha256": sha256}
     else:

@@ -31,11 +31,17 @@ def canonical_svd_batch(weights: Sequence[Tensor], device: torch.device) -> Iter
 
     Raises BaseModelError for a weight that is not a finite matrix.
     """
+    stacked: Tensor | None
+    found: tuple[Tensor, Tensor, Tensor] | None
     try:
         stacked = torch.stack([checked_matrix(weight, device) for weight in weights])  # (B, m, n)
         found = _factor(stacked)
-    except (torch.linalg.LinAlgError, torch.OutOfMemoryError) as error:  # type: ignore[attr-defined]
+    except RuntimeError as error:  # no convergence, or no memory, as which of CUDA's libraries words it
         logger.warning("no SVD on %s (%s); computing on the CPU", device, error)
+        found = stacked = None
+    if found is None or stacked is None:  # out of the handler, whose traceback would keep what is there
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
         yield from (canonical_svd(weight) for weight in weights)
         return
     for weight, matrix, u, s, vh in zip(weights, stacked, *found, strict=True):
@@ -53,7 +59,7 @@ def _factor(stacked: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     s = values.flip(1).clamp_min(0.0).sqrt()
     vectors = vectors.flip(2)
     if tall:
-        u, vh = (stacked @ vectors) / s.unsqueeze(1), vectors.mT.contiguous()
+        u, vh = (stacked @ vectors) / s.unsqueeze(1), vectors.mT
     else:
         u, vh = vectors, (vectors.mT @ stacked) / s.unsqueeze(2)
     bad = s[:, -1] * AUTO_MAX_CONDITION <= s[:, 0]

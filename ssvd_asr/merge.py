@@ -12,9 +12,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from ssvd_asr.adapted_model import adapt
+from ssvd_asr.adapter_metadata import METADATA_KEY
 from ssvd_asr.adapter_reading import LoadedAdapter
 from ssvd_asr.base.model import BaseModel
-from ssvd_asr.base.weights import file_sha256, load_weights, read_weights
+from ssvd_asr.base.weights import load_weights, read_hashed
 from ssvd_asr.canary import check_publishable
 from ssvd_asr.errors import AdapterError
 from ssvd_asr.factors import LayerFactors
@@ -46,14 +47,13 @@ def merge_adapter(base: BaseModel, loaded: LoadedAdapter, factors: dict[str, Lay
     return BaseModel(f"{base.name} with {loaded.sha256[:12]}", network, base.config, device=base.device)
 
 
-def is_whole(path: Path, base: BaseModel) -> bool:
-    """Whether the safetensors file has the base's own tensors, by their names."""
+def is_whole(path: Path) -> bool:
+    """Whether this is a safetensors file, and none of an adapter."""
     try:
         with safe_open(path, framework="pt") as file:
-            names = set(file.keys())
+            return METADATA_KEY not in (file.metadata() or {})
     except SafetensorError:
         return False
-    return names == set(base.network.state_dict())
 
 
 def with_weights(base: BaseModel, path: Path) -> tuple[BaseModel, str]:
@@ -61,6 +61,6 @@ def with_weights(base: BaseModel, path: Path) -> tuple[BaseModel, str]:
 
     Raises BaseModelError where the weights do not fit.
     """
-    sha256 = file_sha256(path)
-    load_weights(base.network, read_weights(path), f"weights {path}")
+    state, sha256 = read_hashed(path)
+    load_weights(base.network, state, f"weights {path}")
     return BaseModel(f"{base.name} with {sha256[:12]}", base.network, base.config, device=base.device), sha256

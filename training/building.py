@@ -13,6 +13,7 @@ from ssvd_asr.errors import SsvdError
 from training.choices import PEFT, core_form, default_rank, in_scope
 from training.finish import finish_merged, finish_ssvd
 from training.methods import FullMethod, SsvdMethod, TrainingMethod
+from training.peft_methods import EMBEDDING, PeftMethod
 
 if TYPE_CHECKING:
     from ssvd_asr.adapter import Adapter
@@ -53,7 +54,6 @@ def _full(settings: RunSettings, base: BaseModel, report: Report) -> Built:
 
 def _peft(settings: RunSettings, base: BaseModel, recipe: Recipe, report: Report) -> Built:
     from ssvd_asr.layers import match_layers
-    from training.peft_methods import EMBEDDING, PeftMethod
 
     kind: Any = settings.method
     names = list(match_layers(base.network))
@@ -78,8 +78,10 @@ def _peft(settings: RunSettings, base: BaseModel, recipe: Recipe, report: Report
 
 
 def _check_rank(network: nn.Module, names: Sequence[str], kind: str, rank: int) -> None:
-    """VeRA's matrices are drawn, and may have any rank; a factor's is that of a weight at most."""
-    for name in names if kind != "vera" else ():
+    """A factor's rank is that of a weight at most; VeRA's matrices, on the linears, are drawn at any."""
+    for name in names:
+        if kind == "vera" and name != EMBEDDING:
+            continue
         smaller = min(network.get_submodule(name).weight.shape)  # type: ignore[arg-type]
         if rank > smaller:
             raise SsvdError(f"--rank {rank} is over {smaller}, the smaller side of {name}'s weight")

@@ -68,7 +68,11 @@ def save_checkpoint(
         tensors |= {
             f"optimizer/{name}/{key}": moment for key, moment in optimizer.state.get(value, {}).items()
         }
-    tensors = {name: whole(value) for name, value in tensors.items()}
+    kept: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        gathered = whole(tensor)  # by all processes; one tensor at a time, for on a device all have no room
+        if write:
+            kept[name] = gathered.cpu().contiguous()
     if not write:
         return
     metadata = {
@@ -77,7 +81,7 @@ def save_checkpoint(
         "identity": json.dumps(dict(identity), sort_keys=True),
     }
     partial = path.with_name(path.name + ".partial")
-    save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, partial, metadata)
+    save_file(kept, partial, metadata)
     with partial.open("rb+") as stream:
         os.fsync(stream.fileno())
     os.replace(partial, path)

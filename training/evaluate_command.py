@@ -79,9 +79,9 @@ def _adapter(arguments: argparse.Namespace, base: BaseModel) -> tuple[dict[str, 
         "weights_sha256": None,
     }
     if arguments.weights is not None:
-        from training.finish import load_weights
+        from training.finish import put_weights
 
-        return {}, {**nothing, "weights_sha256": load_weights(base, arguments.weights)}
+        return {}, {**nothing, "weights_sha256": put_weights(base, arguments.weights)}
     path, provenance = arguments.adapter, dict(nothing)
     if arguments.domain is not None:
         from adapters_store.store import AdapterStore

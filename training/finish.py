@@ -91,7 +91,7 @@ def finish_merged(
     report(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
     fresh = load_base(settings.base, settings.device, "float32", settings.config, settings.checkpoint)
     before = score_model(settings, fresh) if settings.scored else None
-    digest = load_weights(fresh, path)
+    digest = put_weights(fresh, path)
     if before is not None:
         after = score_model(settings, fresh)
         summary = {**summary, **figures(settings, before, after)}
@@ -106,7 +106,7 @@ def finish_merged(
     }
 
 
-def load_weights(base: BaseModel, path: Path) -> str:
+def put_weights(base: BaseModel, path: Path) -> str:
     """Put a file of whole weights (full fine-tuning, or merged) into ``base``'s network; the file's SHA-256.
 
     The base is no longer the one its digest names: for evaluation only. `ssvd_asr.merge.with_weights` makes
@@ -115,10 +115,11 @@ def load_weights(base: BaseModel, path: Path) -> str:
     Raises:
         BaseModelError: the file is unreadable or not of this base's shape.
     """
-    from ssvd_asr.base.weights import file_sha256, fill, read_weights
+    from ssvd_asr.base.weights import fill, read_hashed
 
-    fill(base.network, read_weights(path), f"weights {path}")
-    return file_sha256(path)
+    state, sha256 = read_hashed(path)
+    fill(base.network, state, f"weights {path}")
+    return sha256
 
 
 def score_model(settings: RunSettings, base: BaseModel, **adapter: Any) -> Evaluation:

@@ -19,7 +19,7 @@ from ssvd_asr.base.load import load_base
 from ssvd_asr.base.model import BaseModel
 from ssvd_asr.factor_cache import factorize
 from training.evaluate import Evaluation, evaluate
-from training.finish import load_weights
+from training.finish import put_weights
 
 RESULTS = Path("docs/results")
 COMMAND = "python -m recipes.espeak.rebuild --only results"
@@ -56,7 +56,7 @@ def measure_domain(
         "adapter_parameters": loaded.adapter.parameter_count(),
     }
     tuned = load_base()
-    load_weights(tuned, runs / f"{domain}-full" / "weights.safetensors")
+    put_weights(tuned, runs / f"{domain}-full" / "weights.safetensors")
     row["full"] = figures(evaluate(tuned, test))
     before, after, full = (row[name]["wer"] for name in ("base", "adapter", "full"))
     row["gap_closed"] = (before - after) / (before - full)

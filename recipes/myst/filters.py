@@ -37,9 +37,11 @@ def read_figures(path: Path) -> Figures:
         if not isinstance(figure, str) and (not isinstance(figure, int | float) or not figure >= 0):
             raise DataError(f'{path}:{number}: "wer" must be a ratio of at least 0, found {figure!r}')
         figures[str(name)] = figure
-    rates = [figure for figure in figures.values() if not isinstance(figure, str)]
+    rates = [figure for figure in figures.values() if not isinstance(figure, str) and figure > 0]
     if sum(rate > 1 for rate in rates) > len(rates) / 2:
-        raise DataError(f'{path}: most of its "wer" are over 1: per cent? They must be ratios, 0.5 for 50 %')
+        raise DataError(
+            f'{path}: most of its "wer" above 0 are over 1: per cent? They must be ratios, 0.5 for 50 %'
+        )
     return figures
 
 

@@ -177,7 +177,9 @@ def markdown(found: Mapping[str, Any]) -> str:
                 f"{row['wer']:.1%}"[:-1],
                 f"{row['wer_raw']:.1%}"[:-1],
             ]
-            asked = f", `{' '.join(row['options'])}`" if row["options"] else ""
+            options = " ".join(row["options"])
+            # A row that is not the paper's is named by them already.
+            asked = f", `{options}`" if options not in ("", row["setting"]) else ""
             ours.append(f"{row['run']} ({row['base']}{asked})")
         paper = [
             _millions(row["millions_paper"]),

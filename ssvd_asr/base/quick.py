@@ -1,7 +1,7 @@
 """Ways through a front end's and an encoder's modules that take less time; their weights stay as they are.
 
 The spectrum of padding is not set to zero: ESPnet's Stft builds that mask on the host, as large as the
-spectrum itself (45 ms for 64 rows of 30 s on their way to a GPU), and LogMel masks the same frames again.
+spectrum itself (45 ms of the host for 64 rows of 30 s), and LogMel masks the same frames again.
 
 Attention is torch's own scaled dot product, an option of ESPnet's modules: no scores are written to memory
 and masked (16 rows of 186 frames, one core, float32: 9 ms a layer instead of 27).
@@ -14,7 +14,6 @@ instead of 253.
 from __future__ import annotations
 
 import copy
-from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -50,28 +49,13 @@ class ChannelsLastConv1d(nn.Conv1d):
 
 def quicken_frontend(frontend: nn.Module) -> None:
     """Have no mask built for the spectra of one channel, which LogMel alone reads. Gives the same bits."""
-    unmasked = _unmasked_stft()
-    if type(frontend.stft) in unmasked.__bases__:
-        frontend.stft.__class__ = unmasked
-
-
-@cache
-def _unmasked_stft() -> type[nn.Module]:
+    # Imported here, where the front end has imported ESPnet's before.
     from espnet2.layers.stft import Stft
 
-    class UnmaskedStft(Stft):  # type: ignore[misc]
-        """ESPnet's Stft without its mask of padded frames; of several channels with it."""
+    from ssvd_asr.base.unmasked_stft import UnmaskedStft
 
-        def forward(self, input: Tensor, ilens: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-            if ilens is None or input.dim() > 2:
-                made: tuple[Tensor, Tensor | None] = super().forward(input, ilens)
-                return made
-            output, _ = super().forward(input)
-            padding = self.n_fft // 2 * 2 if self.center else 0
-            frames = torch.div(ilens + padding - self.n_fft, self.hop_length, rounding_mode="trunc") + 1
-            return output, frames
-
-    return UnmaskedStft
+    if type(frontend.stft) is Stft:
+        frontend.stft.__class__ = UnmaskedStft
 
 
 def quicken(encoder: nn.Module) -> None:

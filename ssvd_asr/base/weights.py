@@ -46,7 +46,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 def load_weights(network: torch.nn.Module, state: dict[str, torch.Tensor], source: str) -> None:
-    """As `fill`, in float32."""
+    """Cast `network` to float32, then `fill` it."""
     network.float()  # statistics read from .npz are float64; a checkpoint's own are float32
     fill(network, state, source)
 
@@ -73,10 +73,19 @@ def fill(network: torch.nn.Module, state: dict[str, torch.Tensor], source: str) 
         raise BaseModelError(f"{source} has NaN or infinite values in {_names(broken)}")
 
 
-def file_sha256(path: Path) -> str:
-    """Of its bytes, in hexadecimal digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def read_hashed(path: Path) -> tuple[dict[str, torch.Tensor], str]:
+    """The tensors of a safetensors file of whole weights and the SHA-256 of the same bytes.
+
+    Raises BaseModelError where it cannot be read.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        data = path.read_bytes()
+        return load(data), hashlib.sha256(data).hexdigest()
+    except (OSError, SafetensorError) as error:
+        raise BaseModelError(f"weights {path} cannot be read: {error}") from error
 
 
 def _state_dict(content: Any, path: Path) -> dict[str, torch.Tensor]:

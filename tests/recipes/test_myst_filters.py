@@ -16,7 +16,7 @@ from ssvd_asr.errors import DataError
         ('{"id": "a", "wer": 0}\n{"id": "a"}', 'jsonl:2 is no object with "id" and "wer" or "hyp"'),
         ('{"id": "a", "wer": -1}', "ratio"),
         ('{"id": "a", "wer": NaN}', "ratio"),
-        ('{"id": "a", "wer": 12.5}\n{"id": "b", "wer": 40}\n{"id": "c", "wer": 0}', "per cent"),
+        ('{"id": "a", "wer": 12.5}\n{"id": "b", "wer": 40}' + '\n{"id": "c", "wer": 0}' * 9, "per cent"),
         ('["a", 0.5]', "jsonl:1"),
         ("nonsense", "jsonl:1"),
         ("\n", "holds no line"),

@@ -1,8 +1,9 @@
-"""The encoder's quick ways give what ESPnet's own give."""
+"""The quick ways of front end and encoder give what ESPnet's own give."""
 
 from __future__ import annotations
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -82,6 +83,7 @@ def test_spectra_without_a_mask_give_the_same_features(
     assert torch.equal(found_frames, frames)
     with pytest.raises(AssertionError, match="a mask"):
         plain(speech, lengths)
+    assert type(pickle.loads(pickle.dumps(quick)).stft) is type(quick.stft)
 
 
 def test_a_row_is_encoded_as_it_is_alone(tiny_base: BaseModel) -> None:

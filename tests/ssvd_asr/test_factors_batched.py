@@ -76,7 +76,11 @@ def test_an_inexact_result_is_noticed_and_computed_on_the_cpu(
 
 @pytest.mark.parametrize(
     "error",
-    [torch.linalg.LinAlgError("did not converge"), torch.OutOfMemoryError("full")],  # type: ignore[attr-defined]
+    [
+        torch.linalg.LinAlgError("did not converge"),
+        torch.OutOfMemoryError("full"),
+        RuntimeError("CUSOLVER_STATUS_ALLOC_FAILED"),
+    ],  # type: ignore[attr-defined]
 )
 def test_a_solver_that_gives_up_is_replaced(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     given = weights(2, (30, 10))
@@ -123,3 +127,19 @@ def test_on_another_device_the_cache_takes_layers_of_one_shape_together(
     again = factorize((linears, "sha256:batched"), tmp_path, progress=False, device="cuda")
     assert len(together) == 3
     assert again.keys() == found.keys()
+
+
+def test_layers_are_factorised_where_their_weights_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there: list[torch.device] = []
+
+    def compute(*given: object) -> dict[str, LayerFactors]:
+        there.append(next(each for each in given if isinstance(each, torch.device)))
+        return {}
+
+    monkeypatch.setattr("ssvd_asr.factor_cache._compute", compute)
+    linears = {"a": nn.Linear(4, 4, device="meta")}
+    factorize((linears, "sha256:there"), tmp_path, progress=False)
+    factorize((linears, "sha256:there"), tmp_path, progress=False, device="cpu")
+    assert [device.type for device in there] == ["meta", "cpu"]

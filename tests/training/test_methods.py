@@ -124,7 +124,7 @@ def test_merged_weights_score_and_answer_as_the_trained_network_did(
     session: MakeSession, tmp_path: Path, name: str
 ) -> None:
     from ssvd_asr.base.load import load_base
-    from training.finish import load_weights
+    from training.finish import put_weights
 
     run = session({"epochs": 1}, **CASES[name])
     fitted = run.fit()
@@ -132,7 +132,7 @@ def test_merged_weights_score_and_answer_as_the_trained_network_did(
     result = fitted.finish(fitted.summary)
     fresh = load_base(run.settings.base, device="cpu")
     untrained = logits(fresh)
-    assert load_weights(fresh, tmp_path / "run/weights.safetensors") == result["sha256"]
+    assert put_weights(fresh, tmp_path / "run/weights.safetensors") == result["sha256"]
     torch.testing.assert_close(logits(fresh), trained, rtol=1e-3, atol=1e-3)
     assert (trained - untrained).abs().max() > 1e-2
     assert result["parameters"] < result["base_parameters"]

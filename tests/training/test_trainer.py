@@ -67,7 +67,7 @@ def test_full_fine_tuning_moves_every_weight_and_its_file_scores_the_same(
 ) -> None:
     from ssvd_asr.base.load import load_base
     from training.evaluate import evaluate
-    from training.finish import load_weights
+    from training.finish import put_weights
 
     run = session(method="full", k=None, changes={"lr": 1e-3})
     before = {name: p.detach().clone() for name, p in run.base.network.named_parameters()}
@@ -75,7 +75,7 @@ def test_full_fine_tuning_moves_every_weight_and_its_file_scores_the_same(
     for name, parameter in run.base.network.named_parameters():
         assert not torch.equal(parameter, before[name]), name
     fresh = load_base(run.settings.base, device="cpu")
-    assert load_weights(fresh, tmp_path / "run/weights.safetensors") == result["sha256"]
+    assert put_weights(fresh, tmp_path / "run/weights.safetensors") == result["sha256"]
     again = evaluate(fresh, run.settings.valid, progress=False)
     assert again.score.wer == result["wer_after"]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from training.bench.bootstrap import difference
-from training.bench.study import DOMAINS, LR_DOMAIN, UNSEEN
+from training.bench.study import ADULT, DOMAINS, LR_DOMAIN, SEEDS, UNSEEN
 from training.bench.tables import Counts, Result, finals, voices_of
 
 BASE_CONFIG = "base"
@@ -115,3 +115,47 @@ def _semantic_stability(runs: Runs) -> list[str]:
         cells += [f"{tests[name]['wer']:.1%}" for name in others]
         lines.append(f"| {' | '.join(cells)} |")
     return [*lines, ""]
+
+
+def rate_lines(results: Sequence[Result], rates: Mapping[str, float]) -> list[str]:
+    """What runs at a rate that was not chosen came to, beside those of the chosen ones.
+
+    rates: the chosen ones. Runs of all rates tried are in the results; whole ones where the choice changed.
+    """
+    scored = {
+        (result["config"], result["domain"], result["lr"]): result
+        for result in results
+        if result["stage"] == "final" and result["seed"] == SEEDS[0] and "failed" not in result
+    }
+    tried = {(r["config"], r["lr"]): r["valid_accuracy"] for r in results if r["stage"] == "lr"}
+    rows = []
+    for config in rates:
+        known = sorted({lr for name, _, lr in scored if name == config})
+        if len(known) < 2:
+            continue
+        for lr in known:
+            name = f"**{lr:g}**" if lr == rates[config] else f"{lr:g}"
+            accuracy = tried.get((config, lr))
+            cells = [config, name, "-" if accuracy is None else f"{accuracy:.2%}"]
+            for domain in DOMAINS:
+                tests = scored[config, domain, lr]["tests"] if (config, domain, lr) in scored else None
+                cells += (
+                    ["-", "-"]
+                    if tests is None
+                    else [f"{tests[domain]['wer']:.1%}", f"{tests[ADULT]['wer']:.1%}"]
+                )
+            rows.append(f"| {' | '.join(cells)} |")
+    if not rows:
+        return []
+    return [
+        "## What the rate does",
+        "",
+        "Whole runs (first seed) of a config at several rates; bold: chosen. `accuracy`: what it was chosen "
+        "by. A higher rate learns more of the domain or forgets more of adult speech, whatever the method; "
+        "differences between configs that have other rates are differences of the rates too.",
+        "",
+        f"| config | lr | accuracy | {' | '.join(f'{domain} | adult' for domain in DOMAINS)} |",
+        f"|{'---|' * (3 + 2 * len(DOMAINS))}",
+        *rows,
+        "",
+    ]

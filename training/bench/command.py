@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,6 @@ from training.bench.configs import CONFIGS
 from training.bench.run import RESULT_FILE, Spec, write_spec
 from training.bench.study import DOMAINS, TEST_CORPORA, Budget, Config, Task, next_tasks, study_id
 
-DEFAULT_OUT = Path("docs/results/methods.jsonl")
 NAMED = frozenset(("study", "key", "stage"))  # what every result has
 
 
@@ -38,11 +37,12 @@ def main(argv: Sequence[str]) -> int:
     configs = [c for c in CONFIGS if any(fnmatch.fnmatch(c.name, pattern) for pattern in arguments.only)]
     if not configs:
         raise SsvdError(f"--only {' '.join(arguments.only)}: none of {', '.join(c.name for c in CONFIGS)}")
-    from ssvd_asr.device import resolve_device
-
-    device = str(resolve_device(arguments.device))
-    study = Study(arguments.out, arguments.work, arguments.data, Budget(), device)
+    study = Study(arguments.out, arguments.work, arguments.data, Budget(), arguments.device)
     if not arguments.report_only:
+        from ssvd_asr.device import resolve_device
+
+        device = str(resolve_device(arguments.device))
+        study = replace(study, device=device)
         jobs = arguments.jobs or (os.cpu_count() or 1 if device == "cpu" else 1)
         study.run(configs, jobs, arguments.stop_after)
     elif not arguments.out.exists():
@@ -58,14 +58,25 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ssvd bench methods",
         description="Train every method on owsm-nano's domains, and compare. Hours on two cores; resumable.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("benchmark", choices=["methods"], help="which benchmark")
-    parser.add_argument("--data", type=Path, default=Path("data/espeak"), help="corpora of recipes.espeak")
-    parser.add_argument("--work", type=Path, default=Path("exp/methods"), help="folders of the runs")
-    parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="results; tables go beside it")
     parser.add_argument(
-        "--only", nargs="+", default=["*"], metavar="CONFIG", help="names, or patterns of them"
+        "--data",
+        type=Path,
+        default=Path("data/espeak"),
+        help="corpora of recipes.espeak (default %(default)s)",
+    )
+    parser.add_argument(
+        "--work", type=Path, default=Path("exp/methods"), help="folders of the runs (default %(default)s)"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("docs/results/methods.jsonl"),
+        help="results; tables go beside it (default %(default)s)",
+    )
+    parser.add_argument(
+        "--only", nargs="+", default=["*"], metavar="CONFIG", help="names, or patterns of them (default all)"
     )
     parser.add_argument(
         "--jobs",
@@ -73,13 +84,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="runs at a time (default: one a core, a thread each; on CUDA 1)",
     )
-    parser.add_argument("--stop-after", type=count, metavar="N", help="begin at most so many runs")
-    parser.add_argument("--device", default="cpu", help="cpu, auto, cuda or cuda:1")
+    parser.add_argument("--stop-after", type=count, metavar="N", help="begin at most so many (default all)")
+    parser.add_argument("--device", default="cpu", help="cpu, auto, cuda or cuda:1 (default %(default)s)")
     parser.add_argument("--report-only", action="store_true", help="write tables and figures, run nothing")
     return parser
 
 
-def voices_of(manifests: Mapping[str, Path]) -> dict[str, Any]:
+def voices_line(manifests: Mapping[str, Path]) -> dict[str, Any]:
     """Who speaks each utterance of the test sets, by number: what intervals are drawn over."""
     tests = {}
     for test, corpus in TEST_CORPORA.items():
@@ -95,7 +106,17 @@ def made_with(device: str) -> dict[str, str]:
     """What figures may depend on beside the study's own settings."""
     import torch
 
-    return {"device": device, "torch": torch.__version__, "ssvd-asr": __version__}
+    from training.settings import NANO
+
+    asked = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    commit = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+    return {
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
+        "torch": torch.__version__,
+        "ssvd-asr": __version__,
+        "commit": commit or "not a checkout",
+        "recipe": sha256(NANO.model_dump_json().encode()).hexdigest()[:16],
+    }
 
 
 @dataclass(frozen=True)
@@ -113,7 +134,9 @@ class Study:
         if not self.out.exists():
             return []
         found = []
-        for number, line in enumerate(self.out.read_text(encoding="utf-8").splitlines(), 1):
+        text = self.out.read_text(encoding="utf-8")
+        # A line without an end was being written when the process was killed; `_note` takes it away.
+        for number, line in enumerate(text[: text.rfind("\n") + 1].splitlines(), 1):
             try:
                 result = json.loads(line)
             except ValueError as error:
@@ -144,7 +167,7 @@ class Study:
         manifests, digests = self._subsets()
         study = study_id(self.budget, load_base(device="cpu").digest, digests, self.device)
         if not any(r["study"] == study and r["stage"] == "voices" for r in self.results()):
-            self._note({"study": study, **voices_of(manifests)})
+            self._note({"study": study, **voices_line(manifests)})
         begun: set[str] = set()
         running: dict[Future[dict[str, Any]], Task] = {}
         with ThreadPoolExecutor(jobs) as pool:
@@ -165,25 +188,28 @@ class Study:
 
     def _settle(self, study: str, running: dict[Future[dict[str, Any]], Task]) -> None:
         """Note the next results. After a failure those of all that runs: no other one is lost with it."""
-        failed = None
+        failed: Exception | None = None
         while running:
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 task = running.pop(future)
                 try:
-                    self._note({"study": study, **future.result(), "made_with": made_with(self.device)})
-                except SsvdError as error:
+                    result = future.result()
+                except (SsvdError, OSError, ValueError) as error:
                     failed = failed or error
                     print(f"failed: {task.key}", file=sys.stderr, flush=True)
-                else:
-                    print(f"done:   {task.key}", file=sys.stderr, flush=True)
+                    continue
+                self._note({"study": study, **result, "made_with": made_with(self.device)})
+                print(f"done:   {task.key}", file=sys.stderr, flush=True)
             if failed is None:
                 return
         if failed is not None:
             raise failed
 
     def _note(self, result: Mapping[str, Any]) -> None:
-        with self.out.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(result) + "\n")
+        with self.out.open("ab+") as stream:
+            stream.seek(0)
+            stream.truncate(stream.read().rfind(b"\n") + 1)
+            stream.write(json.dumps(result).encode() + b"\n")
 
     def _process(self, study: str, task: Task, manifests: Mapping[str, Path]) -> dict[str, Any]:
         """The run in a process of its own. Raises SsvdError with the end of what it said."""

@@ -42,7 +42,7 @@ def write_figures(found: Sequence[Entry], groups: Sequence[str], folder: Path) -
         "methods-wer-parameters": (found, _wer_parameters),
         "methods-convergence": (matched(found), _convergence),
         "methods-orthogonality": (chosen, _wer_parameters),
-        "methods-p-sweep": (swept, _wer_parameters),
+        "methods-p-sweep": (swept, _p_sweep),
         "methods-forgetting": (found, _forgetting),
     }
     return [_draw(folder / f"{name}.svg", of, draw, styles) for name, (of, draw) in drawings.items() if of]
@@ -52,7 +52,10 @@ def _styles(groups: Sequence[str]) -> Styles:
     """A colour and a marker for each group: more groups than colours that can be told apart."""
     found: dict[str, dict[str, Any]] = {}
     for place, group in enumerate(dict.fromkeys(groups)):
-        found[group] = {"color": f"C{place % 10}", "marker": MARKERS[place // 10 * 2 + place % 2]}
+        found[group] = {
+            "color": f"C{place % 10}",
+            "marker": MARKERS[(place // 10 * 2 + place % 2) % len(MARKERS)],
+        }
     return found
 
 
@@ -90,6 +93,18 @@ def _wer_parameters(axes: Axes, found: Sequence[Entry], styles: Styles) -> None:
         axes.errorbar(sizes, wers, [low, high], capsize=2, elinewidth=0.6, label=group, **styles[group])
     axes.set_xscale("log")
     axes.set_xlabel("trained parameters")
+    axes.set_ylabel("WER (%), 95 % interval")
+
+
+def _p_sweep(axes: Axes, found: Sequence[Entry], styles: Styles) -> None:
+    for group, of in _groups(found).items():
+        low = [100 * (entry.wer - entry.interval[0]) for entry in of]
+        high = [100 * (entry.interval[1] - entry.wer) for entry in of]
+        shares, wers = [100 * (entry.p or 0.0) for entry in of], [100 * entry.wer for entry in of]
+        axes.errorbar(shares, wers, [low, high], capsize=2, elinewidth=0.6, label=group, **styles[group])
+        axes.plot(shares, [100 * entry.adult for entry in of], ":", label="adult speech", color="grey")
+        axes.axhline(100 * of[0].zero, linestyle="--", linewidth=0.8, color="grey", label="no adapter")
+    axes.set_xlabel("p: directions that turn (%)")
     axes.set_ylabel("WER (%), 95 % interval")
 
 

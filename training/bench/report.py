@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from training.bench.bootstrap import LEVEL
-from training.bench.checks import BASE_CONFIG, Runs, check_lines
+from training.bench.checks import BASE_CONFIG, Runs, check_lines, rate_lines
 from training.bench.configs import SSVD_RATE
 from training.bench.cost import TIMED_STEPS
 from training.bench.study import (
     ADULT,
     DOMAINS,
+    FIRST_RATE,
     LEARNING_RATES,
     REACH,
     SEEDS,
@@ -19,6 +21,7 @@ from training.bench.study import (
     Config,
     at_edge,
     current,
+    next_tasks,
 )
 from training.bench.tables import GAIN, Entry, Result, entries, latest_study, pareto
 
@@ -43,24 +46,29 @@ def write_report(
 
     page = folder / "methods.md"
     figures = write_figures(found, [config.group for config in configs], folder)
-    page.write_text(_page(chosen, configs, found, budget, figures), encoding="utf-8")
+    page.write_text(_page(chosen, latest_study(every), configs, found, budget, figures), encoding="utf-8")
     return [page, *figures]
 
 
 def _page(
     results: Sequence[Result],
+    every: Sequence[Result],
     configs: Sequence[Config],
     found: Sequence[Entry],
     budget: Budget,
     figures: Sequence[Path],
 ) -> str:
     lines = ["# Methods side by side", "", *_rules(budget), ""]
+    if missing := Counter(task.stage for task in next_tasks(configs, results)):
+        told = ", ".join(f"{count} {stage}" for stage, count in missing.items())
+        lines += [f"**Not complete.** Runs that can be made now and are missing: {told}.", ""]
     runs = Runs.of(results)
     for domain in DOMAINS:
         chosen = [entry for entry in found if entry.domain == domain]
         if chosen:
             lines += _table(domain, chosen, {each.name: each.rate_of for each in configs}, runs)
     lines += check_lines(runs)
+    lines += rate_lines(every, {entry.config: entry.lr for entry in found})
     if failed := [result["key"] for result in results if "failed" in result]:
         lines += [f"Diverged: {', '.join(failed)}.", ""]
     lines += [f"![{path.stem}]({path.name})" for path in figures]
@@ -70,30 +78,33 @@ def _page(
 def _rules(budget: Budget) -> list[str]:
     rates = ", ".join(f"{rate:g}" for rate in LEARNING_RATES)
     return [
-        f"Written by `{COMMAND}` with methods.jsonl. Every run: owsm-nano, {budget.train_utterances} "
-        f"utterances of the domain, {budget.rounds * budget.batches_a_round} steps, the same batches for one "
-        "seed.",
+        f"Written by `{COMMAND}` with methods.jsonl; [what it says](../methods.md). Every run: owsm-nano, "
+        f"{budget.train_utterances} utterances of the domain, {budget.rounds * budget.batches_a_round} "
+        "steps, the same batches for one seed.",
         "",
         f"- `lr`: chosen by the accuracy on {budget.valid_utterances} validation utterances of {DOMAINS[0]} "
-        f"after {budget.lr_rounds * budget.batches_a_round} steps, out of {rates}: from the middle on, until "
-        f"none of the {REACH} on either side is better; `edge`: the grid ends there, and a better rate may "
-        "lie beyond. Where another config's name stands, the rate is that one's.",
+        f"after {budget.lr_rounds * budget.batches_a_round} steps, out of {rates}: from "
+        f"{LEARNING_RATES[FIRST_RATE]:g} on, until none of the {REACH} on either side is better; `edge`: the "
+        "grid ends there, and a better rate may lie beyond. Where another config's name stands, the rate is "
+        "that one's.",
         f"- `WER`: of {budget.test_utterances} test utterances, greedy, one value a seed "
         f"({', '.join(map(str, SEEDS))}). `interval`: {LEVEL:.0%}, bootstrap over voices, all seeds "
-        "together: for other speakers of the same kind, with these trained weights. `capped`: no utterance "
-        "counts as more than all wrong; what it leaves out is decoders that repeat themselves.",
+        "together: for other speakers of the same kind, with these trained weights; so few voices make it "
+        "narrower than its name. `capped`: no utterance counts as more than all wrong; what it leaves out is "
+        "decoders that repeat themselves.",
         "- `adult`: WER on the speech that the base was trained on, with the domain's adapter (first seed).",
         f"- `steps to 90 %`: the first validation with {GAIN:.0%} of the run's best gain in token accuracy, "
         f"every {budget.batches_a_round} steps (first seed).",
         "- `file`: as this project stores it, in half precision for adapters in the shared basis; in single "
         "precision for peft's and for whole weights, whose size in half precision stands in brackets.",
-        f"- `step`: processor seconds of a training step, mean of {TIMED_STEPS} on the same batches, nothing "
-        "beside it. `memory`: what a step holds beyond model and data.",
+        f"- `step`: seconds (on a CPU the processor's) of a training step, mean of {TIMED_STEPS} on the same "
+        "batches, nothing beside it. `memory`: what a step holds beyond model and data.",
         "- LoRA, DoRA, VeRA and PiSSA have, as in the paper, a plain LoRA of their rank on the decoder's "
         "embedding; of VeRA's numbers that is most, and it learns at other rates than VeRA: `vera-linears` "
         "are without it. The paper's SVFT has numbers of its own on the embedding, ours does not.",
         "- SVFT's core is computed as a dense k x k matrix of all directions, as it is served: its step "
-        "costs what that costs.",
+        "costs what that costs. So does a tail core, held with zeros for all directions before it.",
+        "- A config of three seeds is compared with one of a single seed by the first alone.",
     ]
 
 
@@ -102,6 +113,9 @@ def _table(domain: str, found: Sequence[Entry], rate_of: Mapping[str, str | None
     best = {entry.config for entry in pareto(found)}
     lines = [
         f"## {domain}: {zero[domain]['wer']:.1%} without an adapter, adult speech {zero[ADULT]['wer']:.1%}",
+        "",
+        f"{max(runs.voices[domain]) + 1} voices."
+        + (" (Twelve timbres of espeak-ng in two accents.)" if domain == DOMAINS[0] else ""),
         "",
         "Bold: nothing smaller is better. The last column is the difference in WER on the same utterances, "
         "its interval over voices.",

@@ -148,7 +148,7 @@ def _scores(spec: Spec, result: Mapping[str, Any]) -> dict[str, Any]:
     from ssvd_asr.base.load import load_base
     from ssvd_asr.factor_cache import factorize
     from training.evaluate import evaluate
-    from training.finish import load_weights
+    from training.finish import put_weights
 
     base = load_base(device=spec.device, dtype="float32")
     options: dict[str, Any] = {}
@@ -157,7 +157,7 @@ def _scores(spec: Spec, result: Mapping[str, Any]) -> dict[str, Any]:
         adapter = load_adapter(Path(result["adapter"]), base, factors).adapter.to(base.device)
         options = {"adapted": adapt(base.network, factors), "cores": adapter.cores(base.dtype)}
     else:
-        load_weights(base, Path(result["weights"]))
+        put_weights(base, Path(result["weights"]))
         Path(result["weights"]).unlink()  # 17 MB a run, made again by the run itself
     return {
         "tests": {

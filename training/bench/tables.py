@@ -21,11 +21,13 @@ class Entry:
 
     config: str
     group: str
+    p: float | None  # share of the directions, where that is its size
     domain: str
     lr: float
     parameters: int
     wers: tuple[float, ...]  # one a seed
     wer: float  # of all seeds together
+    zero: float  # of the base
     interval: tuple[float, float]  # over voices, the seeds of each together
     capped: float  # the WER with no utterance worse than all wrong: what loops add is left out
     adult: float  # WER on adult speech with the domain's adapter: what was forgotten (first seed)
@@ -102,11 +104,13 @@ def entries(results: Sequence[Result]) -> list[Entry]:
             Entry(
                 config=config,
                 group=first["group"],
+                p=first["options"].get("p"),
                 domain=domain,
                 lr=first["lr"],
                 parameters=first["parameters"],
                 wers=tuple(result["tests"][domain]["wer"] for result in of),
                 wer=counts.wer,
+                zero=zero[domain]["tests"][domain]["wer"],
                 interval=interval(counts.errors, counts.words),
                 capped=sum(counts.capped) / sum(counts.words),
                 adult=first["tests"][ADULT]["wer"],

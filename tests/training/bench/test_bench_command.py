@@ -136,6 +136,18 @@ def test_a_damaged_results_file_is_named_with_its_line(tmp_path: Path, line: str
         command.main(["methods", "--out", str(out), "--report-only"])
 
 
+def test_a_line_cut_off_by_a_kill_is_no_result_and_taken_away(tmp_path: Path) -> None:
+    out = tmp_path / "methods.jsonl"
+    study = Study(out, tmp_path, tmp_path, TINY, "cpu")
+    kept = {"study": "x", "stage": "lr", "key": "lr/x"}
+    study._note(kept)
+    with out.open("a") as stream:
+        stream.write('{"study": "x", "sta')
+    assert study.results() == [kept]
+    study._note({**kept, "key": "lr/y"})
+    assert [result["key"] for result in study.results()] == ["lr/x", "lr/y"]
+
+
 def test_a_report_of_no_results_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no results at"):
         command.main(["methods", "--out", str(tmp_path / "none.jsonl"), "--report-only"])
@@ -153,17 +165,28 @@ def test_what_ran_beside_a_run_that_fails_is_kept(
 ) -> None:
     def pretend(_: Study, __: str, task: Task, ___: Any) -> dict[str, Any]:
         if task.domain == DOMAINS[0]:
-            raise SsvdError("out of disk")
+            raise OSError("no space left")
         time.sleep(0.2)
         return _pretended(task)
 
     monkeypatch.setattr(Study, "_process", pretend)
     study = Study(tmp_path / "methods.jsonl", tmp_path / "work", corpora, TINY, "cpu")
-    with pytest.raises(SsvdError, match="out of disk"):
+    with pytest.raises(OSError, match="no space left"):
         study.run([CONFIG], jobs=2)
     (kept,) = [result for result in study.results() if result["stage"] == "base"]
     assert kept["domain"] == DOMAINS[1]
     assert kept["made_with"]["device"] == "cpu"
+
+
+def test_voices_are_told_apart_by_name_and_an_utterance_without_one_is_alone(tmp_path: Path) -> None:
+    speakers = ["b", "a", "b", None, "", "a"]
+    lines = [{"id": str(i), **({} if s is None else {"speaker": s})} for i, s in enumerate(speakers)]
+    manifests = {name: tmp_path / f"{name}.jsonl" for name in TEST_CORPORA.values()}
+    for path in manifests.values():
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert command.voices_line(manifests)["tests"] == dict.fromkeys(TEST_CORPORA, (0, 1, 0, 2, 3, 1)) | {
+        name: [0, 1, 0, 2, 3, 1] for name in TEST_CORPORA
+    }
 
 
 def test_two_at_once_do_not_add_to_the_same_results(tmp_path: Path, corpora: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from ssvd_asr.errors import DataError
 from training.bench.checks import Runs
+from training.bench.configs import CONFIGS
 from training.bench.figures import CONVERGING, MATCHED_SIZE, matched
 from training.bench.report import REFERENCE, write_report
 from training.bench.study import DOMAINS, LEARNING_RATES, TESTS, Budget, Config, current
@@ -44,7 +46,7 @@ def final(
     return {
         "key": f"final/{config.name}/{CHILD}/lr{lr:g}/seed{seed}", "study": "s", "stage": "final",
         "config": config.name, "options": {}, "group": config.group, "domain": CHILD, "lr": lr, "seed": seed,
-        "parameters": 1234, "bytes": 2_500_000, "curve": [[30, 1.0, 0.8], [60, 1.0, 0.89], [90, 1.0, 0.9]],
+        "parameters": 600_000, "bytes": 2_500_000, "curve": [[30, 1.0, 0.8], [60, 1.0, 0.89], [90, 1.0, 0.9]],
         "tests": tests, **more,
     }  # fmt: skip
 
@@ -70,12 +72,19 @@ def test_every_cell_is_what_its_column_says(tmp_path: Path) -> None:
     lines = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("|")]
     row = dict(zip(lines[0], next(line for line in lines if line[0] == SMALL.name), strict=True))
     assert row == {
-        "config": SMALL.name, "lr": f"0.001 ({REFERENCE})", "parameters": "1,234", "file": "2.50 MB",
+        "config": SMALL.name, "lr": f"0.001 ({REFERENCE})", "parameters": "600,000", "file": "2.50 MB",
         "WER": "150.0%", "interval": "0.0% to 300.0%", "capped": "50.0%", "adult": "12.5%",
         "steps to 90 %": "60", "step": "0.25 s", "memory": "3 MiB",
         f"over {REFERENCE}": "+125.0% (-25.0% to +275.0%)",
     }  # fmt: skip
     assert "25.0%, 25.0%" in page  # one value a seed
+
+
+def test_the_page_that_is_kept_says_what_the_results_that_are_kept_say(tmp_path: Path) -> None:
+    kept = Path(__file__).parents[3] / "docs" / "results"
+    lines = (kept / "methods.jsonl").read_text(encoding="utf-8").splitlines()
+    page = write_report([json.loads(line) for line in lines], CONFIGS, Budget(), tmp_path)[0]
+    assert page.read_text(encoding="utf-8") == (kept / "methods.md").read_text(encoding="utf-8")
 
 
 def test_seeds_are_compared_together_as_far_as_both_have_them() -> None:
@@ -136,6 +145,22 @@ def test_intervals_are_over_voices() -> None:
     assert (counts.errors, counts.words, counts.capped) == ([4, 42], [8, 16], [4, 6])
 
 
+def test_the_page_draws_voices(tmp_path: Path) -> None:
+    """All of one voice: nothing to be drawn, so no interval."""
+    alone = {**VOICES, "tests": {CHILD: [0, 0]}}
+    results = [
+        alone,
+        base(),
+        *tried(OURS, 1e-3),
+        final(OURS, [2, 0]),
+        *tried(OTHER, 1e-3),
+        final(OTHER, [0, 4]),
+    ]
+    page = write_report(results, [OURS, OTHER], Budget(), tmp_path)[0].read_text(encoding="utf-8")
+    assert "| 25.0% | 25.0% to 25.0% |" in page
+    assert "+25.0% (+25.0% to +25.0%)" in page
+
+
 def test_results_that_do_not_say_who_speaks_are_refused(tmp_path: Path) -> None:
     results = [base(), *tried(OURS, 1e-3), final(OURS, [1, 1])]
     with pytest.raises(DataError, match="who speaks what"):
@@ -148,7 +173,7 @@ def test_a_file_in_single_precision_is_told_in_half_too(tmp_path: Path) -> None:
     rates = [{**each, "options": options} for each in tried(OTHER, LEARNING_RATES[0])]
     results = [VOICES, base(), *rates, final(OTHER, [1, 1], lr=LEARNING_RATES[0], options=options)]
     page = write_report(results, [other], Budget(), tmp_path)[0].read_text(encoding="utf-8")
-    assert "| 0.0001, edge | 1,234 | 2.50 MB (2.50) |" in page
+    assert "| 0.0001, edge | 600,000 | 2.50 MB (1.30) |" in page
 
 
 @pytest.mark.parametrize(
