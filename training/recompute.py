@@ -1,7 +1,7 @@
 """Gradient checkpointing: a layer's activations are thrown away and computed again in the backward pass.
 
 What is kept is the input of each encoder and decoder layer. Dropout draws the same numbers both times, so the
-gradients are the same; a step takes about a third longer.
+gradients are the same.
 """
 
 from __future__ import annotations

@@ -48,5 +48,5 @@ class RunSettings:
     resume: bool = False
     publish: bool = False
     store: Path | None = None  # None: the user's
-    recompute: bool = False  # gradient checkpointing: less memory, a third more time
+    recompute: bool = False  # gradient checkpointing: less memory, more time
     progress: bool = True
