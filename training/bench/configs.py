@@ -74,7 +74,7 @@ CONFIGS: tuple[Config, ...] = (
     *_sized("lora-xs", {"method": "lora-xs"}, "p", (0.28, 0.42)),
     *_ranked("dora", 3, 6),
     *_ranked("vera", 64, 128),
-    *_sized("vera linears", {"method": "vera", "embedding": False}, "rank", (64, 1024)),
+    *_sized("vera linears", {"method": "vera", "embedding": False}, "rank", (64, 256)),
     Config("svft-plain", "svft plain", {"method": "svft-plain"}),
     *_sized("svft top-k", {"method": "svft-top-k"}, "off_diagonals", (5, 11)),
     *_sized("svft random", {"method": "svft-random"}, "off_diagonals", (5, 11)),
