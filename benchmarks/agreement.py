@@ -1,5 +1,8 @@
 """Whether we say what ESPnet's Speech2Text says, token by token, on a whole test set: greedy and beam search.
 
+With --domain: whether it says of the base with the domain's adapter merged into its weights what we say of
+base and adapter side by side.
+
 Ours decodes batches, ESPnet's __call__ one utterance after the other, both in float32 on the same weights.
 Where tokens differ, `margin` is the distance between the scores of what was chosen and what was left: below
 1e-4 rounding may have decided (a `tie`), above it a rule would be at fault (`differ`).
@@ -17,8 +20,11 @@ from typing import Any
 
 from tqdm import tqdm
 
+from adapters_store.store import AdapterStore
 from benchmarks.decode import MODES, Mode
 from benchmarks.report import parser, write
+from ssvd_asr.adapted_model import adapt
+from ssvd_asr.adapter_file import load_adapter
 from ssvd_asr.audio import read_audio
 from ssvd_asr.base.export import export_espnet
 from ssvd_asr.base.load import load_base
@@ -26,6 +32,8 @@ from ssvd_asr.base.model import BaseModel, FloatArray
 from ssvd_asr.decoding.hypothesis import Hypothesis
 from ssvd_asr.decoding.prompt import Prompt
 from ssvd_asr.device import forbid_tf32, resolve_device
+from ssvd_asr.factor_cache import factorize
+from ssvd_asr.merge import merge_adapter
 from ssvd_asr.transcription import transcribe
 from training.manifests import read_entries
 from training.utterances import Utterance
@@ -40,24 +48,40 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = _parse(argv)
     device = resolve_device(arguments.device)
     forbid_tf32()
-    waves = list(_waves(arguments.data))[: QUICK if arguments.quick else None]
+    domain = arguments.domain
+    data = arguments.data or Path("data/espeak") / f"{domain or 'adult'}-test" / "manifest.jsonl"
+    waves = list(_waves(data))[: QUICK if arguments.quick else None]
     base = load_base(arguments.base, device=str(device), dtype="float32")
+    theirs, options = (base, {}) if domain is None else _with_adapter(base, domain)
     with TemporaryDirectory() as folder:
-        config, checkpoint = export_espnet(base, Path(folder))
+        config, checkpoint = export_espnet(theirs, Path(folder))
         rows = [
-            _compare(base, MODES[name], waves, _speech2text(config, checkpoint, MODES[name], device.type))
+            _compare(
+                base, MODES[name], waves, _speech2text(config, checkpoint, MODES[name], device.type), options
+            )
             for name in arguments.modes
         ]
     write(
-        f"agreement-{base.name}", rows, device=device, out=arguments.out, quick=arguments.quick,
-        base=base.name, base_digest=base.digest, data=arguments.data.parent.name, tie=TIE,
+        f"agreement-{base.name}" + (f"-{domain}" if domain else ""), rows, device=device,
+        out=arguments.out, quick=arguments.quick, base=base.name, base_digest=base.digest, domain=domain,
+        data=data.parent.name, tie=TIE,
     )  # fmt: skip
+
+
+def _with_adapter(base: BaseModel, domain: str) -> tuple[BaseModel, dict[str, Any]]:
+    """The merged base, and what `transcribe` needs to hear the same in `base`, which is adapted for it."""
+    factors = factorize(base)
+    loaded = load_adapter(AdapterStore().resolve(domain).read_bytes(), base, factors)
+    merged = merge_adapter(base, loaded, factors)
+    cores = loaded.adapter.to(base.device).cores(base.dtype)
+    return merged, {"adapted": adapt(base.network, factors), "cores": cores}
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     made = parser(__doc__)
     made.add_argument("--base", default="owsm-nano")
-    made.add_argument("--data", type=Path, default=Path("data/espeak/adult-test/manifest.jsonl"))
+    made.add_argument("--domain", help="of the store: with its adapter, merged for Speech2Text")
+    made.add_argument("--data", type=Path, help="manifest; default: the domain's test set, or adult's")
     made.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
     return made.parse_args(argv)
 
@@ -79,12 +103,14 @@ def _speech2text(config: Path, checkpoint: Path, mode: Mode, device: str) -> Any
         )
 
 
-def _compare(base: BaseModel, mode: Mode, waves: Sequence[FloatArray], judge: Any) -> dict[str, object]:
+def _compare(
+    base: BaseModel, mode: Mode, waves: Sequence[FloatArray], judge: Any, options: dict[str, Any]
+) -> dict[str, object]:
     """One row: how many utterances are told alike."""
     ours: list[Hypothesis] = []
     for start in range(0, len(waves), BATCH):
         batch = waves[start : start + BATCH]
-        found = transcribe(base, batch, beam_size=mode.beam_size, ctc_weight=mode.ctc_weight)
+        found = transcribe(base, batch, beam_size=mode.beam_size, ctc_weight=mode.ctc_weight, **options)
         ours += [each.hypothesis for each in found]
     skipped = len(Prompt().ids(base.tokens)) - 1  # its tokens begin after <sos>
     same, ties, differ, deviation, closest = 0, 0, 0, 0.0, math.inf
