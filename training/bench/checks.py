@@ -123,9 +123,10 @@ def rate_lines(results: Sequence[Result], rates: Mapping[str, float]) -> list[st
     rates: the chosen ones. Runs of all rates tried are in the results; whole ones where the choice changed.
     """
     scored = {
-        (result["config"], result["domain"], result["lr"]): result
-        for result in results
-        if result["stage"] == "final" and result["seed"] == SEEDS[0] and "failed" not in result
+        (config, domain, run["lr"]): run["tests"]
+        for (config, domain), runs in finals(results).items()
+        for run in runs
+        if run["seed"] == SEEDS[0]
     }
     tried = {(r["config"], r["lr"]): r["valid_accuracy"] for r in results if r["stage"] == "lr"}
     rows = []
@@ -138,12 +139,8 @@ def rate_lines(results: Sequence[Result], rates: Mapping[str, float]) -> list[st
             accuracy = tried.get((config, lr))
             cells = [config, name, "-" if accuracy is None else f"{accuracy:.2%}"]
             for domain in DOMAINS:
-                tests = scored[config, domain, lr]["tests"] if (config, domain, lr) in scored else None
-                cells += (
-                    ["-", "-"]
-                    if tests is None
-                    else [f"{tests[domain]['wer']:.1%}", f"{tests[ADULT]['wer']:.1%}"]
-                )
+                tests = scored.get((config, domain, lr))
+                cells += [f"{tests[name]['wer']:.1%}" if tests else "-" for name in (domain, ADULT)]
             rows.append(f"| {' | '.join(cells)} |")
     if not rows:
         return []

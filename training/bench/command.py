@@ -15,6 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,7 @@ def voices_line(manifests: Mapping[str, Path]) -> dict[str, Any]:
     return {"key": "voices", "stage": "voices", "tests": tests}
 
 
+@cache
 def made_with(device: str) -> dict[str, str]:
     """What figures may depend on beside the study's own settings."""
     import torch

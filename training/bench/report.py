@@ -38,7 +38,8 @@ def write_report(
 ) -> list[Path]:
     """Write methods.md and the figures into ``folder``; the paths. Nothing to say, nothing written."""
     every = list(results)
-    chosen = current(configs, latest_study(every)) if every else []
+    study = latest_study(every) if every else []
+    chosen = current(configs, study)
     found = entries(chosen)
     if not found:
         return []
@@ -46,7 +47,7 @@ def write_report(
 
     page = folder / "methods.md"
     figures = write_figures(found, [config.group for config in configs], folder)
-    page.write_text(_page(chosen, latest_study(every), configs, found, budget, figures), encoding="utf-8")
+    page.write_text(_page(chosen, study, configs, found, budget, figures), encoding="utf-8")
     return [page, *figures]
 
 
