@@ -35,10 +35,15 @@ class AdaptedModel:
 
     @contextmanager
     def using(
-        self, cores: Mapping[str, Tensor] | None, step_form: StepForm | Literal["auto"] = "auto"
+        self,
+        cores: Mapping[str, Tensor] | None,
+        step_form: StepForm | Literal["auto"] = "auto",
+        *,
+        starts: Mapping[str, int] | None = None,
     ) -> Iterator[nn.Module]:
         """Run the model with these cores, by layer name: (k, k), or (B, k, k) with one core per batch row.
 
+        A core turns the k directions from `starts[name]` on (default 0): `Adapter.cores(padded=False)`.
         Layers without a core, and None, are exactly the base. Cores are taken off however the block ends.
         Where cores (k, k) train, `step_form` says in which of the two exact forms; `auto` takes the cheaper
         for each layer and batch (ssvd_asr.step_cost).
@@ -48,20 +53,20 @@ class AdaptedModel:
         """
         if self._in_use:
             raise RuntimeError("using() or mixing() is open already: one set of cores at a time")
-        cores = cores or {}
+        cores, starts = cores or {}, starts or {}
         for name, core in cores.items():
             if name not in self.layers:
                 raise AdapterError(f"the model has no adapted layer {name!r}")
-            self.layers[name].check_core(core)
+            self.layers[name].check_core(core, starts.get(name, 0))
         self._in_use = True
         try:
             for name, core in cores.items():
-                self.layers[name].core = core
+                self.layers[name].core, self.layers[name].start = core, starts.get(name, 0)
                 self.layers[name].step_form = step_form
             yield self.model
         finally:
             for layer in self.layers.values():
-                layer.core = None
+                layer.core, layer.start = None, 0
             self._in_use = False
 
     @contextmanager

@@ -90,7 +90,7 @@ class Adapter(nn.Module):
             rotation_map: a map, or a whole form.
             layers: names to adapt; default all of `factors`.
             overrides: end of a layer's name -> its own k (int) or p (float); the last that matches counts.
-            directions: `tail` takes the last k determined; applying the core costs all up to them.
+            directions: `tail` takes the last k determined; padded, the core costs all up to them (`cores`).
 
         A layer whose spectrum does not determine k directions gets fewer, or none; `limited` and a warning
         in the log name it.
@@ -147,10 +147,10 @@ class Adapter(nn.Module):
             positions = {name: top_positions(factors[name], k, form.off_diagonals) for name, k in ks.items()}
         return cls(form, sigmas, p=p, starts=starts, positions=positions)
 
-    def cores(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+    def cores(self, dtype: torch.dtype | None = None, *, padded: bool = True) -> dict[str, Tensor]:
         """Return D (start + k, start + k) per layer, differentiable, zero before `start`.
 
-        Computed in float32 or better, then cast to `dtype`.
+        Computed in float32 or better, then cast to `dtype`. Not padded, (k, k), they go with `starts`.
         """
         cores: dict[str, Tensor] = {}
         for key, names in self._groups.items():
@@ -159,7 +159,7 @@ class Adapter(nn.Module):
                 {part: self._part(part)[key] for part in self.form.shapes(1)},
                 self._fixed.get_buffer(f"sigma{key}"),
                 positions=self._fixed._buffers.get(f"positions{key}"),
-                start=self.starts[names[0]],
+                start=self.starts[names[0]] if padded else 0,
             )
             if dtype is not None:
                 stacked = stacked.to(dtype)

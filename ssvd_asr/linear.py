@@ -26,6 +26,7 @@ class AdaptedLinear(nn.Module):
 
     `core` is None (exactly the plain layer), (k, k) for every row, or (B, k, k) with one core per row of x's
     first axis. Smaller cores may be padded with zero rows and columns to a common k without changing them.
+    It turns k directions from `start` on: what an adapter of tail directions saves itself in training.
     While a mixture is open (`AdaptedModel.mixing`), `mixed` takes the call instead.
     """
 
@@ -44,6 +45,7 @@ class AdaptedLinear(nn.Module):
         weight = linear.weight
         self.linear = linear
         self.core: Tensor | None = None
+        self.start = 0
         self.mixed: MixedLayer | None = None
         self.step_form: StepForm | Literal["auto"] = "auto"  # of passes in which a core (k, k) trains
         # Not persistent: the basis comes from the weight or the factor cache, never from a checkpoint.
@@ -71,9 +73,9 @@ class AdaptedLinear(nn.Module):
     def out_features(self) -> int:
         return self.linear.out_features
 
-    def check_core(self, core: Tensor) -> None:
-        """Raise AdapterError unless `core` is (k, k) or (B, k, k) with k within the basis held here."""
-        held = self.ut.shape[0]
+    def check_core(self, core: Tensor, start: int = 0) -> None:
+        """Raise AdapterError unless `core` is (k, k) or (B, k, k) with start + k within the basis held."""
+        held = self.ut.shape[0] - start
         if core.ndim not in (2, 3) or core.shape[-1] != core.shape[-2] or core.shape[-1] > held:
             raise AdapterError(
                 f"a core of shape {tuple(core.shape)} is not (k, k) or (B, k, k) with k <= {held}"
@@ -93,7 +95,8 @@ class AdaptedLinear(nn.Module):
         if core is None:
             return y
         k = core.shape[-1]
-        inner = x @ self.vh[:k].mT  # (..., k)
+        ut, vh = self.basis(k)
+        inner = x @ vh.mT  # (..., k)
         core = core.to(inner.dtype)
         if core.ndim == 2:
             turned = inner @ core.mT
@@ -102,7 +105,12 @@ class AdaptedLinear(nn.Module):
         else:
             rows = inner.reshape(core.shape[0], -1, k)  # (B, T, k)
             turned = torch.bmm(rows, core.mT).reshape(inner.shape)
-        return y + turned @ self.ut[:k]
+        return y + turned @ ut
+
+    def basis(self, k: int) -> tuple[Tensor, Tensor]:
+        """U_k^T (k, m) and V_k^T (k, n) of the k directions from `start` on; views."""
+        chosen = slice(self.start, self.start + k)
+        return self.ut[chosen], self.vh[chosen]
 
     def merged_weight(self) -> Tensor:
         """Return W' = W + U_k D V_k^T as a new tensor (m, n); the frozen weight is untouched.
@@ -117,11 +125,11 @@ class AdaptedLinear(nn.Module):
 
     def merge(self, core: Tensor) -> Tensor:
         """Return W' (m, n) of a core (k, k), or (S, m, n) of cores (S, k, k), always from the frozen W."""
-        k = core.shape[-1]
-        core = core.to(self.ut.dtype)
-        weight, u, vh = self.linear.weight.detach(), self.ut[:k].mT, self.vh[:k]
+        core, weight = core.to(self.ut.dtype), self.linear.weight.detach()
+        ut, vh = self.basis(core.shape[-1])
         if core.ndim == 2:
-            return merged_weight(weight, core, self.ut, self.vh)
+            return merged_weight(weight, core, ut.mT, vh)
+        u = ut.mT
         left, right = (u, core @ vh) if self.in_features <= self.out_features else (u @ core, vh)
         stack = len(core), -1, -1
         left, right = (side if side.ndim == 3 else side.expand(stack) for side in (left, right))

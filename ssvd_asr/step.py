@@ -51,16 +51,14 @@ def step(layer: AdaptedLinear, x: Tensor, form: StepForm | Literal["auto"] = "au
     speed = device_speed(kind, dtype.itemsize, torch.get_num_threads() if kind == "cpu" else 1)
     way = choose_step(work, speed, form)
     with torch.autocast(kind, enabled=False):
-        y: Tensor = _Step.apply(x.to(dtype), core, layer.weight, layer.bias, layer.ut, layer.vh, way)
+        y: Tensor = _Step.apply(x.to(dtype), core, layer.weight, layer.bias, *layer.basis(len(core)), way)
     return y
 
 
-def merged_weight(weight: Tensor, core: Tensor, ut: Tensor, vh: Tensor) -> Tensor:
-    """Return W + U_k D V_k^T (m, n) of a core (k, k), as a new tensor; the smaller product first."""
-    k = core.shape[-1]
+def merged_weight(weight: Tensor, core: Tensor, u: Tensor, vh: Tensor) -> Tensor:
+    """Return W + U_k D V_k^T (m, n) of core (k, k), U (m, k), V^T (k, n), anew; the smaller product first."""
     m, n = weight.shape
-    u, v = ut[:k].mT, vh[:k]
-    left, right = (u, core @ v) if n <= m else (u @ core, v)
+    left, right = (u, core @ vh) if n <= m else (u @ core, vh)
     return torch.addmm(weight, left, right)
 
 
@@ -72,13 +70,13 @@ class _Step(torch.autograd.Function):
         ctx: Any, x: Tensor, core: Tensor, weight: Tensor, bias: Tensor | None, ut: Tensor, vh: Tensor,
         way: StepChoice,
     ) -> Tensor:  # fmt: skip
-        dtype, k = x.dtype, core.shape[-1]
+        dtype = x.dtype
         rows, inner = x.reshape(-1, x.shape[-1]), core.to(dtype)
-        w, u, v = weight.to(dtype), ut[:k].to(dtype), vh[:k].to(dtype)  # no copies but under autocast
+        w, u, v = weight.to(dtype), ut.to(dtype), vh.to(dtype)  # no copies but under autocast
         offset = None if bias is None else bias.to(dtype)
         kept = rows if way.gradient == "whole" else rows @ v.mT  # (N, n), or X V_k (N, k)
         if way.form == "merged":
-            y = torch.nn.functional.linear(rows, merged_weight(w, inner, u, v), offset)
+            y = torch.nn.functional.linear(rows, merged_weight(w, inner, u.mT, v), offset)
         else:
             y = torch.nn.functional.linear(rows, w, offset)
             y.addmm_(kept @ inner.mT, u)
@@ -90,8 +88,8 @@ class _Step(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         kept, core, weight, ut, vh = ctx.saved_tensors
-        dtype, k, form = kept.dtype, core.shape[-1], ctx.way.form
-        w, u, v, inner = weight.to(dtype), ut[:k].to(dtype), vh[:k].to(dtype), core.to(dtype)
+        dtype, form = kept.dtype, ctx.way.form
+        w, u, v, inner = weight.to(dtype), ut.to(dtype), vh.to(dtype), core.to(dtype)
         dy = gradient.reshape(-1, gradient.shape[-1])  # (N, m)
         if ctx.way.gradient == "whole":
             turned, change = None, dy.mT @ kept  # dW' (m, n)
@@ -102,7 +100,7 @@ class _Step(torch.autograd.Function):
         dx = None
         if ctx.needs_input_grad[0]:
             if form == "merged":
-                dx = dy @ merged_weight(w, inner, u, v)
+                dx = dy @ merged_weight(w, inner, u.mT, v)
             else:
                 assert turned is not None
                 dx = (dy @ w).addmm_(turned @ inner, v)

@@ -42,9 +42,9 @@ class SsvdMethod:
 
         The batches leave their gradients on detached cores; at the end those go through the maps at once.
         """
-        cores = self.adapter.cores()
+        cores = self.adapter.cores(padded=False)
         leaves = {name: core.detach().requires_grad_() for name, core in cores.items()}
-        with self.adapted.using(leaves):
+        with self.adapted.using(leaves, starts=self.adapter.starts):
             yield
         # A layer that no batch reached (a decoder under ctc_weight 1) has no gradient.
         reached = [(cores[name], leaf.grad) for name, leaf in leaves.items() if leaf.grad is not None]
@@ -53,8 +53,8 @@ class SsvdMethod:
     @contextmanager
     def using(self) -> Iterator[None]:
         with torch.no_grad():
-            cores: dict[str, Tensor] = self.adapter.cores()
-        with self.adapted.using(cores):
+            cores: dict[str, Tensor] = self.adapter.cores(padded=False)
+        with self.adapted.using(cores, starts=self.adapter.starts):
             yield
 
 

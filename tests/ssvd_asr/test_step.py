@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ssvd_asr.adapted_model import AdaptedModel, adapt
 from ssvd_asr.adapter import Adapter
+from ssvd_asr.errors import AdapterError
 from ssvd_asr.factors import canonical_svd
 from ssvd_asr.linear import AdaptedLinear
 from ssvd_asr.step import can_step
@@ -105,6 +106,42 @@ def test_both_forms_train_a_network_alike_over_accumulated_batches(dtype: torch.
     for one, other in zip(first, second, strict=True):
         assert float((one - other).norm() / one.norm()) < close
     assert all(gradient.abs().max() > 0 for gradient in first)
+
+
+@pytest.mark.parametrize("form", STEP_FORMS)
+def test_a_tail_core_trains_alike_from_its_start_as_padded_from_the_first_direction(form: StepForm) -> None:
+    network = Toy().double()
+    adapter = Adapter.new(toy_factors(network), k=4, directions="tail", rotation_map="cayley").double()
+    adapted, x = adapt(network, toy_factors(network), PATTERNS), inputs(3).double()
+    train_at_random(adapter)
+
+    def passed(padded: bool) -> tuple[Tensor, list[Tensor]]:
+        cores = adapter.cores(padded=padded)
+        assert all(len(core) == (adapter.spans[name] if padded else 4) for name, core in cores.items())
+        with adapted.using(cores, form, starts=None if padded else adapter.starts) as model:
+            y = model(x)
+            return y, list(torch.autograd.grad(y.square().sum(), list(adapter.parameters())))
+
+    close = {"rtol": 1e-10, "atol": 1e-12}
+    (y, gradients), (expected, wanted) = passed(padded=False), passed(padded=True)
+    torch.testing.assert_close(y, expected, **close)
+    torch.testing.assert_close(gradients, wanted, **close)
+    with torch.no_grad():
+        plain = network(x)
+        assert (plain - expected).abs().max() > 1e-3
+        with adapted.using(adapter.cores(padded=False), starts=adapter.starts) as model:
+            torch.testing.assert_close(model(x), expected, **close)
+            merged = {name: layer.merged_weight() for name, layer in adapted.layers.items()}
+        with adapted.using(adapter.cores()):
+            for name, layer in adapted.layers.items():
+                torch.testing.assert_close(merged[name], layer.merged_weight(), **close)
+        assert torch.equal(network(x), plain)
+
+
+def test_a_core_beyond_the_last_direction_is_refused() -> None:
+    adapted, adapter = toy(torch.float32)
+    with pytest.raises(AdapterError, match="k <= 5"), adapted.using(adapter.cores(), starts={"tall": 7}):
+        pass
 
 
 @pytest.mark.parametrize("form", STEP_FORMS)

@@ -20,6 +20,7 @@ from training.processes import ALONE, FabricProcesses, Processes, launch
 
 # Gradients of two processes are added in another order than those of one: float32's last digits.
 CLOSE = 1e-5
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
 class Pair(FabricProcesses):
@@ -70,19 +71,24 @@ def assert_same_log(found: list[dict[str, Any]], expected: list[dict[str, Any]])
         )
 
 
+@pytest.mark.parametrize("by_torchrun", [False, True], ids=["--processes", "torchrun"])
 def test_a_run_begun_by_one_process_is_ended_by_two_as_by_one(
-    session: MakeSession, corpus: Path, base_folder: Path, tmp_path: Path
+    session: MakeSession, corpus: Path, base_folder: Path, tmp_path: Path, by_torchrun: bool
 ) -> None:
     session("alone").run()
     assert not session("pair").run(after(1))["finished"]
-    run_two(command(corpus, base_folder, tmp_path / "pair", "--k", "6", "--resume", "--processes", "2"))
+    words = command(corpus, base_folder, tmp_path / "pair", "--k", "6", "--resume")
+    run_two([*TORCHRUN, *words] if by_torchrun else [*words, "--processes", "2"])
     expected = load_file(tmp_path / "alone/adapter.safetensors")
     assert_close(load_file(tmp_path / "pair/adapter.safetensors"), expected)
     assert_same_log(events(tmp_path / "pair"), events(tmp_path / "alone"))
-    # What two processes left behind is read by one, and leads to the same bytes.
-    written = (tmp_path / "pair/adapter.safetensors").read_bytes()
+    # What two processes left behind is read by one, and leads to the same numbers; the canary beside them is
+    # as many threads as there are make it.
+    written = load_file(tmp_path / "pair/adapter.safetensors")
     assert session("pair", resume=True).run()["finished"]
-    assert (tmp_path / "pair/adapter.safetensors").read_bytes() == written
+    again = load_file(tmp_path / "pair/adapter.safetensors")
+    assert again.keys() == written.keys()
+    assert all(torch.equal(again[name], tensor) for name, tensor in written.items())
 
 
 def test_weights_sharded_over_two_processes_of_torchrun_train_as_whole_ones(
@@ -90,15 +96,29 @@ def test_weights_sharded_over_two_processes_of_torchrun_train_as_whole_ones(
 ) -> None:
     slow = {"lr": 1e-4}  # a random network's loss is steep in all its weights
     session("alone", slow, method="full", k=None).run()
-    words = command(corpus, base_folder, tmp_path / "pair", "--method", "full", "--shard", "--recompute")
+    assert not session("pair", slow, method="full", k=None).run(after(1))["finished"]
+    options = ["--method", "full", "--shard", "--recompute", "--resume"]
+    words = command(corpus, base_folder, tmp_path / "pair", *options)
     words[words.index("--lr") + 1] = "0.0001"
-    run_two(["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *words])
+    run_two([*TORCHRUN, *words])
     expected = load_file(tmp_path / "alone/weights.safetensors")
     assert_close(load_file(tmp_path / "pair/weights.safetensors"), expected)
     losses = [
         [e["valid_loss"] for e in events(tmp_path / o) if e["event"] == "epoch"] for o in ("alone", "pair")
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    assert len(losses[0]) == RECIPE["epochs"]
+
+
+def test_two_processes_train_a_method_of_peft_as_one_does(
+    session: MakeSession, corpus: Path, base_folder: Path, tmp_path: Path
+) -> None:
+    session("alone", method="lora", rank=2, k=None).run()
+    words = command(corpus, base_folder, tmp_path / "pair", "--method", "lora", "--rank", "2")
+    run_two([*words, "--processes", "2"])
+    alone, pair = (load_file(tmp_path / out / "weights.safetensors") for out in ("alone", "pair"))
+    assert_close(pair, alone)
+    assert_same_log(events(tmp_path / "pair"), events(tmp_path / "alone"))
 
 
 def test_recomputed_layers_train_to_the_same_bytes(

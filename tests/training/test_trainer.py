@@ -9,6 +9,7 @@ import torch
 
 from ssvd_asr.errors import SsvdError
 from ssvd_asr.linear import AdaptedLinear
+from ssvd_asr.maps import Directions
 from tests.training.runs import MakeSession, after, events
 from training import optimisation
 from training import trainer as trainer_module
@@ -80,8 +81,11 @@ def test_full_fine_tuning_moves_every_weight_and_its_file_scores_the_same(
     assert again.score.wer == result["wer_after"]
 
 
-def test_gradients_through_cores_made_once_equal_those_of_every_batch(session: MakeSession) -> None:
-    run = session()
+@pytest.mark.parametrize("directions", ["head", "tail"])
+def test_gradients_through_cores_made_once_equal_those_of_every_batch(
+    session: MakeSession, directions: Directions
+) -> None:
+    run = session(directions=directions)
     train, valid = run.load_data()
     trainer, _ = run.build(train, valid)
     method = trainer.method
@@ -92,6 +96,8 @@ def test_gradients_through_cores_made_once_equal_those_of_every_batch(session: M
     inputs = [torch.randn(3, 32) for _ in range(2)]
     layer = next(layer for layer in method.adapted.layers.values() if layer.in_features == 32)
     with method.step():
+        assert layer.core is not None
+        assert layer.core.shape == (6, 6)
         for x in inputs:
             layer(x).square().sum().backward()
     once = {name: p.grad.clone() for name, p in method.parameters.items() if p.grad is not None}

@@ -120,7 +120,8 @@ def _semantic_stability(runs: Runs) -> list[str]:
 def rate_lines(results: Sequence[Result], rates: Mapping[str, float]) -> list[str]:
     """What runs at a rate that was not chosen came to, beside those of the chosen ones.
 
-    rates: the chosen ones. Runs of all rates tried are in the results; whole ones where the choice changed.
+    rates: the chosen ones. Short runs of all rates tried are in the results; whole ones of the rates beside
+    them for the rows that matter, and where the choice once changed.
     """
     scored = {
         (config, domain, run["lr"]): run["tests"]

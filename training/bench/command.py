@@ -10,6 +10,7 @@ import argparse
 import fnmatch
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -26,7 +27,7 @@ from ssvd_asr.errors import DataError, SsvdError
 from ssvd_asr.version import __version__
 from training.arguments import count
 from training.bench.configs import CONFIGS
-from training.bench.run import RESULT_FILE, Spec, write_spec
+from training.bench.run import RESULT_FILE, Spec, read_spec, write_spec
 from training.bench.study import DOMAINS, TEST_CORPORA, Budget, Config, Task, next_tasks, study_id
 
 NAMED = frozenset(("study", "key", "stage"))  # what every result has
@@ -170,6 +171,7 @@ class Study:
         study = study_id(self.budget, load_base(device="cpu").digest, digests, self.device)
         if not any(r["study"] == study and r["stage"] == "voices" for r in self.results()):
             self._note({"study": study, **voices_line(manifests)})
+        self._check_recipe(study)
         begun: set[str] = set()
         running: dict[Future[dict[str, Any]], Task] = {}
         with ThreadPoolExecutor(jobs) as pool:
@@ -187,6 +189,16 @@ class Study:
                 if not running:
                     return
                 self._settle(study, running)
+
+    def _check_recipe(self, study: str) -> None:
+        """Runs of two recipes are not to be compared. Raises SsvdError."""
+        own = made_with(self.device)["recipe"]
+        made = [result.get("made_with", {}) for result in self.results() if result["study"] == study]
+        if other := {each["recipe"] for each in made if "recipe" in each} - {own}:
+            raise SsvdError(
+                f"{self.out} has runs of recipe {', '.join(sorted(other))}, and training.settings.NANO is "
+                f"another today ({own}): give --out a file of its own"
+            )
 
     def _settle(self, study: str, running: dict[Future[dict[str, Any]], Task]) -> None:
         """Note the next results. After a failure those of all that runs: no other one is lost with it."""
@@ -216,10 +228,13 @@ class Study:
     def _process(self, study: str, task: Task, manifests: Mapping[str, Path]) -> dict[str, Any]:
         """The run in a process of its own. Raises SsvdError with the end of what it said."""
         folder = self.work / "runs" / study / task.key.replace("/", "-")  # no other study's checkpoint
+        spec = folder / "spec.json"
+        if spec.exists() and read_spec(spec).task.config.options != dict(task.config.options):
+            shutil.rmtree(folder)  # a config of this name that was another then: nothing to resume
         folder.mkdir(parents=True, exist_ok=True)
-        write_spec(folder / "spec.json", Spec(task, self.budget, manifests, folder, self.device))
+        write_spec(spec, Spec(task, self.budget, manifests, folder, self.device))
         environment = {**os.environ, "OMP_NUM_THREADS": "1"} if self.device == "cpu" else None
-        command = [sys.executable, "-m", "training.bench.run", str(folder / "spec.json")]
+        command = [sys.executable, "-m", "training.bench.run", str(spec)]
         with (folder / "output.txt").open("w", encoding="utf-8") as output:
             status = subprocess.run(command, stdout=output, stderr=output, env=environment, check=False)
         if status.returncode != 0:

@@ -3,12 +3,14 @@
 Sizes are about 117,000 and 250,000 trained numbers, those of SSVD at p = 40 and 60 %, where a method has such
 sizes. The first rows decide the most and are run first. Every method chooses its learning rate anew at each
 size, as SSVD does along its p sweep. Only SSVD's own variants of a size take the rate chosen there
-(`rate_of`): Cayley's map, the encoder alone, and budgets.
+(`rate_of`): Cayley's map, the encoder alone, and budgets. VeRA's vectors learn at other rates than the LoRA
+that the paper puts beside them, so all rates are tried there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from training.bench.study import Config
@@ -73,7 +75,7 @@ CONFIGS: tuple[Config, ...] = (
     *_sized("svft-banded", {"method": "svft-banded"}, "off_diagonals", (5, 11)),
     *_sized("lora-xs", {"method": "lora-xs"}, "p", (0.28, 0.42)),
     *_ranked("dora", 3, 6),
-    *_ranked("vera", 64, 128),
+    *(replace(each, whole_grid=True) for each in _ranked("vera", 64, 128)),
     *_sized("vera linears", {"method": "vera", "embedding": False}, "rank", (64, 256)),
     Config("svft-plain", "svft plain", {"method": "svft-plain"}),
     *_sized("svft top-k", {"method": "svft-top-k"}, "off_diagonals", (5, 11)),

@@ -60,7 +60,7 @@ def _page(
     figures: Sequence[Path],
 ) -> str:
     lines = ["# Methods side by side", "", *_rules(budget), ""]
-    if missing := Counter(task.stage for task in next_tasks(configs, results)):
+    if missing := Counter(task.stage for task in next_tasks(configs, every)):
         told = ", ".join(f"{count} {stage}" for stage, count in missing.items())
         lines += [f"**Not complete.** Runs that can be made now and are missing: {told}.", ""]
     runs = Runs.of(results)
@@ -99,12 +99,13 @@ def _rules(budget: Budget) -> list[str]:
         "- `file`: as this project stores it, in half precision for adapters in the shared basis; in single "
         "precision for peft's and for whole weights, whose size in half precision stands in brackets.",
         f"- `step`: seconds (on a CPU the processor's) of a training step, mean of {TIMED_STEPS} on the same "
-        "batches, nothing beside it. `memory`: what a step holds beyond model and data.",
+        "batches, nothing beside it. `memory`: what a step holds beyond model, data, adapter and its basis "
+        "(two thin matrices a layer for SSVD, LoRA-XS and SVFT).",
         "- LoRA, DoRA, VeRA and PiSSA have, as in the paper, a plain LoRA of their rank on the decoder's "
         "embedding; of VeRA's numbers that is most, and it learns at other rates than VeRA: `vera-linears` "
         "are without it. The paper's SVFT has numbers of its own on the embedding, ours does not.",
         "- SVFT's core is computed as a dense k x k matrix of all directions, as it is served: its step "
-        "costs what that costs. So does a tail core, held with zeros for all directions before it.",
+        "costs what that costs.",
         "- A config of three seeds is compared with one of a single seed by the first alone.",
     ]
 

@@ -3,8 +3,10 @@
 Fair to every method means here: the same utterances in the same order for one seed, the same number of steps,
 and a learning rate chosen by the same rule. The rule: beginning near the middle of LEARNING_RATES, neighbours
 are tried until none of the REACH rates on either side of the best is better (token accuracy on validation
-data, stage `lr`, the domain LR_DOMAIN): a single dip ends no search. The runs of stage `final` then have that
-rate. Stage `cost` measures a few steps, with nothing beside it.
+data, stage `lr`, the domain LR_DOMAIN): a single dip ends no search. Of a method whose numbers may want two
+rates, the whole grid is tried (`Config.whole_grid`). The runs of stage `final` then have that
+rate; those of several seeds also run once at the rates on either side, to show how much hangs on the choice.
+Stage `cost` measures a few steps, with nothing beside it.
 """
 
 from __future__ import annotations
@@ -50,6 +52,7 @@ class Config:
     options: Mapping[str, Any] = field(hash=False)
     rate_of: str | None = None  # the config whose learning rate it takes; None: tried itself
     seeds: int = 1
+    whole_grid: bool = False  # of learning rates: the best of one neighbourhood may not be the best
 
 
 BASE = Config("base", "base", {})
@@ -87,14 +90,15 @@ def next_tasks(
 ) -> list[Task]:
     """What can be run now and is not in `results`; ask again when these are done. Empty: all is done.
 
-    In the order of `configs`, then what they cost, further seeds last: a study that is cut short has every
-    method once. choosers: where `rate_of` is looked up; default: `configs`.
+    In the order of `configs`, then what they cost, further seeds, and rates beside the chosen last: a study
+    that is cut short has every method once. choosers: where `rate_of` is looked up; default: `configs`.
     """
     by_name = {config.name: config for config in choosers or configs}
     done = _by_key(results, by_name)
     tasks = [
         task for domain in DOMAINS if (task := Task("base", BASE, domain, 0.0, SEEDS[0])).key not in done
     ]
+    beside: list[Task] = []
     for config in configs:
         rate, missing = choose_rate(by_name[config.rate_of or config.name], done)
         tasks += [task for task in missing if task.key not in {each.key for each in tasks}]
@@ -105,9 +109,15 @@ def next_tasks(
                 for domain in DOMAINS
                 if (task := Task("final", config, domain, rate, seed)).key not in done
             ]
+            beside += [
+                task
+                for other in (rates_beside(rate) if config.seeds > 1 and config.rate_of is None else ())
+                for domain in DOMAINS
+                if (task := Task("final", config, domain, other, SEEDS[0])).key not in done
+            ]
         cost = Task("cost", config, LR_DOMAIN, LEARNING_RATES[FIRST_RATE], SEEDS[0])
         tasks += [cost] if cost.key not in done else []
-    return sorted(tasks, key=lambda task: (task.seed, task.stage == "cost"))
+    return [*sorted(tasks, key=lambda task: (task.seed, task.stage == "cost")), *beside]
 
 
 def current(configs: Sequence[Config], results: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -149,6 +159,12 @@ def at_edge(rate: float) -> bool:
     return rate in (LEARNING_RATES[0], LEARNING_RATES[-1])
 
 
+def rates_beside(rate: float) -> list[float]:
+    """The next lower and the next higher rate of the grid."""
+    place = LEARNING_RATES.index(rate)
+    return [LEARNING_RATES[each] for each in (place - 1, place + 1) if 0 <= each < len(LEARNING_RATES)]
+
+
 def choose_rate(config: Config, done: Mapping[str, Mapping[str, Any]]) -> tuple[float | None, list[Task]]:
     """The learning rate of a config, or None and the runs that are still wanted to choose it."""
 
@@ -157,12 +173,13 @@ def choose_rate(config: Config, done: Mapping[str, Mapping[str, Any]]) -> tuple[
 
     best = FIRST_RATE
     while True:
-        around = range(max(best - REACH, 0), min(best + REACH + 1, len(LEARNING_RATES)))
+        reach = len(LEARNING_RATES) if config.whole_grid else REACH
+        around = range(max(best - reach, 0), min(best + reach + 1, len(LEARNING_RATES)))
         missing = [each for place in around if (each := task(place)).key not in done]
         if missing:
             return None, missing
-        # A run that diverged has no accuracy.
-        found = {place: float(done[task(place).key]["valid_accuracy"] or 0.0) for place in around}
+        # A run that diverged has no accuracy. Equally many right tokens may differ in the eighth digit.
+        found = {place: round(done[task(place).key]["valid_accuracy"] or 0.0, 6) for place in around}
         better = max(around, key=lambda place: (found[place], -abs(place - best)))
         if found[better] == found[best]:
             return LEARNING_RATES[best], []

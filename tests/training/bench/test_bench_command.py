@@ -120,6 +120,36 @@ def test_a_run_that_fails_ends_the_benchmark_with_what_it_said(tmp_path: Path, c
         study._process("a-study", Task("lr", CONFIG, DOMAINS[0], 1e-3, 1), manifests)
 
 
+def test_a_config_that_was_another_under_its_name_does_not_resume_that_one_s_run(
+    tmp_path: Path, corpora: Path
+) -> None:
+    study = Study(tmp_path / "methods.jsonl", tmp_path / "work", corpora, TINY, "no-such-device")
+    manifests, _ = study._subsets()
+    folder = tmp_path / "work/runs/a-study/lr-ssvd-p20-child-lr0.001-seed1"
+    left = []
+    for config in (CONFIG, CONFIG, replace(CONFIG, options={**CONFIG.options, "p": 0.3})):
+        with pytest.raises(SsvdError):
+            study._process("a-study", Task("lr", config, DOMAINS[0], 1e-3, 1), manifests)
+        left.append((folder / "checkpoint.safetensors").exists())
+        (folder / "checkpoint.safetensors").touch()
+    assert left == [False, True, False]
+
+
+def test_runs_of_another_recipe_are_not_mixed_with_today_s(
+    tmp_path: Path, corpora: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Study, "_process", lambda _, __, task, ___: _pretended(task))
+    study = Study(tmp_path / "methods.jsonl", tmp_path / "work", corpora, TINY, "cpu")
+    study.run([CONFIG], jobs=1, limit=1)
+    study.run([CONFIG], jobs=1, limit=1)
+    today = command.made_with("cpu")
+    monkeypatch.setattr(command, "made_with", lambda _: {**today, "recipe": "another"})
+    with pytest.raises(
+        SsvdError, match=rf"recipe {today['recipe']}, .* another today \(another\): give --out"
+    ):
+        study.run([CONFIG], jobs=1, limit=1)
+
+
 def test_a_missing_or_short_corpus_is_named(tmp_path: Path, corpora: Path) -> None:
     with pytest.raises(DataError, match=r"recipes\.espeak\.rebuild --only corpora"):
         Study(tmp_path / "r.jsonl", tmp_path, tmp_path / "none", TINY, "cpu").run([CONFIG], 1)

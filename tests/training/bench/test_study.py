@@ -49,14 +49,19 @@ def _run_all(configs: list[Config], accuracy: Callable[[Task], float | None]) ->
     return order
 
 
+def _chosen(tasks: list[Task]) -> float:
+    """The rate of further seeds."""
+    (rate,) = {task.lr for task in tasks if task.stage == "final" and task.seed > 1}
+    return rate
+
+
 @pytest.mark.parametrize("best", range(len(LEARNING_RATES)))
 def test_the_learning_rate_is_the_best_of_its_neighbourhood(best: int) -> None:
     def accuracy(task: Task) -> float:
         return 1.0 / (1 + abs(LEARNING_RATES.index(task.lr) - best)) if task.lr else 0.0
 
     tasks = _run_all([SSVD], accuracy)
-    final = [task for task in tasks if task.stage == "final"]
-    assert {task.lr for task in final} == {LEARNING_RATES[best]}
+    assert _chosen(tasks) == LEARNING_RATES[best]
     tried = {LEARNING_RATES.index(task.lr) for task in tasks if task.stage == "lr"}
     assert set(range(best - REACH, best + REACH + 1)) & set(range(len(LEARNING_RATES))) <= tried
 
@@ -64,7 +69,21 @@ def test_the_learning_rate_is_the_best_of_its_neighbourhood(best: int) -> None:
 def test_neither_a_dip_nor_a_plateau_of_one_rate_ends_the_search() -> None:
     accuracies = dict(zip(LEARNING_RATES, (0.5, 0.5, 0.6, 0.59, 0.7, 0.7, 0.8, 0.1), strict=True))
     tasks = _run_all([SSVD], lambda task: accuracies.get(task.lr, 0.0))
-    assert {task.lr for task in tasks if task.stage == "final"} == {LEARNING_RATES[6]}
+    assert _chosen(tasks) == LEARNING_RATES[6]
+
+
+def test_the_whole_grid_is_tried_where_one_neighbourhood_may_not_have_the_best() -> None:
+    accuracies = dict(zip(LEARNING_RATES, (0.5, 0.6, 0.7, 0.1, 0.1, 0.1, 0.8, 0.2), strict=True))
+    found = [
+        _run_all([replace(SSVD, whole_grid=whole)], lambda t: accuracies.get(t.lr)) for whole in (False, True)
+    ]
+    assert [_chosen(tasks) for tasks in found] == [LEARNING_RATES[2], LEARNING_RATES[6]]
+
+
+def test_as_many_right_tokens_are_a_tie_however_their_batches_were_summed() -> None:
+    last_digits = {LEARNING_RATES[0]: 0.82657753, LEARNING_RATES[2]: 0.82657751}
+    tasks = _run_all([SSVD], lambda task: last_digits.get(task.lr, 0.8))
+    assert _chosen(tasks) == LEARNING_RATES[2]  # the nearer one
 
 
 def test_a_rate_where_the_grid_ends_is_told() -> None:
@@ -78,7 +97,9 @@ def test_results_of_other_options_under_the_same_name_do_not_count() -> None:
     changed = replace(SSVD, options={"method": "ssvd", "p": 0.5})
     assert {task.stage for task in next_tasks([changed], done)} == {"lr", "cost"}
     assert all("config" not in result for result in current([changed], done))
-    assert len(current([SSVD], [*done, done[-1]])) == len(done)  # a line that stands there twice is one run
+    once = current([SSVD], done)
+    assert current([SSVD], [*done, *done]) == once  # a line that stands there twice is one run
+    assert {result["lr"] for result in once if result["stage"] == "final"} == {LEARNING_RATES[-1]}
 
 
 def test_a_part_of_the_study_takes_rates_of_configs_outside_it() -> None:
@@ -91,14 +112,18 @@ def test_a_part_of_the_study_takes_rates_of_configs_outside_it() -> None:
 
 def test_a_diverged_rate_is_never_chosen_over_one_that_learns() -> None:
     tasks = _run_all([SSVD], lambda task: 0.5 if task.lr < 1e-3 else None)
-    assert {task.lr for task in tasks if task.stage == "final"} == {3e-4}
+    assert _chosen(tasks) == 3e-4
 
 
 def test_sizes_share_the_rate_and_no_run_is_asked_for_twice() -> None:
     tasks = _run_all([SSVD, SMALL], lambda task: task.lr)
     assert len({task.key for task in tasks}) == len(tasks)
     assert {task.config.name for task in tasks if task.stage == "lr"} == {"ssvd"}
-    final = [(task.config.name, task.domain, task.seed) for task in tasks if task.stage == "final"]
+    final = [
+        (task.config.name, task.domain, task.seed)
+        for task in tasks
+        if task.stage == "final" and task.lr == _chosen(tasks)
+    ]
     assert sorted(final) == sorted(
         [("ssvd", domain, seed) for domain in DOMAINS for seed in (1, 2)]
         + [("ssvd-small", domain, 1) for domain in DOMAINS]
@@ -107,12 +132,31 @@ def test_sizes_share_the_rate_and_no_run_is_asked_for_twice() -> None:
 
 def test_every_config_has_run_before_further_seeds() -> None:
     tasks = [task for task in _run_all([SSVD, SMALL], lambda task: task.lr) if task.stage == "final"]
+    tasks = [task for task in tasks if task.lr == _chosen(tasks)]
     assert [task.seed for task in tasks] == sorted(task.seed for task in tasks)
+
+
+def test_rows_of_several_seeds_run_once_at_the_rates_beside_the_chosen_one_at_the_end() -> None:
+    tasks = _run_all([SSVD, SMALL], lambda task: -abs(task.lr - 3e-3))
+    beside = [
+        (task.config.name, task.lr, task.domain, task.seed) for task in tasks if task.lr in (1e-3, 1e-2)
+        if task.stage == "final"
+    ]  # fmt: skip
+    assert beside == [("ssvd", lr, domain, 1) for lr in (1e-3, 1e-2) for domain in DOMAINS]
+    assert [task.stage for task in tasks[-len(beside) :]] == ["final"] * len(beside)
+    assert _chosen(tasks[: -len(beside)]) == 3e-3
 
 
 def test_rows_that_are_compared_exist() -> None:
     names = {config.name for config in CONFIGS}
     assert names.issuperset(name for pair in MATCHED for name in pair)
+
+
+def test_the_rows_that_matter_have_three_seeds_and_only_vera_s_rates_are_all_tried() -> None:
+    several = {config.name for config in CONFIGS if config.seeds > 1}
+    rotations = {"ssvd-first-order-p40", "ssvd-cayley-p40", "ssvd-free-p28"}
+    assert several == rotations | {"full", "lora-r3", "pissa-r3"}
+    assert {config.name for config in CONFIGS if config.whole_grid} == {"vera-r64", "vera-r128"}
 
 
 def test_results_of_another_budget_base_or_corpus_are_another_study() -> None:

@@ -15,7 +15,7 @@ from training.bench.checks import Runs
 from training.bench.configs import CONFIGS
 from training.bench.figures import CONVERGING, MATCHED_SIZE, matched
 from training.bench.report import REFERENCE, write_report
-from training.bench.study import DOMAINS, LEARNING_RATES, TESTS, Budget, Config, current
+from training.bench.study import DOMAINS, LEARNING_RATES, TESTS, Budget, Config, Task, current, next_tasks
 from training.bench.tables import Counts, Entry, entries, pareto, steps_to_gain
 
 CHILD = DOMAINS[0]
@@ -85,6 +85,36 @@ def test_the_page_that_is_kept_says_what_the_results_that_are_kept_say(tmp_path:
     lines = (kept / "methods.jsonl").read_text(encoding="utf-8").splitlines()
     page = write_report([json.loads(line) for line in lines], CONFIGS, Budget(), tmp_path)[0]
     assert page.read_text(encoding="utf-8") == (kept / "methods.md").read_text(encoding="utf-8")
+
+
+def test_a_study_is_complete_when_nothing_is_left_to_run(tmp_path: Path) -> None:
+    results: list[dict[str, Any]] = [{**VOICES, "tests": {domain: [0, 1] for domain in DOMAINS}}]
+    while tasks := next_tasks([OURS], results):
+        results += [made(task) for task in tasks]
+    # Two seeds at the rate that was chosen, one at either rate beside it.
+    rates = [(each["lr"], each["seed"]) for each in results if each["key"].startswith("final")]
+    assert sorted({rate for rate in rates if rates.count(rate) == len(DOMAINS)}) == [
+        (3e-4, 1), (1e-3, 1), (1e-3, 2), (3e-3, 1),
+    ]  # fmt: skip
+    page = write_report(results, [OURS], Budget(), tmp_path)[0].read_text(encoding="utf-8")
+    assert "Not complete" not in page
+    page = write_report(results[:-1], [OURS], Budget(), tmp_path)[0].read_text(encoding="utf-8")
+    assert "are missing: 1 final." in page
+
+
+def made(task: Task) -> dict[str, Any]:
+    """What a run of this task may have found."""
+    asked = {"key": task.key, "study": "s", "stage": task.stage, "domain": task.domain, "lr": task.lr,
+             "seed": task.seed}  # fmt: skip
+    if task.stage == "base":
+        return {**base(task.domain), **asked}
+    named = {**asked, "config": task.config.name, "options": {}}
+    if task.stage == "lr":
+        return {**named, "valid_accuracy": 1.0 if task.lr == 1e-3 else 0.5}
+    if task.stage == "cost":
+        return {**named, "step_s": 0.25, "step_bytes": 2**20}
+    tests = {name: figures([1, 1]) for name in TESTS[task.domain]}
+    return {**final(task.config, [1, 1]), **named, "tests": tests}
 
 
 def test_seeds_are_compared_together_as_far_as_both_have_them() -> None:
