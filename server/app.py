@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from anyio import CapacityLimiter
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse
@@ -28,6 +29,7 @@ from ssvd_asr.version import __version__
 logger = logging.getLogger(__name__)
 
 UI_PATH = "/ui"
+FETCHERS = 64  # threads that only wait, apart from those that work
 
 
 def open_store(settings: ServerSettings) -> AdapterStore:
@@ -94,6 +96,7 @@ def create_app(settings: ServerSettings | None = None, engine: Engine | None = N
             engine=running,
             samples=Samples(running.domains.store.builtin),
             decoders=asyncio.Semaphore(settings.max_decoders),
+            fetchers=CapacityLimiter(FETCHERS),
         )
         if settings.preload:
             await run_in_threadpool(running.domains.preload)

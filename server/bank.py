@@ -82,7 +82,7 @@ class Lease:
 
 
 class Bank:
-    """Thread-safe. Loading one version never makes a request for a loaded one wait."""
+    """Thread-safe. Loading one makes no request for a loaded one wait, but where slots are resized."""
 
     def __init__(
         self, source: AdapterSource, *, max_bytes: int, host_max_bytes: int, load_timeout_s: float
@@ -112,12 +112,12 @@ class Bank:
         """
         lease = Lease(version, self.host.acquire(version), self.host)
         if self.slots.place(version.sha256) is None:
-            self._loader.submit(partial(self._stage_ahead, lease))
+            self._loader.submit(partial(self._stage_ahead, lease), ahead=True)
         return lease
 
     def preload(self, version: Version) -> None:
         """Load a version and stage it, in the background, where nothing has to leave for it."""
-        self._loader.submit(partial(self._load_ahead, version))
+        self._loader.submit(partial(self._load_ahead, version), ahead=True)
 
     def mounted(self, leases: Sequence[Lease | None]) -> AbstractContextManager[Mount]:
         """Hold the slots of a batch's rows, None being the base, while the block runs.

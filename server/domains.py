@@ -50,6 +50,14 @@ class Domains:
             self._served[version.name] = version
         return lease
 
+    def at_hand(self, reference: str) -> bool:
+        """Whether leasing it now waits for no file. Raises UnknownDomainError."""
+        return self.bank.where(self.store.resolve(reference).sha256) != "disk"
+
+    def fetch(self, reference: str) -> None:
+        """Have what `lease` would lease in memory, waiting for its file. Raises as `lease` does."""
+        self.lease(reference).release()
+
     def preload(self) -> None:
         """Have the active version of every domain loaded, in the background, as far as there is room."""
         try:

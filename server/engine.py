@@ -142,6 +142,8 @@ class Engine:
                     lease=job.lease,
                     language=request.language,
                     timestamps=request.timestamps,
+                    # Pieces are decoded side by side: only the first knows what was said before it.
+                    previous_text=None if index else request.previous_text,
                 ),
             )
             for index, span in enumerate(spans)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import os
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +17,11 @@ from ssvd_asr.errors import SsvdError
 
 logger = logging.getLogger(__name__)
 
+Task = tuple[Callable[[], object], Future[None]]
+
+NICENESS = (
+    5  # of the thread, and of those that its computing begins: about a third of the device thread's share
+)
 LOOK_AGAIN_S = 0.2  # how soon a waiting caller notices that the thread is gone
 
 
@@ -28,15 +36,20 @@ class Loader:
         """`rest` is called after each task with the seconds that it took, before the next one begins."""
         self._name = name
         self._rest = rest
-        self._tasks: queue.SimpleQueue[tuple[Callable[[], object], Future[None]] | None] = queue.SimpleQueue()
+        # By urgency, then as they came: no two are alike that far, so tasks are never compared.
+        self._tasks: queue.PriorityQueue[tuple[int, int, Task | None]] = queue.PriorityQueue()
+        self._count = itertools.count()
         self._current: Future[None] | None = None
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
-    def submit(self, task: Callable[[], object]) -> Future[None]:
-        """Have a task done after those before it. What it raises is the future's."""
+    def submit(self, task: Callable[[], object], *, ahead: bool = False) -> Future[None]:
+        """Have a task done after those before it. What it raises is the future's.
+
+        ahead: nobody waits for it, so all tasks that somebody waits for go before it.
+        """
         future: Future[None] = Future()
-        self._tasks.put((task, future))
+        self._tasks.put((1 if ahead else 0, next(self._count), (task, future)))
         self._keep_alive()
         return future
 
@@ -59,7 +72,7 @@ class Loader:
 
     def close(self) -> None:
         """End the thread after what is queued."""
-        self._tasks.put(None)
+        self._tasks.put((2, next(self._count), None))
 
     def _keep_alive(self) -> None:
         with self._lock:
@@ -72,7 +85,8 @@ class Loader:
             self._thread.start()
 
     def _run(self) -> None:
-        while (item := self._tasks.get()) is not None:
+        _stand_back()
+        while (item := self._tasks.get()[2]) is not None:
             task, future = item
             self._current = future
             began = time.monotonic()
@@ -95,3 +109,10 @@ class Loader:
         else:
             future.set_result(None)
         return True
+
+
+def _stand_back() -> None:
+    """Have this thread leave busy cores to the one that decodes. Linux knows the priority of a thread."""
+    if sys.platform == "linux":
+        own = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, own, max(NICENESS, os.getpriority(os.PRIO_PROCESS, own)))

@@ -20,6 +20,7 @@ class Request:
     domain: str | None = None  # "child", "child@2" or "child@sha256:..."; None is the base
     language: str = "<eng>"  # a token of the base
     timestamps: bool = False
+    previous_text: str | None = None  # what was said before the wave
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,7 @@ class Piece:
     lease: Lease | None  # None is the base
     language: str
     timestamps: bool
+    previous_text: str | None
 
 
 @dataclass(frozen=True)

@@ -180,7 +180,9 @@ class OwsmRecogniser:
             adapted=self._adapted,
             stack=mount.stack,
             rows=None if mount.stack is None else [slot for _, _, slot in rows],
-            prompts=[Prompt(piece.language, "<asr>", piece.timestamps) for _, piece, _ in rows],
+            prompts=[
+                Prompt(piece.language, "<asr>", piece.timestamps, piece.previous_text) for _, piece, _ in rows
+            ],
             beam_size=self._search.beam_size,
             ctc_weight=ctc_weight,
         )

@@ -65,6 +65,9 @@ class ServerSettings(BaseSettings):
         gt=0,
         description="Uploads that are decoded to samples at the same time; bounds memory (uploads).",
     )
+    max_prompt_chars: int = Field(
+        default=1000, ge=0, description="Longest `prompt` of a request; more is 422 (characters)."
+    )
     queue_max_audio_s: float = Field(
         default=1200.0,
         gt=0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from anyio import CapacityLimiter
 from fastapi import Request
 
 from adapters_store.store import AdapterStore
@@ -22,6 +23,7 @@ class ServerState:
     engine: Engine
     samples: Samples
     decoders: asyncio.Semaphore  # uploads being decoded at the same time
+    fetchers: CapacityLimiter  # requests waiting for their domain's file at the same time
 
 
 def state_of(request: Request) -> ServerState:

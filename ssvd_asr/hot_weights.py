@@ -7,7 +7,7 @@ subtracted from a weight, so nothing drifts.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from torch import Tensor
 
@@ -39,10 +39,21 @@ class HotWeights:
         held = self._weights.get(slot)
         return held.get(layer) if held is not None else None
 
-    def would_take(self, slot: int, nbytes: int) -> bool:
-        """Whether `offer` would find room, taking it from slots half as hot or colder."""
+    def builds(self, layer: str, slots: Collection[int], nbytes: int, share: float) -> tuple[float, ...]:
+        """What of building a layer's W' (`nbytes`) each slot's next call pays.
+
+        0 where it is held, `share` where `offer` would find room, taking it from slots half as hot or colder,
+        and 1 where each call would build it again.
+        """
         with self._lock:
-            return self._free(slot, nbytes) >= nbytes
+            if not self._weights:  # as in most batches of a decoder, which ask for many slots at a time
+                return (share if nbytes <= self.max_bytes else 1.0,) * len(slots)
+            return tuple(
+                0.0 if layer in self._weights.get(slot, ())
+                else share if self._free(slot, nbytes) >= nbytes
+                else 1.0
+                for slot in slots
+            )  # fmt: skip
 
     def offer(self, layer: str, slot: int, weight: Tensor) -> None:
         """Hold a W' if there is room, or colder slots make it."""

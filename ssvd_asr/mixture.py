@@ -40,6 +40,7 @@ class Mixture:
         self.counts: Mapping[int, int] = Counter(self.slots)  # rows of each slot
         self.version = 0  # of `slots`: plans made for another one are void
         self.plans: dict[tuple[object, ...], Plan] = {}  # shared by layers that are alike
+        self._sized: dict[tuple[int, ...], tuple[Mapping[int, int], int]] = {}  # the same, see `sized`
 
     @property
     def rows(self) -> Tensor:
@@ -58,6 +59,16 @@ class Mixture:
             self.counts = Counter(self.slots)
             self.version += 1
             self.plans.clear()
+            self._sized.clear()
+
+    def sized(self, sizes: Sequence[int]) -> tuple[Mapping[int, int], int]:
+        """Rows of each slot that has a core in a layer with these sizes by slot, and the largest of them."""
+        key = tuple(map(sizes.__getitem__, self.counts))
+        found = self._sized.get(key)
+        if found is None:
+            counts = {slot: rows for (slot, rows), k in zip(self.counts.items(), key, strict=True) if k}
+            found = self._sized[key] = counts, max(key)
+        return found
 
 
 @dataclass(frozen=True)
@@ -106,38 +117,31 @@ class MixedLayer:
 
         Only where some row has a core here.
         """
-        return self._choose(self._work(tokens, calls, self._counts()))
+        return self._choose(self._work(tokens, calls, *self._sized()))
 
     def _choose(self, work: Work) -> Choice:
         device = self._layer.weight.device.type
         threads = torch.get_num_threads() if device == "cpu" else 1
         return choose_form(work, device_speed(device, work.itemsize, threads))
 
-    def _work(self, tokens: int, calls: int, counts: Mapping[int, int]) -> Work:
+    def _work(self, tokens: int, calls: int, counts: Mapping[int, int], k: int) -> Work:
         stack, name, weight = self.mixture.stack, self._name, self._layer.weight
         m, n = weight.shape
-        nbytes = weight.numel() * weight.element_size()
-        builds = []
-        for slot in counts:
-            held = stack.hot.get(name, slot) is not None
-            # Assume as many calls again as there were; where W' cannot be kept, each call builds it.
-            builds.append(0.0 if held else 1 / (calls + 1) if stack.hot.would_take(slot, nbytes) else 1.0)
+        # Assume as many calls again as there were; where W' cannot be kept, each call builds it.
+        builds = stack.hot.builds(name, counts, weight.numel() * weight.element_size(), 1 / (calls + 1))
         return Work(
-            m, n, max((stack.size(name, slot) for slot in counts), default=0), tuple(counts.values()),
-            tuple(builds), len(self.mixture.slots) - sum(counts.values()), tokens, weight.element_size(),
-            stack.rank(name, list(counts)),
+            m, n, k, tuple(counts.values()), builds, len(self.mixture.slots) - sum(counts.values()),
+            tokens, weight.element_size(), stack.rank(name, list(counts)),
         )  # fmt: skip
 
-    def _counts(self) -> Mapping[int, int]:
-        """Rows of each slot that has a core here."""
-        sizes = self.mixture.stack.sizes(self._name)
-        return {slot: count for slot, count in self.mixture.counts.items() if sizes[slot]}
+    def _sized(self) -> tuple[Mapping[int, int], int]:
+        return self.mixture.sized(self.mixture.stack.sizes(self._name))
 
     def _prepare(self, tokens: int, calls: int, again: bool) -> tuple[Plan, Place]:
-        mixture, layer, counts = self.mixture, self._layer, self._counts()
+        mixture, layer, (counts, k) = self.mixture, self._layer, self._sized()
         way = self._ways.get(tokens)
         if again or way is None or not way.holds(len(mixture.slots), counts.keys()):
-            way = self._ways[tokens] = self._decide(tokens, calls, counts)
+            way = self._ways[tokens] = self._decide(tokens, calls, counts, k)
         m, n = layer.weight.shape
         together = max(1, BLOCK_BYTES // (m * n * layer.weight.element_size()))
         key = (tuple(counts), way.merged, way.alone, way.grouped, together)
@@ -151,15 +155,14 @@ class MixedLayer:
                 together=together,
                 device=layer.weight.device,
             )
-        k = max((mixture.stack.size(self._name, slot) for slot in counts), default=0)
         before = self._ready.get(tokens)
         if before is not None and before[0] == mixture.version and before[1] is plan and before[2].keep:
             return before[1:]  # with the cores that it has gathered
         return plan, Place(self._name, layer, mixture.stack, k, keep=calls > 1)
 
-    def _decide(self, tokens: int, calls: int, counts: Mapping[int, int]) -> Way:
+    def _decide(self, tokens: int, calls: int, counts: Mapping[int, int], k: int) -> Way:
         form, slots = self.mixture.form, list(counts)
-        work = self._work(tokens, calls, counts)
+        work = self._work(tokens, calls, counts, k)
         merged, grouped = slots if form == "merged" else [], form == "grouped"
         if form == "auto" and slots:
             choice = self._choose(work)

@@ -32,7 +32,7 @@ class TranscriptionForm(BaseModel):
     language: str | None = Field(default=None, description="ISO 639-1 or 639-3 code.")
     response_format: str = Field(default="json", description="`json`, `text` or `verbose_json`.")
     temperature: float = Field(default=0.0, description="Only 0: decoding is greedy.")
-    prompt: str = Field(default="", description="Not supported yet.")
+    prompt: str = Field(default="", description="What was said before the audio, as text.")
     stream: bool = Field(default=False, description="Not supported yet.")
     timestamp_granularities: tuple[str, ...] = Field(default=(), description="Only `segment`.")
     include: tuple[str, ...] = Field(default=(), description="Not supported yet.")
@@ -48,7 +48,6 @@ class TranscriptionForm(BaseModel):
 _UNSUPPORTED: Mapping[str, tuple[tuple[Any, ...], str]] = {
     "response_format": (("json", "text", "verbose_json"), "use json, text or verbose_json"),
     "temperature": ((0.0,), "decoding is greedy; leave it out or send 0"),
-    "prompt": (("",), "previous text is not used; leave it out"),
     "stream": ((False,), "the answer comes whole; leave it out or send false"),
     "timestamp_granularities": (((), ("segment",)), "only segment times are known"),
     "include": (((),), "nothing more can be included; leave it out"),

@@ -6,6 +6,7 @@ import asyncio
 from concurrent.futures import Future
 from typing import Any
 
+from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
@@ -13,7 +14,7 @@ from starlette.datastructures import UploadFile
 from server.api.form import TranscriptionForm, open_form, request_schema
 from server.api.naming import wanted_domain
 from server.api.replies import render
-from server.errors import late
+from server.errors import ApiError, late
 from server.languages import language_symbol
 from server.messages import Reply
 from server.messages import Request as Transcription
@@ -30,11 +31,33 @@ async def transcribe(request: Request) -> Response:
     """Transcribe one file in one domain. OpenAI's request and reply, and `domain` beside `model`."""
     state = state_of(request)
     async with open_form(request) as (file, form):
+        _check_prompt(form.prompt, state.settings.max_prompt_chars)
         domain = wanted_domain(state.engine.recogniser.name, form.model, form.domain)
+        if domain is not None:
+            await _fetch(state, domain)
         async with state.decoders:
             future = await run_in_threadpool(_submit, state, file, form, domain)
     reply = await _unless_client_leaves(request, future, state.engine.request_timeout_s)
     return Response(status_code=CLIENT_LEFT) if reply is None else render(reply, form.format)
+
+
+def _check_prompt(prompt: str, limit: int) -> None:
+    """Raise ApiError for a prompt so long that reading it would hold up the rows beside it."""
+    if len(prompt) > limit:
+        raise ApiError(
+            422, f"prompt has {len(prompt)} characters: the limit is {limit} (SSVD_MAX_PROMPT_CHARS)",
+            code="prompt_too_long", param="prompt",
+        )  # fmt: skip
+
+
+async def _fetch(state: ServerState, domain: str) -> None:
+    """Wait for the domain's file where it is not in memory, before a decoder is held that others wait for.
+
+    Raises as Domains.lease does.
+    """
+    domains = state.engine.domains
+    if not await run_in_threadpool(domains.at_hand, domain):
+        await to_thread.run_sync(domains.fetch, domain, limiter=state.fetchers)
 
 
 def _submit(
@@ -49,6 +72,7 @@ def _submit(
             domain=domain,
             language=language_symbol(form.language or settings.language),
             timestamps=form.format == "verbose_json",
+            previous_text=form.prompt.strip() or None,
         )
     )
 

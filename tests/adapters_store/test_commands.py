@@ -248,6 +248,10 @@ def test_merge_writes_a_base_of_its_own_with_the_adapter_in_its_weights(trained,
         "merge", trained.adapter, "--base", trained.base_folder, "--out", tmp_path / "merged"
     )
     assert (status, "not an empty folder" in error) == (1, True)
+    run("publish", "voices", trained.adapter, "--base", trained.base_folder)
+    for name in ("voices", "voices@1"):  # from the store
+        again = report("merge", name, "--base", trained.base_folder, "--out", tmp_path / name)
+        assert (again["digest"], again["adapter_sha256"]) == (found["digest"], found["adapter_sha256"])
 
 
 @pytest.mark.usefixtures("cache")

@@ -50,7 +50,7 @@ def batches(recogniser: FakeRecogniser, banks: list[Bank]) -> Batches:
 
 
 def pieces(count: int) -> list[Piece]:
-    return [Piece(WAVE, float(index), None, "<eng>", False) for index in range(count)]
+    return [Piece(WAVE, float(index), None, "<eng>", False, None) for index in range(count)]
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("17 GiB"), ZeroDivisionError("a bug")])
@@ -135,7 +135,7 @@ def test_domains_that_do_not_fit_the_slots_together_are_run_in_parts(
     banks.append(Bank(recogniser, max_bytes=3 * 16, host_max_bytes=10**6, load_timeout_s=30))
     device = Batches(recogniser, banks[-1], max_audio_s=100)
     leases = [banks[-1].lease(store.resolve(name)) for name in ("child@1", "child@2", "scottish")]
-    results = device.run([Piece(WAVE, 0.0, lease, "<eng>", False) for lease in leases])
+    results = device.run([Piece(WAVE, 0.0, lease, "<eng>", False, None) for lease in leases])
     assert [result.text for result in results if isinstance(result, Decoded)] == [
         "child words of version 1",
         "child words of version 2",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import sys
 import threading
 
 import pytest
 
-from server.loader import Loader, LoaderError
+from server.loader import NICENESS, Loader, LoaderError
 
 
 def test_tasks_run_in_order_on_one_thread_beside_the_caller() -> None:
@@ -24,6 +26,19 @@ def test_tasks_run_in_order_on_one_thread_beside_the_caller() -> None:
     assert done == [0, 1, 2, 3, 4]
     assert len(threads) == 1
     assert threading.current_thread() not in threads
+
+
+def test_what_somebody_waits_for_goes_before_what_is_done_ahead() -> None:
+    loader, done, go = Loader(), list[str](), threading.Event()
+    loader.submit(lambda: go.wait(10))
+    last = loader.submit(lambda: done.append("first ahead"), ahead=True)
+    last = loader.submit(lambda: done.append("second ahead"), ahead=True)
+    loader.submit(lambda: done.append("first load"))
+    loader.submit(lambda: done.append("second load"))
+    loader.close()  # after all of them
+    go.set()
+    loader.wait(last, 10)
+    assert done == ["first load", "second load", "first ahead", "second ahead"]
 
 
 def test_it_rests_after_each_task_for_what_that_task_took_and_not_before_who_waits_is_told() -> None:
@@ -93,3 +108,14 @@ def test_a_killed_thread_fails_its_task_only_and_another_does_the_rest() -> None
         loader.wait(killed, 10)
     loader.wait(after, 10)
     loader.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")
+def test_loading_stands_back_and_nobody_else_does() -> None:
+    loader, own = Loader(), os.getpriority(os.PRIO_PROCESS, 0)
+    found: list[int] = []
+    task = loader.submit(lambda: found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id())))
+    loader.wait(task, 10)
+    loader.close()
+    assert found == [min(19, max(own, NICENESS))]
+    assert os.getpriority(os.PRIO_PROCESS, 0) == own

@@ -18,6 +18,7 @@ from server.settings import ServerSettings
 from ssvd_asr.compression import Compression
 from ssvd_asr.decoding.prompt import Prompt
 from ssvd_asr.errors import AdapterError
+from ssvd_asr.segment import find_spans
 from ssvd_asr.transcription import transcribe
 from tests.random_owsm import write_random_owsm
 from tests.server.fakes import write_adapter
@@ -76,6 +77,22 @@ def test_the_engine_says_what_the_library_says_with_the_same_cores(
     assert reply.text == alone.text.strip()
     assert reply.provenance.adapter_sha256 == version.sha256
     assert reply.provenance.base_digest == real.digest
+
+
+def test_a_previous_text_stands_before_the_first_piece_only(running: Engine, real: OwsmRecogniser) -> None:
+    said = "the small boat turned slowly"
+    wave = np.concatenate([WAVE, np.zeros(3 * 16_000, np.float32), WAVE])
+    span, _ = find_spans(wave, real.window_samples)
+    told_wave = wave[span.start : span.stop]
+    asked = [Request(wave, previous_text=text) for text in (said, None)]
+    told, plain = (reply.result(60) for reply in [running.submit(each) for each in asked])
+    # The words of random weights hardly change; how probable they are does.
+    first, second = ([reply.segments[index].avg_logprob for reply in (told, plain)] for index in (0, 1))
+    assert second[0] == pytest.approx(second[1], abs=1e-5)
+    assert abs(first[0] - first[1]) > 1e-4
+    (alone,) = transcribe(real._base, [told_wave], prompts=[Prompt(previous_text=said)])
+    hypothesis = alone.hypothesis
+    assert first[0] == pytest.approx(hypothesis.score / (len(hypothesis.token_ids) + 1), abs=1e-5)
 
 
 def test_times_of_a_later_piece_are_times_of_the_request(running: Engine) -> None:

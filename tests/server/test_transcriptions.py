@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -13,8 +15,9 @@ from fastapi.testclient import TestClient
 from adapters_store.store import AdapterStore
 from adapters_store.versions import Version
 from server.packed import PackedAdapter
+from server.settings import ServerSettings
 from ssvd_asr.errors import AdapterUnreadableError
-from tests.server.fakes import BASE, DIGEST, FakeRecogniser
+from tests.server.fakes import BASE, DIGEST, TIMEOUT_S, FakeRecogniser, read_packed
 from tests.speechlike import babble, wav_bytes
 
 URL = "/v1/audio/transcriptions"
@@ -47,6 +50,28 @@ def test_json_has_the_text_and_what_made_it(client: TestClient, store: AdapterSt
             "adapter_sha256": store.resolve("child").sha256,
         },
     }
+
+
+def test_a_domain_whose_disk_hangs_holds_up_nobody_else(
+    client: TestClient, recogniser: FakeRecogniser, settings: ServerSettings, clip: bytes
+) -> None:
+    loading, go = threading.Semaphore(0), threading.Event()
+
+    def hang(version: Version) -> PackedAdapter:
+        loading.release()
+        assert go.wait(TIMEOUT_S)
+        return read_packed(version)
+
+    assert post(client, clip, domain="scottish").status_code == 200
+    recogniser.read = hang
+    with ThreadPoolExecutor() as threads:
+        stuck = [threads.submit(post, client, clip, domain="child") for _ in range(settings.max_decoders + 1)]
+        assert loading.acquire(timeout=TIMEOUT_S)
+        for domain in ({}, {"domain": "scottish"}):
+            assert post(client, clip, **domain).status_code == 200
+        assert not any(each.done() for each in stuck)
+        go.set()
+        assert [each.result(TIMEOUT_S).status_code for each in stuck] == [200] * len(stuck)
 
 
 def test_without_a_domain_the_base_answers_and_says_so(client: TestClient, clip: bytes) -> None:
@@ -122,7 +147,7 @@ def test_model_and_domain_name_a_domain_alone_or_together(
         ({"domain": "child@2", "model": f"{BASE}:child@1"}, 400, "domain", "child@1"),
         ({"response_format": "srt"}, 422, "response_format", "srt"),
         ({"response_format": "xml"}, 422, "response_format", "xml"),
-        ({"prompt": "dear children"}, 422, "prompt", "dear children"),
+        ({"prompt": 1001 * "a"}, 422, "prompt", "SSVD_MAX_PROMPT_CHARS"),
         ({"temperature": "0.7"}, 422, "temperature", "0.7"),
         ({"temperature": "warm"}, 400, "temperature", "warm"),
         ({"stream": "true"}, 422, "stream", "True"),
@@ -162,6 +187,17 @@ def test_openai_fields_with_harmless_values_are_accepted(
     client: TestClient, clip: bytes, fields: dict[str, str]
 ) -> None:
     assert post(client, clip, **fields).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [(" dear children ", "dear children"), ("", None), (" ", None), ("a" * 1000, "a" * 1000)],
+)
+def test_a_prompt_is_what_was_said_before_the_audio(
+    client: TestClient, recogniser: FakeRecogniser, clip: bytes, prompt: str, expected: str | None
+) -> None:
+    assert post(client, clip, prompt=prompt).status_code == 200
+    assert [piece.previous_text for piece in recogniser.pieces] == [expected]
 
 
 def test_a_form_without_a_file_or_with_two_is_refused(client: TestClient, clip: bytes) -> None:

@@ -124,20 +124,22 @@ def test_a_rewritten_slot_answers_as_its_new_domain_though_the_old_was_hot(adapt
 
 def test_hot_weights_stay_within_their_budget_and_the_coldest_leave() -> None:
     hot, weight = HotWeights(3 * 64), torch.zeros(4, 4)  # 64 bytes each
+    assert hot.builds("a", [1, 2], 64, 0.25) == (0.25, 0.25)
+    assert hot.builds("a", [1, 2], 4 * 64, 0.25) == (1.0, 1.0)  # none would ever fit
     hot.warm([1, 1, 2, 3, 3, 3])
     for slot in (1, 2, 3):
         hot.offer("a", slot, weight)
     assert hot.nbytes == 192
-    assert not hot.would_take(4, 64)  # never asked for
+    assert hot.builds("a", [3, 4], 64, 0.25) == (0.0, 1.0)  # 4 was never asked for
     hot.offer("a", 4, weight)
     assert hot.get("a", 4) is None
     hot.warm([4, 4])
-    assert hot.would_take(4, 64)
+    assert hot.builds("a", [3, 4], 64, 0.25) == (0.0, 0.25)
     hot.offer("a", 4, weight)
     assert [slot for slot in (1, 2, 3, 4) if hot.get("a", slot) is not None] == [1, 3, 4]
     hot.offer("a", 3, weight)
     assert hot.nbytes == 192
-    assert not hot.would_take(3, 10**6)
+    assert hot.builds("b", [3], 10**6, 0.25) == (1.0,)
     hot.drop(3)
     assert hot.nbytes == 128
 
@@ -147,10 +149,10 @@ def test_old_fame_fades() -> None:
     hot.warm([1] * 8)
     hot.offer("a", 1, weight)
     hot.warm([2])
-    assert not hot.would_take(2, 64)
+    assert hot.builds("b", [2], 64, 0.5) == (1.0,)
     for _ in range(20):
         hot.warm([2])
-    assert hot.would_take(2, 64)
+    assert hot.builds("b", [2], 64, 0.5) == (0.5,)
 
 
 def low_rank(k: int, rank: int, noise: float) -> Tensor:
