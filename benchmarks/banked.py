@@ -81,6 +81,11 @@ class Banked:
         """Make the next reading of each file the first one: base and basis are checked again."""
         self.recogniser._layouts.clear()
 
+    def load(self, bank: Bank, version: Version) -> None:
+        """Lease a version and wait until the bank's own thread has staged it, as far as there is room."""
+        with bank.lease(version):
+            bank._loader.submit(lambda: None, ahead=True).result(TIMEOUT_S)
+
     def touch(self, bank: Bank, version: Version) -> None:
         """Lease a version and have it in a slot, as a request and its batch do, up to the launch."""
         with bank.lease(version) as lease, bank.mounted([lease]) as mount:

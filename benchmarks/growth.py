@@ -39,9 +39,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name, slope in slopes.items():
         print(f"slope of {name}: {slope:.2f}")
     write(
-        "growth", rows, device=device, out=arguments.out, quick=arguments.quick, shape=arguments.shape,
-        p=arguments.p, dtype=str(working_dtype(device)), repeats=arguments.repeats, clock=arguments.clock,
-        log_log_slope=slopes, tokens_per_second=TOKENS_PER_SECOND,
+        f"growth-{arguments.shape}", rows, device=device, out=arguments.out, quick=arguments.quick,
+        shape=arguments.shape, p=arguments.p, dtype=str(working_dtype(device)),
+        repeats=arguments.repeats, clock=arguments.clock, log_log_slope=slopes,
+        tokens_per_second=TOKENS_PER_SECOND,
     )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from peft.utils import get_peft_model_state_dict
 from peft.utils.hotswap import hotswap_adapter_from_state_dict
 from torch import Tensor
 
-from benchmarks.report import choose_shapes, parser, side_by_side, write
+from benchmarks.report import choose_shapes, parser, side_by_side, version_of, write
 from benchmarks.subject import Subject, subject, working_dtype
 from benchmarks.variety import TOKENS_PER_SECOND, Case
 from ssvd_asr.device import forbid_tf32, resolve_device
@@ -38,17 +38,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = _parse(argv)
     device = resolve_device(arguments.device)
     forbid_tf32()
-    rows: list[dict[str, object]] = []
     for shape in arguments.shapes:
+        rows: list[dict[str, object]] = []
         measured = subject(shape, p=arguments.p, device=device, dtype=working_dtype(device))
         theirs = LoraSide(measured, max(arguments.domains))
         for domains in arguments.domains:
             rows += _compare(measured, theirs, Case(arguments.rows, domains, "uniform"), arguments)
-    write(
-        "peft_lora", rows, device=device, out=arguments.out, quick=arguments.quick, p=arguments.p,
-        lora_rank=RANK, dtype=str(working_dtype(device)), repeats=arguments.repeats, clock=arguments.clock,
-        tokens_per_second=TOKENS_PER_SECOND,
-    )  # fmt: skip
+        write(
+            f"peft_lora-{shape}", rows, device=device, out=arguments.out, quick=arguments.quick,
+            p=arguments.p, lora_rank=RANK, peft=version_of("peft"), dtype=str(working_dtype(device)),
+            repeats=arguments.repeats, clock=arguments.clock, tokens_per_second=TOKENS_PER_SECOND,
+        )  # fmt: skip
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -80,10 +80,11 @@ class LoraSide:
         self._model: PeftModel = get_peft_model(  # in the base's format, as ours
             base.network, self._config, adapter_name=RESIDENT, autocast_adapter_dtype=False
         )
-        for slot in range(1, domains + 1):
-            self._model.add_adapter(str(slot), self._config, autocast_adapter_dtype=False)
+        names = [_name(slot) for slot in range(1, domains + 1)]
+        for name in names:
+            self._model.add_adapter(name, self._config, autocast_adapter_dtype=False)
         self._model.eval().to(base.device)
-        self._states = {str(slot): self._state(str(slot)) for slot in range(1, domains + 1)}
+        self._states = {name: self._state(name) for name in names}
         # The adapted network of `measured` has our layers; here the same engine runs on PEFT's.
         self.subject = replace(measured, base=base)
 
@@ -96,13 +97,13 @@ class LoraSide:
 
     def mixed(self, slots: Sequence[int], run: Callable[[], Tensor]) -> None:
         """The batch at once, one adapter a row."""
-        with self._model._enable_peft_forward_hooks(adapter_names=[str(slot) for slot in slots]):
+        with self._model._enable_peft_forward_hooks(adapter_names=[_name(slot) for slot in slots]):
             run()
 
     def swapped(self, slots: Sequence[int], run: Callable[[list[int]], Tensor]) -> None:
         """Domain after domain: swap, merge, decode its rows, unmerge."""
         for slot in sorted(set(slots)):
-            with self._merged(str(slot)):
+            with self._merged(_name(slot)):
                 run([row for row, its in enumerate(slots) if its == slot])
 
     @contextmanager
@@ -114,6 +115,11 @@ class LoraSide:
             yield
         finally:
             self._model.unmerge_adapter()
+
+
+def _name(slot: int) -> str:
+    """Of an adapter. PEFT takes for its weights all whose key has the name in it: "1" will not do."""
+    return f"domain{slot:04d}"
 
 
 def _compare(

@@ -137,7 +137,7 @@ def write(
         "device": device_name(device),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
-        "espnet": _version("espnet"),
+        "espnet": version_of("espnet"),
         "python": platform.python_version(),
         "command": _command(),
         "quick": quick,
@@ -196,7 +196,7 @@ def _command() -> str:
     return " ".join(words)
 
 
-def _version(package: str) -> str | None:
+def version_of(package: str) -> str | None:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:  # carried as a bare folder

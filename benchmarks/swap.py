@@ -36,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         with banked(shape, p=arguments.p, device=device, window_s=arguments.window) as served:
             rows = [
                 *_swaps(served, arguments),
+                *_resized(served, arguments),
                 *_published(served, arguments),
                 *([] if arguments.clock == "cpu" else _in_flight(served, arguments)),
             ]
@@ -71,6 +72,18 @@ def _swaps(served: Banked, arguments: argparse.Namespace) -> list[Row]:
     data = served.versions[0].read_bytes()
     digest = [lambda: hashlib.sha256(data).digest()]
     rows.append(_row("of which SHA-256 (disk)", _times(digest, arguments.repeats, arguments.clock)))
+    return rows
+
+
+def _resized(served: Banked, arguments: argparse.Namespace) -> list[Row]:
+    """The pause between two batches when slots are added: the cores of the domains that stay are moved."""
+    rows = []
+    for staying in (1, 4, 16):
+        stack = served.subject.stack(staying)
+        moves = {slot: slot for slot in range(1, staying + 1)}
+        turns = [partial(stack.resize, slots, stack.k, moves) for slots in (2 * staying + 1, staying + 1)]
+        took = _times(turns, max(4, arguments.repeats // 10), arguments.clock)
+        rows.append(_row(f"slots added or taken away, {staying} domains stay", took))
     return rows
 
 
@@ -126,7 +139,7 @@ def _in_flight(served: Banked, arguments: argparse.Namespace) -> list[Row]:
 def _load(served: Banked, bank: Bank, stop: threading.Event, pause_s: float) -> None:
     while not stop.wait(pause_s):
         for version in served.versions[1:]:
-            served.touch(bank, version)
+            served.load(bank, version)
 
 
 def _times(

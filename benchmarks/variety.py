@@ -59,8 +59,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     forbid_tf32()
     for shape in arguments.shapes:
         measured = subject(shape, p=arguments.p, device=device, dtype=working_dtype(device))
+        name = f"variety-{shape}"
+        if arguments.rows:  # beside the table of the shape's own batch, not in its place
+            name += "-rows" + "-".join(map(str, arguments.rows))
+        if arguments.rank:
+            name += f"-rank{arguments.rank}"
         write(
-            f"variety-{shape}", list(_measure(measured, arguments)), device=device, out=arguments.out,
+            name, list(_measure(measured, arguments)), device=device, out=arguments.out,
             quick=arguments.quick, shape=shape, p=arguments.p, zipf=ZIPF, dtype=str(working_dtype(device)),
             window_s=measured.base.config.window_s, repeats=arguments.repeats, clock=arguments.clock,
             compressed_rank=arguments.rank, tokens_per_second=TOKENS_PER_SECOND,
