@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Any
 
 from training.bench.study import Config
@@ -27,14 +28,14 @@ def _sized(
     options: dict[str, Any],
     size: str,
     values: Sequence[float],
-    seeds: int = 1,
+    seeds: Sequence[int] = (),
     rate_of: str | None = None,
 ) -> list[Config]:
-    """One config for each size; the first has the seeds."""
+    """One config for each size, with so many seeds (default one)."""
     name = f"{group.replace(' ', '-')}-{SHORT[size]}"
     return [
-        Config(f"{name}{_number(value)}", group, {**options, size: value}, rate_of, 1 if place else seeds)
-        for place, value in enumerate(values)
+        Config(f"{name}{_number(value)}", group, {**options, size: value}, rate_of, several)
+        for value, several in zip_longest(values, seeds, fillvalue=1)
     ]
 
 
@@ -43,7 +44,9 @@ def _number(value: float) -> int:
     return value if isinstance(value, int) else round(100 * value)
 
 
-def _ssvd(rotation_map: str, *values: float, seeds: int = 1, rate_of: str | None = None) -> list[Config]:
+def _ssvd(
+    rotation_map: str, *values: float, seeds: Sequence[int] = (), rate_of: str | None = None
+) -> list[Config]:
     options = {"method": "ssvd", "rotation_map": rotation_map}
     return _sized(f"ssvd {rotation_map}", options, "p", values, seeds, rate_of)
 
@@ -51,10 +54,10 @@ def _ssvd(rotation_map: str, *values: float, seeds: int = 1, rate_of: str | None
 def _p_sweep() -> list[Config]:
     """Size P_RATE first."""
     sizes = (P_RATE, *(p for p in P_SWEEP if p != P_RATE))
-    return [config for p in sizes for config in _ssvd("first-order", p, seeds=3 if p == P_RATE else 1)]
+    return [config for p in sizes for config in _ssvd("first-order", p, seeds=[3 if p >= P_RATE else 1])]
 
 
-def _ranked(method: str, *values: int, seeds: int = 1) -> list[Config]:
+def _ranked(method: str, *values: int, seeds: Sequence[int] = ()) -> list[Config]:
     return _sized(method, {"method": method}, "rank", values, seeds)
 
 
@@ -66,23 +69,23 @@ def _budget(rule: str, size: int, rate_of: str) -> Config:
 CONFIGS: tuple[Config, ...] = (
     *_p_sweep(),
     Config("full", "full fine-tuning", {"method": "full"}, seeds=3),
-    *_ranked("lora", 3, 6, seeds=3),
-    *_ranked("pissa", 3, 6, seeds=3),
-    *_ssvd("free", 0.28, 0.42, seeds=3),
+    *_ranked("lora", 3, 6, seeds=[3]),
+    *_ranked("pissa", 3, 6, seeds=[3]),
+    *_ssvd("free", 0.28, 0.42, seeds=[3, 3]),
     *_ssvd("free", 0.14, 0.57),  # as many numbers as a rotation at 20 and 80 %
-    *_ssvd("cayley", P_RATE, seeds=3, rate_of=SSVD_RATE),  # to first order the same map, and the same rates
+    *_ssvd("cayley", P_RATE, seeds=[3], rate_of=SSVD_RATE),  # to first order the same map, and the same rates
     *_ssvd("cayley", 0.6, rate_of=SSVD_RATE_60),
     *_sized("svft-banded", {"method": "svft-banded"}, "off_diagonals", (5, 11)),
     *_sized("lora-xs", {"method": "lora-xs"}, "p", (0.28, 0.42)),
-    *_ranked("dora", 3, 6),
+    *_ranked("dora", 3, 6, seeds=[3]),
     *(replace(each, whole_grid=True) for each in _ranked("vera", 64, 128)),
-    *_sized("vera linears", {"method": "vera", "embedding": False}, "rank", (64, 256)),
+    *_sized("vera linears", {"method": "vera", "embedding": False}, "rank", (64, 256), [3]),
     Config("svft-plain", "svft plain", {"method": "svft-plain"}),
     *_sized("svft top-k", {"method": "svft-top-k"}, "off_diagonals", (5, 11)),
     *_sized("svft random", {"method": "svft-random"}, "off_diagonals", (5, 11)),
     *_sized("ssvd tail", {"method": "ssvd", "directions": "tail", "delta_sigma": False}, "p", (0.4, 0.6)),
     *_sized("ssvd two-sided", {"method": "ssvd", "sides": "both"}, "p", (0.28, 0.42)),
-    *_sized("ssvd encoder", {"method": "ssvd", "scope": "encoder"}, "p", (0.46,), rate_of=SSVD_RATE),
+    *_sized("ssvd encoder", {"method": "ssvd", "scope": "encoder"}, "p", (0.46,), [3], SSVD_RATE),
     *_sized("ssvd encoder", {"method": "ssvd", "scope": "encoder"}, "p", (0.67,), rate_of=SSVD_RATE_60),
     *_sized("ssvd decoder", {"method": "ssvd", "scope": "decoder"}, "p", (0.8, 0.55)),
     *(

@@ -154,8 +154,9 @@ def test_rows_that_are_compared_exist() -> None:
 
 def test_the_rows_that_matter_have_three_seeds_and_only_vera_s_rates_are_all_tried() -> None:
     several = {config.name for config in CONFIGS if config.seeds > 1}
-    rotations = {"ssvd-first-order-p40", "ssvd-cayley-p40", "ssvd-free-p28"}
-    assert several == rotations | {"full", "lora-r3", "pissa-r3"}
+    rotations = {f"ssvd-first-order-p{p}" for p in (40, 60, 80)} | {"ssvd-cayley-p40", "ssvd-encoder-p46"}
+    others = {"ssvd-free-p28", "ssvd-free-p42", "full", "lora-r3", "pissa-r3", "dora-r3", "vera-linears-r64"}
+    assert several == rotations | others
     assert {config.name for config in CONFIGS if config.whole_grid} == {"vera-r64", "vera-r128"}
 
 
