@@ -8,19 +8,23 @@ import torch
 
 from ssvd_asr.errors import AdapterError
 from ssvd_asr.factors import LayerFactors
-from ssvd_asr.maps import BudgetRule, CoreForm
+from ssvd_asr.maps import BudgetRule, CoreForm, Directions
 
 _HALVINGS = 40  # of the share: far below one direction of any layer
 
 
 def ks_within(
-    budget: int, factors: Mapping[str, LayerFactors], form: CoreForm, rule: BudgetRule
+    budget: int,
+    factors: Mapping[str, LayerFactors],
+    form: CoreForm,
+    rule: BudgetRule,
+    directions: Directions = "head",
 ) -> dict[str, int]:
     """Return k by layer name, for the largest share at which all layers train at most `budget` numbers.
 
     Rules:
-        energy: each layer takes as many directions as hold this share of its energy, the sum of sigma^2;
-            so a layer whose spectrum falls slowly gets more.
+        energy: each layer takes as many directions, from the end that trains, as hold this share of its
+            energy, the sum of sigma^2; so among heads, a layer whose spectrum falls slowly gets more.
         shape: each layer takes this share of its min(m, n), as `p` does.
 
     What one more step of the share would cost is left over. A layer may come out with no direction.
@@ -29,7 +33,7 @@ def ks_within(
     """
     if form.method == "svft":
         raise AdapterError(f"a budget chooses k, and {form.map!r} takes every direction: give off_diagonals")
-    count = {"energy": _by_energy, "shape": _by_shape}[rule](factors)
+    count = _by_shape(factors) if rule == "shape" else _by_energy(factors, directions)
 
     def spent(share: float) -> int:
         return sum(form.parameters(k) for k in count(share).values() if k)
@@ -53,10 +57,11 @@ def _by_shape(factors: Mapping[str, LayerFactors]) -> _Count:
     return lambda share: {name: min(int(share * each.rank), each.cut) for name, each in factors.items()}
 
 
-def _by_energy(factors: Mapping[str, LayerFactors]) -> _Count:
-    held: dict[str, torch.Tensor] = {}  # share of the energy that is in the first 1, 2, ... directions
+def _by_energy(factors: Mapping[str, LayerFactors], directions: Directions) -> _Count:
+    held: dict[str, torch.Tensor] = {}  # share of the energy in the first (tail: last) 1, 2, ... directions
     for name, each in factors.items():
-        energy = each.s[: each.cut].square().cumsum(0)
+        sigma = each.s[: each.cut]
+        energy = (sigma if directions == "head" else sigma.flip(0)).square().cumsum(0)
         held[name] = energy / energy[-1:]
 
     def count(share: float) -> dict[str, int]:

@@ -15,7 +15,7 @@ from ssvd_asr.adapted_model import adapt
 from ssvd_asr.adapter_metadata import METADATA_KEY
 from ssvd_asr.adapter_reading import LoadedAdapter
 from ssvd_asr.base.model import BaseModel
-from ssvd_asr.base.weights import load_weights, read_hashed
+from ssvd_asr.base.weights import load_weights, read_trained
 from ssvd_asr.canary import check_publishable
 from ssvd_asr.errors import AdapterError
 from ssvd_asr.factors import LayerFactors
@@ -59,8 +59,8 @@ def is_whole(path: Path) -> bool:
 def with_weights(base: BaseModel, path: Path) -> tuple[BaseModel, str]:
     """A base with the file's weights and a digest of its own, and the file's SHA-256; `base` is used up.
 
-    Raises BaseModelError where the weights do not fit.
+    Raises BaseModelError where the weights do not fit, or were trained from another base.
     """
-    state, sha256 = read_hashed(path)
+    state, sha256 = read_trained(path, base.digest)
     load_weights(base.network, state, f"weights {path}")
     return BaseModel(f"{base.name} with {sha256[:12]}", base.network, base.config, device=base.device), sha256

@@ -14,6 +14,7 @@ from training.choices import PEFT, core_form, default_rank, in_scope
 from training.finish import finish_merged, finish_ssvd
 from training.methods import FullMethod, SsvdMethod, TrainingMethod
 from training.peft_methods import EMBEDDING, PeftMethod
+from training.settings import alpha_for
 
 if TYPE_CHECKING:
     from ssvd_asr.adapter import Adapter
@@ -63,7 +64,9 @@ def _peft(settings: RunSettings, base: BaseModel, recipe: Recipe, report: Report
     names = in_scope(names, settings.scope)
     rank = settings.rank or default_rank(kind)
     _check_rank(base.network, names, kind, rank)
-    method = PeftMethod(base.network, kind, names, rank=rank, alpha=settings.alpha, seed=recipe.seed)
+    parameters = sum(parameter.numel() for parameter in base.network.parameters())
+    alpha = settings.alpha or alpha_for(parameters, kind, rank)
+    method = PeftMethod(base.network, kind, names, rank=rank, alpha=alpha, seed=recipe.seed)
 
     def finish(summary: dict[str, Any]) -> dict[str, Any]:
         nbytes = method.save_adapters(settings.out / "peft")
@@ -71,7 +74,7 @@ def _peft(settings: RunSettings, base: BaseModel, recipe: Recipe, report: Report
         result = finish_merged(settings, base, report, summary)
         return {**result, "adapter_bytes": nbytes}
 
-    identity = {"rank": rank, "alpha": settings.alpha, "scope": settings.scope}
+    identity = {"rank": rank, "alpha": alpha, "scope": settings.scope}
     if not settings.embedding:
         identity["embedding"] = False
     return Built(method, identity, finish)
@@ -114,7 +117,7 @@ def new_adapter(settings: RunSettings, factors: Mapping[str, LayerFactors]) -> A
     form, layers = core_form(settings), in_scope(factors, settings.scope)
     if settings.budget is not None:
         chosen = {name: factors[name] for name in layers}
-        ks = ks_within(settings.budget, chosen, form, settings.budget_rule)
+        ks = ks_within(settings.budget, chosen, form, settings.budget_rule, settings.directions)
         return Adapter.of_ks(factors, ks, form, directions=settings.directions)
     return Adapter.new(
         factors,

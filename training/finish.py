@@ -79,6 +79,7 @@ def finish_merged(
     from safetensors.torch import save_file
 
     from ssvd_asr.base.load import load_base
+    from ssvd_asr.base.weights import BASE_DIGEST_KEY
 
     path = settings.out / WEIGHTS_FILE
     save_file(
@@ -87,6 +88,7 @@ def finish_merged(
             for name, value in base.network.state_dict().items()
         },
         path,
+        metadata={BASE_DIGEST_KEY: base.digest},
     )
     report(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
     fresh = load_base(settings.base, settings.device, "float32", settings.config, settings.checkpoint)
@@ -113,11 +115,11 @@ def put_weights(base: BaseModel, path: Path) -> str:
     a base of it.
 
     Raises:
-        BaseModelError: the file is unreadable or not of this base's shape.
+        BaseModelError: the file is unreadable, not of this base's shape, or trained from another base.
     """
-    from ssvd_asr.base.weights import fill, read_hashed
+    from ssvd_asr.base.weights import fill, read_trained
 
-    state, sha256 = read_hashed(path)
+    state, sha256 = read_trained(path, base.digest)
     fill(base.network, state, f"weights {path}")
     return sha256
 

@@ -48,8 +48,7 @@ class PeftMethod:
         Args:
             layers: dotted names of the linears, and of an embedding where it is to have its LoRA.
             rank: of the update; for VeRA of the shared frozen matrices.
-            alpha: the update is scaled by alpha / rank. Default: rank, so 1, as ESPnet and PiSSA.
-                VeRA has none.
+            alpha: the update is scaled by alpha / rank (default: rank). VeRA has none.
             seed: of the random half of LoRA and DoRA; torch's own random state is left as it was.
 
         Raises SsvdError where peft is not installed, or has no room for the rank.

@@ -37,7 +37,7 @@ class RunSettings:
     off_diagonals: int | None = None  # None: training.choices.DEFAULT_OFF_DIAGONALS
     scope: Scope = "all"
     rank: int | None = None  # None: training.choices.default_rank
-    alpha: float | None = None  # None: the rank
+    alpha: float | None = None  # None: training.settings.alpha_for
     embedding: bool = True  # whether a peft method has a LoRA on the decoder's token embedding
     language: str = "<eng>"
     device: str = "auto"

@@ -189,6 +189,11 @@ class Session:
         of = self.base_parameters
         built = build_method(settings, base, recipe, self.report)
         trained = sum(parameter.numel() for parameter in built.method.parameters.values())
+        if not trained:
+            raise SsvdError(
+                f"--method {settings.method} of this size trains nothing: one direction has no rotation, "
+                "and --no-delta-sigma leaves no scale; ask for k of 2 or more"
+            )
         among = f", in {self.processes.count} processes" if self.processes.count > 1 else ""
         self.report(f"training {trained:,} parameters, {trained / of:.2%} of the base's {of:,}{among}")
         trainer = Trainer(

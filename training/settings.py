@@ -60,7 +60,7 @@ class Recipe(BaseModel):
         default=0.25, ge=0, le=1, description="mixed padding: share of batches in the full window"
     )
     initial_silence_s: float = Field(
-        default=1.0, ge=0, description="most silence put before the speech, in seconds"
+        default=30.0, ge=0, description="most silence put before the speech, where the batch has room (s)"
     )
     timestamp_share: float = Field(
         default=0.5, ge=0, le=1, description="share of targets with utterance timestamps"
@@ -117,6 +117,7 @@ NANO = Recipe(
     max_batches_per_epoch=None,
     padding="mixed",
     window_share=0.15,
+    initial_silence_s=1.0,
     dropout=0.0,
     freq_masks=2,
     freq_mask_share=0.1,
@@ -137,9 +138,17 @@ _NANO_LR: Mapping[Method, float] = {
     "svft-plain": 1e-1,
 }
 
+# Alpha over rank on real OWSM, by the authors' configurations; 1 elsewhere.
+_OWSM_ALPHA: Mapping[Method, float] = {"lora": 2.0, "dora": 2.0}
+
 
 def recipe_for(parameters: int, method: Method = "ssvd") -> Recipe:
     """The default recipe for a base of ``parameters`` weights."""
     if parameters >= NANO_MAX_PARAMETERS:
         return OWSM
     return NANO.changed(lr=_NANO_LR.get(method, NANO.lr))
+
+
+def alpha_for(parameters: int, method: Method, rank: int) -> float:
+    """The default alpha of an update that alpha / rank scales, on a base of ``parameters`` weights."""
+    return rank * (_OWSM_ALPHA.get(method, 1.0) if parameters >= NANO_MAX_PARAMETERS else 1.0)

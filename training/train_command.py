@@ -138,7 +138,9 @@ def _add_method(parser: argparse.ArgumentParser) -> None:
         help=f"lora, dora, pissa (default {default_rank('lora')}), vera ({default_rank('vera')})",
     )  # fmt: skip
     size.add_argument(
-        "--alpha", type=positive, help="lora, dora, pissa: scale alpha / rank (default: the rank)"
+        "--alpha",
+        type=positive,
+        help="lora, dora, pissa: scale alpha / rank (default: the rank; lora, dora on real OWSM twice that)",
     )
     size.add_argument(
         "--no-embedding", action="store_false", dest="embedding",

@@ -13,6 +13,7 @@ _BRACKETED = re.compile("|".join(_BRACKETS))
 # "+um+", "+tick tock+": a sound, not a word. The plus of "+um i think" is not one end of a pair.
 _SOUND = re.compile(r"(?<!\S)\+[^+]*\+(?!\S)")
 _OPEN_PAUSE = re.compile(r"(?<!\S)\+(?:um|uh)\b", re.IGNORECASE)
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")  # 1,000
 _NUMBER = re.compile(r"\d+")
 _APART = re.compile(r"(\w) '(re|m|ve|ll|d|s)\b", re.IGNORECASE)  # THEY 'RE
 _CLIPPED = re.compile(r"(?<!\S)'(em|cause)\b", re.IGNORECASE)
@@ -68,7 +69,7 @@ def clean(transcript: str) -> str:
         text = shorter
     text = _OPEN_PAUSE.sub(" ", _SOUND.sub(" ", text))
     text = text.translate(_SPELLED).translate(_JOINING)
-    text = _NUMBER.sub(lambda found: f" {number_words(found[0])} ", text)
+    text = _NUMBER.sub(lambda found: f" {number_words(found[0])} ", _THOUSANDS.sub("", text))
     text = "".join(
         letter for letter in unicodedata.normalize("NFD", text) if not unicodedata.combining(letter)
     )
@@ -78,7 +79,7 @@ def clean(transcript: str) -> str:
 
 
 def number_words(digits: str) -> str:
-    """`1220` -> `one thousand two hundred twenty`; digit by digit from 10^12 on and after a leading zero."""
+    """`220` -> `two hundred and twenty`; digit by digit from 10^12 on and after a leading zero."""
     number = int(digits)
     if number >= 10**12 or (len(digits) > 1 and digits.startswith("0")):
         return " ".join(_ONES[int(digit)] for digit in digits)
@@ -90,6 +91,7 @@ def _words(number: int) -> str:
         return _ONES[number]
     for scale, name in _SCALES:
         if number >= scale:
-            rest = f" {_words(number % scale)}" if number % scale else ""
-            return f"{_words(number // scale)} {name}{rest}"
+            rest = number % scale
+            joined = " and " if 0 < rest < 100 else " "
+            return f"{_words(number // scale)} {name}" + (joined + _words(rest) if rest else "")
     return _TENS[number // 10] + (f" {_ONES[number % 10]}" if number % 10 else "")

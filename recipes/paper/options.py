@@ -29,6 +29,7 @@ class TrainOptions:
     directions: str = RunSettings.directions
     delta_sigma: bool = RunSettings.delta_sigma
     scope: str = RunSettings.scope
+    embedding: bool = RunSettings.embedding
     processes: int = 1
 
     @classmethod
@@ -60,6 +61,7 @@ class TrainOptions:
             "tail": self.directions == "tail",
             "no-delta-sigma": not self.delta_sigma,
             self.scope: self.scope != RunSettings.scope,
+            "no-embedding": not self.embedding,
             "by-energy": self.budget is not None and self.budget_rule == "energy",
             "override": bool(self.override),
         }
@@ -81,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     for option in ("--map", "--sides", "--directions", "--scope"):
         parser.add_argument(option)
     parser.add_argument("--no-delta-sigma", action="store_false", dest="delta_sigma")
+    parser.add_argument("--no-embedding", action="store_false", dest="embedding")
     parser.add_argument("--override", action="append")
     parser.add_argument("--processes", type=int)
     return parser

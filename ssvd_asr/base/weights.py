@@ -13,6 +13,7 @@ from ssvd_asr.errors import BaseModelError
 if TYPE_CHECKING:
     import torch
 
+BASE_DIGEST_KEY = "base_digest"  # in the metadata of whole weights that a run leaves
 _SHOWN = 5  # names listed in a message
 
 
@@ -73,19 +74,24 @@ def fill(network: torch.nn.Module, state: dict[str, torch.Tensor], source: str) 
         raise BaseModelError(f"{source} has NaN or infinite values in {_names(broken)}")
 
 
-def read_hashed(path: Path) -> tuple[dict[str, torch.Tensor], str]:
+def read_trained(path: Path, base_digest: str) -> tuple[dict[str, torch.Tensor], str]:
     """The tensors of a safetensors file of whole weights and the SHA-256 of the same bytes.
 
-    Raises BaseModelError where it cannot be read.
+    Raises BaseModelError where it cannot be read, or says that it was trained from another base.
     """
-    from safetensors import SafetensorError
+    from safetensors import SafetensorError, safe_open
     from safetensors.torch import load
 
     try:
         data = path.read_bytes()
-        return load(data), hashlib.sha256(data).hexdigest()
+        state = load(data)
+        with safe_open(path, framework="pt") as file:
+            made_from = (file.metadata() or {}).get(BASE_DIGEST_KEY, base_digest)
     except (OSError, SafetensorError) as error:
         raise BaseModelError(f"weights {path} cannot be read: {error}") from error
+    if made_from != base_digest:
+        raise BaseModelError(f"weights {path} were trained from base {made_from}; this base is {base_digest}")
+    return state, hashlib.sha256(data).hexdigest()
 
 
 def _state_dict(content: Any, path: Path) -> dict[str, torch.Tensor]:

@@ -276,6 +276,7 @@ def test_a_run_of_the_papers_size_stands_in_the_papers_row(prepared: Path) -> No
         (["--p", "0.3", "--override", "output_layer=0.9"], 1_500_000, "ssvd-override"),
         (["--method", "lora", "--scope", "decoder", "--rank", "19"], 2_070_000, "lora-decoder"),
         (["--method", "full", "--scope", "encoder"], 100_000_000, "full-encoder"),
+        (["--method", "lora", "--no-embedding", "--rank", "10"], 2_078_260, "lora-no-embedding"),
     ],
 )  # fmt: skip
 def test_only_what_the_paper_trained_stands_in_its_row(

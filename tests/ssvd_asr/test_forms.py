@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -152,6 +154,17 @@ def test_a_budget_is_kept_and_nearly_used(rule: BudgetRule) -> None:
     assert sum(form.parameters(k) for k in one_more.values()) > 90
     with pytest.raises(AdapterError, match="too small"):
         ks_within(0, FACTORS, form, rule)
+
+
+def test_a_budget_by_energy_gives_tails_the_energy_that_their_own_directions_hold() -> None:
+    factors = {
+        name: replace(FACTORS["square"], s=torch.tensor(sigma, dtype=torch.float64), cut=len(sigma))
+        for name, sigma in (("falling", [8.0, 4.0, 2.0, 1.0]), ("level", [1.0, 0.99, 0.98, 0.97]))
+    }
+    form = CoreForm("lora-xs")
+    # Of 85, the first holds 64 and the last three 1, 5 and 21; each direction of the other about a quarter.
+    assert ks_within(9, factors, form, "energy", "tail") == {"falling": 2, "level": 1}
+    assert ks_within(9, factors, form, "energy", "head") == {"falling": 1, "level": 2}
 
 
 def test_forms_that_cannot_be_are_refused() -> None:

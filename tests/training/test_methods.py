@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ssvd_asr.base.model import BaseModel
 from ssvd_asr.errors import SsvdError
+from training import settings
 from training.choices import PEFT, check_choices
 from training.methods import SsvdMethod
 from training.session import RunSettings, Session
@@ -179,7 +180,7 @@ def test_pefts_own_file_read_by_peft_gives_the_same_model(session: MakeSession, 
 
 
 def test_an_option_of_another_method_is_refused_by_name(session: MakeSession) -> None:
-    for settings, message in (
+    for asked, message in (
         ({"method": "lora", "p": 0.4}, "--p does not go with --method lora"),
         ({"method": "full", "rank": 4}, "--rank does not go with --method full"),
         (
@@ -192,7 +193,28 @@ def test_an_option_of_another_method_is_refused_by_name(session: MakeSession) ->
         ({"method": "pissa", "publish": True}, "leaves merged weights: evaluate them"),
     ):
         with pytest.raises(SsvdError, match=message):
-            check_choices(session(**settings).settings)
+            check_choices(session(**asked).settings)
+
+
+def test_a_size_that_trains_nothing_is_refused_before_training(session: MakeSession) -> None:
+    run = session(method="ssvd", k=1, delta_sigma=False)
+    with pytest.raises(SsvdError, match="--method ssvd of this size trains nothing"):
+        run.build(*run.load_data())
+
+
+@pytest.mark.parametrize(("small_up_to", "alpha"), [(0, 8.0), (10**9, 4.0)])
+def test_alpha_follows_the_size_of_the_base(
+    session: MakeSession, monkeypatch: pytest.MonkeyPatch, small_up_to: int, alpha: float
+) -> None:
+    monkeypatch.setattr(settings, "NANO_MAX_PARAMETERS", small_up_to)
+    run = session(method="lora", rank=4)
+    trainer, _ = run.build(*run.load_data())
+    assert trainer.identity["alpha"] == alpha
+    (scaling,) = {
+        module.scaling["linears"] for module in run.base.network.modules() if hasattr(module, "scaling")
+        and "linears" in module.scaling
+    }  # fmt: skip
+    assert scaling == alpha / 4
 
 
 def test_a_missing_peft_names_the_extra() -> None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
@@ -27,8 +27,12 @@ from ssvd_asr.errors import DataError, SsvdError
 from ssvd_asr.version import __version__
 from training.arguments import count
 from training.bench.configs import CONFIGS
+from training.bench.cost import basis_bytes
 from training.bench.run import RESULT_FILE, Spec, read_spec, write_spec
 from training.bench.study import DOMAINS, TEST_CORPORA, Budget, Config, Task, next_tasks, study_id
+
+if TYPE_CHECKING:
+    from ssvd_asr.base.model import BaseModel
 
 NAMED = frozenset(("study", "key", "stage"))  # what every result has
 
@@ -168,9 +172,11 @@ class Study:
         from ssvd_asr.base.load import load_base
 
         manifests, digests = self._subsets()
-        study = study_id(self.budget, load_base(device="cpu").digest, digests, self.device)
+        base = load_base(device="cpu")
+        study = study_id(self.budget, base.digest, digests, self.device)
         if not any(r["study"] == study and r["stage"] == "voices" for r in self.results()):
             self._note({"study": study, **voices_line(manifests)})
+        self._note_bases(study, configs, base)
         self._check_recipe(study)
         begun: set[str] = set()
         running: dict[Future[dict[str, Any]], Task] = {}
@@ -189,6 +195,19 @@ class Study:
                 if not running:
                     return
                 self._settle(study, running)
+
+    def _note_bases(self, study: str, configs: Sequence[Config], base: BaseModel) -> None:
+        """What basis each config holds; known without a run."""
+        from ssvd_asr.factor_cache import factorize
+
+        known = [(r["key"], r.get("options")) for r in self.results() if r["study"] == study]
+        missing = [each for each in configs if (f"basis/{each.name}", dict(each.options)) not in known]
+        factors = factorize(base, progress=False) if missing else {}
+        for config in missing:
+            self._note({
+                "study": study, "key": f"basis/{config.name}", "stage": "basis", "config": config.name,
+                "options": dict(config.options), "bytes": basis_bytes(config.options, factors),
+            })  # fmt: skip
 
     def _check_recipe(self, study: str) -> None:
         """Runs of two recipes are not to be compared. Raises SsvdError."""

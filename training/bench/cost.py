@@ -1,16 +1,18 @@
-"""What a training step costs: its time (on a CPU the processor's) and its memory above what stood before."""
+"""What training costs: a step's time (on a CPU the processor's) and memory, and the basis held beside it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from training.peak_memory import mark, peak
 
 if TYPE_CHECKING:
+    from ssvd_asr.factors import LayerFactors
     from training.session import Session
 
 WARM_UP_STEPS, TIMED_STEPS = 4, 20
@@ -29,6 +31,23 @@ def step_bytes(session: Session) -> int:
     device = session.base.device
     read = _readings(session, MEMORY_STEPS, partial(mark, device), partial(peak, device))
     return round(read[-1] - read[0])
+
+
+def basis_bytes(options: Mapping[str, Any], factors: Mapping[str, LayerFactors]) -> int:
+    """Bytes of U_k and V_k of all layers in float32, as `training.building` holds them for these options.
+
+    0 for methods that leave whole weights: they have no basis.
+    """
+    from training.building import new_adapter
+    from training.choices import MERGED
+    from training.run_settings import RunSettings
+
+    nowhere = Path()
+    settings = RunSettings(domain="", data=nowhere, valid=nowhere, out=nowhere, **options)
+    if settings.method in MERGED:
+        return 0
+    held = max(new_adapter(settings, factors).spans.values())
+    return sum(4 * min(held, layer.rank) * sum(layer.shape) for layer in factors.values())
 
 
 def _readings(

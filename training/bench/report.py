@@ -99,8 +99,9 @@ def _rules(budget: Budget) -> list[str]:
         "- `file`: as this project stores it, in half precision for adapters in the shared basis; in single "
         "precision for peft's and for whole weights, whose size in half precision stands in brackets.",
         f"- `step`: seconds (on a CPU the processor's) of a training step, mean of {TIMED_STEPS} on the same "
-        "batches, nothing beside it. `memory`: what a step holds beyond model, data, adapter and its basis "
-        "(two thin matrices a layer for SSVD, LoRA-XS and SVFT).",
+        "batches, nothing beside it. `memory`: what a step holds beyond model, data and adapter, and the "
+        "basis beside it: two matrices a layer, of k columns for SSVD and LoRA-XS, of all for SVFT and "
+        "tails; none for the others.",
         "- LoRA, DoRA, VeRA and PiSSA have, as in the paper, a plain LoRA of their rank on the decoder's "
         "embedding; of VeRA's numbers that is most, and it learns at other rates than VeRA: `vera-linears` "
         "are without it. The paper's SVFT has numbers of its own on the embedding, ours does not.",
@@ -140,7 +141,7 @@ def _table(domain: str, found: Sequence[Entry], rate_of: Mapping[str, str | None
             f"{entry.adult:.1%}",
             str(entry.steps_to_gain or "-"),
             "-" if entry.step_s is None else f"{entry.step_s:.2f} s",
-            "-" if entry.step_bytes is None else f"{entry.step_bytes / 2**20:.0f} MiB",
+            "-" if entry.memory_bytes is None else f"{entry.memory_bytes / 2**20:.0f} MiB",
             runs.difference(entry.config, REFERENCE, domain) if compared else "",
         ]
         lines.append(f"| {' | '.join(cells)} |")

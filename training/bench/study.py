@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Stage = Literal["base", "lr", "final", "cost"]
+Stage = Literal["base", "lr", "final", "cost"]  # of runs; results say too who speaks, and what basis is held
 
 LEARNING_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
 FIRST_RATE = 2  # place in LEARNING_RATES where every method begins

@@ -34,9 +34,17 @@ class Entry:
     bytes: int  # of the file
     half_bytes: int  # were its numbers in half precision, as those of adapters in the shared basis are
     step_s: float | None  # None: not measured yet
-    step_bytes: int | None
+    step_bytes: int | None  # beyond what stands before it
+    basis_bytes: int | None  # what stands before it and is neither the base's nor the adapter's
     steps_to_gain: int | None
     curve: tuple[tuple[int, float], ...]  # step and validation accuracy, from the untrained model on
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """What training holds beside the base, the adapter and the data."""
+        if self.step_bytes is None or self.basis_bytes is None:
+            return None
+        return self.step_bytes + self.basis_bytes
 
 
 @dataclass(frozen=True)
@@ -93,6 +101,7 @@ def entries(results: Sequence[Result]) -> list[Entry]:
     zero = {result["domain"]: result for result in results if result["stage"] == "base"}
     voices = voices_of(results)
     costs = {result["config"]: result for result in results if result["stage"] == "cost"}
+    bases = {result["config"]: result["bytes"] for result in results if result["stage"] == "basis"}
     found = []
     for (config, domain), of in finals(results).items():
         first = of[0]
@@ -118,6 +127,7 @@ def entries(results: Sequence[Result]) -> list[Entry]:
                 half_bytes=first["bytes"] - (2 * first["parameters"] if _single(first) else 0),
                 step_s=cost.get("step_s"),
                 step_bytes=cost.get("step_bytes"),
+                basis_bytes=bases.get(config),
                 steps_to_gain=steps_to_gain(curve),
                 curve=curve,
             )

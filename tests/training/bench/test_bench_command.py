@@ -81,9 +81,12 @@ def test_what_was_run_is_not_run_again_and_the_tables_come_from_the_file(
     monkeypatch.setattr(Study, "_process", pretend)
     study = Study(tmp_path / "methods.jsonl", tmp_path / "work", corpora, TINY, "cpu")
     study.run([CONFIG], jobs=2, limit=3)
-    assert len(begun) == len(study.results()) - 1 == 3  # and one line that says who speaks
+    assert len(begun) == len(study.results()) - 2 == 3  # and lines that say who speaks and what basis is held
     study.run([CONFIG, FULL], jobs=2)
-    assert len(begun) == len(set(begun)) == len(study.results()) - 1
+    assert len(begun) == len(set(begun)) == len(study.results()) - 3
+    held = {result["config"]: result["bytes"] for result in study.results() if result["stage"] == "basis"}
+    # int(0.2 x 128) of both sides of every layer at least; full fine-tuning needs no basis.
+    assert held["full"] == 0 < 128 * 2 * 4 * 25 < held["ssvd-p20"]
     count = len(begun)
     study.run([CONFIG, FULL], jobs=2)
     assert len(begun) == count
