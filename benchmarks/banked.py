@@ -79,6 +79,7 @@ class Banked:
 
     def forget(self) -> None:
         """Make the next reading of each file the first one: base and basis are checked again."""
+        self.recogniser._known.clear()
         self.recogniser._layouts.clear()
 
     def load(self, bank: Bank, version: Version) -> None:

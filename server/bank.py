@@ -90,6 +90,7 @@ class Bank:
         self._source = source
         # Loading shares the interpreter with a running batch: it takes at most every second turn.
         self._loader = Loader(rest=lambda took_s: self.slots.wait_unmounted(took_s))
+        self._to_stage: set[str] = set()  # digests
         self.host = HostTier(
             self._read, self._loader, max_bytes=host_max_bytes, load_timeout_s=load_timeout_s
         )
@@ -111,8 +112,11 @@ class Bank:
             LoaderError: see HostTier.acquire.
         """
         lease = Lease(version, self.host.acquire(version), self.host)
-        if self.slots.place(version.sha256) is None:
-            self._loader.submit(partial(self._stage_ahead, lease), ahead=True)
+        try:
+            self._stage_soon(version)
+        except BaseException:
+            lease.release()
+            raise
         return lease
 
     def preload(self, version: Version) -> None:
@@ -134,7 +138,7 @@ class Bank:
         return "host" if sha256 in self.host else "disk"
 
     def close(self) -> None:
-        """End the loading thread after what it has to do."""
+        """End the loading thread after what somebody waits for."""
         self._loader.close()
 
     def _read(self, version: Version) -> PackedAdapter:
@@ -152,8 +156,18 @@ class Bank:
         except Exception as error:  # the request that asks for it gets the reason
             logger.warning("%s was not loaded ahead: %s", version.reference, error)
 
-    def _stage_ahead(self, lease: Lease) -> None:
+    def _stage_soon(self, version: Version) -> None:
+        """Queue it for a slot once, however often it is leased: the queue holds names, and none twice."""
+        if self.slots.place(version.sha256) is None and version.sha256 not in self._to_stage:
+            self._to_stage.add(version.sha256)
+            self._loader.submit(partial(self._stage_ahead, version), ahead=True)
+
+    def _stage_ahead(self, version: Version) -> None:
+        self._to_stage.discard(version.sha256)
+        packed = self.host.waiting(version.sha256)
+        if packed is None:  # the requests that wanted it have gone, their batches did without
+            return
         try:
-            self.slots.stage(lease.sha256, lease.packed, only_if_spare=True)
+            self.slots.stage(version.sha256, packed, only_if_spare=True)
         except Exception as error:  # the batch that needs it tries again, and fails with it if it must
-            logger.warning("%s@%d was not staged ahead: %s", lease.name, lease.version, error)
+            logger.warning("%s was not staged ahead: %s", version.reference, error)

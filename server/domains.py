@@ -52,7 +52,7 @@ class Domains:
 
     def at_hand(self, reference: str) -> bool:
         """Whether leasing it now waits for no file. Raises UnknownDomainError."""
-        return self.bank.where(self.store.resolve(reference).sha256) != "disk"
+        return self.store.resolve(reference).sha256 in self.bank.host  # what has a slot alone is read anew
 
     def fetch(self, reference: str) -> None:
         """Have what `lease` would lease in memory, waiting for its file. Raises as `lease` does."""

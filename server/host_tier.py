@@ -58,6 +58,11 @@ class HostTier:
         with self._lock:
             return sha256 in self._entries
 
+    def waiting(self, sha256: str) -> PackedAdapter | None:
+        """A version that some request holds."""
+        with self._lock:
+            return self._entries[sha256] if sha256 in self._leases else None
+
     def leased(self, sha256: str) -> bool:
         """Whether a request holds it."""
         with self._lock:

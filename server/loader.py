@@ -18,10 +18,11 @@ from ssvd_asr.errors import SsvdError
 logger = logging.getLogger(__name__)
 
 Task = tuple[Callable[[], object], Future[None]]
+WANTED, END, AHEAD = range(3)  # urgencies
 
-NICENESS = (
-    5  # of the thread, and of those that its computing begins: about a third of the device thread's share
-)
+# Of the thread, and of those that its computing begins: about a third of the device thread's share.
+NICENESS = 5
+CLOSE_S = 10.0
 LOOK_AGAIN_S = 0.2  # how soon a waiting caller notices that the thread is gone
 
 
@@ -41,15 +42,21 @@ class Loader:
         self._count = itertools.count()
         self._current: Future[None] | None = None
         self._thread: threading.Thread | None = None
+        self._closed = False
         self._lock = threading.Lock()
 
     def submit(self, task: Callable[[], object], *, ahead: bool = False) -> Future[None]:
         """Have a task done after those before it. What it raises is the future's.
 
         ahead: nobody waits for it, so all tasks that somebody waits for go before it.
+
+        Raises LoaderError once this is closed.
         """
         future: Future[None] = Future()
-        self._tasks.put((1 if ahead else 0, next(self._count), (task, future)))
+        with self._lock:
+            if self._closed:
+                raise LoaderError("the server stops: nothing more is loaded")
+            self._tasks.put((AHEAD if ahead else WANTED, next(self._count), (task, future)))
         self._keep_alive()
         return future
 
@@ -70,9 +77,17 @@ class Loader:
                     raise
                 self._keep_alive()
 
-    def close(self) -> None:
-        """End the thread after what is queued."""
-        self._tasks.put((2, next(self._count), None))
+    def close(self, timeout_s: float = CLOSE_S) -> None:
+        """End the thread after what is queued, waiting so long; what is ahead is not done any more.
+
+        A process that ends while the thread computes would abort.
+        """
+        with self._lock:
+            self._closed = True
+            self._tasks.put((END, next(self._count), None))
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout_s)
 
     def _keep_alive(self) -> None:
         with self._lock:

@@ -14,7 +14,7 @@ from server.messages import Piece, TextSegment
 from server.packed import Layout, PackedAdapter, layout_of, pack
 from server.rows import Mount
 from ssvd_asr.adapted_model import AdaptedModel, adapt
-from ssvd_asr.adapter_file import load_adapter
+from ssvd_asr.adapter_file import inspect_adapter, load_adapter
 from ssvd_asr.audio import SAMPLE_RATE
 from ssvd_asr.base.load import load_base
 from ssvd_asr.base.model import BaseModel
@@ -27,7 +27,8 @@ from ssvd_asr.factors import LayerFactors
 from ssvd_asr.hot_weights import DEFAULT_HOT_BYTES
 from ssvd_asr.transcription import Transcript, transcribe
 
-MAX_LAYOUTS = 64  # remembered; of a 1B model's adapter it is 1.3 MB
+MAX_LAYOUTS = 64  # remembered: 1.3 MB of a 1B model's adapter, read again in a fifth of a check's time
+MAX_KNOWN = 100_000  # digests of files that have been checked
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ class OwsmRecogniser:
         self._hot_max_bytes = hot_max_bytes
         self._search = search
         self.compression = compression
-        self._layouts: OrderedDict[str, Layout] = OrderedDict()  # of the files checked, by digest
+        self._known: OrderedDict[str, None] = OrderedDict()  # digests of the files checked, oldest use first
+        self._layouts: OrderedDict[str, Layout] = OrderedDict()  # of some of them
 
     @classmethod
     def load(
@@ -140,13 +142,12 @@ class OwsmRecogniser:
 
     def read_adapter(self, version: Version) -> PackedAdapter:
         """See AdapterSource. Base, basis and numbers are checked the first time that a digest is read."""
-        data = version.read_bytes()
-        layout = self._layouts.get(version.sha256)
+        data, sha256 = version.read_bytes(), version.sha256
+        layout = self._layouts.get(sha256)
         if layout is None:
-            layout = self._checked(data)
-            self._layouts[version.sha256] = layout
-            if len(self._layouts) > MAX_LAYOUTS:
-                self._layouts.popitem(last=False)
+            layout = layout_of(data, inspect_adapter(data)) if sha256 in self._known else self._checked(data)
+        _remember(self._known, sha256, None, MAX_KNOWN)
+        _remember(self._layouts, sha256, layout, MAX_LAYOUTS)
         return pack(data, layout, pinned=self.device.type == "cuda")
 
     def make_stack(self, slots: int, k: Mapping[str, int]) -> CoreStack:
@@ -204,6 +205,13 @@ class OwsmRecogniser:
                 for name, core in cores.items():
                     self.compression.check(name, core)
         return layout
+
+
+def _remember[T](used: OrderedDict[str, T], sha256: str, what: T, limit: int) -> None:
+    used[sha256] = what
+    used.move_to_end(sha256)
+    if len(used) > limit:
+        used.popitem(last=False)
 
 
 def _placed(piece: Piece, transcript: Transcript) -> Decoded:

@@ -54,12 +54,19 @@ class LoadedAdapter:
     sha256: str  # of the whole file, hexadecimal
 
 
-def inspect_adapter(path: Path | str, *, limits: AdapterFileLimits = DEFAULT_LIMITS) -> AdapterMetadata:
-    """Read an adapter's metadata only, without torch.
+def inspect_adapter(
+    source: Path | str | bytes, *, limits: AdapterFileLimits = DEFAULT_LIMITS
+) -> AdapterMetadata:
+    """Read the metadata only of a path, or of a file's bytes, without torch.
 
     Raises AdapterError where the header is not that of an adapter.
     """
-    path = Path(path)
+    if isinstance(source, bytes):
+        check_file_size(len(source), limits)
+        length = header_length(source[:LENGTH_BYTES], limits.max_header_bytes)
+        text = source[LENGTH_BYTES : LENGTH_BYTES + length]
+        return _check_header(text, length, len(source), limits)[1]
+    path = Path(source)
     try:
         with path.open("rb") as stream:
             size = _stream_size(stream, path, limits)

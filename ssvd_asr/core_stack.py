@@ -135,8 +135,8 @@ class CoreStack:
     def resize(self, slots: int, k: Mapping[str, int], moves: Mapping[int, int]) -> None:
         """Have other slots and other sizes; the domains that stay go from slot to slot as `moves` says.
 
-        Layer by layer, those that shrink first: the device never holds more than the larger of what there was
-        and what there will be. What fails in the midst leaves a stack that must not be used.
+        Layer by layer, those that shrink first: beside the larger of what there was and what there will be
+        the device holds a layer twice at most. What fails in the midst leaves a stack that must not be used.
 
         Raises:
             AdapterError: as the constructor, or a domain that stays does not fit; nothing is changed then.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import torch
 from torch import Tensor
@@ -84,22 +85,33 @@ class LayerCores:
     def resize(self, slots: int, k: int, moves: Mapping[int, int]) -> None:
         """Have other slots and another k, at least that of the cores that stay: from slot to slot, `moves`.
 
-        Made in the host's memory, so that the device never holds both. What fails leaves no core here.
+        On the device, or by way of the host where it has no room for both. What fails leaves no core here.
         """
-        old, sizes = [part.cpu()[list(moves)] for part in self.parts], self.sizes
+        old, sizes = self.parts, self.sizes
         self.k, self.parts, self.sizes = k, (), [0] * slots
-        new = [torch.zeros(shape, dtype=self._like.dtype) for shape in self._shapes(slots)]
+        new: Parts | None = None
+        with suppress(torch.OutOfMemoryError):
+            new = self._moved(old, slots, moves)
+        if new is None:
+            old = tuple(part.cpu() for part in old)
+            new = tuple(part.to(self._like.device) for part in self._moved(old, slots, moves))
+        self.parts = new
+        for source, target in moves.items():
+            self.sizes[target] = sizes[source]
+
+    def _moved(self, old: Parts, slots: int, moves: Mapping[int, int]) -> Parts:
+        """The parts of another size, on the device of the old ones."""
+        new = tuple(old[0].new_zeros(shape) for shape in self._shapes(slots))
+        old = tuple(part[list(moves)] for part in old)
         if len(old) > len(new):
-            old = [from_halves(*old)]
+            old = (from_halves(*old),)
         elif len(old) < len(new):
             assert self._compression is not None
-            old = list(halves(old[0], self._compression.rank))
+            old = halves(old[0], self._compression.rank)
         for before, after in zip(old, new, strict=True):
             rows, columns = map(min, zip(before.shape[1:], after.shape[1:], strict=True))
             after[list(moves.values()), :rows, :columns] = before[:, :rows, :columns]
-        self.parts = tuple(part.to(self._like.device) for part in new)
-        for source, target in moves.items():
-            self.sizes[target] = sizes[source]
+        return new
 
     def _shapes(self, slots: int) -> tuple[tuple[int, int, int], ...]:
         if not self._is_split(self.k):

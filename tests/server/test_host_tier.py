@@ -70,6 +70,17 @@ def test_the_least_recently_leased_leaves_when_the_bound_is_reached(tier: MakeTi
     assert bounded.nbytes == 2 * NBYTES
 
 
+def test_what_is_leased_stays_where_another_can_leave(tier: MakeTier, file: Path) -> None:
+    bounded = tier(max_bytes=2 * NBYTES)
+    leased, spare, third = (version(file, number) for number in (1, 2, 3))
+    bounded.acquire(leased)  # the least recently leased of both
+    used(bounded, spare)
+    used(bounded, third)
+    assert [each.sha256 in bounded for each in (leased, spare, third)] == [True, False, True]
+    assert bounded.waiting(leased.sha256) is not None
+    assert bounded.waiting(third.sha256) is None
+
+
 def test_what_is_leased_is_never_evicted_and_what_has_no_room_is_told(tier: MakeTier, file: Path) -> None:
     bounded = tier(max_bytes=2 * NBYTES)
     first, second, third = (version(file, number) for number in (1, 2, 3))

@@ -35,10 +35,50 @@ def test_what_somebody_waits_for_goes_before_what_is_done_ahead() -> None:
     last = loader.submit(lambda: done.append("second ahead"), ahead=True)
     loader.submit(lambda: done.append("first load"))
     loader.submit(lambda: done.append("second load"))
-    loader.close()  # after all of them
     go.set()
     loader.wait(last, 10)
+    loader.close()
     assert done == ["first load", "second load", "first ahead", "second ahead"]
+
+
+def test_closing_waits_for_what_somebody_waits_for_and_for_nothing_more() -> None:
+    loader, done, begun, go = Loader(), list[str](), threading.Event(), threading.Event()
+
+    def slow() -> None:
+        begun.set()
+        go.wait(10)
+        done.append("slow")
+
+    loader.submit(slow)
+    loader.submit(lambda: done.append("ahead"), ahead=True)
+    loader.submit(lambda: done.append("load"))
+    assert begun.wait(10)
+    threading.Timer(0.05, go.set).start()
+    loader.close()
+    assert done == ["slow", "load"]
+    assert loader._thread is not None
+    assert not loader._thread.is_alive()  # a process that ends under it would abort
+    with pytest.raises(LoaderError, match="the server stops"):
+        loader.submit(lambda: None)
+
+
+def test_closing_does_not_wait_for_a_disk_that_hangs() -> None:
+    loader, begun, go = Loader(), threading.Event(), threading.Event()
+    loader.submit(lambda: (begun.set(), go.wait(10)))
+    assert begun.wait(10)
+    loader.close(timeout_s=0.01)
+    go.set()
+
+
+def test_a_thread_that_died_between_two_waits_is_told_to_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It left no word, as one that the system killed: the next look finds it gone."""
+    loader, begun = Loader(), threading.Event()
+    monkeypatch.setattr(Loader, "_do", lambda *_: begun.set())  # and ends without a result
+    lost = loader.submit(lambda: None)
+    assert begun.wait(10)
+    with pytest.raises(LoaderError, match="ended while it loaded this"):
+        loader.wait(lost, 10)
+    loader.close()
 
 
 def test_it_rests_after_each_task_for_what_that_task_took_and_not_before_who_waits_is_told() -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from adapters_store.store import AdapterStore
+from server import recogniser as recogniser_module
 from server.app import engine_over
 from server.engine import Engine
 from server.messages import Request
@@ -48,6 +49,7 @@ def real_store(folder: Path, cache: Path, tmp_path_factory: pytest.TempPathFacto
     root = tmp_path_factory.mktemp("store")
     store = AdapterStore(root / "published", builtin=root / "none")
     store.publish("child", write_random_adapter(root / "a", folder, cache, seed=1))
+    store.publish("other", write_random_adapter(root / "c", folder, cache, seed=2))
     store.publish("foreign", write_adapter(root / "b", 1))
     return store
 
@@ -108,6 +110,25 @@ def test_times_of_a_later_piece_are_times_of_the_request(running: Engine) -> Non
 def test_an_adapter_of_another_base_is_refused_by_digest(running: Engine) -> None:
     with pytest.raises(AdapterError, match="made for base 'fake-owsm'"):
         running.submit(Request(WAVE, domain="foreign"))
+
+
+def test_a_digest_is_checked_once_however_many_others_are_read_between(
+    real: OwsmRecogniser, real_store: AdapterStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recogniser_module, "MAX_LAYOUTS", 1)
+    real._known.clear()
+    real._layouts.clear()
+    checked: list[int] = []
+    check = OwsmRecogniser._checked
+    monkeypatch.setattr(OwsmRecogniser, "_checked", lambda of, data: (checked.append(1), check(of, data))[1])
+    versions = [real_store.resolve(name) for name in ("child", "other")]
+    first, second = ([real.read_adapter(each) for each in versions] for _ in range(2))
+    assert len(checked) == 2
+    assert len(real._layouts) == 1
+    for one, again in zip(first, second, strict=True):
+        cores = again.expand("cpu", torch.float32)
+        for name, core in one.expand("cpu", torch.float32).items():
+            assert torch.equal(core, cores[name])
 
 
 def test_no_weight_is_touched_and_nothing_is_loaded_again(running: Engine, real: OwsmRecogniser) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from ssvd_asr.adapted_model import AdaptedModel, adapt
 from ssvd_asr.compression import Compression
 from ssvd_asr.errors import AdapterError
 from ssvd_asr.hot_weights import HotWeights
+from ssvd_asr.layer_cores import LayerCores
 from ssvd_asr.mixture import CoreStack
 from tests.ssvd_asr.toy import PATTERNS, Toy, inputs, toy_factors
 
@@ -257,6 +259,25 @@ def test_domains_that_stay_are_what_they_were_when_slots_and_sizes_change(
     for name, size in k.items():
         if compression is None or not compression.pays(size):
             assert torch.equal(stack.core(name, slots - 1), square(size))
+
+
+def test_a_device_without_room_for_both_is_resized_by_way_of_the_host(
+    adapted: AdaptedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack, tried = CoreStack(adapted.layers, 3, {"tall": 9}), list[int]()
+    stack.write(2, {"tall": square(9)})
+    whole = LayerCores._moved
+
+    def full_once(self: LayerCores, *given: Any) -> Any:
+        tried.append(len(self.sizes))
+        if len(tried) == 1:
+            raise torch.OutOfMemoryError("17 GiB")
+        return whole(self, *given)
+
+    monkeypatch.setattr(LayerCores, "_moved", full_once)
+    stack.resize(9, {"tall": 12}, {2: 5})
+    assert tried == [9, 9]
+    assert torch.equal(stack.core("tall", 5), square(9))
 
 
 def test_a_core_of_its_own_size_is_whole_or_in_halves_and_the_same_numbers(adapted: AdaptedModel) -> None:
