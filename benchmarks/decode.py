@@ -140,7 +140,7 @@ def _measure(base: BaseModel, rows: int, arguments: argparse.Namespace) -> Itera
         "batch": partial(espnet.encode, waves),
         "call": partial(espnet.encode, waves[:1]),
     }
-    encoded_in = side_by_side(encoding, 1, warm_up=0, clock=arguments.clock)
+    encoded_in = side_by_side(encoding, **_rounds(base, arguments), clock=arguments.clock)
     tokens = round(TOKENS_PER_SECOND * base.config.window_s)
     for mode in (MODES[name] for name in arguments.modes):
         theirs = EspnetSide(espnet, mode.beam_size, mode.ctc_weight)
@@ -160,6 +160,12 @@ def _measure(base: BaseModel, rows: int, arguments: argparse.Namespace) -> Itera
             "same_tokens": _share_of_same(sides, encoded, 1 + arguments.steps),
             **_whole(parts, sides, {"ours": base, "batch": espnet, "call": espnet}, waves, tokens, arguments),
         }
+
+
+def _rounds(base: BaseModel, arguments: argparse.Namespace) -> dict[str, int]:
+    """Of what takes long: on a CPU, where nothing is compiled or tuned at a first call, one."""
+    gpu = base.device.type == "cuda"
+    return {"repeats": arguments.repeats if gpu else 1, "warm_up": 1 if gpu else 0}
 
 
 def _share_of_same(sides: Sides, encoded: Tensor, tokens: int) -> float:
@@ -224,7 +230,7 @@ def _whole(
         runs = {
             name: partial(_decode_whole, run, name, bases[name], waves, tokens) for name, run in sides.items()
         }
-        timed = side_by_side(runs, 1, warm_up=0, clock=arguments.clock)
+        timed = side_by_side(runs, **_rounds(bases["ours"], arguments), clock=arguments.clock)
         parts = {name: each.median_s for name, each in timed.items()}
     others = [seconds for name, seconds in parts.items() if name != "ours"]
     return {

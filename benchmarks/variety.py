@@ -135,7 +135,11 @@ def _row(
             run()
 
     timed: dict[str, dict[str, Timing]] = {
-        part: side_by_side({"base": partial(base, run), "mixed": partial(mixed, run)}, arguments.repeats)
+        part: side_by_side(
+            {"base": partial(base, run), "mixed": partial(mixed, run)},
+            arguments.repeats,
+            clock=arguments.clock,
+        )
         for part, run in {**parts, "uneven": uneven}.items()
     }
     seconds = {side: sum(timed[part][side].median_s for part in parts) for side in ("base", "mixed")}
