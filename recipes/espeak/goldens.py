@@ -36,11 +36,11 @@ Cores = Mapping[str, torch.Tensor]
 
 
 class Listener:
-    """The packaged base in float32 on the CPU, with its domains."""
+    """The packaged base in float32, with its domains."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str = "cpu") -> None:
         """Load the base and the domains that ship with it."""
-        self.base: BaseModel = load_base(device="cpu", dtype="float32")
+        self.base: BaseModel = load_base(device=device, dtype="float32")
         factors = factorize(self.base, progress=False)
         self._adapted = adapt(self.base.network, factors)
         self.versions = builtins(PACKAGED)
@@ -48,7 +48,7 @@ class Listener:
         for domain, version in self.versions.items():
             loaded = load_adapter(version.path, self.base, factors)
             with torch.no_grad():
-                self._cores[domain] = loaded.adapter.cores(self.base.dtype)
+                self._cores[domain] = loaded.adapter.to(self.base.device).cores(self.base.dtype)
 
     def hear(self, audio: Sequence[str], domain: str | None) -> list[Transcript]:
         """Transcribe packaged clips, named relative to the folder of built-ins; None is the base."""
@@ -65,7 +65,7 @@ class Listener:
             encoded = self.base.encode([read_audio(PACKAGED / audio)])
             with CachedDecoder(self.base.network.decoder, encoded) as decoder:
                 prefix = [*Prompt("<eng>").ids(tokens), *a[:place]]
-                scores = decoder.advance(torch.tensor([prefix]))[0]
+                scores = decoder.advance(torch.tensor([prefix], device=encoded.device))[0]
         return float(scores[a[place]] - scores[b[place]])
 
 

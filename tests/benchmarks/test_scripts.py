@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
+import subprocess
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 from torch import Tensor
 
 from adapters_store.packaged import PACKAGED
-from benchmarks import agreement, compressed, factorize, growth, memory, peft_lora, swap, variety
+from benchmarks import agreement, compressed, factorize, growth, memory, peft_lora, suite, swap, variety
 from benchmarks.subject import subject
 
 CPU = ["--quick", "--device", "cpu"]
@@ -154,3 +156,33 @@ def test_a_compressed_core_loses_and_saves_numbers(tmp_path: Path, monkeypatch: 
         assert (whole["lost"], whole["numbers"]) == (0.0, 1.0)
         assert 0 < held["lost"] < 1
         assert held["numbers"] < 0.5
+
+
+def test_the_suite_says_what_it_had_no_time_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[list[str]] = []
+
+    def pretend(words: list[str], *, timeout: float, **_: Any) -> subprocess.CompletedProcess[bytes]:
+        asked.append(words[1:])
+        if "benchmarks.swap" in words:
+            raise subprocess.TimeoutExpired(words, timeout)
+        return subprocess.CompletedProcess(words, int("benchmarks.memory" in words))
+
+    monkeypatch.setattr(subprocess, "run", pretend)
+    runs = ["decode", "variety-rows256", "swap", "memory"]
+    assert suite.main(["--out", str(tmp_path), "--only", *runs]) == 1
+    assert capsys.readouterr().out.endswith("not done: --only swap memory\n")
+    named = ["--device", "cuda", "--out", str(tmp_path)]
+    assert asked[1][:8] == ["-m", "benchmarks.variety", *named, "--rows", "256"]
+    asked.clear()
+    assert suite.main(["--out", str(tmp_path), "--only", *runs, "--minutes", "0"]) == 1
+    assert asked == []
+
+
+@pytest.mark.parametrize("run", suite.RUNS)
+def test_every_run_of_the_suite_is_a_script_and_options_that_it_takes(run: str) -> None:
+    module = importlib.import_module(f"benchmarks.{run.partition('-')[0]}")
+    words = ["--device", "cpu", *suite.RUNS[run]]
+    if hasattr(module, "_parse"):
+        module._parse(words)  # an unknown option would end the process

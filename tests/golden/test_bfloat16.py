@@ -16,6 +16,7 @@ from server.messages import Request
 from server.recogniser import GREEDY, OwsmRecogniser, Search
 from server.settings import ServerSettings
 from ssvd_asr.audio import read_audio
+from tests.devices import DEVICES
 
 CLEAR = 0.3  # nats: some fifty roundings to bfloat16 of a log-probability of one
 
@@ -36,20 +37,24 @@ def clear() -> list[Clip]:
     return found
 
 
-def test_greedy_decoding_says_the_same(tmp_path: Path, clear: Sequence[Clip]) -> None:
-    assert _heard(tmp_path, "bfloat16", GREEDY, clear) == [text for _, _, text in clear]
+@pytest.mark.parametrize("device", DEVICES)
+def test_greedy_decoding_says_the_same(tmp_path: Path, clear: Sequence[Clip], device: str) -> None:
+    assert _heard(tmp_path, device, "bfloat16", GREEDY, clear) == [text for _, _, text in clear]
 
 
-def test_a_beam_with_ctc_says_nearly_always_the_same(tmp_path: Path, clear: Sequence[Clip]) -> None:
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_beam_with_ctc_says_nearly_always_the_same(
+    tmp_path: Path, clear: Sequence[Clip], device: str
+) -> None:
     some, search = clear[::2], Search(beam_size=2, ctc_weight=0.3)
-    half, whole = (_heard(tmp_path, dtype, search, some) for dtype in ("bfloat16", "float32"))
+    half, whole = (_heard(tmp_path, device, dtype, search, some) for dtype in ("bfloat16", "float32"))
     # What decides between the hypotheses of a beam is not told, and may be narrow.
     assert sum(one == other for one, other in zip(half, whole, strict=True)) >= len(some) - 2
 
 
-def _heard(empty: Path, dtype: str, search: Search, clips: Sequence[Clip]) -> list[str]:
+def _heard(empty: Path, device: str, dtype: str, search: Search, clips: Sequence[Clip]) -> list[str]:
     """What the engine answers to all clips, asked at once."""
-    recogniser = OwsmRecogniser.load("owsm-nano", device="cpu", dtype=dtype, search=search)
+    recogniser = OwsmRecogniser.load("owsm-nano", device=device, dtype=dtype, search=search)
     engine = engine_over(recogniser, ServerSettings(), AdapterStore(empty))
     try:
         replies = [

@@ -9,13 +9,14 @@ import pytest
 
 from recipes.espeak.goldens import CLIPS, COMMAND, GOLDENS, Listener
 from ssvd_asr.transcription import Transcript
+from tests.devices import DEVICES
 
 DOMAINS = ("child", "scottish")
 
 
-@pytest.fixture(scope="module")
-def listener() -> Listener:
-    return Listener()
+@pytest.fixture(scope="module", params=DEVICES)
+def listener(request: pytest.FixtureRequest) -> Listener:
+    return Listener(request.param)
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from ssvd_asr.decoding.hypothesis import Hypothesis
 from ssvd_asr.decoding.prompt import Prompt
 from ssvd_asr.factor_cache import factorize
 from ssvd_asr.mixture import CoreStack, Form
+from tests.devices import DEVICES
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +37,9 @@ class Nano:
     waves: Sequence[FloatArray]  # in turn of the child's and the Scottish speakers' clips
 
 
-@pytest.fixture(scope="module")
-def nano() -> Nano:
-    base = load_base(device="cpu", dtype="float32")
+@pytest.fixture(scope="module", params=DEVICES)
+def nano(request: pytest.FixtureRequest) -> Nano:
+    base = load_base(device=request.param, dtype="float32")
     factors = factorize(base, progress=False)
     adapted = adapt(base.network, factors)
     stack = CoreStack(adapted.layers, 4, max(factor.rank for factor in factors.values()))
