@@ -52,6 +52,7 @@ def start_engine(settings: ServerSettings) -> Engine:
         hot_max_bytes=settings.hot_max_bytes,
         search=Search(settings.beam_size, settings.ctc_weight),
         compression=settings.compression,
+        basis_share=settings.basis_share,
     )
     on_cpu = recogniser.device.type == "cpu"
     dtype = str(recogniser.dtype).removeprefix("torch.")

@@ -109,8 +109,11 @@ class OwsmRecogniser:
         hot_max_bytes: int = DEFAULT_HOT_BYTES,
         search: Search = GREEDY,
         compression: Compression | None = None,
+        basis_share: float = 1.0,
     ) -> OwsmRecogniser:
         """Load a base, factorise it (once per machine: the cache keeps the factors) and adapt it.
+
+        basis_share: of each layer's singular directions the device holds so many.
 
         Raises BaseModelError or SsvdError: see load_base and factorize.
         """
@@ -122,7 +125,7 @@ class OwsmRecogniser:
         return cls(
             base,
             factors,
-            adapt(base.network, factors),
+            adapt(base.network, factors, share=basis_share),
             hot_max_bytes=hot_max_bytes,
             search=search,
             compression=compression,
@@ -197,7 +200,10 @@ class OwsmRecogniser:
         for name, k in layout.ks.items():
             held = len(self._adapted.layers[name].ut)
             if k > held:
-                raise AdapterError(f"layer {name!r}: k={k}, the base holds {held} directions")
+                raise AdapterError(
+                    f"layer {name!r}: its core takes directions up to {k}, the device holds {held} of them "
+                    "(SSVD_BASIS_SHARE)"
+                )
         if layout.dtype != "F16" or self.compression is not None:
             # In half precision no number is too large. A core that would lose too much is refused now.
             cores = pack(data, layout).expand("cpu", self.dtype)

@@ -120,6 +120,13 @@ class ServerSettings(BaseSettings):
         ge=0,
         description="Memory of the device for merged weights of the domains asked for most (bytes).",
     )
+    basis_share: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Of each layer's singular directions, how many the device holds; a domain that turns "
+        "others, as every one of tail directions does, is refused (share of 1).",
+    )
     compressed_rank: int = Field(
         default=0,
         ge=0,

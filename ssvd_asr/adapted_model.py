@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Literal
@@ -116,6 +117,7 @@ def adapt(
     patterns: Sequence[str] = DEFAULT_PATTERNS,
     *,
     rank: int | None = None,
+    share: float = 1.0,
 ) -> AdaptedModel:
     """Replace the model's matching linears in place by `AdaptedLinear`, and freeze the whole model.
 
@@ -124,6 +126,7 @@ def adapt(
         factors: by layer name, for every matching layer.
         patterns: ends of the layer names.
         rank: hold only the first `rank` singular directions; serving needs no more than its largest k.
+        share: hold only this share of each layer's min(m, n) directions, rounded up.
 
     Raises AdapterError where a matching layer has no factors, or they do not fit; the model is untouched.
     """
@@ -131,7 +134,11 @@ def adapt(
     missing = [name for name in linears if name not in factors]
     if missing:
         raise AdapterError(f"{len(missing)} of {len(linears)} layers have no factors, first {missing[0]!r}")
-    layers = {name: AdaptedLinear(linear, factors[name], rank) for name, linear in linears.items()}
+    held = {name: math.ceil(share * factors[name].rank) for name in linears}
+    layers = {
+        name: AdaptedLinear(linear, factors[name], held[name] if rank is None else min(rank, held[name]))
+        for name, linear in linears.items()
+    }
     for name, layer in layers.items():
         _replace(model, name, layer)
     return AdaptedModel(model, layers)

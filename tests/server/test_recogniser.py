@@ -131,6 +131,33 @@ def test_a_digest_is_checked_once_however_many_others_are_read_between(
             assert torch.equal(core, cores[name])
 
 
+def test_a_share_of_the_basis_serves_what_needs_no_more_and_refuses_the_rest(
+    folder: Path, cache: Path, real: OwsmRecogniser, real_store: AdapterStore
+) -> None:
+    version = real_store.resolve("child")
+    spans, layers = real.read_adapter(version).ks, real._adapted.layers
+    needed = max(k / min(layers[name].weight.shape) for name, k in spans.items())
+    told = []
+    for share in (needed, needed / 2):
+        some = OwsmRecogniser.load(
+            str(folder), device="cpu", dtype="float32", cache_dir=cache, basis_share=share
+        )
+        held = sum(layer.ut.numel() for layer in some._adapted.layers.values())
+        assert held < sum(layer.ut.numel() for layer in layers.values())
+        engine = engine_over(some, ServerSettings(), real_store)
+        try:
+            told.append(engine.submit(Request(WAVE, domain="child")).result(60).text)
+        except AdapterError as refusal:
+            told.append(str(refusal))
+        finally:
+            engine.close(timeout_s=30)
+    whole = transcribe(
+        real._base, [WAVE], adapted=real._adapted, cores=real.read_adapter(version).expand("cpu", real.dtype)
+    )
+    assert told[0] == whole[0].text.strip()
+    assert "(SSVD_BASIS_SHARE)" in told[1]
+
+
 def test_no_weight_is_touched_and_nothing_is_loaded_again(running: Engine, real: OwsmRecogniser) -> None:
     weights = {name: tensor.data_ptr() for name, tensor in real._base.network.named_parameters()}
     copies = {name: tensor.clone() for name, tensor in real._base.network.named_parameters()}
