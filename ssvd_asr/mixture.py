@@ -47,10 +47,9 @@ class Mixture:
         """The slots (B,), int64."""
         return torch.tensor(self.slots, dtype=torch.long)
 
-    def keep(self, indices: Tensor | Sequence[int]) -> None:
+    def keep(self, indices: Sequence[int]) -> None:
         """Go on with these rows (B',) of the current ones, in this order; a row may come several times."""
-        chosen = indices.tolist() if isinstance(indices, Tensor) else indices
-        self.put([self.slots[index] for index in chosen])
+        self.put([self.slots[index] for index in indices])
 
     def put(self, slots: Sequence[int]) -> None:
         """Have these rows, which must be among those that the batch began with."""

@@ -31,6 +31,7 @@ SENTENCES = (
     "we walked along the river until the evening rain began to fall",
     "nobody knows why the quiet engine stopped before the last station",
 )
+LONG_TEXT = " ".join(SENTENCES)  # more than 100 tokens of any model here
 
 
 def bpe_model(vocabulary: int = 60) -> bytes:

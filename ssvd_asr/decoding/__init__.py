@@ -7,6 +7,7 @@ greedy.greedy      the best token at each step, until each row ends
 beam.beam          several hypotheses a row, by decoder and CTC; search.Search holds those of one row
 best_path          no search: the CTC head's likeliest token of each frame
 ctc_prefix         CTC's scores of all rows
+positions          where its rows stand, with prompts of any lengths
 rows.Rows          which decoder rows are hypotheses of one utterance
 hypothesis         what comes out
 """

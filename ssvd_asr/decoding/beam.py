@@ -6,7 +6,7 @@ Hypotheses of all utterances are rows of one decoder; those that end leave.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +19,7 @@ from ssvd_asr.decoding.decoder import CachedDecoder, Decoder
 from ssvd_asr.decoding.grammar import forbid
 from ssvd_asr.decoding.hypothesis import Hypothesis, timed_segments
 from ssvd_asr.decoding.prompt import Prompt
-from ssvd_asr.decoding.search import Candidate, Search
+from ssvd_asr.decoding.search import Candidate, Path, Search
 from ssvd_asr.errors import SsvdError
 
 MAX_BEAM_SIZE = 20  # ESPnet's own scripts go no further; memory and time grow with it
@@ -57,7 +57,7 @@ def beam(
     searches = [Search(prompt.ids(tokens), beam_size, limit, tokens.eos) for prompt in prompts]
     ctc = CtcPrefix(base.network.ctc, encoded, blank=tokens.blank) if ctc_weight > 0 else None
     with CachedDecoder(base.network.decoder, encoded) as decoder:
-        _Scorer(decoder, ctc, ctc_weight, beam_size, tokens).run(searches, encoded.device)
+        _Scorer(decoder, ctc, ctc_weight, beam_size, tokens).run(searches)
     return [_finish(search, prompt, tokens) for search, prompt in zip(searches, prompts, strict=True)]
 
 
@@ -81,22 +81,13 @@ class _Scorer:
     beam_size: int
     tokens: TokenMap
 
-    def run(self, searches: Sequence[Search], device: torch.device) -> None:
-        """Advance all searches in lock step until each is done.
-
-        Prompts of different lengths need no padding: what all have is read at once, and a longer one goes on
-        being read token by token while other rows already speak.
-        """
-        shared = min(len(search.prompt) for search in searches)
-        fed = torch.tensor([search.read(shared) for search in searches], device=device)  # (R, shared)
+    def run(self, searches: Sequence[Search]) -> None:
+        """Advance all searches in lock step until each is done."""
         running = list(searches)
-        while running:
-            logp = self.decoder.advance(fed)  # (R, V)
+        logp = self.decoder.read([search.prompt for search in searches])  # (R, V)
+        while True:
             paths = [path for search in running for path in search.running]
-            totals = torch.tensor([path.score for path in paths], device=device)
-            speaking = [not search.reading for search in running for _ in search.running]
-            prefixes = {row: path.ids for row, path in enumerate(paths) if speaking[row]}
-            candidates = self._candidates(logp, totals, prefixes)
+            candidates = self._candidates(logp, paths)
             parents: list[int] = []
             first = 0
             for search in running:
@@ -109,26 +100,28 @@ class _Scorer:
                 return
             said = [path.ids[-1] for search in running for path in search.running]
             if parents != list(range(len(paths))):
-                self.decoder.keep(torch.tensor(parents, device=device))
+                self.decoder.keep(parents)
             if self.ctc is not None:
-                heard = [t if speaking[p] else None for t, p in zip(said, parents, strict=True)]
-                self.ctc.extend(parents, heard)
-            fed = torch.tensor(said, device=device).unsqueeze(1)
+                self.ctc.extend(parents, said)
+            logp = self.decoder.advance(torch.tensor(said, device=logp.device).unsqueeze(1))
 
-    def _candidates(
-        self, logp: Tensor, totals: Tensor, prefixes: Mapping[int, Sequence[int]]
-    ) -> list[tuple[list[Candidate], float]]:
+    def _candidates(self, logp: Tensor, paths: Sequence[Path]) -> list[tuple[list[Candidate], float]]:
         """For each row its next tokens with the sums they lead to, and the distance of the others."""
+        totals = torch.tensor([path.score for path in paths], device=logp.device)
         scores = (1.0 - self.ctc_weight) * logp  # (R, V)
-        forbid(scores, prefixes, self.tokens)
+        forbid(scores, [path.ids for path in paths], self.tokens)
         if self.ctc is None:
             # One more than can be kept: the distance to it says how near the choice was.
             best = (scores + totals.unsqueeze(1)).topk(min(self.beam_size + 1, scores.size(1)), dim=-1)
             sums, ids, edges = best.values, best.indices, torch.full_like(totals, torch.inf)
         else:
             sums, ids, edges = self._with_ctc(self.ctc, scores, totals)
-        table = zip(sums.tolist(), ids.tolist(), edges.tolist(), strict=True)
-        return [([Candidate(*c) for c in zip(row, i, strict=True)], edge) for row, i, edge in table]
+        # Read back at once, since each time the host waits; a float32 holds every id below 2^24.
+        table = torch.stack([sums, ids.to(sums.dtype), edges.unsqueeze(1).expand_as(sums)]).tolist()
+        return [
+            ([Candidate(score, int(token)) for score, token in zip(row, i, strict=True)], edge[0])
+            for row, i, edge in zip(*table, strict=True)
+        ]
 
     def _with_ctc(self, ctc: CtcPrefix, scores: Tensor, totals: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Sums and ids (R, S + 1): the decoder's best tokens, and <eos>, which CTC always scores."""

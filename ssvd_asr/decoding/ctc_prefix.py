@@ -65,28 +65,24 @@ class CtcPrefix:
         ends = torch.logaddexp(self._label[:, -1], self._silent[:, -1])
         return gains - self._score.unsqueeze(1), ends - self._score
 
-    def extend(self, rows: Sequence[int], tokens: Sequence[int | None]) -> None:
-        """Go on with these rows (R',) of the current ones, each with its token appended, or none for None."""
+    def extend(self, rows: Sequence[int], tokens: Sequence[int]) -> None:
+        """Go on with these rows (R',) of the current ones, each with its token appended."""
         self._keep(rows)
-        said = torch.tensor([self._blank if t is None else t for t in tokens], device=self._last.device)
-        moves = torch.tensor([t is not None for t in tokens], device=self._last.device)
+        said = torch.tensor(tokens, device=self._last.device)
         appended = said.unsqueeze(1)
         frames, entered = self._frames(appended)[:, 0], self._entered(appended)[:, 0]  # (R', T)
-        score = torch.logsumexp(entered + frames, dim=-1)
+        self._score, self._last = torch.logsumexp(entered + frames, dim=-1), said
         # label[t] = logaddexp(label[t-1], entered[t]) + frames[t], and silent[t] from both of t-1 likewise.
         so_far = frames.cumsum(-1)
-        label = so_far + torch.logcumsumexp(entered - _delayed(so_far, 0.0), dim=-1)
+        self._label = so_far + torch.logcumsumexp(entered - _delayed(so_far, 0.0), dim=-1)
         stay = self._rows.each(self._stay)
-        silent = stay + torch.logcumsumexp(_delayed(label - stay, -math.inf), dim=-1)
-        self._label = torch.where(moves.unsqueeze(1), label, self._label)
-        self._silent = torch.where(moves.unsqueeze(1), silent, self._silent)
-        self._score = torch.where(moves, score, self._score)
-        self._last = torch.where(moves, said, self._last)
+        self._silent = stay + torch.logcumsumexp(_delayed(self._label - stay, -math.inf), dim=-1)
 
     def _keep(self, rows: Sequence[int]) -> None:
         left = self._rows.keep(rows)
         if left is not None:
-            self._heard, self._whole, self._stay = self._heard[left], self._whole[left], self._stay[left]
+            heard = torch.tensor(left, device=self._last.device)
+            self._heard, self._whole, self._stay = self._heard[heard], self._whole[heard], self._stay[heard]
         chosen = torch.tensor(rows, device=self._last.device)
         self._label, self._silent = self._label[chosen], self._silent[chosen]
         self._score, self._last = self._score[chosen], self._last[chosen]

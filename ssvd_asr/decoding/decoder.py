@@ -8,12 +8,14 @@ by ESPnet's modules, so adapted linears in them work unchanged.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 import torch
 from torch import Tensor, nn
 
+from ssvd_asr.decoding.positions import Positions
 from ssvd_asr.decoding.rows import Rows
 from ssvd_asr.errors import BaseModelError
 from ssvd_asr.linear import AdaptedLinear
@@ -26,7 +28,11 @@ if TYPE_CHECKING:
 
 
 class Decoder(Protocol):
-    """Rows in lock step: all have said the same number of tokens, prompt included."""
+    """Rows in lock step: each reads its own prompt, then all say one token after the other."""
+
+    def read(self, prompts: Sequence[Sequence[int]]) -> Tensor:
+        """Begin the R rows with their prompts, of any lengths, and return what `advance` does."""
+        ...
 
     def advance(self, tokens: Tensor) -> Tensor:
         """Append tokens (R, L) to the R rows and return log-probabilities (R, V), float32, of the next one.
@@ -35,8 +41,8 @@ class Decoder(Protocol):
         """
         ...
 
-    def keep(self, rows: Tensor) -> None:
-        """Go on with these rows (indices (R',), int64) of the current ones, in this order.
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with these rows (R',) of the current ones, in this order.
 
         A row may come several times: then it is several hypotheses of one utterance.
         """
@@ -58,7 +64,8 @@ class CachedDecoder:
         """
         _check(decoder)
         self._decoder = decoder
-        self._position = 0  # tokens said so far
+        self._device = encoded.device
+        self._positions = Positions(len(encoded), encoded.device)
         adapted = [m for m in decoder.modules() if isinstance(m, AdaptedLinear)]
         self._adapted = [m for m in adapted if m.mixed is None and _per_row(m)]
         self._entered_with = [m.core for m in self._adapted]
@@ -82,27 +89,37 @@ class CachedDecoder:
         if self._mixture is not None and self._entered_slots is not None:
             self._mixture.put(self._entered_slots)
 
+    def read(self, prompts: Sequence[Sequence[int]]) -> Tensor:
+        """See `Decoder.read`."""
+        return self.advance(self._positions.pad(prompts))
+
     def advance(self, tokens: Tensor) -> Tensor:
         """See `Decoder.advance`."""
         x = self._embed(tokens)  # (R, L, d)
+        hidden = self._positions.hidden(tokens.size(1))
         for index, layer in enumerate(self._decoder.decoders):
-            x = self._layer(index, layer, x)
-        self._position += tokens.size(1)
+            x = self._layer(index, layer, x, hidden)
+        self._positions.count += tokens.size(1)
         last = x[:, -1]  # (R, d)
         if self._decoder.normalize_before:
             last = self._decoder.after_norm(last)
         assert self._decoder.output_layer is not None  # _check
         return torch.log_softmax(_output(self._decoder.output_layer, last).float(), dim=-1)
 
-    def keep(self, rows: Tensor) -> None:
-        """See `Decoder.keep`."""
-        left = self._rows.keep(rows.tolist())
+    def keep(self, rows: Sequence[int]) -> None:
+        """See `Decoder.keep`. Padding that all these rows have is dropped."""
+        left = self._rows.keep(rows)
         if left is not None:
-            self._heard = [(keys[left], values[left]) for keys, values in self._heard]
-        self._said = [None if said is None else (said[0][rows], said[1][rows]) for said in self._said]
+            heard = torch.tensor(left, device=self._device)
+            self._heard = [(keys[heard], values[heard]) for keys, values in self._heard]
+        chosen, common = torch.tensor(rows, device=self._device), self._positions.keep(rows)
+        self._said = [
+            None if said is None else (said[0][chosen, :, common:], said[1][chosen, :, common:])
+            for said in self._said
+        ]
         for module in self._adapted:
             assert module.core is not None
-            module.core = module.core[rows]
+            module.core = module.core[chosen]
         if self._mixture is not None:
             self._mixture.keep(rows)
 
@@ -110,12 +127,12 @@ class CachedDecoder:
         """Token and position: PositionalEncoding.forward, starting where the rows stand."""
         embedding, positions = self._decoder.embed
         x: Tensor = embedding(tokens)
-        end = self._position + tokens.size(1)
-        positions.extend_pe(x.new_zeros(1, end))
-        x = x * positions.xscale + positions.pe[:, self._position : end]
+        length = tokens.size(1)
+        positions.extend_pe(x.new_zeros(1, self._positions.count + length))
+        x = x * positions.xscale + positions.pe[0, self._positions.places(length)]
         return x
 
-    def _layer(self, index: int, layer: DecoderLayer, x: Tensor) -> Tensor:
+    def _layer(self, index: int, layer: DecoderLayer, x: Tensor, hidden: Tensor | None) -> Tensor:
         """DecoderLayer.forward for the new positions only: (R, L, d) to (R, L, d)."""
         before = layer.normalize_before
         y = layer.norm1(x) if before else x
@@ -124,7 +141,7 @@ class CachedDecoder:
         if said is not None:
             keys, values = torch.cat([said[0], keys], dim=2), torch.cat([said[1], values], dim=2)
         self._said[index] = (keys, values)
-        x = x + _attend(layer.self_attn, y, keys, values)
+        x = x + _attend(layer.self_attn, y, keys, values, hidden)
         x = x if before else layer.norm1(x)
 
         y = layer.norm2(x) if before else x
@@ -171,14 +188,14 @@ def _heard(attention: MultiHeadedAttention, encoded: Tensor) -> tuple[Tensor, Te
     return keys.transpose(-2, -1).contiguous(), values.contiguous()
 
 
-def _attend(attention: MultiHeadedAttention, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """MultiHeadedAttention.forward of queries x (R, L, d), which are the last L positions of the keys'."""
+def _attend(
+    attention: MultiHeadedAttention, x: Tensor, keys: Tensor, values: Tensor, hidden: Tensor | None
+) -> Tensor:
+    """MultiHeadedAttention.forward of queries x (R, L, d), which do not see the hidden keys."""
     queries = attention.q_norm(_split(attention, attention.linear_q(x))) / math.sqrt(attention.d_k)
     scores = torch.matmul(queries, keys.transpose(-2, -1))  # (R, heads, L, time)
-    length, time = scores.shape[-2:]
-    if length > 1:
-        seen = torch.ones(length, time, dtype=torch.bool, device=x.device).tril(time - length)
-        scores = scores.masked_fill(~seen, torch.finfo(scores.dtype).min)
+    if hidden is not None:
+        scores = scores.masked_fill(hidden, torch.finfo(scores.dtype).min)
     mixed = torch.matmul(torch.softmax(scores, dim=-1), values)
     output: Tensor = attention.linear_out(mixed.transpose(1, 2).reshape(x.shape))
     return output

@@ -8,25 +8,25 @@ start of the next one, not before the end of the last.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor
 
 from ssvd_asr.base.tokens import TokenMap
 
 
-def forbid(scores: Tensor, prefixes: Mapping[int, Sequence[int]], tokens: TokenMap) -> None:
+def forbid(scores: Tensor, prefixes: Sequence[Sequence[int]], tokens: TokenMap) -> None:
     """Set the scores (R, V) of tokens that may not follow to -inf, in place.
 
-    prefixes: by row, its whole prompt and all said since; rows that are not in it are left alone.
+    prefixes: of each row, its whole prompt and all said since.
     """
-    untimed = [row for row, prefix in prefixes.items() if tokens.notime in prefix]
+    untimed = [row for row, prefix in enumerate(prefixes) if tokens.notime in prefix]
     times = slice(tokens.first_time, tokens.last_time + 1)
     if len(untimed) == len(scores):  # the usual case, without a list to be copied to the device
         scores[:, times] = -math.inf
     elif untimed:
         scores[untimed, times] = -math.inf
-    for row, prefix in prefixes.items():
+    for row, prefix in enumerate(prefixes):
         if tokens.notime not in prefix:
             _forbid_timed(scores[row], prefix, tokens)
 

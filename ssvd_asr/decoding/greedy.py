@@ -26,15 +26,13 @@ class _Row:
 
     prompt: Sequence[int]
     limit: int  # tokens to say at most
-    ids: list[int] = field(default_factory=list)
+    ids: list[int] = field(init=False)
     score: float = 0.0
     margin: float = math.inf
     ended: bool = False
 
-    @property
-    def reading(self) -> bool:
-        """Not through its prompt yet."""
-        return len(self.ids) < len(self.prompt)
+    def __post_init__(self) -> None:
+        self.ids = list(self.prompt)
 
     @property
     def said(self) -> list[int]:
@@ -70,49 +68,33 @@ def greedy(
     tokens = base.tokens
     rows = [_Row(prompt.ids(tokens), limit) for prompt, limit in zip(prompts, limits, strict=True)]
     with CachedDecoder(base.network.decoder, encoded) as decoder:
-        _decode(decoder, rows, tokens, encoded.device)
+        _decode(decoder, rows, tokens)
     return [_finish(row, prompt, tokens) for row, prompt in zip(rows, prompts, strict=True)]
 
 
-def _decode(decoder: Decoder, rows: Sequence[_Row], tokens: TokenMap, device: torch.device) -> None:
-    """Advance all rows in lock step, filling them in.
-
-    Prompts of different lengths need no padding: what all have is read at once, and a longer prompt goes on
-    being read token by token while shorter rows already speak.
-    """
-    shared = min(len(row.prompt) for row in rows)
-    for row in rows:
-        row.ids = list(row.prompt[:shared])
+def _decode(decoder: Decoder, rows: Sequence[_Row], tokens: TokenMap) -> None:
+    """Advance all rows in lock step, filling them in."""
     running = list(rows)
-    totals = torch.zeros(len(rows), device=device)  # (R,) float32
-    fed = torch.tensor([row.ids for row in rows], device=device)  # (R, shared)
+    scores = decoder.read([row.prompt for row in rows])  # (R, V)
+    totals = scores.new_zeros(len(rows))  # (R,) float32
     while True:
-        scores = decoder.advance(fed)  # (R, V)
-        speaking = {i: row.ids for i, row in enumerate(running) if not row.reading and not row.done}
-        forbid(scores, speaking, tokens)
+        forbid(scores, [row.ids for row in running], tokens)
         # The sum so far is added before the best is taken, as the search does: it decides ties alike.
         best = (scores + totals.unsqueeze(1)).topk(2, dim=-1)
-        reading = any(row.reading for row in running)
         # Read back at once, since each time the host waits; a float32 holds every id below 2^24.
         found = torch.cat([best.values, best.indices[:, :1].to(best.values.dtype)], dim=1).tolist()
-        for index, row in enumerate(running):
-            if row.reading:
-                row.ids.append(row.prompt[len(row.ids)])
-            elif index in speaking:
-                *reached, chosen = found[index]
+        for row, (*reached, chosen) in zip(running, found, strict=True):
+            if not row.done:
                 _say(row, int(chosen), reached, tokens.eos)
-        if reading:
-            totals = torch.tensor([row.score for row in running], device=device)
-            fed = torch.tensor([row.ids[-1:] for row in running], dtype=torch.long, device=device)
-        else:  # what is on the device already; a row that has ended is fed anything
-            totals, fed = best.values[:, 0], best.indices[:, :1]
+        totals, fed = best.values[:, 0], best.indices[:, :1]  # a row that has ended is fed anything
         alive = [index for index, row in enumerate(running) if not row.done]
         if not alive:
             return
         if len(running) - len(alive) >= ENDED_SHARE * len(running):
-            left = torch.tensor(alive, device=device)
-            decoder.keep(left)
+            decoder.keep(alive)
+            left = torch.tensor(alive, device=fed.device)
             running, totals, fed = [running[index] for index in alive], totals[left], fed[left]
+        scores = decoder.advance(fed)
 
 
 def _say(row: _Row, token: int, reached: Sequence[float], eos: int) -> None:

@@ -27,7 +27,7 @@ class Path(NamedTuple):
 
 
 class Search:
-    """The hypotheses of one utterance; the one it begins with reads the prompt first.
+    """The hypotheses of one utterance; the one it begins with is the prompt.
 
     Attributes:
         running: those that go on, best first.
@@ -37,7 +37,7 @@ class Search:
 
     def __init__(self, prompt: Sequence[int], beam_size: int, limit: int, eos: int) -> None:
         self.prompt = tuple(prompt)
-        self.running: list[Path] = [Path((), 0.0)]
+        self.running: list[Path] = [Path(self.prompt, 0.0)]
         self.done = False
         self.margin = math.inf
         self._ended: list[Path] = []
@@ -45,28 +45,14 @@ class Search:
         self._limit = limit
         self._eos = eos
 
-    @property
-    def reading(self) -> bool:
-        """Not through its prompt yet."""
-        return len(self.running) == 1 and len(self.running[0].ids) < len(self.prompt)
-
-    def read(self, count: int) -> tuple[int, ...]:
-        """Take the next `count` tokens of the prompt, and return them."""
-        ids = self.running[0].ids
-        self.running = [Path(self.prompt[: len(ids) + count], 0.0)]
-        return self.prompt[len(ids) : len(ids) + count]
-
     def advance(self, candidates: Sequence[tuple[Sequence[Candidate], float]]) -> list[int]:
-        """Say one more token, or read one; `running` is replaced. Returns the places of its parents in it.
+        """Say one more token; `running` is replaced. Returns the places of its parents in it.
 
         candidates: of each running hypothesis, with the distance at which others were left out beforehand.
 
         Raises:
             SsvdError: not one candidate has a finite score.
         """
-        if self.reading:
-            self.read(1)
-            return [0]
         step = len(self.running[0].ids) - len(self.prompt)  # tokens said before this one
         offered = [(c.score, parent, c.token) for parent, (row, _) in enumerate(candidates) for c in row]
         offered = sorted((o for o in offered if o[0] > -math.inf), key=lambda o: -o[0])

@@ -17,17 +17,17 @@ from ssvd_asr.decoding.hypothesis import Hypothesis
 from ssvd_asr.decoding.prompt import Prompt
 from ssvd_asr.decoding.search import Candidate, Search
 from ssvd_asr.errors import SsvdError
-from tests.random_owsm import waves
+from tests.random_owsm import LONG_TEXT, waves
 from tests.ssvd_asr.judged import SAFE_MARGIN, Judged
 
 logger = logging.getLogger(__name__)
 
 EOS = 9
-SETTINGS = [(5, 0.3), (5, 0.0), (5, 0.5), (2, 0.3), (2, 0.0), (1, 0.3), (1, 0.0)]
+SETTINGS = [(5, 0.3), (5, 0.0), (5, 0.5), (3, 0.3), (2, 0.0), (1, 0.3), (1, 0.0)]
 PROMPTS = [
     Prompt(),
     Prompt(previous_text="the small boat turned slowly"),
-    Prompt(),
+    Prompt(previous_text=LONG_TEXT),
     Prompt(previous_text="hill"),
 ]
 
@@ -66,7 +66,12 @@ def test_a_batch_gives_the_tokens_of_each_wave_alone_in_speech2text(
 
 
 def test_times_follow_the_grammar_in_every_hypothesis(judged: Judged, espnet: Any) -> None:
-    prompts = [Prompt(timestamps=True), Prompt(), Prompt(timestamps=True, previous_text="hill"), Prompt()]
+    prompts = [
+        Prompt(timestamps=True),
+        Prompt(),
+        Prompt(timestamps=True, previous_text=LONG_TEXT),
+        Prompt(timestamps=True, previous_text="hill"),
+    ]
     _assert_speech2text(judged, espnet, prompts, beam_size=5, ctc_weight=0.0)
 
 
@@ -96,7 +101,7 @@ def test_a_row_says_what_it_says_alone_in_any_order_and_batch(tiny_base: BaseMod
         for index, found in zip(order, together, strict=True):
             assert _same(found, alone[index].token_ids, min(found.margin, alone[index].margin))
             if found.token_ids == alone[index].token_ids:
-                assert found.score == pytest.approx(alone[index].score, abs=1e-3)
+                assert found.score == pytest.approx(alone[index].score, abs=1e-4)
 
 
 def test_a_beam_of_one_without_ctc_is_greedy(tiny_base: BaseModel) -> None:
@@ -163,7 +168,6 @@ def _offer(search: Search, *rows: Sequence[tuple[float, int]]) -> list[int]:
 def test_a_search_ends_where_espnets_end_detection_does() -> None:
     """What ended at three lengths in turn, two steps ago and before, was 10 below the best."""
     search = Search([1], 2, 100, EOS)
-    assert search.read(1) == (1,)
     _offer(search, [(-1.0, EOS), (-2.0, 3)])  # ended at step 0, the best there will be
     for step in range(1, 5):
         assert not search.done
@@ -176,7 +180,6 @@ def test_a_search_ends_where_espnets_end_detection_does() -> None:
 
 def test_the_margin_is_the_nearest_choice() -> None:
     search = Search([1], 2, 2, EOS)
-    search.read(1)
     assert _offer(search, [(-1.0, 3), (-2.0, 4), (-2.5, 5)]) == [0, 0]
     assert search.margin == 0.5
     _offer(search, [(-3.0, 3), (-math.inf, 4)], [(-3.25, 5), (-9.0, 6)])

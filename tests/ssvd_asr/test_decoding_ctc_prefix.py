@@ -67,16 +67,16 @@ def test_scores_are_those_of_espnet_for_every_next_token(ctc: CTC) -> None:
         _assert_judged(ctc, encoded, prefixes, scorer)
 
 
-def test_rows_multiply_leave_wait_and_change_places(ctc: CTC) -> None:
+def test_rows_multiply_leave_and_change_places(ctc: CTC) -> None:
     encoded = _encoded(4)
     scorer = CtcPrefix(ctc, encoded, blank=BLANK)
-    scorer.extend([2, 0, 0, 3, 3, 3], [1, 2, 3, None, 4, 4])  # utterance 1 leaves, one row of 3 waits
+    scorer.extend([2, 0, 0, 3, 3, 3], [1, 2, 3, 5, 4, 4])  # utterance 1 leaves
     of = [2, 0, 0, 3, 3, 3]
-    prefixes = [[1], [2], [3], [], [4], [4]]
+    prefixes = [[1], [2], [3], [5], [4], [4]]
     _assert_judged(ctc, encoded[of], prefixes, scorer)
-    rows, tokens = [5, 0, 4, 3, 0], [4, 9, 5, 2, None]  # utterance 0 leaves
+    rows, tokens = [5, 0, 4, 3, 0], [4, 9, 5, 2, 1]  # utterance 0 leaves
     scorer.extend(rows, tokens)
-    prefixes = [prefixes[r] + ([] if t is None else [t]) for r, t in zip(rows, tokens, strict=True)]
+    prefixes = [[*prefixes[r], t] for r, t in zip(rows, tokens, strict=True)]
     _assert_judged(ctc, encoded[[of[r] for r in rows]], prefixes, scorer)
 
 

@@ -20,9 +20,17 @@ from ssvd_asr.decoding.prompt import Prompt
 from ssvd_asr.errors import BaseModelError, SsvdError
 from ssvd_asr.factors import canonical_svd
 from ssvd_asr.layers import match_layers
-from tests.random_owsm import waves
+from tests.random_owsm import LONG_TEXT, waves
 
 K = 6
+UNEQUAL = [  # in length
+    Prompt(),
+    Prompt(previous_text="the small boat turned slowly toward the light"),
+    Prompt(previous_text=LONG_TEXT),
+    Prompt(timestamps=True),
+    Prompt(language="<nld>", previous_text="a chair"),
+    Prompt(timestamps=True, previous_text=f"{LONG_TEXT} {LONG_TEXT}"),
+]
 
 
 def _ids(found: Sequence[Hypothesis]) -> list[tuple[int, ...]]:
@@ -70,31 +78,38 @@ def test_a_row_that_computes_nonsense_is_an_error_not_a_transcript(
         best_path(tiny_base.network.ctc, encoded, tiny_base.tokens)
 
 
-def test_prompts_of_different_lengths_share_a_batch(tiny_base: BaseModel) -> None:
-    prompts = [
-        Prompt(),
-        Prompt(previous_text="the small boat turned slowly toward the light"),
-        Prompt(timestamps=True),
-        Prompt(language="<nld>", previous_text="a chair"),
-    ]
-    encoded = tiny_base.encode(waves(4))
-    together = greedy(tiny_base, encoded, prompts)
-    alone = [greedy(tiny_base, encoded[i : i + 1], [prompt])[0] for i, prompt in enumerate(prompts)]
-    assert _ids(alone) == _ids(together)
+@pytest.mark.parametrize(
+    "limits",
+    [None, [24, 24, 1, 24, 24, 2], [5, 3, 24, 4, 1, 9]],
+    ids=["as they end", "long prompts leave first", "long prompts leave last"],
+)
+def test_prompts_of_different_lengths_share_a_batch(tiny_base: BaseModel, limits: list[int] | None) -> None:
+    encoded = tiny_base.encode(waves(6))
+    together = greedy(tiny_base, encoded, UNEQUAL, limits)
+    assert len({len(ids) for ids in _ids(together)}) > 2
+    for row, prompt in enumerate(UNEQUAL):
+        limit = None if limits is None else limits[row]
+        alone = greedy(tiny_base, encoded[row : row + 1], [prompt], limit)[0]
+        assert alone.token_ids == together[row].token_ids
+        assert alone.score == pytest.approx(together[row].score, abs=1e-4)
+        assert alone.segments == together[row].segments
 
 
-def test_each_row_keeps_its_own_core_while_others_leave(tiny_base: BaseModel, adapted: AdaptedModel) -> None:
+@pytest.mark.parametrize("prompts", [[Prompt()] * 6, UNEQUAL], ids=["equal prompts", "unequal prompts"])
+def test_each_row_keeps_its_own_core_while_others_leave(
+    tiny_base: BaseModel, adapted: AdaptedModel, prompts: Sequence[Prompt]
+) -> None:
     audio = waves(6)
     cores = _row_cores(adapted, 6)
-    plain = greedy(tiny_base, tiny_base.encode(audio), [Prompt()] * 6)
+    plain = greedy(tiny_base, tiny_base.encode(audio), prompts)
     with adapted.using(cores):
-        mixed = greedy(tiny_base, tiny_base.encode(audio), [Prompt()] * 6)
+        mixed = greedy(tiny_base, tiny_base.encode(audio), prompts)
     assert len({len(ids) for ids in _ids(mixed)}) > 2
     assert _ids(mixed)[0] == _ids(plain)[0]
     assert _ids(mixed) != _ids(plain)
     for row in range(6):
         with adapted.using({name: core[row] for name, core in cores.items()}):
-            alone = greedy(tiny_base, tiny_base.encode(audio[row : row + 1]), [Prompt()])
+            alone = greedy(tiny_base, tiny_base.encode(audio[row : row + 1]), prompts[row : row + 1])
         assert _ids(alone)[0] == _ids(mixed)[row]
 
 
@@ -112,7 +127,7 @@ def test_rows_of_a_large_batch_leave_together_and_say_what_they_say_alone(
 ) -> None:
     kept: list[int] = []
 
-    def keep(decoder: CachedDecoder, rows: torch.Tensor) -> None:
+    def keep(decoder: CachedDecoder, rows: Sequence[int]) -> None:
         kept.append(len(rows))
         whole(decoder, rows)
 
@@ -146,7 +161,7 @@ def test_cached_steps_give_espnets_own_scores(tiny_base: BaseModel) -> None:
     network, encoded = tiny_base.network, tiny_base.encode(waves(3))
     generator = torch.Generator().manual_seed(0)
     said = torch.randint(len(tiny_base.tokens), (3, 12), generator=generator)
-    rows = torch.arange(3)
+    rows = [0, 1, 2]
     with torch.no_grad():
         decoder = CachedDecoder(network.decoder, encoded)
         scores = decoder.advance(said[:, :5])
@@ -154,7 +169,7 @@ def test_cached_steps_give_espnets_own_scores(tiny_base: BaseModel) -> None:
             theirs, _ = network.decoder.batch_score(said[rows, :step], [None] * len(rows), encoded[rows])
             torch.testing.assert_close(scores, theirs, atol=2e-5, rtol=0.0)
             if step == 8:  # rows leave, and those that stay may change places
-                rows = torch.tensor([2, 0])
+                rows = [2, 0]
                 decoder.keep(rows)
             scores = decoder.advance(said[rows, step : step + 1])
 

@@ -13,6 +13,7 @@ from ssvd_asr.base.model import BaseModel
 from ssvd_asr.decoding.grammar import forbid
 from ssvd_asr.decoding.prompt import Prompt
 from ssvd_asr.transcription import Transcript, transcribe
+from tests.random_owsm import LONG_TEXT
 from tests.ssvd_asr.judged import SAFE_MARGIN, Judged
 
 
@@ -50,7 +51,10 @@ def test_previous_text_and_task_are_told_alike(pair: Any) -> None:
         Prompt(),
         Prompt(previous_text="<na>"),
         Prompt(timestamps=True),
+        Prompt(previous_text=LONG_TEXT),
+        Prompt(timestamps=True, previous_text=LONG_TEXT),
     ]
+    audio = [*audio, *audio[:2]]
     for ours, prompt, wave in zip(transcribe(base, audio, prompts=prompts), prompts, audio, strict=True):
         told = speech2text._build_hyp_primer("<eng>", "<asr>", prompt.timestamps, prompt.previous_text)
         assert prompt.ids(base.tokens) == told
@@ -87,7 +91,7 @@ def test_grammar_forbids_what_score_filter_forbids(espnet: Any, tiny_base: BaseM
         prefix, said = list(prompt), int(generator.integers(0, 12))
         for _ in range(said):  # a walk along what the grammar itself allows
             scores = torch.zeros(1, len(tokens))
-            forbid(scores, {0: prefix}, tokens)
+            forbid(scores, [prefix], tokens)
             judged, _ = judge.batch_score(torch.tensor([prefix]), [None], torch.zeros(1, 1, 1))
             assert torch.equal(scores.isneginf(), judged.isneginf())
             allowed = scores[0].isfinite().nonzero().flatten().tolist()

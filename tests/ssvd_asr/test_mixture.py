@@ -119,7 +119,7 @@ def test_rows_that_leave_and_change_places_take_their_domain_along(
     expected = alone(adapted, rows, x)
     with adapted.mixing(stack, rows, form) as mixed:
         adapted.model(x)
-        order = torch.tensor([4, 0, 0, 2])
+        order = [4, 0, 0, 2]
         mixed.keep(order)
         assert mixed.slots == (3, 1, 1, 2)
         assert torch.equal(mixed.rows, torch.tensor([3, 1, 1, 2]))

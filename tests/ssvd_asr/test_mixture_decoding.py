@@ -21,6 +21,7 @@ from ssvd_asr.decoding.prompt import Prompt
 from ssvd_asr.factor_cache import factorize
 from ssvd_asr.mixture import CoreStack, Form
 from tests.devices import DEVICES
+from tests.random_owsm import LONG_TEXT
 
 logger = logging.getLogger(__name__)
 
@@ -52,9 +53,15 @@ def nano(request: pytest.FixtureRequest) -> Nano:
     return Nano(base, adapted, stack, [wave for pair in zip(*clips, strict=True) for wave in pair])
 
 
-def decode(nano: Nano, places: Sequence[int], rows: Sequence[int], form: Form | str) -> list[Hypothesis]:
+def decode(
+    nano: Nano,
+    places: Sequence[int],
+    rows: Sequence[int],
+    form: Form | str,
+    prompts: Sequence[Prompt] | None = None,
+) -> list[Hypothesis]:
     """The waves at these places, each in the domain of its row."""
-    prompts = [Prompt()] * len(rows)
+    prompts = prompts or [Prompt()] * len(rows)
     with nano.adapted.mixing(nano.stack, rows, form):  # type: ignore[arg-type]
         return greedy(nano.base, nano.base.encode([nano.waves[i] for i in places]), prompts, MAX_TOKENS)
 
@@ -91,6 +98,28 @@ def test_child_scottish_and_base_in_one_batch_say_what_each_says_alone(
 def test_the_domains_of_this_test_do_change_the_words(each_alone: dict[tuple[int, int], Hypothesis]) -> None:
     said = [{each_alone[place, slot].token_ids for slot in range(3)} for place in range(3)]
     assert any(len(by_domain) == 3 for by_domain in said)
+
+
+@pytest.mark.parametrize("form", [*FORMS, "auto"])
+def test_rows_with_prompts_of_their_own_say_what_each_says_alone(nano: Nano, form: str) -> None:
+    prompts = [
+        Prompt(),
+        Prompt(previous_text="the small boat"),
+        Prompt(previous_text=LONG_TEXT),
+        Prompt(timestamps=True),
+        Prompt(),
+        Prompt(timestamps=True, previous_text="hill"),
+    ]
+    places, rows = [0, 1, 2, 3, 4, 5], [1, 0, 2, 1, 2, 0]
+    alone = [
+        decode(nano, [place], [row], "shared", [prompt])[0]
+        for place, row, prompt in zip(places, rows, prompts, strict=True)
+    ]
+    together = decode(nano, places, rows, form, prompts)
+    assert_same_but_for_near_ties(together, alone)
+    for one, other in zip(together, alone, strict=True):
+        if one.token_ids == other.token_ids:
+            assert one.score == pytest.approx(other.score, abs=1e-4)
 
 
 def test_a_mixture_is_what_using_the_cores_is(nano: Nano) -> None:

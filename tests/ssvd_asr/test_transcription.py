@@ -22,7 +22,7 @@ from ssvd_asr.decoding.prompt import Prompt
 from ssvd_asr.errors import AudioError, AudioTooLongError, SsvdError
 from ssvd_asr.factor_cache import factorize
 from ssvd_asr.transcription import transcribe
-from tests.random_owsm import waves
+from tests.random_owsm import LONG_TEXT, waves
 from tests.ssvd_asr.judged import SAFE_MARGIN
 
 
@@ -106,7 +106,12 @@ def test_a_batch_of_domains_and_prompts_gives_each_row_its_own_words(
     for slot in (1, 2):
         stack.write(slot, {name: 0.4 * torch.randn(5, 5, generator=generator) for name in adapted.layers})
     audio, slots = waves(4), [2, 0, 1, 2]
-    prompts = [Prompt(), Prompt(previous_text="the small boat"), Prompt(language="<nld>"), Prompt()]
+    prompts = [
+        Prompt(),
+        Prompt(previous_text="the small boat"),
+        Prompt(language="<nld>", previous_text=LONG_TEXT),
+        Prompt(),
+    ]
 
     def say(places: Sequence[int], slot: int | None = None) -> list[Hypothesis]:
         found = transcribe(
@@ -121,6 +126,7 @@ def test_a_batch_of_domains_and_prompts_gives_each_row_its_own_words(
         for place, found in zip(order, say(order), strict=True):
             near_tie = min(found.margin, alone[place].margin) < SAFE_MARGIN
             assert found.token_ids == alone[place].token_ids or near_tie
+            assert found.score == pytest.approx(alone[place].score, abs=1e-4) or near_tie
     assert [h.token_ids for h in say(range(4), slot=0)] != [h.token_ids for h in alone]
 
 

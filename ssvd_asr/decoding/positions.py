@@ -1,0 +1,60 @@
+"""Where a decoder's rows stand: shorter prompts are padded in front, and then all rows go on side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+class Positions:
+    """R rows with equally many positions so far, the first of which are padding where a prompt is shorter."""
+
+    def __init__(self, rows: int, device: torch.device) -> None:
+        self.count = 0  # so far, padding included
+        self._device = device
+        self._set([0] * rows)
+
+    def pad(self, prompts: Sequence[Sequence[int]]) -> Tensor:
+        """Begin the rows with these prompts: their tokens (R, L), int64, for the next L positions."""
+        longest = max(map(len, prompts))
+        self._set([longest - len(prompt) for prompt in prompts])
+        return torch.tensor(
+            [[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts], device=self._device
+        )
+
+    def places(self, length: int) -> Tensor | slice:
+        """The next positions, padding not counted: (R, length), int64, or a slice where no row has any."""
+        end = self.count + length
+        if self._padded is None:
+            return slice(self.count, end)
+        return (torch.arange(self.count, end, device=self._device) - self._padded).clamp(min=0)
+
+    def hidden(self, length: int) -> Tensor | None:
+        """Keys that the next positions' queries must not see, or None: (R or 1, 1, length or 1, time), bool.
+
+        A query on padding is left without any; it weighs all alike, and nobody looks at what it finds.
+        """
+        time = self.count + length
+        hidden = None
+        if length > 1:
+            every = torch.ones(length, time, dtype=torch.bool, device=self._device)
+            hidden = every.triu(1 + self.count)[None, None]
+        if self._padded is not None:
+            padding = (torch.arange(time, device=self._device) < self._padded)[:, None, None]
+            hidden = padding if hidden is None else hidden | padding
+        return hidden
+
+    def keep(self, rows: Sequence[int]) -> int:
+        """Go on with these rows (R',), without the padding that all of them have: how much that is."""
+        padding = [self._padding[row] for row in rows]
+        common = min(padding)
+        self.count -= common
+        self._set([each - common for each in padding])
+        return common
+
+    def _set(self, padding: Sequence[int]) -> None:
+        self._padding = padding
+        # (R, 1) on the device; None in the normal case, which then costs nothing.
+        self._padded = torch.tensor(padding, device=self._device).unsqueeze(1) if any(padding) else None
