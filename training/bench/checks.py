@@ -24,6 +24,13 @@ MATCHED = (
     ("ssvd-cayley-p60", "ssvd-free-p42"),
     ("ssvd-first-order-p80", "ssvd-free-p57"),
 )
+# k by the energy of a layer's spectrum, and by its shape as --p has it.
+BUDGETS = tuple((f"ssvd-budget-energy-{size}", f"ssvd-budget-shape-{size}") for size in ("117k", "250k"))
+LARGER = "ssvd-first-order-p60"
+OF_ITS_SIZE = (
+    "lora-r6", "pissa-r6", "dora-r6", "svft-banded-d11", "lora-xs-p42", "ssvd-tail-p60", "ssvd-two-sided-p42",
+    "ssvd-encoder-p67",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -63,27 +70,35 @@ class Runs:
 
 
 def check_lines(runs: Runs) -> list[str]:
-    """Both tables, as far as their runs are done."""
-    return [*_orthogonality(runs), *_semantic_stability(runs)]
+    """The tables, as far as their runs are done."""
+    return [
+        *_pairs("Is a rotation needed?", ("rotation", "unconstrained"), MATCHED, runs),
+        *_pairs("k by energy or by shape?", ("by energy", "by shape"), BUDGETS, runs),
+        *_pairs(
+            "At the larger size", ("config", "ssvd"), tuple((each, LARGER) for each in OF_ITS_SIZE), runs
+        ),
+        *_semantic_stability(runs),
+    ]
 
 
-def _orthogonality(runs: Runs) -> list[str]:
+def _pairs(title: str, sides: tuple[str, str], pairs: Sequence[tuple[str, str]], runs: Runs) -> list[str]:
+    """WER of one config less that of another with about as many numbers, pair by pair."""
     rows = []
-    for rotated, free in MATCHED:
-        known = [domain for domain in DOMAINS if runs.has(domain, rotated, free)]
+    for pair in pairs:
+        known = [domain for domain in DOMAINS if runs.has(domain, *pair)]
         if known:
-            sizes = [runs.scored[(each, known[0])][0]["parameters"] for each in (rotated, free)]
-            cells = [runs.difference(rotated, free, domain) if domain in known else "-" for domain in DOMAINS]
-            rows.append(f"| {rotated} ({sizes[0]:,}) | {free} ({sizes[1]:,}) | {' | '.join(cells)} |")
+            named = [f"{each} ({runs.scored[(each, known[0])][0]['parameters']:,})" for each in pair]
+            cells = [runs.difference(*pair, domain) if domain in known else "-" for domain in DOMAINS]
+            rows.append(f"| {' | '.join([*named, *cells])} |")
     if not rows:
         return []
     return [
-        "## Is a rotation needed?",
+        f"## {title}",
         "",
-        "WER of the rotation less that of the unconstrained core with as many numbers; below zero the "
-        "rotation is better.",
+        "WER of the first less that of the second, which has about as many numbers; below zero the first is "
+        "better. Intervals over voices.",
         "",
-        f"| rotation | unconstrained | {' | '.join(DOMAINS)} |",
+        f"| {' | '.join([*sides, *DOMAINS])} |",
         f"|{'---|' * (2 + len(DOMAINS))}",
         *rows,
         "",

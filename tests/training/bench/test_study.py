@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from training.bench.checks import MATCHED
+from training.bench.checks import BUDGETS, LARGER, MATCHED, OF_ITS_SIZE
 from training.bench.configs import CONFIGS
 from training.bench.study import (
     DOMAINS,
@@ -149,7 +149,8 @@ def test_rows_of_several_seeds_run_once_at_the_rates_beside_the_chosen_one_at_th
 
 def test_rows_that_are_compared_exist() -> None:
     names = {config.name for config in CONFIGS}
-    assert names.issuperset(name for pair in MATCHED for name in pair)
+    assert names.issuperset(name for pair in (*MATCHED, *BUDGETS) for name in pair)
+    assert names.issuperset([LARGER, *OF_ITS_SIZE])
 
 
 def test_the_rows_that_matter_have_three_seeds_and_only_vera_s_rates_are_all_tried() -> None:
