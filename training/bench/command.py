@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -27,12 +27,9 @@ from ssvd_asr.errors import DataError, SsvdError
 from ssvd_asr.version import __version__
 from training.arguments import count
 from training.bench.configs import CONFIGS
-from training.bench.cost import basis_bytes
+from training.bench.facts import facts
 from training.bench.run import RESULT_FILE, Spec, read_spec, write_spec
 from training.bench.study import DOMAINS, TEST_CORPORA, Budget, Config, Task, next_tasks, study_id
-
-if TYPE_CHECKING:
-    from ssvd_asr.base.model import BaseModel
 
 NAMED = frozenset(("study", "key", "stage"))  # what every result has
 
@@ -94,18 +91,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="cpu", help="cpu, auto, cuda or cuda:1 (default %(default)s)")
     parser.add_argument("--report-only", action="store_true", help="write tables and figures, run nothing")
     return parser
-
-
-def voices_line(manifests: Mapping[str, Path]) -> dict[str, Any]:
-    """Who speaks each utterance of the test sets, by number: what intervals are drawn over."""
-    tests = {}
-    for test, corpus in TEST_CORPORA.items():
-        entries = [json.loads(line) for line in manifests[corpus].read_text(encoding="utf-8").splitlines()]
-        # Without a name, a voice of its own.
-        names = [entry.get("speaker") or f"{place}:" for place, entry in enumerate(entries)]
-        numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-        tests[test] = [numbers[name] for name in names]
-    return {"key": "voices", "stage": "voices", "tests": tests}
 
 
 @cache
@@ -174,9 +159,9 @@ class Study:
         manifests, digests = self._subsets()
         base = load_base(device="cpu")
         study = study_id(self.budget, base.digest, digests, self.device)
-        if not any(r["study"] == study and r["stage"] == "voices" for r in self.results()):
-            self._note({"study": study, **voices_line(manifests)})
-        self._note_bases(study, configs, base)
+        done = [result for result in self.results() if result["study"] == study]
+        for line in facts(done, configs, manifests, base):
+            self._note({"study": study, **line})
         self._check_recipe(study)
         begun: set[str] = set()
         running: dict[Future[dict[str, Any]], Task] = {}
@@ -195,19 +180,6 @@ class Study:
                 if not running:
                     return
                 self._settle(study, running)
-
-    def _note_bases(self, study: str, configs: Sequence[Config], base: BaseModel) -> None:
-        """What basis each config holds; known without a run."""
-        from ssvd_asr.factor_cache import factorize
-
-        known = [(r["key"], r.get("options")) for r in self.results() if r["study"] == study]
-        missing = [each for each in configs if (f"basis/{each.name}", dict(each.options)) not in known]
-        factors = factorize(base, progress=False) if missing else {}
-        for config in missing:
-            self._note({
-                "study": study, "key": f"basis/{config.name}", "stage": "basis", "config": config.name,
-                "options": dict(config.options), "bytes": basis_bytes(config.options, factors),
-            })  # fmt: skip
 
     def _check_recipe(self, study: str) -> None:
         """Runs of two recipes are not to be compared. Raises SsvdError."""

@@ -15,6 +15,7 @@ from ssvd_asr.errors import DataError, SsvdError
 from tests.training.conftest import write_corpus
 from training.bench import command
 from training.bench.command import Study
+from training.bench.facts import voices_line
 from training.bench.report import write_report
 from training.bench.run import RESULT_FILE, Spec, main, read_spec, write_spec
 from training.bench.study import BASE, DOMAINS, LEARNING_RATES, TEST_CORPORA, TESTS, Budget, Config, Task
@@ -217,7 +218,7 @@ def test_voices_are_told_apart_by_name_and_an_utterance_without_one_is_alone(tmp
     manifests = {name: tmp_path / f"{name}.jsonl" for name in TEST_CORPORA.values()}
     for path in manifests.values():
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert command.voices_line(manifests)["tests"] == dict.fromkeys(TEST_CORPORA, (0, 1, 0, 2, 3, 1)) | {
+    assert voices_line(manifests)["tests"] == dict.fromkeys(TEST_CORPORA, (0, 1, 0, 2, 3, 1)) | {
         name: [0, 1, 0, 2, 3, 1] for name in TEST_CORPORA
     }
 
