@@ -56,6 +56,7 @@ class Recogniser(AdapterSource, Protocol):
     name: str  # of the base
     digest: str  # of the base, "sha256:..."
     window_samples: int  # the longest piece, at 16 kHz
+    knows_previous_text: bool  # else a previous text confuses it
 
     def has_language(self, symbol: str) -> bool:
         """Whether the base was made for a language, "<eng>"."""
@@ -87,6 +88,7 @@ class OwsmRecogniser:
         self.name = base.name
         self.digest = base.digest
         self.window_samples = base.config.window_samples
+        self.knows_previous_text = base.config.knows_previous_text
         self.device = base.device
         self.dtype = base.dtype
         self._base = base

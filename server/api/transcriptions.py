@@ -31,7 +31,7 @@ async def transcribe(request: Request) -> Response:
     """Transcribe one file in one domain. OpenAI's request and reply, and `domain` beside `model`."""
     state = state_of(request)
     async with open_form(request) as (file, form):
-        _check_prompt(form.prompt, state.settings.max_prompt_chars)
+        _check_prompt(form.prompt, state)
         domain = wanted_domain(state.engine.recogniser.name, form.model, form.domain)
         if domain is not None:
             await _fetch(state, domain)
@@ -41,8 +41,14 @@ async def transcribe(request: Request) -> Response:
     return Response(status_code=CLIENT_LEFT) if reply is None else render(reply, form.format)
 
 
-def _check_prompt(prompt: str, limit: int) -> None:
-    """Raise ApiError for a prompt so long that reading it would hold up the rows beside it."""
+def _check_prompt(prompt: str, state: ServerState) -> None:
+    """Raise ApiError for a prompt that the base cannot read, or that would hold up the rows beside it."""
+    base, limit = state.engine.recogniser, state.settings.max_prompt_chars
+    if prompt.strip() and not base.knows_previous_text:
+        raise ApiError(
+            422, f"base {base.name} was trained without previous texts and hears worse with one: leave it out",
+            code="prompt_unsupported", param="prompt",
+        )  # fmt: skip
     if len(prompt) > limit:
         raise ApiError(
             422, f"prompt has {len(prompt)} characters: the limit is {limit} (SSVD_MAX_PROMPT_CHARS)",

@@ -21,6 +21,7 @@ _PREPROCESSOR_DEFAULTS: dict[str, Any] = {
     "notime_symbol": "<notimestamps>",
     "first_time_symbol": "<0.00>",
     "last_time_symbol": "<30.00>",
+    "text_prev_apply_prob": 0.5,
 }
 
 
@@ -41,6 +42,7 @@ class ModelConfig:
     notime_symbol: str
     first_time_symbol: str
     last_time_symbol: str
+    knows_previous_text: bool = True  # whether training told it what was said before
     sample_rate_hz: int = SAMPLE_RATE
 
     @property
@@ -115,6 +117,7 @@ def parse_config(raw: Mapping[str, Any], *, roots: Sequence[Path] = ()) -> Model
         notime_symbol=symbols["notime_symbol"],
         first_time_symbol=symbols["first_time_symbol"],
         last_time_symbol=symbols["last_time_symbol"],
+        knows_previous_text=float(front["text_prev_apply_prob"]) > 0,
     )
 
 

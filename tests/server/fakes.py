@@ -43,6 +43,7 @@ class FakeRecogniser:
     name = BASE
     digest = DIGEST
     window_samples = WINDOW_S * SAMPLE_RATE
+    knows_previous_text = True
     device = torch.device("cpu")
     dtype = torch.float32
     compression = None

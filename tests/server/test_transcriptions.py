@@ -200,6 +200,18 @@ def test_a_prompt_is_what_was_said_before_the_audio(
     assert [piece.previous_text for piece in recogniser.pieces] == [expected]
 
 
+def test_a_base_that_knows_no_previous_text_is_not_given_one(
+    client: TestClient, recogniser: FakeRecogniser, clip: bytes
+) -> None:
+    """owsm-nano answers a prompt with an empty transcript: what was said would be lost without a word."""
+    recogniser.knows_previous_text = False
+    error = refusal(post(client, clip, prompt="the small boat"), 422)
+    assert (error["param"], error["code"]) == ("prompt", "prompt_unsupported")
+    assert BASE in error["message"]
+    assert recogniser.pieces == []
+    assert post(client, clip, prompt=" ").status_code == 200
+
+
 def test_a_form_without_a_file_or_with_two_is_refused(client: TestClient, clip: bytes) -> None:
     text_file = client.post(URL, files={"file": (None, "just text")})
     assert refusal(text_file, 400)["param"] == "file"  # type: ignore[arg-type]

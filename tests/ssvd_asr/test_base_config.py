@@ -30,6 +30,15 @@ def test_window_is_that_of_the_checkpoint(raw: dict[str, Any]) -> None:
     assert parse_config(raw).window_samples == 40_000
 
 
+@pytest.mark.parametrize(("share", "known"), [(0.5, True), (0.0, False), (None, True)])
+def test_a_model_trained_without_previous_texts_says_so(
+    raw: dict[str, Any], share: float | None, known: bool
+) -> None:
+    front = {key: value for key, value in raw["preprocessor_conf"].items() if key != "text_prev_apply_prob"}
+    raw["preprocessor_conf"] = front if share is None else {**front, "text_prev_apply_prob": share}
+    assert parse_config(raw).knows_previous_text is known
+
+
 def test_silent_keys_mean_what_espnet_means(raw: dict[str, Any], tokens: list[str]) -> None:
     del raw["preprocessor_conf"]
     raw["token_list"] = [*tokens, "<30.00>"]
