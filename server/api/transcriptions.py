@@ -46,7 +46,7 @@ def _check_prompt(prompt: str, state: ServerState) -> None:
     base, limit = state.engine.recogniser, state.settings.max_prompt_chars
     if prompt.strip() and not base.knows_previous_text:
         raise ApiError(
-            422, f"base {base.name} was trained without previous texts and hears worse with one: leave it out",
+            422, f"base {base.name} was trained without previous texts, and hears worse with one: omit it",
             code="prompt_unsupported", param="prompt",
         )  # fmt: skip
     if len(prompt) > limit:
