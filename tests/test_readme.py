@@ -35,6 +35,7 @@ def test_the_training_command_is_one_that_the_parser_takes() -> None:
     arguments = _parser().parse_args(shlex.split(command[1]))
     assert (ROOT / arguments.data).is_file()
     assert (ROOT / arguments.valid).is_file()
+    assert (ROOT / arguments.test).is_file()
 
 
 LINKS = re.findall(r"\]\(([a-zA-Z][\w./-]+)\)", README)
