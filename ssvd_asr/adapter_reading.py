@@ -62,10 +62,7 @@ def inspect_adapter(
     Raises AdapterError where the header is not that of an adapter.
     """
     if isinstance(source, bytes):
-        check_file_size(len(source), limits)
-        length = header_length(source[:LENGTH_BYTES], limits.max_header_bytes)
-        text = source[LENGTH_BYTES : LENGTH_BYTES + length]
-        return _check_header(text, length, len(source), limits)[1]
+        return _header_of(source, limits)[1]
     path = Path(source)
     try:
         with path.open("rb") as stream:
@@ -97,9 +94,7 @@ def load_adapter(
     unknown version, not finite, or whose tensors are not exactly those of its layer list.
     """
     data = source if isinstance(source, bytes) else _read_bounded(Path(source), limits)
-    check_file_size(len(data), limits)
-    length = header_length(data[:LENGTH_BYTES], limits.max_header_bytes)
-    header, metadata = _check_header(data[LENGTH_BYTES : LENGTH_BYTES + length], length, len(data), limits)
+    header, metadata = _header_of(data, limits)
     if base is not None:
         check_base(metadata, base)
     if factors is not None:
@@ -130,6 +125,13 @@ def check_file_size(size: int, limits: AdapterFileLimits) -> None:
         raise AdapterError(
             f"adapter of {size} bytes is over the limit of {limits.max_file_bytes} (max_file_bytes)"
         )
+
+
+def _header_of(data: bytes, limits: AdapterFileLimits) -> tuple[Header, AdapterMetadata]:
+    """Of a whole file's bytes. Raises AdapterError as `_check_header` does, or for a file over the limit."""
+    check_file_size(len(data), limits)
+    length = header_length(data[:LENGTH_BYTES], limits.max_header_bytes)
+    return _check_header(data[LENGTH_BYTES : LENGTH_BYTES + length], length, len(data), limits)
 
 
 def _check_header(
