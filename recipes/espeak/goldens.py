@@ -65,7 +65,7 @@ class Listener:
             encoded = self.base.encode([read_audio(PACKAGED / audio)])
             with CachedDecoder(self.base.network.decoder, encoded) as decoder:
                 prefix = [*Prompt("<eng>").ids(tokens), *a[:place]]
-                scores = decoder.advance(torch.tensor([prefix], device=encoded.device))[0]
+                scores = decoder.read([prefix])[0]
         return float(scores[a[place]] - scores[b[place]])
 
 

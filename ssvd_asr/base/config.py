@@ -42,7 +42,7 @@ class ModelConfig:
     notime_symbol: str
     first_time_symbol: str
     last_time_symbol: str
-    knows_previous_text: bool = True  # whether training told it what was said before
+    knows_previous_text: bool  # whether training told it what was said before
     sample_rate_hz: int = SAMPLE_RATE
 
     @property
