@@ -16,10 +16,10 @@ from torch import Tensor
 from ssvd_asr.adapted_model import AdaptedModel, adapt
 from ssvd_asr.base.model import BaseModel, FloatArray
 from ssvd_asr.base.shapes import SHAPES, random_base
-from ssvd_asr.decoding.decoder import CachedDecoder
 from ssvd_asr.decoding.greedy import greedy
 from ssvd_asr.decoding.hypothesis import Hypothesis
 from ssvd_asr.decoding.prompt import Prompt
+from ssvd_asr.decoding.static_decoder import open_decoder
 from ssvd_asr.factors import LayerFactors
 from ssvd_asr.layers import match_layers
 from ssvd_asr.mixture import CoreStack
@@ -48,16 +48,16 @@ class Subject:
         return self.base.encode(waves)
 
     @torch.no_grad()
-    def decode(self, encoded: Tensor, steps: int) -> Tensor:
-        """The best token at each of `steps` steps, (B, steps); no row ends."""
-        prompt = Prompt().ids(self.base.tokens)
-        tokens = torch.tensor([prompt] * len(encoded), device=encoded.device)
-        said = []
-        with CachedDecoder(self.base.network.decoder, encoded) as decoder:
-            for _ in range(steps):
-                tokens = decoder.advance(tokens).argmax(dim=-1, keepdim=True)
-                said.append(tokens)
-        return torch.cat(said, dim=1)
+    def decode(self, encoded: Tensor, steps: int, static: bool | None = None) -> Tensor:
+        """The best token at each of `steps` steps, (B, steps); no row ends. static: see `open_decoder`."""
+        said: list[Tensor] = []
+        with open_decoder(self.base.network.decoder, encoded, static=static) as decoder:
+            scores = decoder.read([Prompt().ids(self.base.tokens)] * len(encoded))
+            while True:
+                said.append(scores.argmax(dim=-1, keepdim=True))
+                if len(said) == steps:
+                    return torch.cat(said, dim=1)
+                scores = decoder.advance(said[-1])
 
     def decode_uneven(self, encoded: Tensor, steps: int) -> list[Hypothesis]:
         """Greedy hypotheses of rows that end one after the other, the last after `steps` steps."""
@@ -99,7 +99,7 @@ def subject(
 
 def _stand_in(m: int, n: int, k: int, device: torch.device) -> LayerFactors:
     """k orthonormal directions on each side, not those of any weight."""
-    u, v = (torch.linalg.qr(torch.randn(side, k, device=device))[0].double().cpu() for side in (m, n))
+    u, v = (torch.linalg.qr(torch.randn(side, k, device=device))[0] for side in (m, n))
     return LayerFactors(u, torch.linspace(2.0, 1.0, k, dtype=torch.float64), v.mT, k)
 
 

@@ -25,7 +25,7 @@ from ssvd_asr.compression import Compression
 from ssvd_asr.cost import Cost, plain_cost
 from ssvd_asr.device import forbid_tf32, resolve_device
 from ssvd_asr.linear import AdaptedLinear
-from ssvd_asr.mixture import CoreStack
+from ssvd_asr.mixture import CoreStack, MixedLayer
 
 DOMAINS = (1, 4, 16, 64, 256)
 TOKENS_PER_SECOND = 2.0  # of speech: what a decoder says of a full window
@@ -188,7 +188,7 @@ def _counted(
     with measured.adapted.mixing(stack, case.draw(0)):
         for name, counts in calls.items():
             mixed = measured.adapted.layers[name].mixed
-            assert mixed is not None
+            assert isinstance(mixed, MixedLayer)
             for tokens, count in counts.items():
                 choice = mixed.consider(tokens, count)
                 cost = choice.cost if form == "auto" else dict(choice.forms)[form]  # type: ignore[index]

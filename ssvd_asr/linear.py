@@ -7,7 +7,7 @@ W, U and V belong to the base and are held once, however many domains there are.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +17,13 @@ from ssvd_asr.factors import LayerFactors
 from ssvd_asr.step import can_step, merged_weight, step
 from ssvd_asr.step_cost import StepForm
 
-if TYPE_CHECKING:
-    from ssvd_asr.mixture import MixedLayer
+
+class Instead(Protocol):
+    """What takes an adapted layer's calls while a batch of several domains runs."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Map x (B, ..., n) to (B, ..., m)."""
+        ...
 
 
 class AdaptedLinear(nn.Module):
@@ -46,7 +51,7 @@ class AdaptedLinear(nn.Module):
         self.linear = linear
         self.core: Tensor | None = None
         self.start = 0
-        self.mixed: MixedLayer | None = None
+        self.mixed: Instead | None = None
         self.step_form: StepForm | Literal["auto"] = "auto"  # of passes in which a core (k, k) trains
         # Not persistent: the basis comes from the weight or the factor cache, never from a checkpoint.
         # A transposed U keeps the first k directions contiguous, for every k.

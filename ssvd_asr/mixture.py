@@ -90,7 +90,7 @@ class MixedLayer:
 
     def __init__(self, name: str, layer: AdaptedLinear, mixture: Mixture) -> None:
         self.mixture = mixture
-        self._name = name
+        self.name = name
         self._layer = layer
         self._calls: dict[int, int] = {}  # by vectors a row
         self._ways: dict[int, Way] = {}
@@ -124,7 +124,7 @@ class MixedLayer:
         return choose_form(work, device_speed(device, work.itemsize, threads))
 
     def _work(self, tokens: int, calls: int, counts: Mapping[int, int], k: int) -> Work:
-        stack, name, weight = self.mixture.stack, self._name, self._layer.weight
+        stack, name, weight = self.mixture.stack, self.name, self._layer.weight
         m, n = weight.shape
         # Assume as many calls again as there were; where W' cannot be kept, each call builds it.
         builds = stack.hot.builds(name, counts, weight.numel() * weight.element_size(), 1 / (calls + 1))
@@ -134,7 +134,7 @@ class MixedLayer:
         )  # fmt: skip
 
     def _sized(self) -> tuple[Mapping[int, int], int]:
-        return self.mixture.sized(self.mixture.stack.sizes(self._name))
+        return self.mixture.sized(self.mixture.stack.sizes(self.name))
 
     def _prepare(self, tokens: int, calls: int, again: bool) -> tuple[Plan, Place]:
         mixture, layer, (counts, k) = self.mixture, self._layer, self._sized()
@@ -157,7 +157,7 @@ class MixedLayer:
         before = self._ready.get(tokens)
         if before is not None and before[0] == mixture.version and before[1] is plan and before[2].keep:
             return before[1:]  # with the cores that it has gathered
-        return plan, Place(self._name, layer, mixture.stack, k, keep=calls > 1)
+        return plan, Place(self.name, layer, mixture.stack, k, keep=calls > 1)
 
     def _decide(self, tokens: int, calls: int, counts: Mapping[int, int], k: int) -> Way:
         form, slots = self.mixture.form, list(counts)

@@ -177,14 +177,14 @@ def meta_network(shape: OwsmShape) -> ESPnetS2TModel:
 def random_base(
     shape: OwsmShape, *, seed: int = 1, device: torch.device | str = "cpu", dtype: torch.dtype | None = None
 ) -> BaseModel:
-    """A base of this shape with freshly initialised weights, the same for one seed.
+    """A base of this shape with freshly initialised weights, the same for one seed and kind of device.
 
-    Takes seconds and 4 bytes a parameter on the CPU, whatever the dtype: OWSM-1B 4 GB, OWLS-2B 9 GB.
+    Takes 4 bytes a parameter on the device, whatever the dtype: OWSM-1B 4 GB, OWLS-2B 9 GB.
     """
     import torch
 
-    config = shape_config(shape)
-    with torch.random.fork_rng(devices=[]):
+    config, device = shape_config(shape), torch.device(device)
+    with torch.random.fork_rng(), device:
         torch.manual_seed(seed)
         network = build_network(config)
-    return BaseModel("random", network, config, device=torch.device(device), dtype=dtype or torch.float32)
+    return BaseModel("random", network, config, device=device, dtype=dtype or torch.float32)

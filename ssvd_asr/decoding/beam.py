@@ -15,11 +15,12 @@ from torch import Tensor
 from ssvd_asr.base.model import BaseModel
 from ssvd_asr.base.tokens import TokenMap
 from ssvd_asr.decoding.ctc_prefix import CtcPrefix
-from ssvd_asr.decoding.decoder import CachedDecoder, Decoder
+from ssvd_asr.decoding.decoder import Decoder
 from ssvd_asr.decoding.grammar import forbid
 from ssvd_asr.decoding.hypothesis import Hypothesis, timed_segments
 from ssvd_asr.decoding.prompt import Prompt
 from ssvd_asr.decoding.search import Candidate, Path, Search
+from ssvd_asr.decoding.static_decoder import open_decoder
 from ssvd_asr.errors import SsvdError
 
 MAX_BEAM_SIZE = 20  # ESPnet's own scripts go no further; memory and time grow with it
@@ -56,7 +57,7 @@ def beam(
     tokens = base.tokens
     searches = [Search(prompt.ids(tokens), beam_size, limit, tokens.eos) for prompt in prompts]
     ctc = CtcPrefix(base.network.ctc, encoded, blank=tokens.blank) if ctc_weight > 0 else None
-    with CachedDecoder(base.network.decoder, encoded) as decoder:
+    with open_decoder(base.network.decoder, encoded, width=beam_size) as decoder:
         _Scorer(decoder, ctc, ctc_weight, beam_size, tokens).run(searches)
     return [_finish(search, prompt, tokens) for search, prompt in zip(searches, prompts, strict=True)]
 

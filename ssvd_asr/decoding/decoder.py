@@ -8,7 +8,7 @@ by ESPnet's modules, so adapted linears in them work unchanged.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -19,6 +19,7 @@ from ssvd_asr.decoding.positions import Positions
 from ssvd_asr.decoding.rows import Rows
 from ssvd_asr.errors import BaseModelError
 from ssvd_asr.linear import AdaptedLinear
+from ssvd_asr.mixture import MixedLayer
 from ssvd_asr.tall_linear import tall_linear
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class CachedDecoder:
         Raises:
             BaseModelError: a decoder of another build than OWSM's.
         """
-        _check(decoder)
+        check_build(decoder)
         self._decoder = decoder
         self._device = encoded.device
         self._positions = Positions(len(encoded), encoded.device)
@@ -70,7 +71,8 @@ class CachedDecoder:
         self._adapted = [m for m in adapted if m.mixed is None and _per_row(m)]
         self._entered_with = [m.core for m in self._adapted]
         # All layers of a mixture look at one object.
-        self._mixture = next((m.mixed.mixture for m in adapted if m.mixed is not None), None)
+        mixed = (m.mixed for m in adapted if isinstance(m.mixed, MixedLayer))
+        self._mixture = next((each.mixture for each in mixed), None)
         self._entered_slots = None if self._mixture is None else self._mixture.slots
         # Keys and values by layer. Of the encoder output, once an utterance, however many rows it has: as
         # `_heard` makes them. Of the prefix: (R, heads, time, d / heads).
@@ -103,8 +105,8 @@ class CachedDecoder:
         last = x[:, -1]  # (R, d)
         if self._decoder.normalize_before:
             last = self._decoder.after_norm(last)
-        assert self._decoder.output_layer is not None  # _check
-        return torch.log_softmax(_output(self._decoder.output_layer, last).float(), dim=-1)
+        assert self._decoder.output_layer is not None  # check_build
+        return torch.log_softmax(output(self._decoder.output_layer, last).float(), dim=-1)
 
     def keep(self, rows: Sequence[int]) -> None:
         """See `Decoder.keep`. Padding that all these rows have is dropped."""
@@ -134,24 +136,16 @@ class CachedDecoder:
 
     def _layer(self, index: int, layer: DecoderLayer, x: Tensor, hidden: Tensor | None) -> Tensor:
         """DecoderLayer.forward for the new positions only: (R, L, d) to (R, L, d)."""
-        before = layer.normalize_before
-        y = layer.norm1(x) if before else x
-        keys, values = _keys_values(layer.self_attn, y)
-        said = self._said[index]
-        if said is not None:
-            keys, values = torch.cat([said[0], keys], dim=2), torch.cat([said[1], values], dim=2)
-        self._said[index] = (keys, values)
-        x = x + _attend(layer.self_attn, y, keys, values, hidden)
-        x = x if before else layer.norm1(x)
 
-        y = layer.norm2(x) if before else x
-        x = x + self._listen(layer.src_attn, y, *self._heard[index])
-        x = x if before else layer.norm2(x)
+        def attend(y: Tensor) -> Tensor:
+            keys, values = keys_values(layer.self_attn, y)
+            said = self._said[index]
+            if said is not None:
+                keys, values = torch.cat([said[0], keys], dim=2), torch.cat([said[1], values], dim=2)
+            self._said[index] = (keys, values)
+            return _attend(layer.self_attn, y, keys, values, hidden)
 
-        y = layer.norm3(x) if before else x
-        x = x + layer.feed_forward(y)
-        x = x if before else layer.norm3(x)
-        return x
+        return through_layer(layer, x, attend, lambda y: self._listen(layer.src_attn, y, *self._heard[index]))
 
     def _listen(self, attention: MultiHeadedAttention, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """MultiHeadedAttention.forward of queries x (R, L, d) on what their utterances' encoder output says.
@@ -159,24 +153,37 @@ class CachedDecoder:
         The rows of an utterance ask together, so its keys and values are read once for all of them.
         """
         asked = self._rows.spread(attention.linear_q(x))  # (U, width, L, d)
-        queries = attention.q_norm(_split(attention, asked.flatten(1, 2))) / math.sqrt(attention.d_k)
+        queries = attention.q_norm(split(attention, asked.flatten(1, 2))) / math.sqrt(attention.d_k)
         mixed = torch.matmul(torch.softmax(torch.matmul(queries, keys), dim=-1), values)
         output: Tensor = attention.linear_out(self._rows.collect(mixed.transpose(1, 2).reshape(asked.shape)))
         return output
 
 
-def _output(layer: nn.Module, x: Tensor) -> Tensor:
+def through_layer(
+    layer: DecoderLayer, x: Tensor, attend: Callable[[Tensor], Tensor], listen: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """DecoderLayer.forward with these two attentions, to what was said and to what was heard."""
+    before = layer.normalize_before
+    x = x + attend(layer.norm1(x) if before else x)
+    x = x if before else layer.norm1(x)
+    x = x + listen(layer.norm2(x) if before else x)
+    x = x if before else layer.norm2(x)
+    x = x + layer.feed_forward(layer.norm3(x) if before else x)
+    return x if before else layer.norm3(x)
+
+
+def output(layer: nn.Module, x: Tensor) -> Tensor:
     """layer(x) of the output layer: (R, d) to (R, V)."""
     if type(layer) is nn.Linear:
         return tall_linear(x, layer.weight, layer.bias)
-    output: Tensor = layer(x)
-    return output
+    scores: Tensor = layer(x)
+    return scores
 
 
-def _keys_values(attention: MultiHeadedAttention, x: Tensor) -> tuple[Tensor, Tensor]:
+def keys_values(attention: MultiHeadedAttention, x: Tensor) -> tuple[Tensor, Tensor]:
     """(R, time, d) to keys and values (R, heads, time, d / heads)."""
-    keys = attention.k_norm(_split(attention, attention.linear_k(x)))
-    return keys, _split(attention, attention.linear_v(x))
+    keys = attention.k_norm(split(attention, attention.linear_k(x)))
+    return keys, split(attention, attention.linear_v(x))
 
 
 def _heard(attention: MultiHeadedAttention, encoded: Tensor) -> tuple[Tensor, Tensor]:
@@ -184,7 +191,7 @@ def _heard(attention: MultiHeadedAttention, encoded: Tensor) -> tuple[Tensor, Te
 
     In the order in which every step reads them: else each step would copy them into it.
     """
-    keys, values = _keys_values(attention, encoded)
+    keys, values = keys_values(attention, encoded)
     return keys.transpose(-2, -1).contiguous(), values.contiguous()
 
 
@@ -192,7 +199,7 @@ def _attend(
     attention: MultiHeadedAttention, x: Tensor, keys: Tensor, values: Tensor, hidden: Tensor | None
 ) -> Tensor:
     """MultiHeadedAttention.forward of queries x (R, L, d), which do not see the hidden keys."""
-    queries = attention.q_norm(_split(attention, attention.linear_q(x))) / math.sqrt(attention.d_k)
+    queries = attention.q_norm(split(attention, attention.linear_q(x))) / math.sqrt(attention.d_k)
     scores = torch.matmul(queries, keys.transpose(-2, -1))  # (R, heads, L, time)
     if hidden is not None:
         scores = scores.masked_fill(hidden, torch.finfo(scores.dtype).min)
@@ -201,7 +208,7 @@ def _attend(
     return output
 
 
-def _split(attention: MultiHeadedAttention, x: Tensor) -> Tensor:
+def split(attention: MultiHeadedAttention, x: Tensor) -> Tensor:
     """(R, time, d) to (R, heads, time, d / heads)."""
     return x.view(len(x), -1, attention.h, attention.d_k).transpose(1, 2)
 
@@ -210,7 +217,7 @@ def _per_row(module: AdaptedLinear) -> bool:
     return module.core is not None and module.core.ndim == 3
 
 
-def _check(decoder: TransformerDecoder) -> None:
+def check_build(decoder: TransformerDecoder) -> None:
     """OWSM's decoders are all built alike; another build would be computed wrongly, so it is refused."""
     from espnet2.asr.decoder.transformer_decoder import TransformerDecoder
     from espnet2.legacy.nets.pytorch_backend.transformer.attention import MultiHeadedAttention

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from ssvd_asr.base.model import BaseModel
 from ssvd_asr.base.tokens import TokenMap
-from ssvd_asr.decoding.decoder import CachedDecoder, Decoder
+from ssvd_asr.decoding.decoder import Decoder
 from ssvd_asr.decoding.grammar import forbid
 from ssvd_asr.decoding.hypothesis import Hypothesis, check_finite, timed_segments
 from ssvd_asr.decoding.prompt import Prompt
+from ssvd_asr.decoding.static_decoder import open_decoder
 from ssvd_asr.errors import SsvdError
 
 ENDED_SHARE = 1 / 8  # of a batch: for fewer, copying what the others' keys and values hold costs more
@@ -67,7 +68,7 @@ def greedy(
         raise SsvdError(f"max_tokens={max_tokens}: must be at least 1")
     tokens = base.tokens
     rows = [_Row(prompt.ids(tokens), limit) for prompt, limit in zip(prompts, limits, strict=True)]
-    with CachedDecoder(base.network.decoder, encoded) as decoder:
+    with open_decoder(base.network.decoder, encoded) as decoder:
         _decode(decoder, rows, tokens)
     return [_finish(row, prompt, tokens) for row, prompt in zip(rows, prompts, strict=True)]
 

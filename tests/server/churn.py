@@ -73,7 +73,7 @@ class Oracle:
         alone: dict[tuple[str | None, int], Transcript] = {}
         for file in (None, *files):
             loaded = None if file is None else load_adapter(file, recogniser._base, recogniser._factors)
-            cores = None if loaded is None else loaded.adapter.cores()
+            cores = None if loaded is None else loaded.adapter.to(recogniser.device).cores()
             sha256 = None if loaded is None else loaded.sha256
             for index, wave in enumerate(waves):
                 (alone[sha256, index],) = transcribe(

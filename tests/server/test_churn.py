@@ -26,6 +26,7 @@ from server.rows import Mount
 from server.settings import ServerSettings
 from ssvd_asr.core_stack import CoreStack
 from ssvd_asr.errors import AdapterUnreadableError
+from tests.devices import DEVICES
 from tests.random_owsm import write_random_owsm
 from tests.server.churn import LASTING, NAMES, TIMEOUT_S, Churn, Oracle, write_adapters
 from tests.speechlike import babble
@@ -87,10 +88,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_random_owsm(tmp_path_factory.mktemp("owsm") / "tiny")
 
 
-@pytest.fixture(scope="module")
-def recogniser(folder: Path) -> OwsmRecogniser:
+@pytest.fixture(scope="module", params=DEVICES)
+def recogniser(folder: Path, request: pytest.FixtureRequest) -> OwsmRecogniser:
     recogniser = FaultyOwsm.load(
-        str(folder), device="cpu", dtype="float32", cache_dir=folder.parent / "cache"
+        str(folder), device=request.param, dtype="float32", cache_dir=folder.parent / "cache"
     )
     assert isinstance(recogniser, FaultyOwsm)
     return recogniser
@@ -98,7 +99,7 @@ def recogniser(folder: Path) -> OwsmRecogniser:
 
 @pytest.fixture(scope="module")
 def files(recogniser: OwsmRecogniser, folder: Path) -> list[Path]:
-    return write_adapters(folder.parent / "adapters", recogniser, ADAPTERS)
+    return write_adapters(folder.parent / f"adapters-{recogniser.device.type}", recogniser, ADAPTERS)
 
 
 @pytest.fixture(scope="module")

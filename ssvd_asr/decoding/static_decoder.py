@@ -1,0 +1,353 @@
+"""A decoder whose every step does the same with the same memory, so that a GPU replays it as one graph.
+
+`CachedDecoder` is the reference: it computes what there is and no more. Here batches are rounded up to a few
+sizes, and rows that ended are carried along until half of them have: a step costs a GPU little more for them,
+while launching its kernels one by one costs the host ten times as much as the device.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ssvd_asr.decoding.decoder import CachedDecoder, check_build, keys_values, output, split, through_layer
+from ssvd_asr.decoding.static_cache import StaticCache, fill_heard, grown, longer, move_rows
+from ssvd_asr.decoding.step_graph import StepGraphs
+from ssvd_asr.linear import AdaptedLinear
+from ssvd_asr.mixture import MixedLayer, Mixture
+from ssvd_asr.static_cores import CoresKey, StaticCores
+
+if TYPE_CHECKING:
+    from espnet2.asr.decoder.transformer_decoder import TransformerDecoder
+    from espnet2.legacy.nets.pytorch_backend.transformer.attention import MultiHeadedAttention
+
+FIRST_CAPACITY = 64  # positions; doubled when they are full
+SHORT_PROMPT = 8  # tokens; a longer prompt is read in one pass that is not recorded
+
+
+def open_decoder(
+    decoder: TransformerDecoder, encoded: Tensor, *, width: int = 1, static: bool | None = None
+) -> CachedDecoder | StaticDecoder:
+    """The decoder for this encoder output (U, T, d): a `StaticDecoder` on a GPU where the model allows it.
+
+    Args:
+        width: most rows of an utterance, the beam's size.
+        static: as wanted; by default on CUDA devices. Where the layers cannot follow a recorded step, or
+            another thread is in one, the decoder is a `CachedDecoder` all the same.
+
+    Raises:
+        BaseModelError: a decoder of another build than OWSM's.
+    """
+    if static is None:
+        static = encoded.device.type == "cuda"
+    if static and _can_be_static(decoder):
+        steps = _STEPS.get(decoder)
+        if steps is None:
+            check_build(decoder)
+            steps = _STEPS[decoder] = StaticSteps(decoder, encoded.device)
+        if steps.lock.acquire(blocking=False):
+            try:
+                return StaticDecoder(decoder, encoded, width, steps)
+            except BaseException:
+                steps.release()
+                raise
+    return CachedDecoder(decoder, encoded)
+
+
+class StaticSteps:
+    """What recorded steps of one decoder read and write, and the recordings."""
+
+    def __init__(self, decoder: TransformerDecoder, device: torch.device) -> None:
+        attention = decoder.decoders[0].self_attn
+        self.lock = threading.Lock()  # one batch at a time
+        self.cache = StaticCache(len(decoder.decoders), attention.h, attention.d_k)
+        self.cores = StaticCores()
+        self.graphs = StepGraphs(device)
+        self._generation = (0, 0)
+        self._inputs: dict[int, Inputs] = {}
+
+    def inputs(self, rows: int, vocabulary: int, device: torch.device) -> Inputs:
+        """Those for so many rows."""
+        found = self._inputs.get(rows)
+        if found is None:
+            found = self._inputs[rows] = Inputs(rows, vocabulary, device)
+        return found
+
+    def settle(self) -> None:
+        """Forget recordings whose memory has moved."""
+        generation = (self.cache.generation, self.cores.generation)
+        if generation != self._generation:
+            self.graphs.clear()
+            self._generation = generation
+
+    def release(self) -> None:
+        """Let the next batch in."""
+        self.lock.release()
+
+
+class Inputs:
+    """What changes from step to step, where a recorded step finds it, and where it leaves its scores."""
+
+    def __init__(self, rows: int, vocabulary: int, device: torch.device) -> None:
+        self.tokens = torch.zeros(rows, 1, dtype=torch.long, device=device)
+        self.place = torch.zeros(1, dtype=torch.long, device=device)  # of the tokens, padding counted
+        self.padding = torch.zeros(rows, 1, dtype=torch.long, device=device)  # positions before the prompt
+        self.scores = torch.zeros(rows, vocabulary, device=device)  # log-probabilities, float32
+
+
+class StaticDecoder:
+    """A `Decoder` over ESPnet's TransformerDecoder and one encoder output; see `CachedDecoder`.
+
+    Each utterance has `width` cells, one for each row that it may have; a cell without a row computes
+    something that nobody reads. Made by `open_decoder`.
+    """
+
+    def __init__(self, decoder: TransformerDecoder, encoded: Tensor, width: int, steps: StaticSteps) -> None:
+        """Project keys and values of the encoder output (U, T, d), once for all steps."""
+        self._decoder, self._steps, self._width = decoder, steps, width
+        self._device = encoded.device
+        self._like = decoder.embed[0].weight
+        self._count = 0  # positions said so far, padding included
+        self._capacity = FIRST_CAPACITY
+        self._utterances = rounded(len(encoded))
+        self._cells = [utterance * width for utterance in range(len(encoded))]  # of each row
+        mixture, self._layers = _mixture(decoder)
+        self._stack = None if mixture is None else mixture.stack
+        self._slots = [] if mixture is None else list(mixture.slots)  # by utterance
+        self._cores: CoresKey | None = None
+        self._heard = steps.cache.heard(self._utterances, encoded.size(1), encoded)
+        for index, layer in enumerate(decoder.decoders):
+            fill_heard(self._heard, index, *keys_values(layer.src_attn, encoded))
+        self._lay_out()
+        self._inputs.padding.zero_()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:  # a recording that failed half-way leaves nothing to replay
+            self._steps.graphs.clear()
+        self._steps.release()
+
+    @torch.no_grad()
+    def read(self, prompts: Sequence[Sequence[int]]) -> Tensor:
+        """See `Decoder.read`. Shorter prompts are padded in front, as by `Positions`."""
+        longest = max(map(len, prompts))
+        table = torch.zeros(self._rows, longest, dtype=torch.long)
+        padding = torch.zeros(self._utterances, self._width, dtype=torch.long)
+        for cell, prompt in zip(self._cells, prompts, strict=True):
+            table[cell, longest - len(prompt) :] = torch.tensor(prompt)
+            padding[cell // self._width] = longest - len(prompt)
+        self._inputs.padding.copy_(padding.view(-1, 1))
+        if longest > SHORT_PROMPT:
+            return self._read_at_once(table.to(self._device))
+        table = table.to(self._device)
+        for column in range(longest):
+            self._inputs.tokens.copy_(table[:, column : column + 1])
+            self._step()
+        return self._inputs.scores[self._index]
+
+    def advance(self, tokens: Tensor) -> Tensor:
+        """See `Decoder.advance`; one token a row."""
+        self._inputs.tokens[self._index] = tokens
+        self._step()
+        return self._inputs.scores[self._index]
+
+    @torch.no_grad()
+    def keep(self, rows: Sequence[int]) -> None:
+        """See `Decoder.keep`. Rows stay in their cells where they can."""
+        by_utterance: dict[int, list[int]] = {}
+        for row in rows:
+            cell = self._cells[row]
+            by_utterance.setdefault(cell // self._width, []).append(cell)
+        left = sorted(by_utterance)
+        room = rounded(len(left))
+        # Fewer utterances than half of the cells are for: they move together, into a smaller batch.
+        moved = left if 2 * room <= self._utterances else list(range(self._utterances))
+        sources = [utterance * self._width + cell for utterance in moved for cell in range(self._width)]
+        places: dict[int, list[int]] = {}
+        for place, utterance in enumerate(moved):
+            for column, cell in enumerate(_staying(by_utterance.get(utterance, []), utterance * self._width)):
+                target = place * self._width + column
+                sources[target] = cell
+                places.setdefault(cell, []).append(target)
+        self._cells = [places[self._cells[row]].pop(0) for row in rows]
+        if sources != list(range(self._rows)):
+            move_rows(self._said, torch.tensor(sources, device=self._device), self._count)
+        if len(moved) != self._utterances:
+            self._shrink(moved, room)
+        self._index = torch.tensor(self._cells, device=self._device)
+
+    @property
+    def _rows(self) -> int:
+        """Cells of all utterances."""
+        return self._utterances * self._width
+
+    def _shrink(self, utterances: Sequence[int], room: int) -> None:
+        """Go on with these utterances, in a batch for `room` of them."""
+        chosen = torch.tensor(utterances, device=self._device)
+        for layer in self._heard:
+            layer[:, : len(utterances)].copy_(layer.index_select(1, chosen))
+        padding = self._inputs.padding.view(self._utterances, self._width)[chosen].view(-1, 1)
+        self._slots = [self._slots[utterance] for utterance in utterances] if self._slots else []
+        self._utterances = room
+        self._heard = self._heard[:, :, :room]
+        self._lay_out()
+        self._inputs.padding.zero_()
+        self._inputs.padding[: len(padding)].copy_(padding)
+
+    def _lay_out(self) -> None:
+        """Find the memory of this many rows; its contents are those of the first rows before."""
+        steps, vocabulary = self._steps, _vocabulary(self._decoder)
+        self._said = steps.cache.said(self._rows, self._capacity, self._like)
+        self._inputs = steps.inputs(self._rows, vocabulary, self._device)
+        self._index = torch.tensor(self._cells, device=self._device)
+        if self._layers and self._stack is not None:
+            # Utterances that only fill the batch up are of the first one's domain.
+            slots = self._slots + self._slots[:1] * (self._utterances - len(self._slots))
+            self._slots = slots
+            self._cores = steps.cores.key(self._stack, list(self._layers), slots)
+            steps.cores.fill(self._cores, self._stack, slots, self._rows)
+
+    def _step(self) -> None:
+        """One token more of every cell, by a replay where this was recorded."""
+        if self._count == self._capacity:
+            self._capacity = longer(self._capacity)
+            said = self._steps.cache.said(self._rows, self._capacity, self._like)
+            self._said = grown(self._said, said, self._count)
+        self._inputs.place.fill_(self._count)
+        _, positions = self._decoder.embed
+        positions.extend_pe(self._like.new_zeros(1, self._capacity))
+        self._steps.settle()
+        frames = self._heard.size(4)
+        key = (self._utterances, self._width, self._capacity, frames, self._cores, positions.pe.data_ptr())
+        self._steps.graphs.run(key, self._recorded_step)
+        self._count += 1
+
+    @torch.no_grad()
+    def _recorded_step(self) -> None:
+        inputs = self._inputs
+        with self._mounted():
+            inputs.scores.copy_(self._pass(inputs.tokens, inputs.place))
+
+    @torch.no_grad()
+    def _read_at_once(self, tokens: Tensor) -> Tensor:
+        """The prompts (rows, L) in one pass."""
+        length = tokens.size(1)
+        while self._capacity <= length:
+            self._capacity = longer(self._capacity)
+        self._said = self._steps.cache.said(self._rows, self._capacity, self._like)
+        self._decoder.embed[1].extend_pe(self._like.new_zeros(1, self._capacity))
+        with self._mounted():
+            scores = self._pass(tokens, torch.arange(length, device=self._device))
+        self._count = length
+        return scores[self._index]
+
+    def _mounted(self) -> AbstractContextManager[None]:
+        """The adapted layers read the static cores."""
+        if self._cores is None:
+            return nullcontext()
+        return self._steps.cores.mounted(self._layers, self._cores, self._utterances, self._rows)
+
+    def _pass(self, tokens: Tensor, places: Tensor) -> Tensor:
+        """Tokens (rows, L) at these places (L,), to log-probabilities (rows, V) of what follows the last."""
+        decoder, padding = self._decoder, self._inputs.padding
+        embedding, positions = decoder.embed
+        at = (places - padding).clamp(min=0)  # (rows, L)
+        x = embedding(tokens) * positions.xscale + positions.pe[0, at]
+        time = torch.arange(self._said.size(4), device=self._device)
+        seen = (time <= places.unsqueeze(1)) & (time >= padding.unsqueeze(2))  # (rows, L, time)
+        # A query on padding sees itself, or it would see nothing.
+        seen = (seen | (time == places.unsqueeze(1))).unsqueeze(1)
+        for index, layer in enumerate(decoder.decoders):
+            attend = partial(self._attend, index, layer.self_attn, places, seen)
+            x = through_layer(layer, x, attend, partial(self._listen, index, layer.src_attn))
+        last = x[:, -1]
+        if decoder.normalize_before:
+            last = decoder.after_norm(last)
+        assert decoder.output_layer is not None  # check_build
+        return torch.log_softmax(output(decoder.output_layer, last).float(), dim=-1)
+
+    def _attend(
+        self, index: int, attention: MultiHeadedAttention, places: Tensor, seen: Tensor, y: Tensor
+    ) -> Tensor:
+        """MultiHeadedAttention.forward of y (rows, L, d) on all that was said, itself included."""
+        keys, values = self._said[index]
+        new_keys, new_values = keys_values(attention, y)
+        keys.index_copy_(2, places, new_keys)
+        values.index_copy_(2, places, new_values)
+        queries = attention.q_norm(split(attention, attention.linear_q(y)))
+        mixed = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=seen)
+        out: Tensor = attention.linear_out(mixed.transpose(1, 2).reshape(y.shape))
+        return out
+
+    def _listen(self, index: int, attention: MultiHeadedAttention, y: Tensor) -> Tensor:
+        """MultiHeadedAttention.forward of y (rows, L, d) on what was heard; an utterance's rows together."""
+        keys, values = self._heard[index]
+        asked = attention.linear_q(y).view(self._utterances, -1, y.size(-1))  # (U, width L, d)
+        queries = attention.q_norm(split(attention, asked))
+        mixed = functional.scaled_dot_product_attention(queries, keys, values)
+        out: Tensor = attention.linear_out(mixed.transpose(1, 2).reshape(y.shape))
+        return out
+
+
+def rounded(utterances: int) -> int:
+    """The batch that so many utterances are decoded in: 1, 2, 3, 4, 6, 8, 12, 16, ..."""
+    power = 1 << (utterances - 1).bit_length()
+    return 3 * power // 4 if 4 * utterances <= 3 * power else power
+
+
+def _staying(cells: Sequence[int], first: int) -> list[int]:
+    """The cells in an order in which those that can stay in their place, the k-th in first + k, do."""
+    placed: list[int | None] = [None] * len(cells)
+    others = []
+    for cell in cells:
+        place = cell - first
+        if place < len(cells) and placed[place] is None:
+            placed[place] = cell
+        else:
+            others.append(cell)
+    rest = iter(others)
+    return [next(rest) if cell is None else cell for cell in placed]
+
+
+def _can_be_static(decoder: TransformerDecoder) -> bool:
+    """Whether each layer does the same for any batch of its size, or follows a mixture of whole cores."""
+    for module in decoder.modules():
+        if isinstance(module, AdaptedLinear):
+            mixed = module.mixed
+            if module.core is not None or not isinstance(mixed, MixedLayer | None):
+                return False
+            if mixed is not None and (mixed.mixture.form != "auto" or mixed.mixture.stack.compression):
+                return False
+        elif type(module).__module__.startswith("peft."):  # its layers decide anew at each call
+            return False
+    return not decoder.training
+
+
+def _mixture(decoder: TransformerDecoder) -> tuple[Mixture | None, dict[str, AdaptedLinear]]:
+    """The mixture that is open, and the layers that follow it, by their names in it."""
+    layers, mixture = {}, None
+    for layer in decoder.modules():
+        if isinstance(layer, AdaptedLinear) and isinstance(layer.mixed, MixedLayer):
+            layers[layer.mixed.name], mixture = layer, layer.mixed.mixture
+    return mixture, layers
+
+
+def _vocabulary(decoder: TransformerDecoder) -> int:
+    layer: nn.Linear | AdaptedLinear = decoder.output_layer
+    return layer.out_features
+
+
+_STEPS: weakref.WeakKeyDictionary[TransformerDecoder, StaticSteps] = weakref.WeakKeyDictionary()
