@@ -103,9 +103,9 @@ def banked(
     made = subject(shape, p=p, device=device, dtype=working_dtype(device), window_s=window_s)
     factors = {
         name: LayerFactors(
-            layer.ut.mT.double().cpu(),
+            layer.ut[: layer.rank].mT.double().cpu(),
             torch.linspace(2.0, 1.0, made.k[name], dtype=torch.float64),
-            layer.vh.double().cpu(),
+            layer.vh[: layer.rank].double().cpu(),
             made.k[name],
         )
         for name, layer in made.adapted.layers.items()

@@ -200,7 +200,7 @@ class OwsmRecogniser:
         loaded = load_adapter(data, self._base, self._factors)
         layout = layout_of(data, loaded.metadata)
         for name, k in layout.ks.items():
-            held = len(self._adapted.layers[name].ut)
+            held = self._adapted.layers[name].rank
             if k > held:
                 raise AdapterError(
                     f"layer {name!r}: its core takes directions up to {k}, the device holds {held} of them "

@@ -140,6 +140,8 @@ def adapt(
         for name, linear in linears.items()
     }
     for name, layer in layers.items():
+        if layer.weight.device.type == "cuda":
+            layer.join()
         _replace(model, name, layer)
     return AdaptedModel(model, layers)
 

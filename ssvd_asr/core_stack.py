@@ -189,7 +189,7 @@ class CoreStack:
             raise AdapterError(f"the model has no adapted layer {unknown[0]!r}")
         if small := [name for name, size in k.items() if size < 1]:
             raise AdapterError(f"{small[0]}: k={k[small[0]]} must be at least 1")
-        return {name: min(size, len(self._adapted[name].ut)) for name, size in k.items()}
+        return {name: min(size, self._adapted[name].rank) for name, size in k.items()}
 
     def _new_layer(self, name: str, slots: int, k: int) -> LayerCores:
         return LayerCores(self._adapted[name].ut, slots, k, self.compression)

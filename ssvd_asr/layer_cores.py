@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ssvd_asr.compression import Compression, core_numbers, from_halves, halves
+from ssvd_asr.compression import Compression, from_halves, halves
+from ssvd_asr.linear import in_lanes
 
 Parts = tuple[Tensor, ...]
 Chosen = slice | Tensor
@@ -24,14 +25,14 @@ class LayerCores:
         self.sizes = [0] * slots  # k of each slot; 0 where it has no core
         self._like = like
         self._compression = compression
-        # D of every slot (slots, k, k); or (slots, k, rank) and (slots, rank, k), which are the two parts of
-        # cores that are compressed, and the columns of smaller ones, that are not (`halves`).
+        # D of every slot (slots, k, k), k in whole lanes; or (slots, k, rank) and (slots, rank, k): the two
+        # parts of cores that are compressed, and the columns of smaller ones, that are not (`halves`).
         self.parts: Parts = tuple(like.new_zeros(shape) for shape in self._shapes(slots))
 
     @property
     def slot_nbytes(self) -> int:
         """Memory of one slot."""
-        return core_numbers(self.k, self._compression) * self._like.element_size()
+        return sum(part[0].numel() for part in self.parts) * self._like.element_size()
 
     def core(self, slot: int) -> Tensor:
         """The core (k, k) of a slot, a view where it stands as such."""
@@ -114,10 +115,11 @@ class LayerCores:
         return new
 
     def _shapes(self, slots: int) -> tuple[tuple[int, int, int], ...]:
+        k = in_lanes(self.k, self._like.device)
         if not self._is_split(self.k):
-            return ((slots, self.k, self.k),)
+            return ((slots, k, k),)
         assert self._compression is not None
-        return (slots, self.k, self._compression.rank), (slots, self._compression.rank, self.k)
+        return (slots, k, self._compression.rank), (slots, self._compression.rank, k)
 
     def _is_split(self, k: int) -> bool:
         return self._compression is not None and self._compression.pays(k)

@@ -17,6 +17,13 @@ from ssvd_asr.factors import LayerFactors
 from ssvd_asr.step import can_step, merged_weight, step
 from ssvd_asr.step_cost import StepForm
 
+LANES = 8  # numbers that tensor cores take at a time in half precision: 16 bytes
+
+
+def in_lanes(k: int, device: torch.device) -> int:
+    """k, on a GPU rounded up to whole lanes: products by 409 directions take twice as long as by 416."""
+    return k if device.type == "cpu" else -(-k // LANES) * LANES
+
 
 class Instead(Protocol):
     """What takes an adapted layer's calls while a batch of several domains runs."""
@@ -57,8 +64,28 @@ class AdaptedLinear(nn.Module):
         # A transposed U keeps the first k directions contiguous, for every k.
         ut = factors.u.mT[:rank].to(device=weight.device, dtype=weight.dtype).contiguous()
         vh = factors.vh[:rank].to(device=weight.device, dtype=weight.dtype).contiguous()
-        self.register_buffer("ut", ut, persistent=False)
-        self.register_buffer("vh", vh, persistent=False)
+        self.rank = rank  # directions held; zeros behind them
+        self.register_buffer("ut", _whole_lanes(ut), persistent=False)
+        self.register_buffer("vh", _whole_lanes(vh), persistent=False)
+
+    def join(self) -> None:
+        """Have W and V^T lie one behind the other, so that one product is made of both (`joined`).
+
+        The numbers stay, in other memory; `linear.weight` is the same parameter.
+        """
+        weight = self.linear.weight
+        both = torch.cat([weight.detach(), self.vh])
+        weight.data = both[: len(weight)]
+        self.vh = both[len(weight) :]
+
+    def joined(self, k: int) -> Tensor | None:
+        """W above V_k^T (m + k, n), a view; None where they do not lie so, or rows would not be aligned."""
+        weight, vh = self.linear.weight, self.vh
+        follows = weight.data_ptr() + weight.numel() * weight.element_size() == vh.data_ptr()
+        same = weight.untyped_storage().data_ptr() == vh.untyped_storage().data_ptr()
+        if not (follows and same) or (len(weight) + k) % LANES or len(weight) % LANES:
+            return None
+        return weight.detach().as_strided((len(weight) + k, weight.shape[1]), (weight.shape[1], 1))
 
     @property
     def weight(self) -> Tensor:
@@ -80,7 +107,7 @@ class AdaptedLinear(nn.Module):
 
     def check_core(self, core: Tensor, start: int = 0) -> None:
         """Raise AdapterError unless `core` is (k, k) or (B, k, k) with start + k within the basis held."""
-        held = self.ut.shape[0] - start
+        held = self.rank - start
         if core.ndim not in (2, 3) or core.shape[-1] != core.shape[-2] or core.shape[-1] > held:
             raise AdapterError(
                 f"a core of shape {tuple(core.shape)} is not (k, k) or (B, k, k) with k <= {held}"
@@ -139,3 +166,9 @@ class AdaptedLinear(nn.Module):
         stack = len(core), -1, -1
         left, right = (side if side.ndim == 3 else side.expand(stack) for side in (left, right))
         return torch.baddbmm(weight.expand(stack), left, right)
+
+
+def _whole_lanes(basis: Tensor) -> Tensor:
+    """(r, n) with zero rows behind, as many as `in_lanes` says."""
+    more = in_lanes(len(basis), basis.device) - len(basis)
+    return torch.cat([basis, basis.new_zeros(more, basis.shape[1])]) if more else basis

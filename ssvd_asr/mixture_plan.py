@@ -18,9 +18,10 @@ from torch.nn import functional
 
 from ssvd_asr.core_stack import BASE_SLOT, CoreStack
 from ssvd_asr.layer_cores import Chosen, choose
-from ssvd_asr.linear import AdaptedLinear
+from ssvd_asr.linear import AdaptedLinear, in_lanes
 from ssvd_asr.tall_linear import tall_linear
 
+LONG = 512  # vectors of a domain: from here on a GPU takes longer for a product than the host to launch it
 MANY_PLAIN = 3  # plain rows are worth leaving out where they are a third of those they stand among
 
 
@@ -53,6 +54,7 @@ class Place:
     def __post_init__(self) -> None:
         # Looked up once: a decoder's step is short enough for attributes of modules to show.
         self.weight, self.bias = self.layer.linear.weight, self.layer.linear.bias  # (m, n), (m,)
+        self.k = in_lanes(self.k, self.weight.device)
         self.vh, self.ut = self.layer.vh[: self.k], self.layer.ut[: self.k]  # (k, n), (k, m)
 
 
@@ -176,25 +178,36 @@ def _gather(block: Block, place: Place) -> tuple[Tensor, ...]:
 
 def _own_product(block: Block, place: Place, x: Tensor, y: Tensor) -> None:
     """y = W' x + b for the rows of a block, each slot by its own W'."""
-    layer, stack, name = place.layer, place.stack, place.name
+    stack, name = place.stack, place.name
     heard, out, bias = x[block.start : block.stop], y[block.start : block.stop], place.bias
     if len(block.slots) == 1:
         slot = block.slots[0]
         weight = stack.hot.get(name, slot)
         if weight is None:
-            weight = layer.merge(stack.core(name, slot))
+            (weight,) = _weights(block, place)
             stack.hot.offer(name, slot, weight)
         torch.addmm(bias, _flat(heard), weight.mT, out=_flat(out)) if bias is not None else torch.mm(
             _flat(heard), weight.mT, out=_flat(out)
         )
         return
-    k = max(stack.size(name, slot) for slot in block.slots)
-    parts = stack.gather(name, block.slots, block.chosen, k)
-    weights = layer.merge(parts[0] if len(parts) == 1 else parts[0] @ parts[1])  # (S, m, n)
+    weights = _weights(block, place)  # (S, m, n)
     heard, out = (each.view(len(block.slots), -1, each.shape[-1]) for each in (heard, out))
+    if bias is not None and heard.shape[1] >= LONG and heard.device.type == "cuda":
+        # One by one the bias costs nothing; added to a product of all, it is read and written once more.
+        for slot_heard, weight, slot_out in zip(heard, weights, out, strict=True):
+            torch.addmm(bias, slot_heard, weight.mT, out=slot_out)
+        return
     torch.bmm(heard, weights.mT, out=out)
     if bias is not None:
         out += bias
+
+
+def _weights(block: Block, place: Place) -> Tensor:
+    """W' of each of the block's slots (S, m, n)."""
+    stack, name = place.stack, place.name
+    k = in_lanes(max(stack.size(name, slot) for slot in block.slots), place.weight.device)
+    parts = stack.gather(name, block.slots, block.chosen, k)
+    return place.layer.merge(parts[0] if len(parts) == 1 else parts[0] @ parts[1])
 
 
 def _flat(x: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 
@@ -26,6 +25,11 @@ class StaticCache:
             shape = (self._layers, 2, utterances, self._heads, frames, self._d_k)
             self._heard = like.new_zeros(shape)
             self.generation += 1
+        return self._heard[:, :, :utterances]
+
+    def heard_again(self, utterances: int) -> Tensor:
+        """The first `utterances` of what `heard` gave."""
+        assert self._heard is not None
         return self._heard[:, :, :utterances]
 
     def said(self, rows: int, capacity: int, like: Tensor) -> Tensor:
@@ -55,8 +59,3 @@ def grown(room: Tensor, larger: Tensor, count: int) -> Tensor:
 def longer(capacity: int) -> int:
     """The next capacity."""
     return 2 * capacity
-
-
-def fill_heard(room: Tensor, layer: int, keys: Tensor, values: Tensor) -> None:
-    """Write keys and values (U, heads, T, d) of a layer."""
-    torch._foreach_copy_([room[layer, 0, : len(keys)], room[layer, 1, : len(keys)]], [keys, values])

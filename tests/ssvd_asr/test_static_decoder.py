@@ -7,6 +7,8 @@ from functools import partial
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ssvd_asr.adapted_model import AdaptedModel, adapt
 from ssvd_asr.base.model import BaseModel
@@ -18,10 +20,11 @@ from ssvd_asr.decoding.decoder import CachedDecoder
 from ssvd_asr.decoding.greedy import greedy
 from ssvd_asr.decoding.hypothesis import Hypothesis
 from ssvd_asr.decoding.prompt import Prompt
-from ssvd_asr.decoding.static_decoder import _STEPS, StaticDecoder, open_decoder, rounded
+from ssvd_asr.decoding.static_decoder import _STEPS, StaticDecoder, open_decoder
 from ssvd_asr.factors import canonical_svd
 from ssvd_asr.layers import match_layers
 from ssvd_asr.mixture import CoreStack
+from ssvd_asr.static_cores import arrange, rounded
 from tests.devices import DEVICES
 from tests.random_owsm import LONG_TEXT, waves
 
@@ -204,9 +207,21 @@ def test_batches_of_one_size_share_a_recording(subject: Subject, choose: _Chosen
     assert count > 0 or subject.base.device.type == "cpu"
 
 
-@pytest.mark.parametrize(
-    ("utterances", "room"),
-    [(1, 1), (2, 2), (3, 3), (4, 4), (5, 6), (7, 8), (9, 12), (13, 16), (33, 48), (64, 64)],
-)
-def test_few_sizes_of_batches_serve_all(utterances: int, room: int) -> None:
-    assert rounded(utterances) == room
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=80))
+def test_an_arrangement_has_a_place_for_each_utterance_in_a_block_of_its_domain(slots: list[int]) -> None:
+    arranged = arrange(slots)
+    assert len(set(arranged.places)) == len(slots)
+    assert [arranged.slots[place // arranged.block] for place in arranged.places] == slots
+    assert len(slots) <= arranged.room
+    assert arranged.room + len(arranged.slots) <= 2 * rounded(len(slots))  # no worse than a block each
+
+
+def test_few_sizes_serve_all_batches() -> None:
+    assert len({rounded(count) for count in range(1, 257)}) <= 30
+    assert all(count <= rounded(count) <= 1.25 * count for count in range(4, 257))
+
+
+def test_equally_many_rows_of_a_few_domains_fill_their_blocks() -> None:
+    arranged = arrange([1] * 16 + [2] * 16 + [3] * 16 + [0] * 16)
+    assert (arranged.room, arranged.slots) == (64, (1, 2, 3, 0))
+    assert arrange(range(64)).slots == tuple(range(64))
