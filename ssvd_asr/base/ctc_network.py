@@ -62,7 +62,8 @@ class CtcModel:
             AudioTooLongError, AudioError: as BaseModel.encode.
             SsvdError: an unknown language or task.
         """
-        speech = torch.from_numpy(fill_window(waves, self.config, "OWSM-CTC"))
+        speech = torch.zeros(len(waves), self.config.window_samples)
+        fill_window(speech.numpy(), waves, self.config, "OWSM-CTC")
         told = [[self.tokens.id(prompt.language), self.tokens.id(prompt.task)] for prompt in prompts]
         previous = [torch.tensor(self._previous(prompt)) for prompt in prompts]
         batch = {

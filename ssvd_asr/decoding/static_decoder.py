@@ -217,7 +217,7 @@ class StaticDecoder:
         self._index = torch.tensor(self._cells, device=self._device)
         self._cores = None
         if self._layers and self._stack is not None:
-            self._cores = steps.cores.fill(self._stack, list(self._layers), self._arranged.slots)
+            self._cores = steps.cores.fill(self._stack, self._layers, self._arranged.slots)
 
     def _step(self) -> None:
         """One token more of every cell, by a replay where this was recorded."""

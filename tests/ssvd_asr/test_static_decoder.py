@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ssvd_asr.adapted_model import AdaptedModel, adapt
 from ssvd_asr.base.model import BaseModel
 from ssvd_asr.base.shapes import TINY, random_base
+from ssvd_asr.cost import FORMS
 from ssvd_asr.decoding import beam as beam_module
 from ssvd_asr.decoding import greedy as greedy_module
 from ssvd_asr.decoding.beam import beam
@@ -57,6 +58,14 @@ class Subject:
 @pytest.fixture(scope="module", params=DEVICES)
 def subject(request: pytest.FixtureRequest) -> Subject:
     return Subject(request.param)
+
+
+@pytest.fixture(params=["folded", "whole"])
+def ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to multiply a block by its core."""
+    if request.param == "whole":
+        monkeypatch.setattr("ssvd_asr.static_cores.FOLDED_ROWS", 0)
+        _STEPS.clear()  # what was recorded the other way
 
 
 class _Chosen:
@@ -104,6 +113,7 @@ def said(
 @pytest.mark.parametrize("slots", SLOT_ROWS.values(), ids=list(SLOT_ROWS))
 @pytest.mark.parametrize(("size", "weight"), [(1, 0.0), (3, 0.0), (4, 0.3)], ids=["greedy", "beam", "ctc"])
 @pytest.mark.parametrize("prompts", ["alike", "unequal"])
+@pytest.mark.usefixtures("ways")
 def test_both_decoders_say_the_same(
     subject: Subject, choose: _Chosen, slots: list[int], size: int, weight: float, prompts: str
 ) -> None:
@@ -225,3 +235,44 @@ def test_equally_many_rows_of_a_few_domains_fill_their_blocks() -> None:
     arranged = arrange([1] * 16 + [2] * 16 + [3] * 16 + [0] * 16)
     assert (arranged.room, arranged.slots) == (64, (1, 2, 3, 0))
     assert arrange(range(64)).slots == tuple(range(64))
+
+
+def test_w_and_v_in_one_product_say_the_same(choose: _Chosen) -> None:
+    """On a GPU `adapt` joins them; the numbers and the parameters stay."""
+    subject = Subject("cpu")
+    apart = said(subject, SLOT_ROWS["few domains"], [Prompt()] * 8, 1, 0.0)
+    before = {name: layer.weight.clone() for name, layer in subject.adapted.layers.items()}
+    parameters = list(map(id, subject.base.network.parameters()))
+    for layer in subject.adapted.layers.values():
+        assert layer.joined(8) is None
+        layer.join()
+        assert layer.weight.is_contiguous()
+    choose(static=True)
+    joined = [layer for layer in subject.adapted.layers.values() if layer.joined(8) is not None]
+    assert len(joined) > len(before) / 2
+    for layer in joined:
+        assert torch.equal(layer.joined(8), torch.cat([layer.weight, layer.vh[:8]]))  # type: ignore[arg-type]
+    for one, other in zip(
+        said(subject, SLOT_ROWS["few domains"], [Prompt()] * 8, 1, 0.0), apart, strict=True
+    ):
+        assert one.token_ids == other.token_ids or one.margin < NEAR_TIE
+    assert all(torch.equal(layer.weight, before[name]) for name, layer in subject.adapted.layers.items())
+    assert list(map(id, subject.base.network.parameters())) == parameters
+
+
+def test_sizes_in_whole_lanes_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU cores and basis have zeros behind them up to a multiple of 8."""
+    expected = said(Subject("cpu"), SLOT_ROWS["few domains"], [Prompt()] * 8, 1, 0.0)
+    for module in ("linear", "layer_cores", "mixture_plan"):
+        monkeypatch.setattr(f"ssvd_asr.{module}.in_lanes", lambda k, _: -(-k // 8) * 8)
+    subject = Subject("cpu")
+    subject.stack.resize(
+        SLOTS, {name: k - 1 for name, k in subject.k.items()}, {slot: slot for slot in (1, 2)}
+    )
+    assert all(part.shape[-1] % 8 == 0 for parts in subject.stack.parts.values() for part in parts)
+    for form in ("auto", *FORMS):
+        with subject.adapted.mixing(subject.stack, SLOT_ROWS["few domains"], form):  # type: ignore[arg-type]
+            limits = [5 + 7 * row for row in range(8)]
+            found = greedy(subject.base, subject.encode(8), [Prompt()] * 8, limits)
+        for one, other in zip(found, expected, strict=True):
+            assert one.token_ids == other.token_ids or one.margin < NEAR_TIE
