@@ -120,10 +120,10 @@ class AdaptedLinear(nn.Module):
         """
         if self.mixed is not None:
             return self.mixed(x)
-        if can_step(self, x):
-            return step(self, x, self.step_form)
-        y: Tensor = self.linear(x)
         core = self.core
+        if core is not None and can_step(x, core, self.weight, self.bias):
+            return step(x, core, self.weight, self.bias, *self.basis(len(core)), self.step_form)
+        y: Tensor = self.linear(x)
         if core is None:
             return y
         k = core.shape[-1]

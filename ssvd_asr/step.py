@@ -10,7 +10,7 @@ what dD needs. Weight and basis take no gradient.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -19,39 +19,41 @@ from torch.autograd.function import once_differentiable
 from ssvd_asr.cost import device_speed
 from ssvd_asr.step_cost import StepChoice, StepForm, StepWork, choose_step
 
-if TYPE_CHECKING:
-    from ssvd_asr.linear import AdaptedLinear
 
-
-def can_step(layer: AdaptedLinear, x: Tensor) -> bool:
-    """Whether this pass trains the layer's one core, and nothing else in the layer."""
-    core, linear = layer.core, layer.linear
+def can_step(x: Tensor, core: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    """Whether this pass trains the one core (k, k) of a layer, and nothing else in the layer."""
     return (
-        core is not None
-        and core.ndim == 2
+        core.ndim == 2
         and torch.is_grad_enabled()
         and core.requires_grad
         and x.is_floating_point()
-        and not linear.weight.requires_grad
-        and (linear.bias is None or not linear.bias.requires_grad)
+        and not weight.requires_grad
+        and (bias is None or not bias.requires_grad)
     )
 
 
-def step(layer: AdaptedLinear, x: Tensor, form: StepForm | Literal["auto"] = "auto") -> Tensor:
-    """Map x (..., n) to (..., m) through the layer's core (k, k), keeping little for the backward pass.
+def step(
+    x: Tensor,
+    core: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    ut: Tensor,
+    vh: Tensor,
+    form: StepForm | Literal["auto"] = "auto",
+) -> Tensor:
+    """Map x (..., n) to (..., m) through a core (k, k), keeping little for the backward pass.
 
-    Under autocast the products are in its format, and the core's gradient comes back in the core's own.
+    Takes the frozen weight (m, n), its bias (m,) and the basis U_k^T (k, m), V_k^T (k, n). Under autocast the
+    products are in its format, and the core's gradient comes back in the core's own.
     """
-    core = layer.core
-    assert core is not None
     kind = x.device.type
-    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else layer.weight.dtype
-    m, n = layer.weight.shape
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
+    m, n = weight.shape
     work = StepWork(m, n, core.shape[-1], max(1, x.numel() // n), x.requires_grad, dtype.itemsize)
     speed = device_speed(kind, dtype.itemsize, torch.get_num_threads() if kind == "cpu" else 1)
     way = choose_step(work, speed, form)
     with torch.autocast(kind, enabled=False):
-        y: Tensor = _Step.apply(x.to(dtype), core, layer.weight, layer.bias, *layer.basis(len(core)), way)
+        y: Tensor = _Step.apply(x.to(dtype), core, weight, bias, ut, vh, way)
     return y
 
 

@@ -52,7 +52,7 @@ def gradients(run: Callable[[Tensor, Tensor], Tensor], x: Tensor, core: Tensor) 
 def through(layer: AdaptedLinear, form: StepForm) -> Callable[[Tensor, Tensor], Tensor]:
     def run(x: Tensor, core: Tensor) -> Tensor:
         layer.core, layer.step_form = core, form
-        assert can_step(layer, x)
+        assert can_step(x, core, layer.weight, layer.bias)
         output: Tensor = layer(x)
         return output
 
@@ -186,7 +186,7 @@ def test_where_the_weight_trains_too_autograd_is_left_to_it() -> None:
     layer.linear.weight.requires_grad_(True)
     layer.core = torch.randn(4, 4, dtype=torch.float64, requires_grad=True)
     x = torch.randn(3, 24, dtype=torch.float64)
-    assert not can_step(layer, x)
+    assert not can_step(x, layer.core, layer.weight, layer.bias)
     layer(x).sum().backward()
     assert layer.weight.grad is not None
 
@@ -195,4 +195,5 @@ def test_without_gradients_no_form_is_chosen() -> None:
     layer = layer_of((9, 24), torch.float64)
     layer.core = torch.randn(4, 4, dtype=torch.float64, requires_grad=True)
     with torch.no_grad():
-        assert not can_step(layer, torch.randn(3, 24, dtype=torch.float64))
+        x = torch.randn(3, 24, dtype=torch.float64)
+        assert not can_step(x, layer.core, layer.weight, layer.bias)
