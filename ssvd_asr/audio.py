@@ -20,7 +20,8 @@ import numpy.typing as npt
 import soxr
 
 from ssvd_asr.audio_limits import DEFAULT_LIMITS, AudioLimits
-from ssvd_asr.audio_sources import AudioSource, open_audio
+from ssvd_asr.audio_source import AudioSource
+from ssvd_asr.audio_sources import open_audio
 from ssvd_asr.errors import AudioError, AudioTooLongError, AudioUnreadableError
 
 __all__ = ["DEFAULT_LIMITS", "SAMPLE_RATE", "AudioLimits", "read_audio"]

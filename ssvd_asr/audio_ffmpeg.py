@@ -21,18 +21,15 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
 from ssvd_asr.audio_ffmpeg_child import EXIT_MEMORY, EXIT_UNREADABLE
 from ssvd_asr.audio_limits import AudioLimits
-from ssvd_asr.audio_sources import BLOCK_SAMPLES, AudioSource
+from ssvd_asr.audio_source import BLOCK_SAMPLES, AudioSource, FloatArray
 from ssvd_asr.errors import AudioError, AudioTooLongError, AudioUnreadableError
 
 _CHILD = Path(__file__).with_name("audio_ffmpeg_child.py")
 _HEADER_BYTES = 1_000
 _FLOAT_BYTES = np.dtype(np.float32).itemsize
-
-FloatArray = npt.NDArray[np.float32]
 
 
 @contextmanager

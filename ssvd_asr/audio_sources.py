@@ -12,32 +12,16 @@ import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from os import PathLike
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
-import numpy as np
-import numpy.typing as npt
 import soundfile
 
+from ssvd_asr.audio_ffmpeg import open_ffmpeg
 from ssvd_asr.audio_limits import AudioLimits
+from ssvd_asr.audio_source import BLOCK_SAMPLES, AudioSource, FloatArray
 from ssvd_asr.errors import AudioTooLongError, AudioUnreadableError
 
-BLOCK_SAMPLES = 2**17  # frames x channels decoded at a time: half a MiB of float32
 _READ_BYTES = 2**20
-
-FloatArray = npt.NDArray[np.float32]
-
-
-class AudioSource(Protocol):
-    """An opened file.  blocks() may be called once."""
-
-    name: str
-    rate_hz: int
-    channels: int
-    end_frame: int  # after the last block: the number of frames in the file
-
-    def blocks(self, start_frame: int) -> Iterator[FloatArray]:
-        """(frames, channels) float32 from start_frame on; nothing where the audio ends before it."""
-        ...
 
 
 @contextmanager
@@ -54,8 +38,6 @@ def open_audio(source: str | PathLike[str] | bytes | BinaryIO, limits: AudioLimi
         try:
             opened: AudioSource = stack.enter_context(_sndfile(file, name))
         except soundfile.LibsndfileError as refusal:
-            from ssvd_asr.audio_ffmpeg import open_ffmpeg  # it imports this module
-
             try:
                 opened = stack.enter_context(open_ffmpeg(file, name, limits))
             except AudioUnreadableError as second:
