@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import cast, get_args
 
 from ssvd_asr.errors import SsvdError
 from ssvd_asr.maps import SVFT_MAPS, CoreForm, CoreMap
+from training.run_settings import RunSettings, Scope
 from training.settings import Method
-
-if TYPE_CHECKING:
-    from training.run_settings import RunSettings
-
-Sides = Literal["inner", "both"]  # one rotation, on the side of V, or one on the side of U beside it
-SIDES: tuple[Sides, ...] = get_args(Sides)
-Scope = Literal["all", "encoder", "decoder"]
-SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 METHODS: tuple[Method, ...] = get_args(Method)
 SVFT: tuple[Method, ...] = SVFT_MAPS

@@ -28,7 +28,6 @@ from training.prompts import FloatArray, PromptSymbols, Tokens
 from training.utterances import Problem, Reason, Utterance
 
 MIN_DURATION_S = 0.1
-CACHE_BYTES = 4 * 2**30
 MAX_FILE_BYTES = 16 * 2**30  # a segment may lie in a recording of hours
 _INT16_SCALE = 32767.0
 
@@ -149,7 +148,7 @@ def load_dataset(
     rules: Rules,
     *,
     min_usable: int | float = 1,
-    cache_bytes: int = CACHE_BYTES,
+    cache_bytes: int,
     progress: bool = True,
 ) -> Dataset:
     """Read and check ``source``.

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from ssvd_asr.adapted_model import AdaptedModel
 from ssvd_asr.adapter import Adapter
-from training.choices import Scope, in_scope
+from training.choices import in_scope
+from training.run_settings import Scope
 
 
 class TrainingMethod(Protocol):

@@ -1,15 +1,19 @@
-"""What a training run is asked for."""
+"""What a training run is asked for. Imports no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from ssvd_asr.maps import DEFAULT_MAP, BudgetRule, Directions, RotationMap
-from training.choices import Scope, Sides
-from training.data import CACHE_BYTES
 from training.settings import Method
+
+Sides = Literal["inner", "both"]  # one rotation, on the side of V, or one on the side of U beside it
+SIDES: tuple[Sides, ...] = get_args(Sides)
+Scope = Literal["all", "encoder", "decoder"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class RunSettings:
     dtype: str = "auto"
     scored: bool = True  # False: the file is written without its WER before and after
     min_usable: int | float = 1
-    cache_bytes: int = CACHE_BYTES
+    cache_bytes: int = 4 * 2**30  # of decoded audio in memory
     resume: bool = False
     publish: bool = False
     store: Path | None = None  # None: the user's

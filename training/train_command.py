@@ -19,12 +19,11 @@ from training.arguments import add_base_arguments, count, min_usable, override, 
 from training.choices import (
     DEFAULT_OFF_DIAGONALS,
     METHODS,
-    SCOPES,
-    SIDES,
     check_choices,
     default_rank,
 )
 from training.interrupt import stop_on_signal
+from training.run_settings import SCOPES, SIDES, RunSettings
 from training.settings import NANO, OWSM, Recipe
 
 INTERRUPTED = 130  # exit status, as a shell's after ctrl-c
@@ -193,8 +192,6 @@ def _compatible(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _settings(arguments: argparse.Namespace) -> Any:
-    from training.run_settings import RunSettings
-
     check_name(arguments.domain)
     settings = RunSettings(
         domain=arguments.domain,

@@ -22,7 +22,7 @@ def rules(base: BaseModel) -> Rules:
 
 
 def load(source: Path, rules: Rules, **options: object) -> Dataset:
-    return load_dataset(source, rules, progress=False, **options)  # type: ignore[arg-type]
+    return load_dataset(source, rules, progress=False, **{"cache_bytes": 2**30, **options})  # type: ignore[arg-type]
 
 
 @pytest.fixture
