@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 
 from ssvd_asr.core_stack import BASE_SLOT, CoreStack
-from ssvd_asr.cost import FORMS, Choice, Form, Work, choose_form, device_speed
+from ssvd_asr.cost import FORMS, Choice, Form, Work, choose_form
 from ssvd_asr.errors import AdapterError
 from ssvd_asr.linear import AdaptedLinear
 from ssvd_asr.mixture_plan import Place, Plan, make_plan, run_plan
+from ssvd_asr.product_cost import device_speed
 
 __all__ = ["FORMS", "CoreStack", "Form", "MixedLayer", "Mixture"]
 

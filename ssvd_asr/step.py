@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ssvd_asr.cost import device_speed
+from ssvd_asr.product_cost import device_speed
 from ssvd_asr.step_cost import StepChoice, StepForm, StepWork, choose_step
 
 

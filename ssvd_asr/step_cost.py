@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, get_args
 
-from ssvd_asr.cost import Cost, DeviceSpeed, moved, product
+from ssvd_asr.product_cost import Cost, DeviceSpeed, moved, product
 
 StepForm = Literal["shared", "merged"]
 STEP_FORMS: tuple[StepForm, ...] = get_args(StepForm)

@@ -7,7 +7,8 @@ from random import Random
 
 import pytest
 
-from ssvd_asr.cost import Choice, Cost, DeviceSpeed, Form, Work, choose_form, device_speed, plain_cost
+from ssvd_asr.cost import Choice, Form, Work, choose_form, plain_cost
+from ssvd_asr.product_cost import Cost, DeviceSpeed, device_speed
 
 ONLY_OPERATIONS = DeviceSpeed(1e12, 1e30, 0.0)
 ONLY_BYTES = DeviceSpeed(1e30, 1e12, 0.0)

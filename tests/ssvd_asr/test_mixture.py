@@ -11,9 +11,10 @@ from torch import Tensor
 from ssvd_asr import cost, mixture
 from ssvd_asr.adapted_model import AdaptedModel, adapt
 from ssvd_asr.adapter import Adapter
-from ssvd_asr.cost import FORMS, DeviceSpeed
+from ssvd_asr.cost import FORMS
 from ssvd_asr.errors import AdapterError
 from ssvd_asr.mixture import CoreStack, Form
+from ssvd_asr.product_cost import DeviceSpeed
 from tests.ssvd_asr.toy import PATTERNS, Toy, inputs, toy_factors, train_at_random
 
 SLOTS = 6

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ssvd_asr.cost import Cost, DeviceSpeed, device_speed
+from ssvd_asr.product_cost import Cost, DeviceSpeed, device_speed
 from ssvd_asr.step_cost import StepForm, StepWork, choose_step, plain_step_cost
 
 ONLY_OPERATIONS = DeviceSpeed(1e12, 1e30, 0.0)
