@@ -120,7 +120,7 @@ def test_the_law_would_notice(
 ) -> None:
     monkeypatch.setattr("tests.test_import_law.ROOT", tmp_path)
     for module in ("ssvd_asr/audio.py", "ssvd_asr/errors.py", "ui/app.py", file):
-        (tmp_path / module).parent.mkdir(exist_ok=True)
+        (tmp_path / module).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / module).touch()
     (tmp_path / file).write_text(source + "\n")
     assert all(map(is_allowed, imports_of(tmp_path / file))) == kept
