@@ -55,7 +55,7 @@ def _show(store: AdapterStore, arguments: argparse.Namespace) -> Report:
 
 def _publish(store: AdapterStore, arguments: argparse.Namespace) -> Report:
     # The header first: a wrong file is refused in milliseconds, before seconds of loading a model.
-    from ssvd_asr.adapter_file import inspect_adapter
+    from ssvd_asr.adapter.read import inspect_adapter
 
     inspect_adapter(arguments.file)
     from adapters_store.publish_check import publish_check
@@ -89,8 +89,8 @@ def _merge(store: AdapterStore, arguments: argparse.Namespace) -> Report:
         raise StoreError(f"--out {out} is there already and not an empty folder")
     file = Path(arguments.adapter)
     source: Path | bytes = file if file.is_file() else store.resolve(arguments.adapter).read_bytes()
+    from ssvd_asr.adapter.merge import is_whole, with_weights
     from ssvd_asr.base.export import export_espnet
-    from ssvd_asr.merge import is_whole, with_weights
 
     base = _base(arguments)
     if isinstance(source, Path) and is_whole(source):
@@ -116,9 +116,9 @@ def _merge(store: AdapterStore, arguments: argparse.Namespace) -> Report:
 
 
 def _with_adapter(base: BaseModel, source: Path | bytes) -> tuple[BaseModel, str]:
-    from ssvd_asr.adapter_file import load_adapter
-    from ssvd_asr.factor_cache import factorize
-    from ssvd_asr.merge import merge_adapter
+    from ssvd_asr.adapter.merge import merge_adapter
+    from ssvd_asr.adapter.read import load_adapter
+    from ssvd_asr.basis.cache import factorize
 
     load_adapter(source, base)  # refused before seconds of factorising
     factors = factorize(base, progress=False)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ssvd_asr.base.model import BaseModel
-    from ssvd_asr.factors import LayerFactors
+    from ssvd_asr.basis.factors import LayerFactors
 
 
 def publish_check(base: BaseModel, factors: Mapping[str, LayerFactors] | None = None) -> Check:
@@ -27,9 +27,9 @@ def publish_check(base: BaseModel, factors: Mapping[str, LayerFactors] | None = 
 
     def check(path: Path) -> None:
         from ssvd_asr.adapted_model import adapt
-        from ssvd_asr.adapter_file import load_adapter
-        from ssvd_asr.canary import check_publishable
-        from ssvd_asr.factor_cache import factorize
+        from ssvd_asr.adapter.canary import check_publishable
+        from ssvd_asr.adapter.read import load_adapter
+        from ssvd_asr.basis.cache import factorize
 
         known = factorize(base, progress=False) if factors is None else factors
         loaded = load_adapter(path, base, known)

@@ -66,7 +66,7 @@ class AdapterStore(Catalogue):
             StoreError: the name cannot be, the file cannot be read, or the root cannot be written.
         """
         check_name(name)
-        from ssvd_asr.adapter_file import inspect_adapter
+        from ssvd_asr.adapter.read import inspect_adapter
 
         with self._writable(), staged_copy(Path(file), self._adapters, MAX_ADAPTER_BYTES) as staged:
             inspect_adapter(staged.path)

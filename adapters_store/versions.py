@@ -14,7 +14,7 @@ from adapters_store.index import Event
 from ssvd_asr.errors import AdapterError, AdapterUnreadableError, StoreError
 
 if TYPE_CHECKING:
-    from ssvd_asr.adapter_file import AdapterMetadata
+    from ssvd_asr.adapter.metadata import AdapterMetadata
 
 _LASTING = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.ELOOP}  # until somebody changes the file
 _METADATA_KEPT = 32  # of a 1B model's adapter it is a few MB
@@ -78,7 +78,7 @@ class Domain:
 @lru_cache(maxsize=_METADATA_KEPT)
 def _verified_metadata(version: Version) -> AdapterMetadata:
     # Keyed by all of a version, its digest included: what is kept can never be of other bytes.
-    from ssvd_asr.adapter_file import inspect_adapter
+    from ssvd_asr.adapter.read import inspect_adapter
 
     version.read_bytes()
     return inspect_adapter(version.path)

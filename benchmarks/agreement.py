@@ -24,19 +24,19 @@ from adapters_store.store import AdapterStore
 from benchmarks.decode import MODES, Mode
 from benchmarks.report import parser, write
 from ssvd_asr.adapted_model import adapt
-from ssvd_asr.adapter_file import load_adapter
-from ssvd_asr.audio import read_audio
+from ssvd_asr.adapter.merge import merge_adapter
+from ssvd_asr.adapter.read import load_adapter
+from ssvd_asr.audio.read import read_audio
 from ssvd_asr.base.export import export_espnet
 from ssvd_asr.base.load import load_base
 from ssvd_asr.base.model import BaseModel, FloatArray
+from ssvd_asr.base.prompt import Prompt
+from ssvd_asr.basis.cache import factorize
 from ssvd_asr.decoding.hypothesis import Hypothesis
-from ssvd_asr.decoding.prompt import Prompt
 from ssvd_asr.device import forbid_tf32, resolve_device
-from ssvd_asr.factor_cache import factorize
-from ssvd_asr.merge import merge_adapter
 from ssvd_asr.transcription import transcribe
-from training.manifests import read_entries
-from training.utterances import Utterance
+from training.corpus.manifests import read_entries
+from training.corpus.utterances import Utterance
 
 BATCH = 16
 TIE = 1e-4

@@ -16,15 +16,15 @@ import torch
 from adapters_store.store import AdapterStore
 from adapters_store.versions import Version
 from benchmarks.subject import CORE_SCALE, Subject, subject, working_dtype
-from server.bank import Bank
+from server.bank.bank import Bank
 from server.domains import Domains
-from server.engine import Engine
-from server.recogniser import OwsmRecogniser
-from ssvd_asr.adapter import Adapter
-from ssvd_asr.adapter_file import describe_adapter, save_adapter
-from ssvd_asr.factors import LayerFactors
-from ssvd_asr.maps import DEFAULT_MAP
-from ssvd_asr.segment import Span
+from server.engine.engine import Engine
+from server.engine.recogniser import OwsmRecogniser
+from ssvd_asr.adapter.adapter import Adapter
+from ssvd_asr.adapter.forms import DEFAULT_MAP
+from ssvd_asr.adapter.write import describe_adapter, save_adapter
+from ssvd_asr.audio.segment import Span
+from ssvd_asr.basis.factors import LayerFactors
 
 TIMEOUT_S = 600.0
 

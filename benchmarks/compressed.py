@@ -17,11 +17,11 @@ from torch import Tensor
 from adapters_store.packaged import PACKAGED, builtins
 from benchmarks.report import parser, write
 from ssvd_asr.adapted_model import adapt
-from ssvd_asr.adapter_reading import load_adapter
+from ssvd_asr.adapter.read import load_adapter
 from ssvd_asr.base.load import load_base
-from ssvd_asr.compression import Compression, core_numbers
+from ssvd_asr.basis.cache import factorize
 from ssvd_asr.device import forbid_tf32, resolve_device
-from ssvd_asr.factor_cache import factorize
+from ssvd_asr.mixing.compression import Compression, core_numbers
 from training.evaluate import evaluate
 
 QUICK_UTTERANCES = 100

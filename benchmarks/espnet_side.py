@@ -15,9 +15,9 @@ from espnet2.legacy.nets.scorers.ctc import CTCPrefixScorer
 from espnet2.legacy.nets.scorers.length_bonus import LengthBonus
 from torch import Tensor
 
+from ssvd_asr.base.fast_encoder import as_espnet
 from ssvd_asr.base.model import BaseModel
-from ssvd_asr.base.quick import as_espnet
-from ssvd_asr.decoding.prompt import Prompt
+from ssvd_asr.base.prompt import Prompt
 
 # CTCPrefixScoreTH holds log-probabilities of all frames and tokens, stacked with the blank's as many times.
 CTC_COPIES = 3

@@ -20,11 +20,11 @@ from torch import Tensor
 
 from benchmarks.report import parser, side_by_side, write
 from ssvd_asr.base.shapes import SHAPES, meta_network
+from ssvd_asr.basis.factors import LayerFactors, canonical_svd
+from ssvd_asr.basis.factors_batched import canonical_svd_batch
+from ssvd_asr.basis.layers import match_layers
 from ssvd_asr.device import forbid_tf32, resolve_device
 from ssvd_asr.errors import BaseModelError
-from ssvd_asr.factors import LayerFactors, canonical_svd
-from ssvd_asr.factors_batched import canonical_svd_batch
-from ssvd_asr.layers import match_layers
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -16,7 +16,7 @@ from benchmarks.report import median_of, parser, write
 from benchmarks.subject import Subject, subject, working_dtype
 from benchmarks.variety import TOKENS_PER_SECOND, Case
 from ssvd_asr.device import forbid_tf32, resolve_device
-from ssvd_asr.mixture import CoreStack
+from ssvd_asr.mixing.mixture import CoreStack
 
 Row = dict[str, object]
 

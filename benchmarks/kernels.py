@@ -18,7 +18,7 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.report import choose_shapes, median_of, parser, write
 from benchmarks.subject import Subject, subject, working_dtype
 from benchmarks.variety import Case
-from ssvd_asr.decoding.prompt import Prompt
+from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.decoding.static_decoder import open_decoder
 from ssvd_asr.device import DTYPES, forbid_tf32, resolve_device, resolve_dtype
 

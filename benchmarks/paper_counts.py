@@ -18,10 +18,10 @@ from pathlib import Path
 from torch import nn
 
 from recipes.paper.figures import ROWS, PaperRow
+from ssvd_asr.adapter.forms import CoreForm
 from ssvd_asr.base.shapes import OWLS_2B, OWSM_01B, OWSM_1B, OwsmShape, meta_network
-from ssvd_asr.layers import match_layers
-from ssvd_asr.maps import CoreForm
-from training.peft_methods import EMBEDDING, PEFT_KINDS, PeftMethod
+from ssvd_asr.basis.layers import match_layers
+from training.methods.peft import EMBEDDING, PEFT_KINDS, PeftMethod
 
 DEFAULT_OUT = Path("docs/results")
 SHAPES: Mapping[str, OwsmShape] = {"0.1b": OWSM_01B, "1b": OWSM_1B, "2b": OWLS_2B}

@@ -27,7 +27,7 @@ from benchmarks.report import choose_shapes, parser, side_by_side, version_of, w
 from benchmarks.subject import Subject, subject, working_dtype
 from benchmarks.variety import TOKENS_PER_SECOND, Case
 from ssvd_asr.device import forbid_tf32, resolve_device
-from ssvd_asr.mixture import CoreStack
+from ssvd_asr.mixing.mixture import CoreStack
 
 RANK = 16
 RESIDENT = "resident"  # the adapter that hot-swap writes into

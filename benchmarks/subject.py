@@ -15,14 +15,14 @@ from torch import Tensor
 
 from ssvd_asr.adapted_model import AdaptedModel, adapt
 from ssvd_asr.base.model import BaseModel, FloatArray
+from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.base.shapes import SHAPES, random_base
+from ssvd_asr.basis.factors import LayerFactors
+from ssvd_asr.basis.layers import match_layers
 from ssvd_asr.decoding.greedy import greedy
 from ssvd_asr.decoding.hypothesis import Hypothesis
-from ssvd_asr.decoding.prompt import Prompt
 from ssvd_asr.decoding.static_decoder import open_decoder
-from ssvd_asr.factors import LayerFactors
-from ssvd_asr.layers import match_layers
-from ssvd_asr.mixture import CoreStack
+from ssvd_asr.mixing.mixture import CoreStack
 
 CORE_SCALE = 0.02  # of the random cores; the outputs stay finite
 POOL = 4  # different random domains; slots repeat them

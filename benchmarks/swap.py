@@ -20,8 +20,8 @@ import numpy as np
 
 from benchmarks.banked import TIMEOUT_S, Banked, banked
 from benchmarks.report import CLOCKS, choose_shapes, parser, write
-from server.bank import Bank
-from server.messages import Request
+from server.bank.bank import Bank
+from server.engine.messages import Request
 from ssvd_asr.device import forbid_tf32, resolve_device
 
 Row = dict[str, object]

@@ -1,8 +1,9 @@
 """A training step of SSVD against LoRA of rank 16 (PEFT): seconds and peak memory, on one base and batch.
 
 A step is forward, backward and AdamW over one batch in the full window, by the base's default recipe. Both
-sides adapt the same linears. SSVD takes the form of each layer that its cost model says (ssvd_asr.step_cost);
-`ssvd-shared` is the shared basis everywhere. `plain` trains one bias only: what no adapter can undercut.
+sides adapt the same linears. SSVD takes the form of each layer that its cost model says
+(ssvd_asr.layer.step_cost); `ssvd-shared` is the shared basis everywhere. `plain` trains one bias only: what
+no adapter can undercut.
 
 Seconds are measured in turns in one process. Memory is measured in a process for each side: `held` is what
 stands before the first step (weights, basis, adapter), `step` how far two steps rise above it (activations,
@@ -29,18 +30,18 @@ from torch import Tensor, nn
 from benchmarks.report import parser, side_by_side, write
 from benchmarks.subject import subject
 from ssvd_asr.adapted_model import AdaptedModel
-from ssvd_asr.adapter import Adapter
+from ssvd_asr.adapter.adapter import Adapter
+from ssvd_asr.adapter.forms import DEFAULT_MAP
 from ssvd_asr.base.model import BaseModel
+from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.base.shapes import SHAPES, random_base
-from ssvd_asr.decoding.prompt import Prompt
+from ssvd_asr.basis.layers import match_layers
 from ssvd_asr.device import forbid_tf32, resolve_device
-from ssvd_asr.layers import match_layers
-from ssvd_asr.maps import DEFAULT_MAP
-from ssvd_asr.step_cost import StepForm
-from training.mode import training_mode
-from training.peak_memory import RETURNED, mark, peak
-from training.recompute import recomputed_layers
-from training.settings import recipe_for
+from ssvd_asr.layer.step_cost import StepForm
+from training.bench.peak_memory import RETURNED, mark, peak
+from training.loop.recompute import recomputed_layers
+from training.loop.training_mode import training_mode
+from training.recipe import recipe_for
 
 RANK = 16
 FORMS: Mapping[str, StepForm | Literal["auto"]] = {"ssvd": "auto", "ssvd-shared": "shared"}
@@ -163,7 +164,7 @@ def _side(name: str, shape: str, device: torch.device, p: float) -> Side:
 
 @contextmanager
 def _training(adapter: Adapter, adapted: AdaptedModel, form: StepForm | Literal["auto"]) -> Iterator[None]:
-    """As training.methods.SsvdMethod.step, in a given form."""
+    """As training.methods.method.SsvdMethod.step, in a given form."""
     cores = adapter.cores()
     leaves = {name: core.detach().requires_grad_() for name, core in cores.items()}
     with adapted.using(leaves, form):

@@ -21,12 +21,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.report import Timing, choose_shapes, parser, side_by_side, write
 from benchmarks.subject import Subject, subject, working_dtype
-from ssvd_asr.compression import Compression
-from ssvd_asr.cost import plain_cost
 from ssvd_asr.device import forbid_tf32, resolve_device
-from ssvd_asr.linear import AdaptedLinear
-from ssvd_asr.mixture import CoreStack, MixedLayer
-from ssvd_asr.product_cost import Cost
+from ssvd_asr.layer.linear import AdaptedLinear
+from ssvd_asr.layer.product_cost import Cost
+from ssvd_asr.mixing.compression import Compression
+from ssvd_asr.mixing.cost import plain_cost
+from ssvd_asr.mixing.mixture import CoreStack, MixedLayer
 
 DOMAINS = (1, 4, 16, 64, 256)
 TOKENS_PER_SECOND = 2.0  # of speech: what a decoder says of a full window

@@ -1,0 +1,1 @@
+"""The server: adapters in memory, a queue and batches around one model, and the HTTP API around them."""

@@ -15,14 +15,14 @@ from starlette.responses import RedirectResponse
 from adapters_store.store import AdapterStore
 from server.api import catalogue, health, refusals, transcriptions
 from server.api.body_limit import BodyLimit
-from server.bank import Bank
+from server.bank.bank import Bank
 from server.domains import Domains
-from server.engine import Engine
-from server.recogniser import OwsmRecogniser, Recogniser, Search
+from server.engine.engine import Engine
+from server.engine.recogniser import OwsmRecogniser, Recogniser, Search
+from server.engine.threads import use_threads
 from server.samples import Samples
 from server.settings import ServerSettings, load_settings
 from server.state import ServerState
-from server.threads import use_threads
 from ssvd_asr.device import slow_in
 from ssvd_asr.version import __version__
 

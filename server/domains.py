@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from adapters_store.store import AdapterStore
 from adapters_store.versions import Version
-from server.bank import Bank, Lease
+from server.bank.bank import Bank, Lease
 from ssvd_asr.errors import AdapterError, StoreError
 
 logger = logging.getLogger(__name__)

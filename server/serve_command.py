@@ -12,7 +12,7 @@ from types import FrameType
 import uvicorn
 
 from server.app import UI_PATH, create_app, local_url, start_engine
-from server.engine import Engine
+from server.engine.engine import Engine
 from server.options import add_model_options
 from server.samples import Samples
 from server.settings import ServerSettings, load_settings

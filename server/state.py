@@ -9,7 +9,7 @@ from anyio import CapacityLimiter
 from fastapi import Request
 
 from adapters_store.store import AdapterStore
-from server.engine import Engine
+from server.engine.engine import Engine
 from server.samples import Samples
 from server.settings import ServerSettings
 

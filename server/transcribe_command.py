@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from server.app import start_engine
-from server.engine import Engine
+from server.engine.engine import Engine
+from server.engine.messages import Provenance, Request
 from server.languages import language_symbol
-from server.messages import Provenance, Request
 from server.options import add_model_options
 from server.settings import ServerSettings, load_settings
-from ssvd_asr.audio import read_audio
+from ssvd_asr.audio.read import read_audio
 from ssvd_asr.errors import SsvdError
 
 

@@ -18,23 +18,23 @@ from ssvd_asr.version import __version__
 
 if TYPE_CHECKING:
     from ssvd_asr.adapted_model import AdaptedModel, adapt
-    from ssvd_asr.adapter import Adapter
-    from ssvd_asr.adapter_file import save_adapter
-    from ssvd_asr.adapter_reading import load_adapter
-    from ssvd_asr.audio import read_audio
+    from ssvd_asr.adapter.adapter import Adapter
+    from ssvd_asr.adapter.read import load_adapter
+    from ssvd_asr.adapter.write import save_adapter
+    from ssvd_asr.audio.read import read_audio
     from ssvd_asr.base.load import load_base
-    from ssvd_asr.factor_cache import factorize
+    from ssvd_asr.basis.cache import factorize
     from ssvd_asr.transcription import transcribe
 
 _WHERE = {
     "AdaptedModel": "ssvd_asr.adapted_model",
-    "Adapter": "ssvd_asr.adapter",
+    "Adapter": "ssvd_asr.adapter.adapter",
     "adapt": "ssvd_asr.adapted_model",
-    "factorize": "ssvd_asr.factor_cache",
-    "load_adapter": "ssvd_asr.adapter_reading",
+    "factorize": "ssvd_asr.basis.cache",
+    "load_adapter": "ssvd_asr.adapter.read",
     "load_base": "ssvd_asr.base.load",
-    "read_audio": "ssvd_asr.audio",
-    "save_adapter": "ssvd_asr.adapter_file",
+    "read_audio": "ssvd_asr.audio.read",
+    "save_adapter": "ssvd_asr.adapter.write",
     "transcribe": "ssvd_asr.transcription",
 }
 

@@ -10,14 +10,14 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ssvd_asr.core_stack import BASE_SLOT, CoreStack
-from ssvd_asr.cost import Form
+from ssvd_asr.basis.factors import LayerFactors
+from ssvd_asr.basis.layers import DEFAULT_PATTERNS, match_layers
 from ssvd_asr.errors import AdapterError
-from ssvd_asr.factors import LayerFactors
-from ssvd_asr.layers import DEFAULT_PATTERNS, match_layers
-from ssvd_asr.linear import AdaptedLinear
-from ssvd_asr.mixture import MixedLayer, Mixture
-from ssvd_asr.step_cost import StepForm
+from ssvd_asr.layer.linear import AdaptedLinear
+from ssvd_asr.layer.step_cost import StepForm
+from ssvd_asr.mixing.core_stack import BASE_SLOT, CoreStack
+from ssvd_asr.mixing.cost import Form
+from ssvd_asr.mixing.mixture import MixedLayer, Mixture
 
 
 class AdaptedModel:
@@ -47,7 +47,7 @@ class AdaptedModel:
         A core turns the k directions from `starts[name]` on (default 0): `Adapter.cores(padded=False)`.
         Layers without a core, and None, are exactly the base. Cores are taken off however the block ends.
         Where cores (k, k) train, `step_form` says in which of the two exact forms; `auto` takes the cheaper
-        for each layer and batch (ssvd_asr.step_cost).
+        for each layer and batch (ssvd_asr.layer.step_cost).
 
         Raises AdapterError for a layer the model has not, or a core that does not fit; RuntimeError where a
         `using` block is open already, since the inner one would silently end the outer.
@@ -76,7 +76,7 @@ class AdaptedModel:
     ) -> Iterator[Mixture]:
         """Run the model, without gradients, on batches of these rows: each the slot of its domain.
 
-        All forms are exact; `auto` takes the cheapest (ssvd_asr.cost). Rows of slot 0 are the base, and a
+        All forms are exact; `auto` takes the cheapest (mixing/cost.py). Rows of slot 0 are the base, and a
         batch of nothing else runs the plain layers. A layer for which no row has a core is the plain layer.
         Rows that stand sorted by slot spare a copy. The slots cannot be written while the block is open.
 

@@ -34,7 +34,7 @@ COMMANDS: dict[str, Command] = {
     "ui": Command("ui.ui_command:main", "open the demo page for a running server"),
     "adapters": Command("adapters_store.commands:main", "list, publish, roll back and remove adapters"),
     "bench": Command("training.bench.command:main", "compare methods of adaptation on owsm-nano's domains"),
-    "factorize": Command("ssvd_asr.factorize_command:main", "compute and cache a base model's factors"),
+    "factorize": Command("ssvd_asr.basis.command:main", "compute and cache a base model's factors"),
 }
 
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import torch
 
 from ssvd_asr.base.model import BaseModel, FloatArray
+from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.decoding.beam import beam, check_options
 from ssvd_asr.decoding.greedy import greedy
 from ssvd_asr.decoding.hypothesis import Hypothesis, TimedText
-from ssvd_asr.decoding.prompt import Prompt
 from ssvd_asr.errors import SsvdError
 
 if TYPE_CHECKING:
     from ssvd_asr.adapted_model import AdaptedModel
-    from ssvd_asr.core_stack import CoreStack
+    from ssvd_asr.mixing.core_stack import CoreStack
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def transcribe(
         ctc_weight: of CTC in their scores. 0 with beam_size 1 is greedy decoding.
 
     Raises:
-        AudioTooLongError: a wave is longer than the window; cut it first (ssvd_asr.segment).
+        AudioTooLongError: a wave is longer than the window; cut it first (ssvd_asr.audio.segment).
         AudioError: no waves, or one with several channels.
         AdapterError: a core that fits no layer, or a slot that the stack has not.
         SsvdError: an unknown language or task; cores or a stack without the model that takes them, or both;

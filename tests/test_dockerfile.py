@@ -16,8 +16,8 @@ import pytest
 from server.api import health
 from server.serve_command import _parser
 from server.settings import PREFIX, ServerSettings
+from ssvd_asr.basis.cache import CACHE_VARIABLE
 from ssvd_asr.cli import COMMANDS
-from ssvd_asr.factor_cache import CACHE_VARIABLE
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "Dockerfile").read_text(encoding="utf-8")

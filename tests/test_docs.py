@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from ssvd_asr.adapter_metadata import AdapterMetadata, Canary, CanaryOutput, LayerEntry
-from ssvd_asr.adapter_reading import DEFAULT_LIMITS
+from ssvd_asr.adapter.metadata import AdapterMetadata, Canary, CanaryOutput, LayerEntry
+from ssvd_asr.adapter.read import DEFAULT_LIMITS
 from ssvd_asr.cli import COMMANDS
 
 ROOT = Path(__file__).parents[1]

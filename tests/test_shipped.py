@@ -13,13 +13,13 @@ import ssvd_asr
 from adapters_store.packaged import PACKAGED, builtins
 from recipes.espeak.results import GAP_TARGET, RESULTS, table
 from ssvd_asr.adapted_model import AdaptedModel, adapt
-from ssvd_asr.adapter_reading import load_adapter
-from ssvd_asr.audio import read_audio
+from ssvd_asr.adapter.canary import check_publishable
+from ssvd_asr.adapter.read import load_adapter
+from ssvd_asr.audio.read import read_audio
 from ssvd_asr.base.load import load_base
 from ssvd_asr.base.model import BaseModel
-from ssvd_asr.canary import check_publishable
-from ssvd_asr.factor_cache import factorize
-from ssvd_asr.factors import LayerFactors
+from ssvd_asr.basis.cache import factorize
+from ssvd_asr.basis.factors import LayerFactors
 from ssvd_asr.scoring import score
 from ssvd_asr.transcription import transcribe
 

@@ -1,0 +1,1 @@
+"""Training and evaluation: from audio and transcripts to an adapter file and its error rates."""

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from ssvd_asr.audio import SAMPLE_RATE, AudioLimits, read_audio
+from ssvd_asr.audio.read import SAMPLE_RATE, AudioLimits, read_audio
 from ssvd_asr.errors import AudioError, AudioTooLongError
 from ssvd_asr.scoring import Score, score
-from training.data import MAX_FILE_BYTES, DataReport, check_usable
-from training.manifests import read_entries
-from training.prefetch import prefetch
-from training.prompts import FloatArray
-from training.utterances import Problem, Reason, Utterance
+from training.corpus.dataset import MAX_FILE_BYTES, DataReport, check_usable
+from training.corpus.manifests import read_entries
+from training.corpus.prefetch import prefetch
+from training.corpus.prompts import FloatArray
+from training.corpus.utterances import Problem, Reason, Utterance
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -79,7 +79,7 @@ def _adapter(arguments: argparse.Namespace, base: BaseModel) -> tuple[dict[str, 
         "weights_sha256": None,
     }
     if arguments.weights is not None:
-        from training.finish import put_weights
+        from training.methods.finish import put_weights
 
         return {}, {**nothing, "weights_sha256": put_weights(base, arguments.weights)}
     path, provenance = arguments.adapter, dict(nothing)
@@ -92,8 +92,8 @@ def _adapter(arguments: argparse.Namespace, base: BaseModel) -> tuple[dict[str, 
     if path is None:
         return {}, provenance
     from ssvd_asr.adapted_model import adapt
-    from ssvd_asr.adapter_file import load_adapter
-    from ssvd_asr.factor_cache import factorize
+    from ssvd_asr.adapter.read import load_adapter
+    from ssvd_asr.basis.cache import factorize
 
     factors = factorize(base)
     loaded = load_adapter(path, base, factors)

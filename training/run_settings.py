@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from ssvd_asr.maps import DEFAULT_MAP, BudgetRule, Directions, RotationMap
-from training.settings import Method
+from ssvd_asr.adapter.forms import DEFAULT_MAP, BudgetRule, Directions, RotationMap
+from training.recipe import Method
 
 Sides = Literal["inner", "both"]  # one rotation, on the side of V, or one on the side of U beside it
 SIDES: tuple[Sides, ...] = get_args(Sides)
@@ -18,7 +18,7 @@ SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What a run is asked for; the recipe's numbers are apart, in `training.settings`."""
+    """What a run is asked for; the recipe's numbers are apart, in `training.recipe`."""
 
     domain: str
     data: Path
@@ -28,20 +28,20 @@ class RunSettings:
     base: str = "owsm-nano"
     config: Path | None = None
     checkpoint: Path | None = None
-    method: Method = "ssvd"  # training.choices says which of the following go with it
+    method: Method = "ssvd"  # training.methods.choices says which of the following go with it
     rotation_map: RotationMap = DEFAULT_MAP
     p: float | None = None
     k: int | None = None
     overrides: Mapping[str, int | float] | None = None
-    budget: int | None = None  # numbers trained at most; ssvd_asr.budget chooses each layer's k
+    budget: int | None = None  # numbers trained at most; ssvd_asr.adapter.budget chooses each layer's k
     budget_rule: BudgetRule = "energy"
     sides: Sides = "inner"
     directions: Directions = "head"
     delta_sigma: bool = True
-    off_diagonals: int | None = None  # None: training.choices.DEFAULT_OFF_DIAGONALS
+    off_diagonals: int | None = None  # None: training.methods.choices.DEFAULT_OFF_DIAGONALS
     scope: Scope = "all"
-    rank: int | None = None  # None: training.choices.default_rank
-    alpha: float | None = None  # None: training.settings.alpha_for
+    rank: int | None = None  # None: training.methods.choices.default_rank
+    alpha: float | None = None  # None: training.recipe.alpha_for
     embedding: bool = True  # whether a peft method has a LoRA on the decoder's token embedding
     language: str = "<eng>"
     device: str = "auto"

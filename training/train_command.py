@@ -13,18 +13,18 @@ from typing import Any
 from pydantic import ValidationError
 
 from adapters_store.names import check_name
+from ssvd_asr.adapter.forms import BUDGET_RULES, DEFAULT_MAP, DIRECTIONS, MAPS
 from ssvd_asr.device import DTYPES
-from ssvd_asr.maps import BUDGET_RULES, DEFAULT_MAP, DIRECTIONS, MAPS
 from training.arguments import add_base_arguments, count, min_usable, override, positive, share
-from training.choices import (
+from training.loop.interrupt import stop_on_signal
+from training.methods.choices import (
     DEFAULT_OFF_DIAGONALS,
     METHODS,
     check_choices,
     default_rank,
 )
-from training.interrupt import stop_on_signal
+from training.recipe import NANO, OWSM, Recipe
 from training.run_settings import SCOPES, SIDES, RunSettings
-from training.settings import NANO, OWSM, Recipe
 
 INTERRUPTED = 130  # exit status, as a shell's after ctrl-c
 
@@ -38,8 +38,8 @@ def main(argv: Sequence[str]) -> int:
     except ValidationError as error:
         parser.error("; ".join(f"{_place(e['loc'])}{e['msg']}" for e in error.errors()))
     settings = _settings(arguments)
-    from training.processes import launch
-    from training.session import Session
+    from training.loop.processes import launch
+    from training.loop.run import Session
 
     processes = launch(arguments.processes, arguments.device, sharded=arguments.shard)
 
@@ -102,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_method(parser: argparse.ArgumentParser) -> None:
-    """What trains, and how much of it; `training.choices` says which option goes with which method."""
+    """What trains, and how much of it; `methods.choices` says which option goes with which method."""
     size = parser.add_argument_group("method and size")
     size.add_argument(
         "--method", choices=METHODS, default="ssvd",

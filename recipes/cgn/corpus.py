@@ -24,7 +24,7 @@ from recipes.cgn.textgrid import Interval, Tier, read_textgrid
 from recipes.cgn.words import is_unintelligible, words_of
 from recipes.paper.command import Case, cased
 from recipes.paper.entries import NO_SPLIT, Kept, LeftOut
-from ssvd_asr.audio import END_TOLERANCE_S
+from ssvd_asr.audio.read import END_TOLERANCE_S
 from ssvd_asr.errors import DataError
 
 REGIONS = ("nl", "vl")

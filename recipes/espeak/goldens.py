@@ -18,13 +18,13 @@ import torch
 
 from adapters_store.packaged import PACKAGED, builtins
 from ssvd_asr.adapted_model import adapt
-from ssvd_asr.adapter_reading import load_adapter
-from ssvd_asr.audio import read_audio
+from ssvd_asr.adapter.read import load_adapter
+from ssvd_asr.audio.read import read_audio
 from ssvd_asr.base.load import load_base
 from ssvd_asr.base.model import BaseModel
+from ssvd_asr.base.prompt import Prompt
+from ssvd_asr.basis.cache import factorize
 from ssvd_asr.decoding.decoder import CachedDecoder
-from ssvd_asr.decoding.prompt import Prompt
-from ssvd_asr.factor_cache import factorize
 from ssvd_asr.transcription import Transcript, transcribe
 
 COMMAND = "python -m recipes.espeak.goldens"

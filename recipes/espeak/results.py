@@ -14,12 +14,12 @@ import torch
 
 from adapters_store.packaged import PACKAGED, builtins
 from ssvd_asr.adapted_model import AdaptedModel, adapt
-from ssvd_asr.adapter_reading import load_adapter
+from ssvd_asr.adapter.read import load_adapter
 from ssvd_asr.base.load import load_base
 from ssvd_asr.base.model import BaseModel
-from ssvd_asr.factor_cache import factorize
+from ssvd_asr.basis.cache import factorize
 from training.evaluate import Evaluation, evaluate
-from training.finish import put_weights
+from training.methods.finish import put_weights
 
 RESULTS = Path("docs/results")
 COMMAND = "python -m recipes.espeak.rebuild --only results"

@@ -32,7 +32,7 @@ def train(corpus: str, language: str, out: Path, size: str, run: str, options: S
     Raises:
         DataError: nothing is prepared, ``run`` is a finished one of other options, or an option is set here.
     """
-    from training.session import RESULT_FILE
+    from training.loop.run import RESULT_FILE
 
     given = TrainOptions.read(options)
     if not (out / REPORT_FILE).is_file():
@@ -50,7 +50,7 @@ def train(corpus: str, language: str, out: Path, size: str, run: str, options: S
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / ASKED_FILE, asked)
     from training import train_command
-    from training.checkpoint import FILE_NAME
+    from training.loop.checkpoint import FILE_NAME
 
     data = zip(("--data", "--valid", "--test"), SPLITS, strict=True)
     arguments = ["--domain", corpus, "--language", language, "--out", str(folder)]
@@ -65,7 +65,7 @@ def train(corpus: str, language: str, out: Path, size: str, run: str, options: S
 
 def compare(corpus: str, out: Path) -> dict[str, Any] | None:
     """Write comparison.json and comparison.md of OUT's finished runs; None where there is none."""
-    from training.session import RESULT_FILE
+    from training.loop.run import RESULT_FILE
 
     runs = [_run(path.parent) for path in sorted((out / RUNS).glob(f"*/{RESULT_FILE}"))]
     if not runs:
@@ -94,7 +94,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _run(folder: Path) -> dict[str, Any]:
     """A finished run: what was asked for and what came of it."""
-    from training.session import RESULT_FILE
+    from training.loop.run import RESULT_FILE
 
     asked, result = _read(folder / ASKED_FILE), _read(folder / RESULT_FILE)
     method = TrainOptions.read(asked["options"]).name

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from server.bank.loader import LoaderError
 from server.errors import (
     ApiError,
     BankFullError,
@@ -19,7 +20,6 @@ from server.errors import (
     OutOfMemoryError,
     QueueFullError,
 )
-from server.loader import LoaderError
 from server.settings import PREFIX
 from ssvd_asr.errors import (
     AdapterError,

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from server.api.form import ResponseFormat
-from server.messages import Provenance, Reply, TextSegment
+from server.engine.messages import Provenance, Reply, TextSegment
 
 
 def render(reply: Reply, response_format: ResponseFormat) -> Response:

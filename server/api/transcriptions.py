@@ -14,12 +14,12 @@ from starlette.datastructures import UploadFile
 from server.api.form import TranscriptionForm, open_form, request_schema
 from server.api.naming import wanted_domain
 from server.api.replies import render
+from server.engine.messages import Reply
+from server.engine.messages import Request as Transcription
 from server.errors import ApiError, late
 from server.languages import language_symbol
-from server.messages import Reply
-from server.messages import Request as Transcription
 from server.state import ServerState, state_of
-from ssvd_asr.audio import read_audio
+from ssvd_asr.audio.read import read_audio
 
 router = APIRouter()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from ssvd_asr.audio import SAMPLE_RATE
+from ssvd_asr.audio.read import SAMPLE_RATE
 from ssvd_asr.errors import BaseModelError
 
 # What ESPnet's S2TPreprocessor assumes for keys that preprocessor_conf leaves out.

@@ -17,9 +17,9 @@ from torch.nn.utils.rnn import pad_sequence
 from typeguard import TypeCheckError
 
 from ssvd_asr.base.config import ModelConfig, parse_config
+from ssvd_asr.base.fast_encoder import quicken, quicken_frontend
 from ssvd_asr.base.model import FloatArray, fill_window
 from ssvd_asr.base.network import NO_FLASH, build_part, load_class
-from ssvd_asr.base.quick import quicken, quicken_frontend
 from ssvd_asr.base.tokens import TokenMap
 from ssvd_asr.base.weights import load_weights, read_weights
 from ssvd_asr.device import forbid_tf32, resolve_device
@@ -28,7 +28,7 @@ from ssvd_asr.errors import BaseModelError
 if TYPE_CHECKING:
     from espnet2.s2t.espnet_ctc_model import ESPnetS2TCTCModel
 
-    from ssvd_asr.decoding.prompt import Prompt
+    from ssvd_asr.base.prompt import Prompt
 
 CTC_ONLY = "espnet_ctc"  # what the task writes as the config's `model`
 PADDING = -1  # of previous texts, as ESPnet's own

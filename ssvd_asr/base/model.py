@@ -11,7 +11,7 @@ import torch
 
 from ssvd_asr.base.config import ModelConfig
 from ssvd_asr.base.digest import base_digest
-from ssvd_asr.base.quick import whole_windows
+from ssvd_asr.base.fast_encoder import whole_windows
 from ssvd_asr.base.tokens import TokenMap
 from ssvd_asr.errors import AudioError, AudioTooLongError
 

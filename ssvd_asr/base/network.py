@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from typeguard import TypeCheckError
 
 from ssvd_asr.base.config import ModelConfig
-from ssvd_asr.base.quick import quicken, quicken_frontend
+from ssvd_asr.base.fast_encoder import quicken, quicken_frontend
 from ssvd_asr.errors import BaseModelError
 
 if TYPE_CHECKING:

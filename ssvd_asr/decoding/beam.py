@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from ssvd_asr.base.model import BaseModel
+from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.base.tokens import TokenMap
 from ssvd_asr.decoding.ctc_prefix import CtcPrefix
 from ssvd_asr.decoding.decoder import Decoder
 from ssvd_asr.decoding.grammar import forbid
 from ssvd_asr.decoding.hypothesis import Hypothesis, timed_segments
-from ssvd_asr.decoding.prompt import Prompt
 from ssvd_asr.decoding.search import Candidate, Path, Search
 from ssvd_asr.decoding.static_decoder import open_decoder
 from ssvd_asr.errors import SsvdError

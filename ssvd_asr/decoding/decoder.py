@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from ssvd_asr.decoding.positions import Positions
 from ssvd_asr.decoding.rows import Rows
 from ssvd_asr.errors import BaseModelError
-from ssvd_asr.linear import AdaptedLinear
-from ssvd_asr.mixture import MixedLayer
-from ssvd_asr.tall_linear import tall_linear
+from ssvd_asr.layer.linear import AdaptedLinear
+from ssvd_asr.layer.tall_linear import tall_linear
+from ssvd_asr.mixing.mixture import MixedLayer
 
 if TYPE_CHECKING:
     from espnet2.asr.decoder.transformer_decoder import TransformerDecoder

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from ssvd_asr.base.model import BaseModel
+from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.base.tokens import TokenMap
 from ssvd_asr.decoding.decoder import Decoder
 from ssvd_asr.decoding.grammar import forbid
 from ssvd_asr.decoding.hypothesis import Hypothesis, check_finite, timed_segments
-from ssvd_asr.decoding.prompt import Prompt
 from ssvd_asr.decoding.static_decoder import open_decoder
 from ssvd_asr.errors import SsvdError
 

@@ -23,9 +23,9 @@ from torch.nn import functional
 from ssvd_asr.decoding.decoder import CachedDecoder, check_build, keys_values, output, split, through_layer
 from ssvd_asr.decoding.static_cache import StaticCache, grown, longer, move_rows
 from ssvd_asr.decoding.step_graph import StepGraphs
-from ssvd_asr.linear import AdaptedLinear
-from ssvd_asr.mixture import MixedLayer, Mixture
-from ssvd_asr.static_cores import Arrangement, StaticCores, arrange
+from ssvd_asr.layer.linear import AdaptedLinear
+from ssvd_asr.mixing.mixture import MixedLayer, Mixture
+from ssvd_asr.mixing.static_cores import Arrangement, StaticCores, arrange
 
 if TYPE_CHECKING:
     from espnet2.asr.decoder.transformer_decoder import TransformerDecoder

@@ -8,7 +8,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from adapters_store.packaged import write_builtin
-from ssvd_asr.adapter_metadata import AdapterMetadata, LayerEntry
+from ssvd_asr.adapter.metadata import AdapterMetadata, LayerEntry
 
 
 def adapter_bytes(seed: int, k: int = 3) -> bytes:

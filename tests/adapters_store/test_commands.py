@@ -140,10 +140,10 @@ def trained(tmp_path_factory) -> Trained:
     import torch
 
     from ssvd_asr.adapted_model import adapt
-    from ssvd_asr.adapter import Adapter
+    from ssvd_asr.adapter.adapter import Adapter
+    from ssvd_asr.adapter.canary import seal_adapter
     from ssvd_asr.base.load import load_base
-    from ssvd_asr.canary import seal_adapter
-    from ssvd_asr.factor_cache import factorize
+    from ssvd_asr.basis.cache import factorize
     from tests.random_owsm import write_random_owsm
 
     folder = tmp_path_factory.mktemp("trained")
@@ -201,7 +201,8 @@ def test_the_check_leaves_the_base_as_it_was(trained):
 def test_the_check_refuses_what_changes_nothing_or_has_no_canary(trained, tmp_path, store):
     import torch
 
-    from ssvd_asr.adapter_file import load_adapter, save_adapter
+    from ssvd_asr.adapter.read import load_adapter
+    from ssvd_asr.adapter.write import save_adapter
     from ssvd_asr.base.load import load_base
 
     base = load_base(trained.base_folder, device="cpu", dtype="float32")
@@ -225,9 +226,9 @@ def test_merge_writes_a_base_of_its_own_with_the_adapter_in_its_weights(trained,
     import torch
 
     from ssvd_asr.adapted_model import adapt
-    from ssvd_asr.adapter_file import load_adapter
+    from ssvd_asr.adapter.read import load_adapter
     from ssvd_asr.base.load import load_base
-    from ssvd_asr.factor_cache import factorize
+    from ssvd_asr.basis.cache import factorize
 
     base = load_base(trained.base_folder, device="cpu", dtype="float32")
     found = report("merge", trained.adapter, "--base", trained.base_folder, "--out", tmp_path / "merged")

@@ -12,10 +12,10 @@ from adapters_store.packaged import PACKAGED
 from adapters_store.store import AdapterStore
 from recipes.espeak.goldens import GOLDENS
 from server.app import engine_over
-from server.messages import Request
-from server.recogniser import GREEDY, OwsmRecogniser, Search
+from server.engine.messages import Request
+from server.engine.recogniser import GREEDY, OwsmRecogniser, Search
 from server.settings import ServerSettings
-from ssvd_asr.audio import read_audio
+from ssvd_asr.audio.read import read_audio
 from tests.devices import DEVICES
 
 CLEAR = 0.3  # nats: some fifty roundings to bfloat16 of a log-probability of one

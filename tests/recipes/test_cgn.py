@@ -15,8 +15,8 @@ from recipes.cgn.corpus import split_of
 from recipes.paper.command import run
 from tests.recipes.conftest import SHORT, write_noise
 from tests.recipes.praat import Labels, short_textgrid
-from training.manifests import read_entries
-from training.utterances import Utterance
+from training.corpus.manifests import read_entries
+from training.corpus.utterances import Utterance
 
 
 def speaker_of(split: str, region: str = "N") -> str:

@@ -14,8 +14,8 @@ import pytest
 from recipes.myst.__main__ import RECIPE
 from recipes.paper.command import run
 from tests.recipes.conftest import SHORT, write_noise
-from training.manifests import read_entries
-from training.utterances import Utterance
+from training.corpus.manifests import read_entries
+from training.corpus.utterances import Utterance
 
 
 def utterance(

@@ -16,9 +16,9 @@ from recipes.paper.entries import Kept, LeftOut, make_report, table, write_entri
 from recipes.paper.experiment import compare, markdown
 from recipes.paper.figures import ROWS, SIZES, same_row
 from recipes.paper.options import _parser
-from ssvd_asr.maps import CoreForm
+from ssvd_asr.adapter.forms import CoreForm
 from training import train_command
-from training.checkpoint import FILE_NAME
+from training.loop.checkpoint import FILE_NAME
 
 
 def kept(name: str, split: str, speaker: str = "a") -> Kept:

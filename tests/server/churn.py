@@ -15,14 +15,14 @@ import numpy.typing as npt
 import torch
 
 from adapters_store.store import AdapterStore
-from server.engine import Engine
-from server.messages import Reply, Request
-from server.recogniser import OwsmRecogniser
-from ssvd_asr.adapter import Adapter
-from ssvd_asr.adapter_file import describe_adapter, save_adapter
-from ssvd_asr.adapter_reading import load_adapter
+from server.engine.engine import Engine
+from server.engine.messages import Reply, Request
+from server.engine.recogniser import OwsmRecogniser
+from ssvd_asr.adapter.adapter import Adapter
+from ssvd_asr.adapter.forms import MAPS, CoreForm
+from ssvd_asr.adapter.read import load_adapter
+from ssvd_asr.adapter.write import describe_adapter, save_adapter
 from ssvd_asr.errors import StoreError, UnknownDomainError
-from ssvd_asr.maps import MAPS, CoreForm
 from ssvd_asr.transcription import Transcript, transcribe
 
 NEAR_TIE = 1e-4  # of two scores: rounding on another path may then choose the other token (promise 2)

@@ -10,17 +10,18 @@ import torch
 from torch import nn
 
 from adapters_store.versions import Version
-from server.messages import Piece, TextSegment
-from server.packed import PackedAdapter, layout_of, pack
-from server.recogniser import Decoded
-from server.rows import Mount
-from ssvd_asr.adapter import Adapter
-from ssvd_asr.adapter_file import describe_adapter, inspect_adapter, save_adapter
-from ssvd_asr.audio import SAMPLE_RATE
-from ssvd_asr.core_stack import CoreStack
+from server.bank.mount import Mount
+from server.bank.packed import PackedAdapter, layout_of, pack
+from server.engine.messages import Piece, TextSegment
+from server.engine.recogniser import Decoded
+from ssvd_asr.adapter.adapter import Adapter
+from ssvd_asr.adapter.read import inspect_adapter
+from ssvd_asr.adapter.write import describe_adapter, save_adapter
+from ssvd_asr.audio.read import SAMPLE_RATE
+from ssvd_asr.basis.factors import canonical_svd
 from ssvd_asr.errors import AdapterError
-from ssvd_asr.factors import canonical_svd
-from ssvd_asr.linear import AdaptedLinear
+from ssvd_asr.layer.linear import AdaptedLinear
+from ssvd_asr.mixing.core_stack import CoreStack
 
 BASE = "fake-owsm"
 DIGEST = "sha256:" + "ab" * 32

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 
-from ssvd_asr.adapter import Adapter
-from ssvd_asr.adapter_file import describe_adapter, save_adapter
+from ssvd_asr.adapter.adapter import Adapter
+from ssvd_asr.adapter.write import describe_adapter, save_adapter
 from ssvd_asr.base.load import load_base
-from ssvd_asr.factor_cache import factorize
+from ssvd_asr.basis.cache import factorize
 
 
 def write_random_adapter(path: Path, base_folder: Path, cache_dir: Path, *, seed: int = 0) -> Path:

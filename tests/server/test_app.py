@@ -10,10 +10,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from server.app import create_app
-from server.engine import Engine
+from server.engine.engine import Engine
 from server.settings import ServerSettings
+from tests.server.api.test_transcriptions import URL, refusal
 from tests.server.fakes import FakeRecogniser
-from tests.server.test_transcriptions import URL, refusal
 
 
 def test_health_and_readiness(client: TestClient, engine: Engine) -> None:

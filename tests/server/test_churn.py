@@ -16,16 +16,16 @@ from torch import Tensor
 from adapters_store.store import AdapterStore
 from adapters_store.versions import Version
 from server.app import engine_over
-from server.engine import Engine
+from server.bank.loader import LoaderError
+from server.bank.mount import Mount
+from server.bank.packed import PackedAdapter
+from server.engine.engine import Engine
+from server.engine.messages import Piece, Request
+from server.engine.recogniser import Decoded, OwsmRecogniser
 from server.errors import DrainingError, OutOfMemoryError
-from server.loader import LoaderError
-from server.messages import Piece, Request
-from server.packed import PackedAdapter
-from server.recogniser import Decoded, OwsmRecogniser
-from server.rows import Mount
 from server.settings import ServerSettings
-from ssvd_asr.core_stack import CoreStack
 from ssvd_asr.errors import AdapterUnreadableError
+from ssvd_asr.mixing.core_stack import CoreStack
 from tests.devices import DEVICES
 from tests.random_owsm import write_random_owsm
 from tests.server.churn import LASTING, NAMES, TIMEOUT_S, Churn, Oracle, write_adapters

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from adapters_store.store import AdapterStore
-from server.bank import Bank
+from server.bank.bank import Bank
 from server.domains import Domains
 from ssvd_asr.errors import AdapterError, UnknownDomainError
 from tests.server.fakes import FakeRecogniser, read_packed, write_adapter

@@ -19,7 +19,7 @@ import uvicorn
 from adapters_store.store import AdapterStore
 from server import serve_command
 from server.app import create_app
-from server.engine import Engine
+from server.engine.engine import Engine
 from server.settings import ServerSettings
 from ssvd_asr.errors import SsvdError
 from tests.random_owsm import write_random_owsm

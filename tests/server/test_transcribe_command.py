@@ -10,7 +10,7 @@ import pytest
 
 from adapters_store.store import AdapterStore
 from server import transcribe_command
-from server.engine import Engine
+from server.engine.engine import Engine
 from server.settings import ServerSettings
 from ssvd_asr.errors import BaseModelError
 from tests.server.fakes import BASE, DIGEST

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from server.rows import Mount
-from server.slots import Slots
-from ssvd_asr.core_stack import CoreStack
-from ssvd_asr.factors import canonical_svd
-from ssvd_asr.linear import AdaptedLinear
+from server.bank.device_tier import Slots
+from server.bank.mount import Mount
+from ssvd_asr.basis.factors import canonical_svd
+from ssvd_asr.layer.linear import AdaptedLinear
+from ssvd_asr.mixing.core_stack import CoreStack
 from tests.server.fakes import LAYER
 
 K = 2

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ssvd_asr.adapter import Adapter
-from ssvd_asr.adapter_file import adapter_bytes, describe_adapter
-from ssvd_asr.maps import RotationMap
+from ssvd_asr.adapter.adapter import Adapter
+from ssvd_asr.adapter.forms import RotationMap
+from ssvd_asr.adapter.write import adapter_bytes, describe_adapter
 from tests.ssvd_asr.toy import Toy, ToyBase, toy_factors, train_at_random
 
 FACTORS = toy_factors(Toy())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ssvd_asr.adapter import Adapter
-from ssvd_asr.factors import LayerFactors
-from ssvd_asr.maps import MAPS, CoreForm, Directions
+from ssvd_asr.adapter.adapter import Adapter
+from ssvd_asr.adapter.forms import MAPS, CoreForm, Directions
+from ssvd_asr.basis.factors import LayerFactors
 from tests.ssvd_asr.toy import Toy, toy_factors, train_at_random
 
 FACTORS = toy_factors(Toy())

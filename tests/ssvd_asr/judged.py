@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from adapters_store.packaged import PACKAGED
-from ssvd_asr.audio import read_audio
+from ssvd_asr.audio.read import read_audio
 from ssvd_asr.base.export import export_espnet
 from ssvd_asr.base.hub_layout import EMBEDDED
 from ssvd_asr.base.load import load_base

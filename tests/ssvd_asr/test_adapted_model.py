@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from ssvd_asr.adapted_model import AdaptedModel, adapt
-from ssvd_asr.adapter import Adapter
+from ssvd_asr.adapter.adapter import Adapter
+from ssvd_asr.adapter.forms import MAPS, RotationMap
 from ssvd_asr.errors import AdapterError
-from ssvd_asr.maps import MAPS, RotationMap
 from tests.ssvd_asr.toy import PATTERNS, Toy, inputs, toy_factors, train_at_random
 
 

@@ -11,16 +11,17 @@ import pytest
 import torch
 
 from ssvd_asr.adapted_model import adapt
-from ssvd_asr.adapter import Adapter
-from ssvd_asr.adapter_file import describe_adapter, load_adapter, save_adapter
+from ssvd_asr.adapter.adapter import Adapter
+from ssvd_asr.adapter.read import load_adapter
+from ssvd_asr.adapter.write import describe_adapter, save_adapter
 from ssvd_asr.base.load import load_base
 from ssvd_asr.base.model import BaseModel
-from ssvd_asr.core_stack import CoreStack
+from ssvd_asr.base.prompt import Prompt
+from ssvd_asr.basis.cache import factorize
 from ssvd_asr.decoding.beam import beam
 from ssvd_asr.decoding.hypothesis import Hypothesis
-from ssvd_asr.decoding.prompt import Prompt
 from ssvd_asr.errors import AudioError, AudioTooLongError, SsvdError
-from ssvd_asr.factor_cache import factorize
+from ssvd_asr.mixing.core_stack import CoreStack
 from ssvd_asr.transcription import transcribe
 from tests.random_owsm import LONG_TEXT, waves
 from tests.ssvd_asr.judged import SAFE_MARGIN

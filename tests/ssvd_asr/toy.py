@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ssvd_asr.adapter import Adapter
-from ssvd_asr.canary import Probe
-from ssvd_asr.factors import LayerFactors, canonical_svd
+from ssvd_asr.adapter.adapter import Adapter
+from ssvd_asr.adapter.canary import Probe
+from ssvd_asr.basis.factors import LayerFactors, canonical_svd
 
 PATTERNS = ("tall", "wide", "square")
 

@@ -59,7 +59,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def session(base_folder: Path, corpus: Path, tmp_path: Path) -> MakeSession:
     """session("out", {recipe changes}, setting=...) -> a Session on the corpus, in tmp_path/out."""
-    from training.session import RunSettings, Session
+    from training.loop.run import RunSettings, Session
 
     def make(out: str = "run", changes: dict[str, object] | None = None, **settings: Any) -> Session:
         asked = RunSettings(

@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from training.interrupt import Stop
-from training.session import Session
+from training.loop.interrupt import Stop
+from training.loop.run import Session
 
 # 4 batches and 2 steps an epoch; dropout and masks on, so that random numbers matter.
 RECIPE: dict[str, object] = {

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from ssvd_asr.adapter_file import inspect_adapter
+from ssvd_asr.adapter.read import inspect_adapter
 from training import evaluate_command, train_command
 from training.arguments import min_usable, override
-from training.interrupt import stop_on_signal
-from training.settings import NANO, OWSM, Recipe, recipe_for
+from training.loop.interrupt import stop_on_signal
+from training.recipe import NANO, OWSM, Recipe, recipe_for
 
 
 def one_object(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from training import evaluate_command, train_command
-from training.settings import NANO, OWSM, Recipe
+from training.recipe import NANO, OWSM, Recipe
 
 DOCS = Path(__file__).parents[2] / "docs" / "training.md"
 

@@ -98,7 +98,7 @@ def made_with(device: str) -> dict[str, str]:
     """What figures may depend on beside the study's own settings."""
     import torch
 
-    from training.settings import NANO
+    from training.recipe import NANO
 
     asked = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     commit = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
@@ -187,7 +187,7 @@ class Study:
         made = [result.get("made_with", {}) for result in self.results() if result["study"] == study]
         if other := {each["recipe"] for each in made if "recipe" in each} - {own}:
             raise SsvdError(
-                f"{self.out} has runs of recipe {', '.join(sorted(other))}, and training.settings.NANO is "
+                f"{self.out} has runs of recipe {', '.join(sorted(other))}, and training.recipe.NANO is "
                 f"another today ({own}): give --out a file of its own"
             )
 

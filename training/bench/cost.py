@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training.peak_memory import mark, peak
+from training.bench.peak_memory import mark, peak
 
 if TYPE_CHECKING:
-    from ssvd_asr.factors import LayerFactors
-    from training.session import Session
+    from ssvd_asr.basis.factors import LayerFactors
+    from training.loop.run import Session
 
 WARM_UP_STEPS, TIMED_STEPS = 4, 20
 MEMORY_STEPS = 6
@@ -34,12 +34,12 @@ def step_bytes(session: Session) -> int:
 
 
 def basis_bytes(options: Mapping[str, Any], factors: Mapping[str, LayerFactors]) -> int:
-    """Bytes of U_k and V_k of all layers in float32, as `training.building` holds them for these options.
+    """Bytes of U_k and V_k of all layers in float32, as `methods.build` holds them for these options.
 
     0 for methods that leave whole weights: they have no basis.
     """
-    from training.building import new_adapter
-    from training.choices import MERGED
+    from training.methods.build import new_adapter
+    from training.methods.choices import MERGED
     from training.run_settings import RunSettings
 
     nowhere = Path()

@@ -21,7 +21,7 @@ def facts(
     base: BaseModel,
 ) -> Iterator[dict[str, Any]]:
     """The lines of a study that are not among its results yet."""
-    from ssvd_asr.factor_cache import factorize
+    from ssvd_asr.basis.cache import factorize
 
     if not any(result["stage"] == "voices" for result in done):
         yield voices_line(manifests)

@@ -16,13 +16,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from ssvd_asr.basis.cache import write_atomically
 from ssvd_asr.errors import SsvdError
-from ssvd_asr.factor_cache import write_atomically
 from training.bench.study import SEEDS, TEST_CORPORA, TESTS, Budget, Config, Task
 
 if TYPE_CHECKING:
     from training.evaluate import Evaluation
-    from training.session import Session
+    from training.loop.run import Session
 
 RESULT_FILE = "bench.json"
 MEMORY = "--memory"  # asks the process for the memory of a step alone
@@ -88,8 +88,8 @@ def _names(task: Task) -> dict[str, Any]:
 
 
 def _session(spec: Spec) -> Session:
+    from training.loop.run import Session
     from training.run_settings import RunSettings
-    from training.session import Session
 
     task, budget = spec.task, spec.budget
     rounds = budget.lr_rounds if task.stage == "lr" else budget.rounds
@@ -123,7 +123,7 @@ def _curve(path: Path) -> list[list[float]]:
 def cost(spec: Spec, path: Path) -> dict[str, Any]:
     """Time and memory of a step; `path`: the file of `spec`, for the process that measures memory."""
     from training.bench.cost import step_seconds
-    from training.peak_memory import RETURNED
+    from training.bench.peak_memory import RETURNED
 
     command = [sys.executable, "-m", "training.bench.run", str(path), MEMORY]
     done = subprocess.run(command, env={**os.environ, **RETURNED}, stdout=subprocess.PIPE, check=True)
@@ -144,11 +144,11 @@ def _measured[T](spec: Spec, measure: Callable[[Session], T]) -> T:
 def _scores(spec: Spec, result: Mapping[str, Any]) -> dict[str, Any]:
     """Word error rates of what was written to disk, on each test set."""
     from ssvd_asr.adapted_model import adapt
-    from ssvd_asr.adapter_reading import load_adapter
+    from ssvd_asr.adapter.read import load_adapter
     from ssvd_asr.base.load import load_base
-    from ssvd_asr.factor_cache import factorize
+    from ssvd_asr.basis.cache import factorize
     from training.evaluate import evaluate
-    from training.finish import put_weights
+    from training.methods.finish import put_weights
 
     base = load_base(device=spec.device, dtype="float32")
     options: dict[str, Any] = {}
@@ -171,7 +171,7 @@ def zero_shot(spec: Spec) -> dict[str, Any]:
     """The base itself: WER on every test set, and its validation as step 0 of the domain's curves."""
     from ssvd_asr.base.load import load_base
     from training.evaluate import evaluate
-    from training.validation import validate
+    from training.loop.validation import validate
 
     session = _session(spec)
     _, valid = session.load_data()

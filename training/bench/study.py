@@ -45,7 +45,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Config:
-    """A method at one size. options: fields of training.session.RunSettings."""
+    """A method at one size. options: fields of training.loop.run.RunSettings."""
 
     name: str
     group: str  # what a line of the figures joins

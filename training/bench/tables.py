@@ -9,7 +9,7 @@ from typing import Any
 from ssvd_asr.errors import DataError
 from training.bench.bootstrap import interval
 from training.bench.study import ADULT, SEEDS
-from training.choices import MERGED
+from training.methods.choices import MERGED
 
 Result = Mapping[str, Any]
 GAIN = 0.9  # share of the final gain in validation accuracy

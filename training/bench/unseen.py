@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import jiwer
 
 from ssvd_asr.scoring import normalise
-from training.manifests import read_entries
-from training.utterances import Utterance
+from training.corpus.manifests import read_entries
+from training.corpus.utterances import Utterance
 
 if TYPE_CHECKING:
     from training.evaluate import Decoded

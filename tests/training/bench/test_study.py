@@ -23,7 +23,7 @@ from training.bench.study import (
     next_tasks,
     study_id,
 )
-from training.choices import check_choices
+from training.methods.choices import check_choices
 from training.run_settings import RunSettings
 
 SSVD = Config("ssvd", "ssvd", {"method": "ssvd"}, seeds=2)

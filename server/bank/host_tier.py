@@ -1,0 +1,185 @@
+"""The second tier: packed adapters in host memory, by digest, within a bound; the disk is the third.
+
+What is leased stays. The others leave, the least recently leased first, when a new one needs their room.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from functools import partial
+
+from adapters_store.versions import Version
+from server.bank.loader import Loader, LoaderError
+from server.bank.packed import PackedAdapter
+from server.errors import BankFullError
+from ssvd_asr.errors import AdapterError, AdapterUnreadableError
+
+logger = logging.getLogger(__name__)
+
+FileState = tuple[int, int]  # ctime in ns (a chmod mends too), size in bytes
+MAX_REFUSALS = 1000  # remembered
+RETRIES = 1  # of a load under which the thread ended or the disk failed
+
+
+class HostTier:
+    """Thread-safe. Loading one version never makes the lease of a loaded one wait."""
+
+    def __init__(
+        self,
+        read: Callable[[Version], PackedAdapter],
+        loader: Loader,
+        *,
+        max_bytes: int,
+        load_timeout_s: float,
+    ) -> None:
+        """`read` reads and checks a version, on the loader's thread; it raises AdapterError to refuse."""
+        self.max_bytes = max_bytes
+        self.load_timeout_s = load_timeout_s
+        self._read = read
+        self._loader = loader
+        self._entries: OrderedDict[str, PackedAdapter] = OrderedDict()  # least recently leased first
+        self._leases: dict[str, int] = {}
+        self._loading: dict[str, Future[None]] = {}
+        self._refused: OrderedDict[str, tuple[FileState, str]] = OrderedDict()  # the file as it was, why
+        self._lock = threading.Lock()
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all entries."""
+        with self._lock:
+            return self._nbytes()
+
+    def __contains__(self, sha256: str) -> bool:
+        with self._lock:
+            return sha256 in self._entries
+
+    def waiting(self, sha256: str) -> PackedAdapter | None:
+        """A version that some request holds."""
+        with self._lock:
+            return self._entries[sha256] if sha256 in self._leases else None
+
+    def leased(self, sha256: str) -> bool:
+        """Whether a request holds it."""
+        with self._lock:
+            return sha256 in self._leases
+
+    def acquire(self, version: Version) -> PackedAdapter:
+        """Lease a version, loading it where needed; `release` must follow.
+
+        Raises:
+            AdapterError: the file is refused. It is not read again until it changes.
+            BankFullError: what is leased leaves no room for it, or loading takes too long.
+            LoaderError: the loading thread ended over it, or its disk failed, again and again.
+        """
+        failures = 0
+        while (found := self._lease(version.sha256)) is None:
+            try:
+                self._await(version)
+            except LoaderError:
+                failures += 1
+                if failures > RETRIES:
+                    raise
+        return found
+
+    def load_here(self, version: Version) -> PackedAdapter:
+        """Load a version without leasing it; only ever called from the loader's thread.
+
+        Raises as `acquire` does.
+        """
+        return self._load(version)
+
+    def release(self, sha256: str) -> None:
+        """Give a lease back."""
+        with self._lock:
+            self._leases[sha256] -= 1
+            if not self._leases[sha256]:
+                del self._leases[sha256]
+
+    def _lease(self, sha256: str) -> PackedAdapter | None:
+        with self._lock:
+            found = self._entries.get(sha256)
+            if found is not None:
+                self._entries.move_to_end(sha256)
+                self._leases[sha256] = self._leases.get(sha256, 0) + 1
+            return found
+
+    def _await(self, version: Version) -> None:
+        """Wait until somebody has loaded it, this caller or one before."""
+        with self._lock:
+            future = self._loading.get(version.sha256)
+            if future is None:
+                future = self._loader.submit(partial(self._load, version))
+                self._loading[version.sha256] = future
+                future.add_done_callback(partial(self._loaded, version.sha256))
+        try:
+            self._loader.wait(future, self.load_timeout_s)
+        except FutureTimeoutError as error:
+            if not future.done():
+                raise BankFullError(
+                    f"{version.reference} was not loaded within {self.load_timeout_s:g} s "
+                    "(SSVD_LOAD_TIMEOUT_S)"
+                ) from error
+            future.result()  # a network disk has time limits too; or it came at the last moment
+
+    def _loaded(self, sha256: str, future: Future[None]) -> None:
+        # Not under the lock: the loader may finish, or have died, before `_await` has let go of it.
+        if self._loading.get(sha256) is future:
+            self._loading.pop(sha256, None)
+
+    def _load(self, version: Version) -> PackedAdapter:
+        """On the loader's thread."""
+        with self._lock:
+            found = self._entries.get(version.sha256)
+        if found is not None:  # loaded while this waited for its turn
+            return found
+        state = _file_state(version)
+        seen, reason = self._refused.get(version.sha256, (None, ""))
+        if seen == state:
+            raise AdapterError(reason)
+        try:
+            packed = self._read(version)
+            if packed.nbytes > self.max_bytes:
+                raise AdapterError(
+                    f"it takes {packed.nbytes} bytes of host memory, "
+                    f"the limit is {self.max_bytes} (SSVD_BANK_HOST_MAX_BYTES)"
+                )
+        except AdapterUnreadableError as error:
+            raise LoaderError(str(error)) from error
+        except AdapterError as refusal:
+            reason = f"{version.reference} is refused: {refusal}"
+            self._refused[version.sha256] = (state, reason)
+            if len(self._refused) > MAX_REFUSALS:
+                self._refused.popitem(last=False)
+            logger.error("%s", reason)
+            raise AdapterError(reason) from refusal
+        self._insert(version, packed)
+        return packed
+
+    def _insert(self, version: Version, packed: PackedAdapter) -> None:
+        with self._lock:
+            held = sum(self._entries[each].nbytes for each in self._leases)
+            if held + packed.nbytes > self.max_bytes:
+                raise BankFullError(
+                    f"{version.reference} takes {packed.nbytes} bytes and {held} are in use: "
+                    f"the limit is {self.max_bytes} (SSVD_BANK_HOST_MAX_BYTES)"
+                )
+            spare = [each for each in self._entries if each not in self._leases]
+            while self._nbytes() + packed.nbytes > self.max_bytes:
+                del self._entries[spare.pop(0)]
+            self._entries[version.sha256] = packed
+
+    def _nbytes(self) -> int:
+        return sum(packed.nbytes for packed in self._entries.values())
+
+
+def _file_state(version: Version) -> FileState:
+    try:
+        found = version.path.stat()
+    except OSError as error:
+        raise AdapterError(f"{version.reference}: its file is gone: {error}") from error
+    return found.st_ctime_ns, found.st_size

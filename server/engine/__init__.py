@@ -1,0 +1,4 @@
+"""The queue, the batches and the one thread that runs the model.
+
+Imports `bank`, `server.domains` and what lies below them.
+"""

@@ -1,0 +1,105 @@
+"""Running a batch on the device: how much goes into one, and what becomes of one that fails."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import traceback
+from collections.abc import Sequence
+
+import torch
+
+from server.bank.bank import Bank
+from server.engine.messages import Piece
+from server.engine.recogniser import Decoded, Recogniser
+from server.errors import OutOfMemoryError
+from ssvd_asr.audio.read import SAMPLE_RATE
+
+logger = logging.getLogger(__name__)
+
+FIRST_GUESS_SPEED = 5.0  # audio-seconds decoded a second, until one was measured
+_NO_MEMORY = re.compile("allocate memory|out of memory|ALLOC_FAILED|ALLOCATION_FAILED")
+REGAIN = 1.1  # of the budget, with every batch that goes well after one that did not
+
+
+class Batches:
+    """Only ever called from the device thread, but for reading `speed` and `measured`."""
+
+    def __init__(self, recogniser: Recogniser, bank: Bank, *, max_audio_s: float) -> None:
+        self.max_audio_s = max_audio_s
+        self.budget_s = max_audio_s  # less for a while after the memory did not do
+        self.speed = FIRST_GUESS_SPEED  # padded audio-seconds in a second
+        self.measured = False  # until then `speed` is a guess
+        self._recogniser = recogniser
+        self._bank = bank
+
+    @property
+    def max_domains(self) -> int:
+        """Domains, the base beside them, that one batch can have."""
+        return self._bank.slots.capacity()
+
+    def run(self, pieces: Sequence[Piece]) -> list[Decoded | Exception]:
+        """Decode pieces of any domains as one batch; in their order, what each says or why it cannot be had.
+
+        A batch that fails, for want of memory or otherwise, is run again in halves, so that at the end only
+        the row that cannot be decoded fails.
+
+        Raises AcceleratorError where the device itself has failed.
+        """
+        if not pieces:
+            return []
+        started = time.perf_counter()
+        try:
+            with self._bank.mounted([piece.lease for piece in pieces]) as mount:
+                decoded = self._recogniser.decode(pieces, mount)
+        except Exception as error:
+            trace = traceback.format_exc()
+            failure = error.with_traceback(None)  # the frames hold the batch's memory
+        else:
+            self._measure(pieces, time.perf_counter() - started)
+            return list(decoded)
+        return self._after(failure, trace, pieces)
+
+    def _after(self, failure: Exception, trace: str, pieces: Sequence[Piece]) -> list[Decoded | Exception]:
+        memory = _is_out_of_memory(failure)
+        if memory:
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            self.budget_s = max(self._audio_s(pieces) / 2, self._audio_s(pieces[:1]))
+        elif isinstance(failure, torch.AcceleratorError):
+            logger.critical("the device has failed\n%s", trace)
+            raise failure  # its context is broken for good: only another process has a new one
+        if len(pieces) > 1:
+            logger.warning("a batch of %d failed and is run in halves: %r", len(pieces), failure)
+            half = len(pieces) // 2
+            return [*self.run(pieces[:half]), *self.run(pieces[half:])]
+        logger.error("decoding failed\n%s", trace)
+        if not memory:
+            return [failure]
+        return [
+            OutOfMemoryError(
+                f"the device's memory does not hold one row of {self._audio_s(pieces):g} s beside the "
+                f"domains (SSVD_BANK_MAX_BYTES) and what else runs there: {failure}"
+            )
+        ]
+
+    def _measure(self, pieces: Sequence[Piece], wall_s: float) -> None:
+        audio_s = self._audio_s(pieces)
+        speed = audio_s / max(wall_s, 1e-6)
+        self.speed = 0.8 * self.speed + 0.2 * speed if self.measured else speed
+        self.measured = True
+        if self.budget_s < self.max_audio_s and audio_s * 2 > self.budget_s:
+            self.budget_s = min(self.budget_s * REGAIN, self.max_audio_s)
+
+    def _audio_s(self, pieces: Sequence[Piece]) -> float:
+        """As the device works on them: every row as long as the longest."""
+        longest = max((self._recogniser.row_samples(len(piece.wave)) for piece in pieces), default=0)
+        return len(pieces) * longest / SAMPLE_RATE
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """torch has no class for a CPU's memory, nor for what CUDA's libraries cannot allocate."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)) is not None
+    )

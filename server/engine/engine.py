@@ -1,0 +1,237 @@
+"""The engine: one thread owns the device; requests of any domain pass through one queue, in mixed batches.
+
+`submit` is the only way in, for HTTP and the command line alike. It leases the domain, cuts the audio into
+pieces of at most a window and lets them wait in the scheduler; the device thread takes batches from there,
+mounts their domains in slots and decodes them together. A reply is complete when its last piece is.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+
+from server.bank.bank import Lease
+from server.domains import Domains
+from server.engine.batches import Batches
+from server.engine.jobs import Job, Part
+from server.engine.messages import Piece, Provenance, Reply, Request, TextSegment
+from server.engine.queue import Scheduler, Waiting
+from server.engine.recogniser import Decoded, Recogniser
+from server.errors import DEVICE_ENDED, DrainingError, LanguageError, QueueFullError, late
+from ssvd_asr.audio.read import SAMPLE_RATE
+from ssvd_asr.audio.segment import FloatArray, Span, find_spans
+
+logger = logging.getLogger(__name__)
+
+Cut = Callable[[FloatArray, int], Sequence[Span]]
+
+
+class Engine:
+    """Thread-safe. Made ready by its constructor, ended by `close`."""
+
+    def __init__(
+        self,
+        recogniser: Recogniser,
+        domains: Domains,
+        *,
+        queue_max_audio_s: float,
+        batch_max_audio_s: float,
+        request_timeout_s: float,
+        cut: Cut = find_spans,
+    ) -> None:
+        """See the settings of these names. `cut` finds what to decode of a wave (samples,), in windows."""
+        self.recogniser = recogniser
+        self.domains = domains
+        self.request_timeout_s = request_timeout_s
+        self._cut_wave = cut
+        self._queue: Scheduler[Part] = Scheduler(queue_max_audio_s)
+        self._batches = Batches(recogniser, domains.bank, max_audio_s=batch_max_audio_s)
+        self._draining = False
+        self._unfinished: set[Job] = set()
+        self._thread = threading.Thread(target=self._run, name="ssvd-device", daemon=True)
+        self._thread.start()
+
+    @property
+    def ready(self) -> bool:
+        """Whether `submit` takes work."""
+        return self.alive and not self._draining
+
+    @property
+    def alive(self) -> bool:
+        """Whether the device's thread lives; once it has died only a new process helps."""
+        return self._thread.is_alive()
+
+    @property
+    def idle(self) -> bool:
+        """Whether every accepted request has been answered, failed or cancelled."""
+        return not self._unfinished
+
+    @property
+    def waiting_s(self) -> float:
+        """Seconds of audio in the queue."""
+        return self._queue.waiting_s
+
+    def submit(self, request: Request) -> Future[Reply]:
+        """Cut a request, lease its domain and queue it. Takes milliseconds a minute of audio, so not for an
+        event loop; longer where the domain is loaded for the first time.
+
+        `cancel()` on the future works until the reply is there: what has not been decoded is then skipped.
+        The future raises DeadlineError where the request's time is over before its last piece is begun.
+
+        Raises:
+            UnknownDomainError, AdapterError, BankFullError: see Domains.lease.
+            LanguageError: a language that the base has not.
+            QueueFullError: too much audio waits; says when to come again.
+            DrainingError: `drain` or `close` was called.
+        """
+        if not self.ready:
+            raise DrainingError("the server is stopping and takes no new requests")
+        if not self.recogniser.has_language(request.language):
+            raise LanguageError(f"base model {self.recogniser.name} has no language {request.language!r}")
+        deadline_s = time.monotonic() + self.request_timeout_s
+        lease = None if request.domain is None else self.domains.lease(request.domain)
+        job = Job(request, lease, deadline_s)
+        self._unfinished.add(job)
+        job.future.add_done_callback(lambda _: self._leave(job))
+        try:
+            parts = self._cut(job)
+            job.pieces_left = len(parts)
+            if not parts:  # nobody speaks
+                self._finish(job)
+            else:
+                self._enqueue(job, parts)
+        except BaseException:
+            job.future.cancel()
+            raise
+        return job.future
+
+    def drain(self) -> None:
+        """Take no new requests; what was accepted is decoded."""
+        self._draining = True
+
+    def close(self, timeout_s: float) -> None:
+        """Drain, wait for what was accepted, and end the threads; what is not done by then is failed."""
+        self.drain()
+        self._queue.close()
+        self._thread.join(timeout_s)
+        self._give_up(f"the server stopped before this was decoded ({timeout_s} s to drain)")
+        self.domains.bank.close()
+
+    def _leave(self, job: Job) -> None:
+        """However a request ends: what it held is free again."""
+        self._unfinished.discard(job)
+        job.claim()  # a cancelled one is nobody's to answer; `concurrent.futures.wait` hears of it only now
+        if job.lease is not None:
+            job.lease.release()
+        if job.pieces_left:
+            self._queue.discard(job)
+
+    def _cut(self, job: Job) -> list[Part]:
+        request = job.request
+        spans = self._cut_wave(request.wave, self.recogniser.window_samples)
+        return [
+            Part(
+                job,
+                index,
+                Piece(
+                    wave=request.wave[span.start : span.stop],
+                    start_s=span.start / SAMPLE_RATE,
+                    lease=job.lease,
+                    language=request.language,
+                    timestamps=request.timestamps,
+                    # Pieces are decoded side by side: only the first knows what was said before it.
+                    previous_text=None if index else request.previous_text,
+                ),
+            )
+            for index, span in enumerate(spans)
+        ]
+
+    def _enqueue(self, job: Job, parts: list[Part]) -> None:
+        waiting = [
+            Waiting(
+                item=part,
+                owner=job,
+                domain=None if job.lease is None else job.lease.sha256,
+                audio_s=len(part.piece.wave) / SAMPLE_RATE,
+                row_s=self.recogniser.row_samples(len(part.piece.wave)) / SAMPLE_RATE,
+            )
+            for part in parts
+        ]
+        speed = self._batches.speed
+        wait_s = self._queue.ahead_s(waiting[0].domain) / speed
+        if self._batches.measured and wait_s > self.request_timeout_s:
+            raise QueueFullError(
+                f"what goes before this takes about {wait_s:.0f} s: the limit is "
+                f"{self.request_timeout_s:g} s (SSVD_REQUEST_TIMEOUT_S)",
+                retry_after_s=wait_s,
+            )
+        try:
+            accepted = self._queue.put(waiting, speed)
+        except RuntimeError as error:
+            raise DrainingError("the server is stopping and takes no new requests") from error
+        if not accepted:
+            waiting_s = self._queue.waiting_s
+            asked_s = sum(each.audio_s for each in waiting)
+            raise QueueFullError(
+                f"{waiting_s:.0f} s of audio wait and {asked_s:.0f} s more do not fit: the limit is "
+                f"{self._queue.max_audio_s:.0f} s (SSVD_QUEUE_MAX_AUDIO_S)",
+                retry_after_s=self._queue.padded_s / speed,
+            )
+
+    def _run(self) -> None:
+        """The device thread."""
+        try:
+            while parts := self._queue.take(self._batches.budget_s, self._batches.max_domains):
+                wanted = [part for part in parts if self._in_time(part.job)]
+                results = self._batches.run([part.piece for part in wanted])
+                for part, result in zip(wanted, results, strict=True):
+                    self._note(part, result)
+        except BaseException:  # told here: `threading` passes over a SystemExit
+            logger.critical("the device's thread has ended, nothing more is decoded", exc_info=True)
+            self._draining = True
+            self._queue.close()  # first: who is still cutting must not queue for nobody
+            self._give_up(DEVICE_ENDED)
+
+    def _in_time(self, job: Job) -> bool:
+        if time.monotonic() >= job.deadline_s:
+            job.fail(late(self.request_timeout_s))
+        return not job.future.done()
+
+    def _note(self, part: Part, result: Decoded | Exception) -> None:
+        job = part.job
+        if isinstance(result, Exception):
+            job.fail(result)
+            return
+        job.decoded[part.index] = result
+        job.pieces_left -= 1
+        if job.pieces_left == 0:
+            self._finish(job)
+
+    def _finish(self, job: Job) -> None:
+        decoded = [job.decoded[index] for index in sorted(job.decoded)]
+        segments: tuple[TextSegment, ...] = tuple(s for each in decoded for s in each.segments)
+        texts = (each.text.strip() for each in decoded)
+        job.answer(
+            Reply(
+                text=" ".join(text for text in texts if text),
+                segments=segments,
+                language=job.request.language.strip("<>"),
+                duration_s=len(job.request.wave) / SAMPLE_RATE,
+                provenance=self._provenance(job.lease),
+            )
+        )
+
+    def _provenance(self, lease: Lease | None) -> Provenance:
+        base, digest = self.recogniser.name, self.recogniser.digest
+        if lease is None:
+            return Provenance(base, digest)
+        return Provenance(base, digest, lease.name, lease.version, lease.sha256)
+
+    def _give_up(self, why: str) -> None:
+        """Fail every request, those on the device too. The queue is closed by now."""
+        self._queue.clear()
+        for job in list(self._unfinished):
+            job.fail(DrainingError(why))

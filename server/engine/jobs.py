@@ -1,0 +1,47 @@
+"""A request while it is worked on, and its pieces."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from server.bank.bank import Lease
+from server.engine.messages import Piece, Reply, Request
+from server.engine.recogniser import Decoded
+
+
+@dataclass(eq=False)
+class Job:
+    """Its future stays pending to the end, so that it can be cancelled."""
+
+    request: Request
+    lease: Lease | None
+    deadline_s: float  # time.monotonic()
+    future: Future[Reply] = field(default_factory=Future)
+    pieces_left: int = 0
+    decoded: dict[int, Decoded] = field(default_factory=dict)  # by place in the request
+    _claimed: threading.Lock = field(default_factory=threading.Lock)
+
+    def answer(self, reply: Reply) -> None:
+        """Answer, unless it is answered or cancelled; on any thread."""
+        if self.claim():
+            self.future.set_result(reply)
+
+    def fail(self, error: BaseException) -> None:
+        """Answer with an error, unless it is answered or cancelled; on any thread."""
+        if self.claim():
+            self.future.set_exception(error)
+
+    def claim(self) -> bool:
+        """Whether the caller is the first to answer, and still wanted; where not, who waits hears of it."""
+        return self._claimed.acquire(blocking=False) and self.future.set_running_or_notify_cancel()
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One piece of a job."""
+
+    job: Job
+    index: int
+    piece: Piece

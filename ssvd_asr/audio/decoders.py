@@ -1,0 +1,121 @@
+"""Decoders behind one shape: a rate, a channel count, and blocks whose size the file cannot choose.
+
+libsndfile first, FFmpeg for what it refuses.  Limits on what is decoded are the reader's business
+(ssvd_asr.audio.read); limits on what is read and allocated while decoding are kept here.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from os import PathLike
+from typing import BinaryIO
+
+import soundfile
+
+from ssvd_asr.audio.ffmpeg import open_ffmpeg
+from ssvd_asr.audio.limits import AudioLimits
+from ssvd_asr.audio.source import BLOCK_SAMPLES, AudioSource, FloatArray
+from ssvd_asr.errors import AudioTooLongError, AudioUnreadableError
+
+_READ_BYTES = 2**20
+
+
+@contextmanager
+def open_audio(source: str | PathLike[str] | bytes | BinaryIO, limits: AudioLimits) -> Iterator[AudioSource]:
+    """Open with the first decoder that accepts it.
+
+    Raises:
+        AudioTooLongError: more than limits.max_bytes, or a decoder that would cost too much.
+        AudioUnreadableError: not a regular file, or neither decoder knows it.
+    """
+    name = os.fspath(source) if isinstance(source, str | PathLike) else "audio"
+    with ExitStack() as stack:
+        file = stack.enter_context(_bounded_file(source, name, limits.max_bytes))
+        try:
+            opened: AudioSource = stack.enter_context(_sndfile(file, name))
+        except soundfile.LibsndfileError as refusal:
+            try:
+                opened = stack.enter_context(open_ffmpeg(file, name, limits))
+            except AudioUnreadableError as second:
+                raise AudioUnreadableError(f"{second} (and libsndfile: {_reason(refusal)})") from second
+        yield opened
+
+
+def _bounded_file(source: str | PathLike[str] | bytes | BinaryIO, name: str, max_bytes: int) -> BinaryIO:
+    """A seekable file of at most max_bytes; streams are copied: decoders' callbacks swallow read errors."""
+    if isinstance(source, str | PathLike):
+        return _regular_file(name, max_bytes)
+    if isinstance(source, bytes | bytearray | memoryview):
+        if len(source) > max_bytes:
+            raise AudioTooLongError(f"{name}: {len(source)} bytes, the limit is {max_bytes} (max_bytes)")
+        return io.BytesIO(source)
+    copy = io.BytesIO()
+    while chunk := source.read(_READ_BYTES):
+        if copy.tell() + len(chunk) > max_bytes:
+            raise AudioTooLongError(f"{name}: more than the limit of {max_bytes} bytes (max_bytes)")
+        copy.write(chunk)
+    copy.seek(0)
+    return copy
+
+
+def _regular_file(path: str, max_bytes: int) -> BinaryIO:
+    try:
+        status = os.stat(path)
+        # Opening a pipe would wait for its writer, reading a device might never end.
+        if not stat.S_ISREG(status.st_mode):
+            raise AudioUnreadableError(f"{path}: not a regular file")
+        if status.st_size > max_bytes:
+            raise AudioTooLongError(f"{path}: {status.st_size} bytes, the limit is {max_bytes} (max_bytes)")
+        return open(path, "rb")
+    except OSError as error:
+        raise AudioUnreadableError(f"{path}: {error.strerror or error}") from error
+
+
+class _SequentialSoundFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile is untyped for mypy here
+    """soundfile seeks after every block it reads; for MP3 that loses the bit reservoir: other samples."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+@contextmanager
+def _sndfile(file: BinaryIO, name: str) -> Iterator[AudioSource]:
+    # By descriptor, not by path: libsndfile would otherwise guess headerless formats from the file's name.
+    handle = file if isinstance(file, io.BytesIO) else file.fileno()
+    with _SequentialSoundFile(handle, closefd=False) as opened:
+        yield _SndfileSource(opened, name)
+
+
+class _SndfileSource:
+    def __init__(self, opened: soundfile.SoundFile, name: str) -> None:
+        self.name = name
+        self.rate_hz: int = opened.samplerate
+        self.channels: int = opened.channels
+        self.end_frame = 0
+        self._opened = opened
+
+    def blocks(self, start_frame: int) -> Iterator[FloatArray]:
+        frames = max(1, BLOCK_SAMPLES // self.channels)
+        try:
+            # The header's word on the length: enough to say no, never to allocate.
+            if start_frame >= self._opened.frames:
+                self.end_frame = self._opened.frames
+                return
+            if start_frame:
+                self._opened.seek(start_frame)
+            self.end_frame = start_frame
+            while len(block := self._opened.read(frames, dtype="float32", always_2d=True)):
+                self.end_frame += len(block)
+                yield block
+        except soundfile.LibsndfileError as error:
+            raise AudioUnreadableError(
+                f"{self.name}: damaged after {self.end_frame / self.rate_hz:.3f} s: {_reason(error)}"
+            ) from error
+
+
+def _reason(error: soundfile.LibsndfileError) -> str:
+    return str(error.error_string).removeprefix("Error : ").rstrip(".")

@@ -1,0 +1,119 @@
+"""FFmpeg for the formats a browser or a telephone sends and libsndfile cannot read, at arm's length.
+
+FFmpeg trusts counts in headers: an m4a of 2.5 kB whose sample table claims 30 million entries costs it 1 GiB
+(measured), and it has no setting against that.  So it runs in a child process (ffmpeg_child.py, through
+PyAV) under the operating system's limits; a crash in a decoder ends the child and not the server.  The child
+costs about 0.15 s a file.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, BinaryIO
+
+import numpy as np
+
+from ssvd_asr.audio.ffmpeg_child import EXIT_MEMORY, EXIT_UNREADABLE
+from ssvd_asr.audio.limits import AudioLimits
+from ssvd_asr.audio.source import BLOCK_SAMPLES, AudioSource, FloatArray
+from ssvd_asr.errors import AudioError, AudioTooLongError, AudioUnreadableError
+
+_CHILD = Path(__file__).with_name("ffmpeg_child.py")
+_HEADER_BYTES = 1_000
+_FLOAT_BYTES = np.dtype(np.float32).itemsize
+
+
+@contextmanager
+def open_ffmpeg(file: BinaryIO, name: str, limits: AudioLimits) -> Iterator[AudioSource]:
+    """Start the child on a seekable file and read its header.
+
+    Raises:
+        AudioUnreadableError: with FFmpeg's reason.
+        AudioTooLongError: the child needed more memory or time than the limits.
+    """
+    with _on_disk(file) as descriptor:
+        # The descriptor itself: libsndfile moved it, and a buffered seek may not touch it.
+        os.lseek(descriptor.fileno(), 0, os.SEEK_SET)
+        bounds = [str(limits.max_decoder_bytes), str(limits.max_decoder_cpu_s)]
+        # -P: the child's folder must not become its first import path.
+        command = [sys.executable, "-P", str(_CHILD), *bounds]
+        child = subprocess.Popen(command, stdin=descriptor, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with child:  # closes the pipes and waits
+        try:
+            yield _FfmpegSource(child, name, limits)
+        finally:
+            child.kill()  # what is not wanted is not decoded
+
+
+@contextmanager
+def _on_disk(file: BinaryIO) -> Iterator[IO[bytes]]:
+    """Something with a descriptor a child can inherit: FFmpeg seeks, so a pipe will not do."""
+    if not isinstance(file, io.BytesIO):
+        yield file
+        return
+    with tempfile.TemporaryFile() as copy:
+        copy.write(file.getbuffer())
+        copy.flush()
+        yield copy
+
+
+class _FfmpegSource:
+    def __init__(self, child: subprocess.Popen[bytes], name: str, limits: AudioLimits) -> None:
+        self.name = name
+        self.end_frame = 0
+        self._child = child
+        self._limits = limits
+        header = self._stdout.readline(_HEADER_BYTES)
+        if not header.endswith(b"\n"):
+            raise self._failure()
+        fields = json.loads(header)
+        self.rate_hz = int(fields["rate_hz"])
+        self.channels = int(fields["channels"])
+
+    def blocks(self, start_frame: int) -> Iterator[FloatArray]:
+        """Decodes and drops what lies before start_frame: container seeks are not exact to the sample."""
+        frame_bytes = self.channels * _FLOAT_BYTES
+        block_bytes = max(1, BLOCK_SAMPLES // self.channels) * frame_bytes
+        while data := self._stdout.read(block_bytes):
+            whole = len(data) // frame_bytes * frame_bytes  # less only where the child was stopped
+            block = np.frombuffer(data[:whole], dtype=np.float32).reshape(-1, self.channels)
+            drop = max(0, start_frame - self.end_frame)
+            self.end_frame += len(block)
+            if drop < len(block):
+                yield block[drop:]
+        if self._child.wait() != 0:
+            raise self._failure()
+
+    @property
+    def _stdout(self) -> IO[bytes]:
+        assert self._child.stdout is not None
+        return self._child.stdout
+
+    def _failure(self) -> AudioError:
+        """The child's last words, or what its silence means."""
+        assert self._child.stderr is not None
+        self._stdout.close()  # a child that still writes ends here
+        status = self._child.wait()
+        words = self._child.stderr.read().decode("utf-8", "replace")
+        if status == EXIT_UNREADABLE:
+            return AudioUnreadableError(f"{self.name}: {words}")
+        if status in (-signal.SIGXCPU, -signal.SIGKILL):
+            return AudioTooLongError(
+                f"{self.name}: FFmpeg needs more than the limit of {self._limits.max_decoder_cpu_s} s "
+                "(max_decoder_cpu_s)"
+            )
+        # Much of FFmpeg does not survive a refused allocation, so a crash is told in the same words.
+        how = "needs more than" if status == EXIT_MEMORY else f"ended with status {status} within"
+        return AudioTooLongError(
+            f"{self.name}: FFmpeg {how} the limit of {self._limits.max_decoder_bytes} bytes "
+            f"(max_decoder_bytes) {words}".rstrip()
+        )

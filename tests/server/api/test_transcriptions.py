@@ -1,0 +1,297 @@
+"""POST /v1/audio/transcriptions: OpenAI's request and reply, refusals by name, provenance on all."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from adapters_store.store import AdapterStore
+from adapters_store.versions import Version
+from server.bank.packed import PackedAdapter
+from server.settings import ServerSettings
+from ssvd_asr.errors import AdapterUnreadableError
+from tests.server.fakes import BASE, DIGEST, TIMEOUT_S, FakeRecogniser, read_packed
+from tests.speechlike import babble, wav_bytes
+
+URL = "/v1/audio/transcriptions"
+
+
+def post(client: TestClient, clip: bytes, **fields: Any) -> httpx.Response:
+    return client.post(URL, files={"file": ("clip.wav", clip)}, data=fields)  # type: ignore[return-value]
+
+
+def refusal(response: httpx.Response, status: int) -> dict[str, Any]:
+    """The error, after checking that it has OpenAI's shape and nothing else."""
+    assert response.status_code == status, response.text
+    body = response.json()
+    assert set(body) == {"error"}
+    assert set(body["error"]) == {"message", "type", "param", "code"}
+    error: dict[str, Any] = body["error"]
+    return error
+
+
+def test_json_has_the_text_and_what_made_it(client: TestClient, store: AdapterStore, clip: bytes) -> None:
+    response = post(client, clip, domain="child")
+    assert response.status_code == 200
+    assert response.json() == {
+        "text": "child words of version 2",
+        "ssvd": {
+            "base": BASE,
+            "base_digest": DIGEST,
+            "domain": "child",
+            "adapter_version": 2,
+            "adapter_sha256": store.resolve("child").sha256,
+        },
+    }
+
+
+def test_a_domain_whose_disk_hangs_holds_up_nobody_else(
+    client: TestClient, recogniser: FakeRecogniser, settings: ServerSettings, clip: bytes
+) -> None:
+    loading, go = threading.Semaphore(0), threading.Event()
+
+    def hang(version: Version) -> PackedAdapter:
+        loading.release()
+        assert go.wait(TIMEOUT_S)
+        return read_packed(version)
+
+    assert post(client, clip, domain="scottish").status_code == 200
+    recogniser.read = hang
+    with ThreadPoolExecutor() as threads:
+        stuck = [threads.submit(post, client, clip, domain="child") for _ in range(settings.max_decoders + 1)]
+        assert loading.acquire(timeout=TIMEOUT_S)
+        for domain in ({}, {"domain": "scottish"}):
+            assert post(client, clip, **domain).status_code == 200
+        assert not any(each.done() for each in stuck)
+        go.set()
+        assert [each.result(TIMEOUT_S).status_code for each in stuck] == [200] * len(stuck)
+
+
+def test_without_a_domain_the_base_answers_and_says_so(client: TestClient, clip: bytes) -> None:
+    body = post(client, clip).json()
+    assert body["text"] == "base words"
+    assert body["ssvd"]["domain"] is None
+    assert body["ssvd"]["adapter_sha256"] is None
+
+
+@pytest.mark.parametrize("response_format", ["json", "text", "verbose_json"])
+def test_every_format_names_the_bytes_in_its_headers(
+    client: TestClient, store: AdapterStore, clip: bytes, response_format: str
+) -> None:
+    headers = post(client, clip, domain="scottish", response_format=response_format).headers
+    assert headers["X-SSVD-Base"] == BASE
+    assert headers["X-SSVD-Base-Digest"] == DIGEST
+    assert headers["X-SSVD-Domain"] == "scottish"
+    assert headers["X-SSVD-Adapter-Version"] == "1"
+    assert headers["X-SSVD-Adapter-SHA256"] == store.resolve("scottish").sha256
+    assert "X-SSVD-Domain" not in post(client, clip, response_format=response_format).headers
+
+
+def test_text_is_plain_text(client: TestClient, clip: bytes) -> None:
+    response = post(client, clip, domain="child", response_format="text")
+    assert response.headers["content-type"] == "text/plain; charset=utf-8"
+    assert response.text == "child words of version 2\n"
+
+
+def test_verbose_json_has_duration_language_and_timed_segments(client: TestClient) -> None:
+    wave = np.concatenate([babble(3.0), np.zeros(3 * 16_000, np.float32), babble(3.0)])
+    body = post(client, wav_bytes(wave), response_format="verbose_json", language="en").json()
+    assert body["task"] == "transcribe"
+    assert body["language"] == "eng"
+    assert body["duration"] == pytest.approx(9.0)
+    assert [segment["id"] for segment in body["segments"]] == list(range(len(body["segments"])))
+    assert len(body["segments"]) > 1
+    for segment in body["segments"]:
+        assert 0 <= segment["start"] < segment["end"] <= 9.0
+        assert segment["text"] == "base words"
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"model": BASE}, None),
+        ({"model": f"{BASE}:child"}, ("child", 2)),
+        ({"model": f"{BASE}:child@1"}, ("child", 1)),
+        ({"domain": "child@1"}, ("child", 1)),
+        ({"model": BASE, "domain": "child"}, ("child", 2)),
+        ({"model": f"{BASE}:child", "domain": "child"}, ("child", 2)),
+        ({"model": f"{BASE}:child", "domain": "child@1"}, ("child", 1)),
+        ({"model": f"{BASE}:child@1", "domain": "child"}, ("child", 1)),
+    ],
+)
+def test_model_and_domain_name_a_domain_alone_or_together(
+    client: TestClient, clip: bytes, fields: dict[str, str], expected: tuple[str, int] | None
+) -> None:
+    made_by = post(client, clip, **fields).json()["ssvd"]
+    assert (made_by["domain"], made_by["adapter_version"]) == (expected or (None, None))
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "param", "words"),
+    [
+        ({"domain": "klingon"}, 404, "domain", "klingon"),
+        ({"domain": "child@7"}, 404, "domain", "child"),
+        ({"domain": "../../etc/passwd"}, 404, "domain", "etc/passwd"),
+        ({"model": f"{BASE}:klingon"}, 404, "domain", "klingon"),
+        ({"model": "whisper-1"}, 404, "model", "whisper-1"),
+        ({"domain": " "}, 400, "domain", "empty"),
+        ({"model": f"{BASE}:"}, 400, "model", "no domain"),
+        ({"model": f"{BASE}:child", "domain": "scottish"}, 400, "domain", "scottish"),
+        ({"domain": "child@2", "model": f"{BASE}:child@1"}, 400, "domain", "child@1"),
+        ({"response_format": "srt"}, 422, "response_format", "srt"),
+        ({"response_format": "xml"}, 422, "response_format", "xml"),
+        ({"prompt": 1001 * "a"}, 422, "prompt", "SSVD_MAX_PROMPT_CHARS"),
+        ({"temperature": "0.7"}, 422, "temperature", "0.7"),
+        ({"temperature": "warm"}, 400, "temperature", "warm"),
+        ({"stream": "true"}, 422, "stream", "True"),
+        ({"timestamp_granularities[]": "word"}, 422, "timestamp_granularities", "word"),
+        ({"include[]": "logprobs"}, 422, "include", "logprobs"),
+        ({"chunking_strategy": "server_vad"}, 422, "chunking_strategy", "server_vad"),
+        ({"best_of": "5"}, 400, "best_of", "response_format"),
+        ({"language": "klingon"}, 422, "language", "klingon"),
+        ({"language": "asr"}, 422, "language", "asr"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_by_name(
+    client: TestClient,
+    recogniser: FakeRecogniser,
+    clip: bytes,
+    fields: dict[str, str],
+    status: int,
+    param: str,
+    words: str,
+) -> None:
+    error = refusal(post(client, clip, **fields), status)
+    assert error["param"] == param
+    assert words in error["message"]
+    assert error["type"] == "invalid_request_error"
+    assert recogniser.pieces == []  # never the base as a stand-in
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"temperature": "0", "stream": "false", "prompt": ""},
+        {"timestamp_granularities[]": "segment", "response_format": "verbose_json"},
+        {"chunking_strategy": "auto", "language": "nl"},
+    ],
+)
+def test_openai_fields_with_harmless_values_are_accepted(
+    client: TestClient, clip: bytes, fields: dict[str, str]
+) -> None:
+    assert post(client, clip, **fields).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [(" dear children ", "dear children"), ("", None), (" ", None), ("a" * 1000, "a" * 1000)],
+)
+def test_a_prompt_is_what_was_said_before_the_audio(
+    client: TestClient, recogniser: FakeRecogniser, clip: bytes, prompt: str, expected: str | None
+) -> None:
+    assert post(client, clip, prompt=prompt).status_code == 200
+    assert [piece.previous_text for piece in recogniser.pieces] == [expected]
+
+
+def test_a_base_that_knows_no_previous_text_is_not_given_one(
+    client: TestClient, recogniser: FakeRecogniser, clip: bytes
+) -> None:
+    """owsm-nano answers a prompt with an empty transcript: what was said would be lost without a word."""
+    recogniser.knows_previous_text = False
+    error = refusal(post(client, clip, prompt="the small boat"), 422)
+    assert (error["param"], error["code"]) == ("prompt", "prompt_unsupported")
+    assert BASE in error["message"]
+    assert recogniser.pieces == []
+    assert post(client, clip, prompt=" ").status_code == 200
+
+
+def test_a_form_without_a_file_or_with_two_is_refused(client: TestClient, clip: bytes) -> None:
+    text_file = client.post(URL, files={"file": (None, "just text")})
+    assert refusal(text_file, 400)["param"] == "file"  # type: ignore[arg-type]
+    missing = client.post(URL, files={"domain": (None, "child")})
+    assert refusal(missing, 400)["message"] == "file is missing"  # type: ignore[arg-type]
+    two = client.post(URL, files=[("file", ("a.wav", clip)), ("file", ("b.wav", clip))])
+    refusal(two, 400)  # type: ignore[arg-type]
+    elsewhere = client.post(URL, files={"audio": ("a.wav", clip)})
+    assert refusal(elsewhere, 400)["param"] == "audio"  # type: ignore[arg-type]
+    fields = [("domain", (None, "a")), ("domain", (None, "b"))]
+    twice = client.post(URL, files=[("file", ("a.wav", clip)), *fields])
+    assert refusal(twice, 400)["param"] == "domain"  # type: ignore[arg-type]
+
+
+def test_a_body_of_another_kind_is_refused(client: TestClient) -> None:
+    assert refusal(client.post(URL, json={"url": "http://x"}), 415)["code"] == "not_multipart"  # type: ignore[arg-type]
+    broken = client.post(URL, content=b"--x\r\nrubbish", headers={"content-type": "multipart/form-data"})
+    refusal(broken, 400)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("content", [b"", b"RIFF", b"These are words, not sounds. " * 100, b"\x00" * 5000])
+def test_what_is_not_audio_is_415(client: TestClient, content: bytes) -> None:
+    assert refusal(post(client, content), 415)["code"] == "audio_unreadable"
+
+
+def test_audio_over_the_limit_is_422_and_names_limit_and_setting(client: TestClient) -> None:
+    error = refusal(post(client, wav_bytes(np.zeros(16_000 * 21, np.float32))), 422)
+    assert error["code"] == "audio_too_long"
+    assert "20.0 s (max_duration_s)" in error["message"]
+    assert "SSVD_" in error["message"]
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_an_upload_over_the_limit_is_413_whatever_it_declares(client: TestClient, declared: bool) -> None:
+    body = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n' + bytes(2_500_000)
+    chunks = (body[i : i + 65_536] for i in range(0, len(body), 65_536))
+    response = client.post(
+        URL, content=body if declared else chunks, headers={"content-type": "multipart/form-data; boundary=x"}
+    )
+    error = refusal(response, 413)  # type: ignore[arg-type]
+    assert error["param"] == "file"
+    assert "2000000 bytes (SSVD_MAX_UPLOAD_BYTES)" in error["message"]
+
+
+def test_the_upload_limit_holds_on_every_route(client: TestClient) -> None:
+    assert refusal(client.post("/v1/models", content=bytes(2_500_000)), 413)["code"] == "upload_too_large"  # type: ignore[arg-type]
+
+
+def test_a_refused_adapter_is_500_with_the_reason(
+    client: TestClient, store: AdapterStore, recogniser: FakeRecogniser, clip: bytes
+) -> None:
+    recogniser.refuse.add(store.resolve("scottish").sha256)
+    error = refusal(post(client, clip, domain="scottish"), 500)
+    assert error["code"] == "adapter_refused"
+    assert "another planet" in error["message"]
+    assert error["type"] == "server_error"
+
+
+def test_a_disk_that_fails_is_503_and_the_next_request_tries_again(
+    client: TestClient, recogniser: FakeRecogniser, clip: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(version: Version) -> PackedAdapter:
+        raise AdapterUnreadableError(f"{version.reference}: its file cannot be read: [Errno 5]")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(recogniser, "read", fail)
+        response = post(client, clip, domain="scottish")
+    error = refusal(response, 503)
+    assert error["code"] == "not_loaded"
+    assert "its file cannot be read" in error["message"]
+    assert response.headers["retry-after"] == "1"
+    assert post(client, clip, domain="scottish").status_code == 200
+
+
+def test_a_fault_of_ours_is_500_in_the_same_shape(
+    client: TestClient, recogniser: FakeRecogniser, clip: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    recogniser.fail = ZeroDivisionError("secret detail")
+    with caplog.at_level(logging.CRITICAL):
+        error = refusal(post(client, clip), 500)
+    assert error["code"] == "internal_error"
+    assert "ZeroDivisionError" in error["message"]
+    assert "secret detail" not in error["message"]

@@ -1,0 +1,189 @@
+"""Only the adapter learns, it learns by the recipe, and being interrupted changes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from ssvd_asr.adapter.forms import Directions
+from ssvd_asr.errors import SsvdError
+from ssvd_asr.layer.linear import AdaptedLinear
+from tests.training.runs import MakeSession, after, events
+from training.loop import optimisation
+from training.loop import trainer as trainer_module
+from training.loop.checkpoint import CheckpointError
+from training.loop.validation import Validation
+from training.methods.method import SsvdMethod
+
+
+def run_layers(network: torch.nn.Module) -> set[str]:
+    """Names of the adapted linears, which have no mode of their own."""
+    return {name for name, module in network.named_modules() if isinstance(module, AdaptedLinear)}
+
+
+def test_an_interrupted_and_resumed_run_gives_the_same_bytes(session: MakeSession, tmp_path: Path) -> None:
+    whole = session("whole").run()
+    assert whole["steps"] == 4
+    expected = (tmp_path / "whole/adapter.safetensors").read_bytes()
+    # In mid-epoch, between epochs, in the last epoch: three interruptions of one run.
+    for steps in (1, 1, 1):
+        part = session("parts", resume=(tmp_path / "parts").exists()).run(after(steps))
+        assert not part["finished"]
+    assert session("parts", resume=True).run()["finished"]
+    assert (tmp_path / "parts/adapter.safetensors").read_bytes() == expected
+    assert events(tmp_path / "parts") == events(tmp_path / "whole")
+
+
+def test_only_the_adapter_trains_and_the_base_is_left_as_it_was(session: MakeSession) -> None:
+    run = session()
+    network = run.base.network
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    criterion = (network.ctc_weight, network.criterion_att.smoothing)
+    random_state = torch.random.get_rng_state()
+    run.run()
+    # Adapted linears hold the same parameters one level deeper.
+    now = {name.replace(".linear.", "."): tensor for name, tensor in network.state_dict().items()}
+    assert now.keys() == before.keys()
+    for name, tensor in before.items():
+        assert torch.equal(now[name], tensor), name
+    assert all(p.grad is None and not p.requires_grad for p in network.parameters())
+    wrapped = run_layers(network)
+    assert not [name for name, module in network.named_modules() if module.training and name not in wrapped]
+    assert network.specaug is None
+    assert (network.ctc_weight, network.criterion_att.smoothing) == criterion
+    assert torch.equal(torch.random.get_rng_state(), random_state)
+
+
+def test_training_lowers_the_loss_on_data_never_trained_on(session: MakeSession, tmp_path: Path) -> None:
+    changes = {"epochs": 4, "min_batches_per_epoch": 12, "max_batches_per_epoch": 12, "accumulation": 1}
+    session(changes=changes, k=None, p=0.9).run()
+    losses = [event["valid_loss"] for event in events(tmp_path / "run") if event["event"] == "epoch"]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_full_fine_tuning_moves_every_weight_and_its_file_scores_the_same(
+    session: MakeSession, tmp_path: Path
+) -> None:
+    from ssvd_asr.base.load import load_base
+    from training.evaluate import evaluate
+    from training.methods.finish import put_weights
+
+    run = session(method="full", k=None, changes={"lr": 1e-3})
+    before = {name: p.detach().clone() for name, p in run.base.network.named_parameters()}
+    result = run.run()
+    for name, parameter in run.base.network.named_parameters():
+        assert not torch.equal(parameter, before[name]), name
+    fresh = load_base(run.settings.base, device="cpu")
+    assert put_weights(fresh, tmp_path / "run/weights.safetensors") == result["sha256"]
+    again = evaluate(fresh, run.settings.valid, progress=False)
+    assert again.score.wer == result["wer_after"]
+
+
+@pytest.mark.parametrize("directions", ["head", "tail"])
+def test_gradients_through_cores_made_once_equal_those_of_every_batch(
+    session: MakeSession, directions: Directions
+) -> None:
+    run = session(directions=directions)
+    train, valid = run.load_data()
+    trainer, _ = run.build(train, valid)
+    method = trainer.method
+    assert isinstance(method, SsvdMethod)
+    with torch.no_grad():
+        for parameter in method.parameters.values():
+            parameter.normal_(std=0.05)
+    inputs = [torch.randn(3, 32) for _ in range(2)]
+    layer = next(layer for layer in method.adapted.layers.values() if layer.in_features == 32)
+    with method.step():
+        assert layer.core is not None
+        assert layer.core.shape == (6, 6)
+        for x in inputs:
+            layer(x).square().sum().backward()
+    once = {name: p.grad.clone() for name, p in method.parameters.items() if p.grad is not None}
+    for parameter in method.parameters.values():
+        parameter.grad = None
+    for x in inputs:
+        with method.adapted.using(method.adapter.cores()):
+            layer(x).square().sum().backward()
+    assert once.keys() == {name for name, p in method.parameters.items() if p.grad is not None}
+    for name, gradient in once.items():
+        expected = method.parameters[name].grad
+        assert expected is not None
+        torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-6)
+    assert any(gradient.abs().max() > 0 for gradient in once.values())
+
+
+def test_mixed_precision_keeps_the_numbers_in_float32_and_learns_as_float32_does(
+    session: MakeSession,
+) -> None:
+    losses = []
+    for autocast in (False, True):
+        run = session("mixed" if autocast else "exact")
+        trainer, _ = run.build(*run.load_data())
+        run._claim_folder()
+        trainer.optimisation.autocast = autocast
+        trainer.fit()
+        assert all(p.dtype == torch.float32 for p in trainer.method.parameters.values())
+        assert any(p.abs().max() > 0 for p in trainer.method.parameters.values())
+        losses.append([e["valid_loss"] for e in events(run.settings.out) if e["event"] == "epoch"])
+    assert losses[0] != losses[1]
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+
+
+def test_the_best_epoch_is_kept_and_patience_ends_the_run(
+    session: MakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accuracies = iter([0.5, 0.9, 0.1, 0.9])
+    seen: list[dict[str, torch.Tensor]] = []
+    run = session(changes={"epochs": 9, "patience": 2})
+    train, valid = run.load_data()
+    trainer, _ = run.build(train, valid)
+
+    def validate(*_: object) -> Validation:
+        seen.append({name: p.detach().clone() for name, p in trainer.method.parameters.items()})
+        return Validation(1.0, next(accuracies))
+
+    monkeypatch.setattr(trainer_module, "validate", validate)
+    outcome = trainer.fit()
+    assert (outcome.epochs, outcome.best_epoch, outcome.best_accuracy) == (4, 2, 0.9)
+    for name, parameter in trainer.method.parameters.items():
+        assert torch.equal(parameter, seen[1][name])
+        assert not torch.equal(parameter, seen[3][name])
+
+
+def test_a_gradient_that_is_not_finite_is_skipped_and_many_end_the_run(
+    session: MakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = session(changes={"epochs": 40})
+    train, valid = run.load_data()
+    trainer, _ = run.build(train, valid)
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *_: torch.tensor(float("nan")))
+    monkeypatch.setattr(trainer_module, "validate", lambda *_: Validation(1.0, 0.5))
+    monkeypatch.setattr(optimisation, "MAX_SKIPPED_IN_A_ROW", 3)
+    with pytest.raises(SsvdError, match="lower --lr"):
+        trainer.fit()
+    assert trainer.progress.skipped_steps == 3
+    assert all(not parameter.any() for parameter in trainer.method.parameters.values())
+
+
+def test_a_checkpoint_of_another_run_is_refused_by_what_differs(session: MakeSession, corpus: Path) -> None:
+    assert not session().run(after(1))["finished"]
+    with pytest.raises(SsvdError, match="--resume"):
+        session().run()
+    with pytest.raises(CheckpointError, match="recipe"):
+        session(resume=True, changes={"lr": 2e-2}).run()
+    with pytest.raises(CheckpointError, match="train_digest"):
+        session(resume=True, data=corpus / "valid.jsonl").run()
+    with pytest.raises(CheckpointError, match="map: 'first-order' then, 'cayley' now"):
+        session(resume=True, rotation_map="cayley").run()
+    with pytest.raises(CheckpointError, match="nothing to resume"):
+        session("empty", resume=True).run()
+
+
+def test_a_damaged_checkpoint_is_refused(session: MakeSession, tmp_path: Path) -> None:
+    session().run(after(1))
+    path = tmp_path / "run/checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        session(resume=True).run()

@@ -1,0 +1,171 @@
+"""Which utterances train together, in which order and at which padded length.
+
+Everything is a function of (recipe, lengths, place in the run): no sampler state exists, so a run that
+was cut off goes on exactly where it stood.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count, islice
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ssvd_asr.audio.read import SAMPLE_RATE
+from training.corpus.dataset import Dataset
+from training.corpus.prompts import Example, PromptSymbols, training_example, validation_example
+from training.recipe import Recipe
+
+# What a generator is for; together with seed and place in the run this is its whole seed.
+_ORDER, _EXAMPLE, _TORCH = 1, 2, 3
+IGNORE_ID = -1  # ESPnet's padding of token ids
+
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """One batch before its audio is read."""
+
+    indices: tuple[int, ...]
+    padded_samples: int
+
+    @property
+    def padded_s(self) -> float:
+        """Seconds of audio the model computes on, silence included."""
+        return len(self.indices) * self.padded_samples / SAMPLE_RATE
+
+
+class Plan:
+    """The batches of a whole run."""
+
+    def __init__(self, recipe: Recipe, data: Dataset, window_samples: int, window_frames: int) -> None:
+        self.recipe = recipe
+        self.window_samples = window_samples
+        per_frame = math.ceil(window_samples / window_frames)
+        # The shortest padding that leaves the CTC room for every token; two frames of the front end's edges.
+        self._lengths = np.array(
+            [
+                min(window_samples, max(sample.samples, (sample.frames_needed + 2) * per_frame))
+                for sample in data.samples
+            ]
+        )
+        self._room = round(recipe.initial_silence_s * SAMPLE_RATE)
+        batches = len(self._pass(0))
+        self.batches_per_epoch = max(recipe.min_batches_per_epoch, batches)
+        if recipe.max_batches_per_epoch is not None:
+            self.batches_per_epoch = min(recipe.max_batches_per_epoch, self.batches_per_epoch)
+        self.steps_per_epoch = math.ceil(self.batches_per_epoch / recipe.accumulation)
+        self.total_steps = self.steps_per_epoch * recipe.epochs
+
+    def epoch(self, epoch: int) -> list[BatchPlan]:
+        """The batches of an epoch: its stretch of the endless stream of passes through the data."""
+        start = epoch * self.batches_per_epoch
+        return list(islice(self._stream(), start, start + self.batches_per_epoch))
+
+    def _stream(self) -> Iterator[BatchPlan]:
+        for number in count():
+            yield from self._pass(number)
+
+    def _pass(self, number: int) -> list[BatchPlan]:
+        """Every utterance once: neighbours in length share a batch, the order of batches is random."""
+        rng = np.random.default_rng([self.recipe.seed, _ORDER, number])
+        # Jitter by 10 % lets neighbours change from pass to pass.
+        jittered = self._lengths * rng.uniform(0.9, 1.1, len(self._lengths))
+        order = np.argsort(-jittered, kind="stable")
+        batches: list[BatchPlan] = []
+        start = 0
+        while start < len(order):
+            padded = self._padded_length(order, start, rng)
+            size = self._size(padded)
+            batches.append(BatchPlan(tuple(int(i) for i in order[start : start + size]), padded))
+            start += size
+        return [batches[i] for i in rng.permutation(len(batches))]
+
+    def _padded_length(self, order: np.ndarray, start: int, rng: np.random.Generator) -> int:
+        """The window; or, mixed, often less, but never less than the longest utterance of the batch."""
+        window = self.window_samples
+        full, share = rng.uniform(size=2)
+        if self.recipe.padding == "window" or full < self.recipe.window_share:
+            return window
+        # The jitter makes later ones longer than the first: look at all that the smallest batch could hold.
+        ahead = order[start : start + self._size(int(self._lengths[order[start:]].min()))]
+        shortest = min(window, int(self._lengths[ahead].max()) + self._room)
+        return shortest + int(share**3 * (window - shortest))
+
+    def _size(self, padded_samples: int) -> int:
+        recipe = self.recipe
+        size = recipe.batch_utterances if recipe.batch_utterances is not None else self._lengths.size
+        if recipe.batch_audio_s is not None:
+            size = min(size, int(recipe.batch_audio_s * SAMPLE_RATE / padded_samples))
+        return max(1, size)
+
+
+def training_batch(
+    data: Dataset, plan: BatchPlan, symbols: PromptSymbols, recipe: Recipe, epoch: int, position: int
+) -> Batch:
+    """Read, pad and collate the batch at ``position`` of ``epoch``."""
+    silence = round(recipe.initial_silence_s * SAMPLE_RATE)
+    return collate(
+        [
+            training_example(
+                data.wave(index),
+                data.samples[index].pieces,
+                symbols,
+                plan.padded_samples,
+                initial_silence_samples=silence,
+                timestamp_share=recipe.timestamp_share,
+                rng=np.random.default_rng([recipe.seed, _EXAMPLE, epoch, position, row]),
+            )
+            for row, index in enumerate(plan.indices)
+        ],
+        symbols,
+    )
+
+
+def validation_batches(data: Dataset, symbols: PromptSymbols, size: int) -> Iterator[Callable[[], Batch]]:
+    """Batches in the full window, in the data's order; each is built when it is called."""
+    for start in range(0, len(data.samples), size):
+        indices = range(start, min(start + size, len(data.samples)))
+        yield lambda indices=indices: collate(  # type: ignore[misc]
+            [validation_example(data.wave(i), data.samples[i].pieces, symbols) for i in indices], symbols
+        )
+
+
+def collate(examples: Sequence[Example], symbols: PromptSymbols) -> Batch:
+    """The arguments of ESPnetS2TModel.forward.
+
+    speech (B, padded_samples) float32, text (B, U) and text_ctc (B, V) int64 padded with -1, text_prev
+    (B, 1) of <na>, and their lengths (B,). As in ESPnet the padding silence counts as speech.
+    """
+    rows = len(examples)
+    speech = torch.from_numpy(np.stack([example.speech for example in examples]))
+    text, text_lengths = _padded([example.text for example in examples])
+    text_ctc, text_ctc_lengths = _padded([example.text_ctc for example in examples])
+    return {
+        "speech": speech,
+        "speech_lengths": torch.full((rows,), speech.shape[1], dtype=torch.int64),
+        "text": text,
+        "text_lengths": text_lengths,
+        "text_prev": torch.full((rows, 1), symbols.na, dtype=torch.int64),
+        "text_prev_lengths": torch.ones(rows, dtype=torch.int64),
+        "text_ctc": text_ctc,
+        "text_ctc_lengths": text_ctc_lengths,
+    }
+
+
+def _padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64)
+    padded = torch.full((len(rows), int(lengths.max())), IGNORE_ID, dtype=torch.int64)
+    for target, row in zip(padded, rows, strict=True):
+        target[: len(row)] = torch.tensor(row, dtype=torch.int64)
+    return padded, lengths
+
+
+def torch_seed(seed: int, epoch: int, position: int) -> int:
+    """Torch's seed for dropout and masks of one batch."""
+    return int(np.random.SeedSequence([seed, _TORCH, epoch, position]).generate_state(1, np.uint64)[0] >> 1)

@@ -1,0 +1,255 @@
+"""From a manifest to utterances that can be trained on: checked one by one, the bad ones named.
+
+Every file is decoded once before training starts, so that what is broken is known then and not hours
+later. Decoded audio stays in memory as 16-bit samples while it fits `cache_bytes` (115 MB an hour).
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from ssvd_asr.audio.read import SAMPLE_RATE, AudioLimits, read_audio
+from ssvd_asr.errors import AudioError, AudioTooLongError, DataError
+from ssvd_asr.scoring import normalise
+from training.corpus.manifests import read_entries
+from training.corpus.prompts import FloatArray, PromptSymbols, Tokens
+from training.corpus.utterances import Problem, Reason, Utterance
+
+MIN_DURATION_S = 0.1
+MAX_FILE_BYTES = 16 * 2**30  # a segment may lie in a recording of hours
+_INT16_SCALE = 32767.0
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the base model and the recipe ask of an utterance."""
+
+    tokens: Tokens
+    symbols: PromptSymbols
+    window_s: float
+    window_frames: int  # encoder frames of the full window: what the CTC can place tokens on
+    normalise_text: bool = False
+
+    @property
+    def limits(self) -> AudioLimits:
+        """How much of a file is decoded before it counts as too long."""
+        return AudioLimits(max_duration_s=self.window_s, max_bytes=MAX_FILE_BYTES)
+
+    def frames_needed(self, pieces: tuple[int, ...]) -> int:
+        """Encoder frames the CTC needs: one a token, and a blank between equal neighbours."""
+        return len(pieces) + sum(a == b for a, b in pairwise(pieces))
+
+    def text(self, text: str) -> str:
+        """The text as it is trained on."""
+        return normalise(text) if self.normalise_text else text.strip()
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An utterance that passed every check."""
+
+    utterance: Utterance
+    pieces: tuple[int, ...]
+    samples: int
+    checksum: int  # CRC-32 of the decoded 16-bit samples
+    frames_needed: int
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What was found in one manifest; `problems` names every entry that was left out."""
+
+    source: str
+    total: int
+    usable: int
+    usable_s: float
+    problems: tuple[Problem, ...] = field(repr=False)
+
+    @property
+    def counts(self) -> dict[Reason, int]:
+        """Entries left out, by reason."""
+        return dict(Counter(problem.reason for problem in self.problems))
+
+    def as_json(self) -> dict[str, object]:
+        """For the report file: counts, then every problem."""
+        return {
+            "source": self.source,
+            "total": self.total,
+            "usable": self.usable,
+            "usable_s": round(self.usable_s, 3),
+            "counts": self.counts,
+            "problems": [asdict(problem) for problem in self.problems],
+        }
+
+    def summary(self, examples: int = 3) -> str:
+        """A few lines for a person: how much is usable, and the first examples of each reason."""
+        lines = [
+            f"{self.source}: {self.usable} of {self.total} utterances usable, {self.usable_s / 3600:.2f} h"
+        ]
+        for reason, count in sorted(self.counts.items()):
+            lines.append(f"  {count} left out: {reason}")
+            found = [problem for problem in self.problems if problem.reason == reason]
+            lines += [f"    {problem.id}: {problem.detail}" for problem in found[:examples]]
+            if count > examples:
+                lines.append(f"    ... and {count - examples} more")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The usable samples of one manifest, with their audio in memory as far as it fits."""
+
+    samples: tuple[Sample, ...]
+    report: DataReport
+    limits: AudioLimits
+    cached: dict[int, npt.NDArray[np.int16]] = field(repr=False)
+
+    def wave(self, index: int) -> FloatArray:
+        """(samples,) float32 at 16 kHz, the same bits whether cached or read again.
+
+        Raises DataError if the file has changed since it was checked.
+        """
+        stored = self.cached.get(index)
+        if stored is None:
+            sample = self.samples[index]
+            stored = _int16(_read(sample.utterance, self.limits))
+            if zlib.crc32(stored.tobytes()) != sample.checksum:
+                raise DataError(f"{sample.utterance.audio} has changed since the run began")
+        return stored.astype(np.float32) / np.float32(_INT16_SCALE)
+
+    @property
+    def digest(self) -> str:
+        """sha256 over what is trained on: order, audio samples and token ids."""
+        hasher = sha256()
+        for sample in self.samples:
+            hasher.update(f"{sample.samples} {sample.checksum} {sample.pieces}\n".encode())
+        return f"sha256:{hasher.hexdigest()}"
+
+    @property
+    def audio_s(self) -> float:
+        """Seconds of speech in all."""
+        return sum(sample.samples for sample in self.samples) / SAMPLE_RATE
+
+
+def load_dataset(
+    source: Path,
+    rules: Rules,
+    *,
+    min_usable: int | float = 1,
+    cache_bytes: int,
+    progress: bool = True,
+) -> Dataset:
+    """Read and check ``source``.
+
+    Args:
+        min_usable: stop below this: a count (int) or a share of all entries (float).
+        cache_bytes: 16-bit audio held in memory; what goes beyond is decoded again in each epoch.
+
+    Raises:
+        DataError: ``source`` is no manifest, or fewer than ``min_usable`` utterances are left (at least one).
+    """
+    entries = read_entries(source)
+    problems = [entry for entry in entries if isinstance(entry, Problem)]
+    utterances = [entry for entry in entries if isinstance(entry, Utterance)]
+    samples: list[Sample] = []
+    cached: dict[int, npt.NDArray[np.int16]] = {}
+    free = cache_bytes
+    for result in _in_threads(lambda utterance: _check(utterance, rules), utterances, source.name, progress):
+        if isinstance(result, Problem):
+            problems.append(result)
+            continue
+        sample, stored = result
+        if stored.nbytes <= free:
+            cached[len(samples)] = stored
+            free -= stored.nbytes
+        samples.append(sample)
+    usable_s = sum(sample.samples for sample in samples) / SAMPLE_RATE
+    report = DataReport(str(source), len(entries), len(samples), usable_s, tuple(problems))
+    check_usable(report, min_usable)
+    return Dataset(tuple(samples), report, rules.limits, cached)
+
+
+def check_usable(report: DataReport, min_usable: int | float) -> None:
+    """Raise DataError, with the report's summary, where less than ``min_usable`` is left."""
+    needed = min_usable if isinstance(min_usable, int) else min_usable * report.total
+    if report.usable < max(1, needed):
+        wanted = min_usable if isinstance(min_usable, int) else f"{min_usable:.0%}"
+        raise DataError(
+            f"{report.usable} of {report.total} utterances are usable, --min-usable is {wanted}\n"
+            f"{report.summary()}"
+        )
+
+
+def _check(utterance: Utterance, rules: Rules) -> Problem | tuple[Sample, npt.NDArray[np.int16]]:
+    """All checks of one utterance, the text's first: they cost nothing."""
+
+    def problem(reason: Reason, detail: object) -> Problem:
+        return Problem(utterance.id, str(utterance.audio), reason, str(detail))
+
+    text = rules.text(utterance.text)
+    if not text:
+        return problem("empty text", f"{utterance.text!r} holds no word")
+    pieces = tuple(rules.tokens.encode(text))
+    if not pieces:
+        return problem("text has no tokens", f"{text!r}")
+    if rules.symbols.unknown in pieces:
+        return problem(
+            "text outside the vocabulary", f"{text!r} holds letters that the base has no token for"
+        )
+    needed = rules.frames_needed(pieces)
+    if needed > rules.window_frames:
+        return problem(
+            "text too long for the CTC",
+            f"{needed} frames for {len(pieces)} tokens, the window has {rules.window_frames}",
+        )
+    if not utterance.audio.exists():
+        return problem("missing file", f"{utterance.audio} does not exist")
+    try:
+        wave = _read(utterance, rules.limits)
+    except AudioTooLongError as error:
+        return problem("too long for the window", error)
+    except (AudioError, OSError) as error:
+        return problem("unreadable audio", error)
+    if len(wave) < MIN_DURATION_S * SAMPLE_RATE:
+        return problem(
+            "too short", f"{len(wave) / SAMPLE_RATE:.3f} s, at least {MIN_DURATION_S} s are needed"
+        )
+    stored = _int16(wave)
+    return Sample(utterance, pieces, len(wave), zlib.crc32(stored.tobytes()), needed), stored
+
+
+def _read(utterance: Utterance, limits: AudioLimits) -> FloatArray:
+    return read_audio(utterance.audio, limits, start_s=utterance.start_s, duration_s=utterance.duration_s)
+
+
+def _int16(wave: FloatArray) -> npt.NDArray[np.int16]:
+    return np.clip(np.rint(wave * _INT16_SCALE), -32768, 32767).astype(np.int16)
+
+
+def _in_threads[T, R](
+    function: Callable[[T], R], items: Iterable[T], name: str, progress: bool
+) -> Iterator[R]:
+    """Results in order, a bounded number ahead; decoders and resamplers release the interpreter's lock."""
+    items = list(items)
+    workers = min(16, os.cpu_count() or 1)
+    with (
+        ThreadPoolExecutor(workers) as pool,
+        tqdm(total=len(items), desc=f"reading {name}", unit="utt", disable=not progress) as bar,
+    ):
+        chunk = workers * 8
+        for start in range(0, len(items), chunk):
+            for result in pool.map(function, items[start : start + chunk]):
+                bar.update()
+                yield result

@@ -1,0 +1,4 @@
+"""One training run: epochs, steps, checkpoints, processes.
+
+Imports `methods` and what lies below it.
+"""

@@ -1,0 +1,105 @@
+"""One optimiser step: its batches through the network, their gradients added up, the parameters moved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+
+from ssvd_asr.errors import SsvdError
+from training.corpus.batches import Batch, BatchPlan, torch_seed
+from training.loop.checkpoint import Progress
+from training.loop.processes import Processes, whole
+from training.loop.schedule import learning_rate
+from training.methods.method import TrainingMethod
+from training.recipe import Recipe
+
+MAX_SKIPPED_IN_A_ROW = 20
+_LOGGED = ("loss", "loss_att", "loss_ctc", "acc")
+
+
+class Optimisation:
+    """AdamW by the recipe, over all batches of a step, whichever process computes them."""
+
+    def __init__(
+        self, network: Any, method: TrainingMethod, recipe: Recipe, total_steps: int, *,
+        device: torch.device, autocast: bool, processes: Processes,
+    ) -> None:  # fmt: skip
+        self.network = network
+        self.method = method
+        self.recipe = recipe
+        self.total_steps = total_steps
+        self.device = device
+        self.autocast = autocast
+        self.processes = processes
+        self.optimizer = torch.optim.AdamW(
+            list(method.parameters.values()),
+            lr=recipe.lr,
+            betas=(recipe.beta1, recipe.beta2),
+            eps=recipe.eps,
+            weight_decay=recipe.weight_decay,
+        )
+
+    def mixed_precision(self) -> AbstractContextManager[Any]:
+        """bfloat16 where torch finds it safe, if the run trains so."""
+        return torch.autocast(self.device.type, torch.bfloat16) if self.autocast else nullcontext()
+
+    def step(
+        self, group: list[BatchPlan], batches: Iterator[Batch], progress: Progress
+    ) -> dict[str, float | int | None]:
+        """One step over the batches of `group`, of which `batches` gives this process's; values to log."""
+        recipe = self.recipe
+        rate = learning_rate(recipe, progress.step + 1, self.total_steps)
+        for settings in self.optimizer.param_groups:
+            settings["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        sums = self._gradients(len(group), batches, progress)
+        parameters = list(self.method.parameters.values())
+        norm = float(whole(torch.nn.utils.clip_grad_norm_(parameters, recipe.grad_clip)))
+        self._apply(norm, sums["loss"], progress)
+        progress.step += 1
+        rows = sum(len(plan.indices) for plan in group)
+        progress.sums["utterances"] = progress.sums.get("utterances", 0.0) + rows
+        for name, value in sums.items():
+            progress.sums[name] = progress.sums.get(name, 0.0) + value * rows
+        return {**sums, "grad_norm": norm, "lr": rate, "utterances": rows, "epoch": progress.epoch + 1}
+
+    def _gradients(self, size: int, batches: Iterator[Batch], progress: Progress) -> dict[str, float]:
+        """Gradients of all processes' batches on the parameters; the means of what is logged."""
+        seen = torch.zeros(size, len(_LOGGED), dtype=torch.float64)
+        turns = self.processes.turns(size)
+        with self.method.step() if turns else nullcontext():
+            for turn in turns:
+                torch.manual_seed(
+                    torch_seed(self.recipe.seed, progress.epoch, progress.position + turn.index)
+                )
+                batch = {name: tensor.to(self.device) for name, tensor in next(batches).items()}
+                with self.mixed_precision():
+                    loss, stats, _ = self.network(**batch)
+                (loss * turn.weight / size).backward()
+                if turn.weight:
+                    values = [stats[name] if stats[name] is not None else 0.0 for name in _LOGGED]
+                    seen[turn.index] = torch.tensor([float(value) for value in values], dtype=seen.dtype)
+        self.processes.add_gradients(self.method.parameters.values())
+        # Added in the batches' order, whoever computed them: the log does not depend on the processes.
+        sums = dict.fromkeys(_LOGGED, 0.0)
+        for row in self.processes.total(seen).tolist():
+            for name, value in zip(_LOGGED, row, strict=True):
+                sums[name] += value / size
+        return sums
+
+    def _apply(self, norm: float, loss: float, progress: Progress) -> None:
+        """Step, unless the gradient is not finite: one such batch must not end a run of hours."""
+        if torch.isfinite(torch.tensor([norm, loss])).all():
+            self.optimizer.step()
+            progress.skipped_in_a_row = 0
+            return
+        progress.skipped_steps += 1
+        progress.skipped_in_a_row += 1
+        if progress.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
+            raise SsvdError(
+                f"the gradient was not finite for {MAX_SKIPPED_IN_A_ROW} steps running, up to step "
+                f"{progress.step + 1} (loss {loss}); lower --lr, now {self.recipe.lr}"
+            )

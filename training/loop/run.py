@@ -1,0 +1,251 @@
+"""One training run from end to end: data and base in, an adapter file with its figures out.
+
+A run's folder holds everything: data-report.json, log.jsonl, tensorboard/, checkpoint.safetensors,
+adapter.safetensors (or weights.safetensors of a full fine-tuning) and result.json.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ssvd_asr.errors import DataError, SsvdError
+from training.corpus.dataset import Dataset, Rules, load_dataset
+from training.corpus.prompts import PromptSymbols
+from training.loop.interrupt import Stop, never_stop
+from training.loop.processes import ALONE, Processes
+from training.methods.choices import check_choices
+from training.methods.finish import ADAPTER_FILE, WEIGHTS_FILE
+from training.recipe import Recipe, recipe_for
+from training.run_settings import RunSettings
+
+if TYPE_CHECKING:
+    from ssvd_asr.base.model import BaseModel
+    from training.loop.trainer import Outcome, Trainer
+
+REPORT_FILE = "data-report.json"
+RESULT_FILE = "result.json"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What training led to, and `finish`, which writes and scores it: from the summary to the result."""
+
+    outcome: Outcome
+    summary: dict[str, Any]
+    finish: Callable[[dict[str, Any]], dict[str, Any]]
+
+
+@dataclass
+class Session:
+    """The parts of a run, each built when it is first needed."""
+
+    settings: RunSettings
+    changes: Mapping[str, object]  # to the base's default recipe
+    report: Callable[[str], None] = lambda _: None  # lines for a person
+    processes: Processes = ALONE
+
+    @cached_property
+    def base(self) -> BaseModel:
+        """The base in float32: bfloat16 training is autocast, the weights stay exact."""
+        from ssvd_asr.base.load import load_base
+
+        settings = self.settings
+        device = settings.device if self.processes.device is None else str(self.processes.device)
+        return load_base(settings.base, device, "float32", settings.config, settings.checkpoint)
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The default recipe for the base's size, with the changes asked for."""
+        return recipe_for(self.base_parameters, self.settings.method).changed(**self.changes)
+
+    @cached_property
+    def base_parameters(self) -> int:
+        """How many weights the base has; asked for before anything is put into it."""
+        return sum(parameter.numel() for parameter in self.base.network.parameters())
+
+    @cached_property
+    def rules(self) -> Rules:
+        """What the base and the recipe ask of an utterance."""
+        base = self.base
+        silence = np.zeros(base.config.window_samples, np.float32)
+        return Rules(
+            tokens=base.tokens,
+            symbols=PromptSymbols.of(base.config, base.tokens, self.settings.language),
+            window_s=base.config.window_s,
+            window_frames=base.encode([silence]).shape[1],
+            normalise_text=self.recipe.normalise_text,
+        )
+
+    def run(self, guard: Callable[[], AbstractContextManager[Stop]] = never_stop) -> dict[str, Any]:
+        """Train, save, score. The result as JSON values; ``finished`` is False if the guard ended training.
+
+        Args:
+            guard: entered around the training loop alone; what it yields is asked after each step.
+
+        Raises SsvdError for anything about data, base, settings or folder that makes the run impossible.
+        """
+        fitted = self.fit(guard)
+        if not fitted.outcome.finished:
+            self.report(
+                f"stopped at step {fitted.outcome.steps}; go on with --resume --out {self.settings.out}"
+            )
+            return fitted.summary
+        if not self.processes.first:
+            return fitted.summary
+        result = fitted.finish(fitted.summary)
+        (self.settings.out / RESULT_FILE).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        return result
+
+    def fit(self, guard: Callable[[], AbstractContextManager[Stop]] = never_stop) -> Fitted:
+        """Train and no more. Arguments and errors: see `run`."""
+        check_choices(self.settings)
+        self._claim_folder()
+        train, valid = self.load_data()
+        trainer, finish = self.build(train, valid)
+        if self.settings.resume:
+            trainer.resume()
+            self.report(f"resumed at step {trainer.progress.step} of {trainer.plan.total_steps}")
+        with guard() as stop:
+            outcome = trainer.fit(stop)
+        if outcome.finished:
+            self.processes.gather(self.base)
+        return Fitted(outcome, self._summary(train, valid, trainer, outcome), finish)
+
+    def _claim_folder(self) -> None:
+        """Refuse to train over another run, or to resume none. Raises SsvdError naming the checkpoint."""
+        from training.loop import checkpoint
+
+        out, there = self.settings.out, self.settings.out / checkpoint.FILE_NAME
+        if self.settings.resume and not there.exists():
+            raise checkpoint.CheckpointError(f"nothing to resume: {there} does not exist")
+        if there.exists() and not self.settings.resume:
+            raise SsvdError(
+                f"{there} is the checkpoint of a run: go on with --resume, or choose another --out"
+            )
+        out.mkdir(parents=True, exist_ok=True)
+
+    def load_data(self) -> tuple[Dataset, Dataset]:
+        """Both data sets; the report of what was left out is written even where too little is usable."""
+        settings = self.settings
+        loaded: list[Dataset] = []
+        reports: dict[str, object] = {}
+        free = settings.cache_bytes
+        for role, source in (("train", settings.data), ("valid", settings.valid)):
+            try:
+                data = load_dataset(
+                    source,
+                    self.rules,
+                    min_usable=settings.min_usable,
+                    cache_bytes=free,
+                    progress=settings.progress,
+                )
+            except DataError as error:
+                reports[role] = {"source": str(source), "error": str(error)}
+                self._write_report(reports)
+                raise
+            free -= sum(stored.nbytes for stored in data.cached.values())
+            reports[role] = data.report.as_json()
+            loaded.append(data)
+            self.report(data.report.summary())
+        self._write_report(reports)
+        return loaded[0], loaded[1]
+
+    def _write_report(self, reports: Mapping[str, object]) -> None:
+        if not self.processes.first:
+            return
+        self.settings.out.mkdir(parents=True, exist_ok=True)
+        path = self.settings.out / REPORT_FILE
+        path.write_text(json.dumps(reports, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def build(
+        self, train: Dataset, valid: Dataset
+    ) -> tuple[Trainer, Callable[[dict[str, Any]], dict[str, Any]]]:
+        """The trainer, and what is to be done with what it trained."""
+        import torch
+
+        from ssvd_asr.device import resolve_dtype
+        from training.corpus.batches import Plan
+        from training.loop.trainer import Trainer
+        from training.methods.build import build_method
+
+        settings, base, recipe = self.settings, self.base, self.recipe
+        autocast = resolve_dtype(settings.dtype, base.device) is torch.bfloat16
+        if autocast and base.device.type != "cuda":
+            raise SsvdError(f"dtype 'bfloat16' trains on CUDA only, the device is {base.device}; use float32")
+        if self.processes.sharded:
+            if (settings.method, settings.scope) != ("full", "all"):
+                raise SsvdError(f"--shard is for --method full of all layers, not {settings.method}")
+            base.network.requires_grad_(True)
+            self.processes.shard(base.network)
+        plan = Plan(recipe, train, base.config.window_samples, self.rules.window_frames)
+        of = self.base_parameters
+        built = build_method(settings, base, recipe, self.report)
+        trained = sum(parameter.numel() for parameter in built.method.parameters.values())
+        if not trained:
+            raise SsvdError(
+                f"--method {settings.method} of this size trains nothing: one direction has no rotation, "
+                "and --no-delta-sigma leaves no scale; ask for k of 2 or more"
+            )
+        among = f", in {self.processes.count} processes" if self.processes.count > 1 else ""
+        self.report(f"training {trained:,} parameters, {trained / of:.2%} of the base's {of:,}{among}")
+        trainer = Trainer(
+            network=base.network,
+            method=built.method,
+            recipe=recipe,
+            plan=plan,
+            train=train,
+            valid=valid,
+            symbols=self.rules.symbols,
+            directory=settings.out,
+            identity={
+                "method": settings.method,
+                "base_digest": base.digest,
+                "train_digest": train.digest,
+                "valid_digest": valid.digest,
+                "language": settings.language,
+                "autocast": autocast,
+                "recipe": recipe.model_dump(),
+                **built.identity,
+            },
+            device=base.device,
+            autocast=autocast,
+            recompute=settings.recompute,
+            processes=self.processes,
+            show_progress=settings.progress,
+        )
+        return trainer, built.finish
+
+    def _summary(self, train: Dataset, valid: Dataset, trainer: Trainer, outcome: Outcome) -> dict[str, Any]:
+        """What is known after training and before scoring; becomes the adapter's `training` field."""
+        settings = self.settings
+        return {
+            "domain": settings.domain,
+            "method": settings.method,
+            "language": settings.language,
+            "parameters": sum(parameter.numel() for parameter in trainer.method.parameters.values()),
+            "base_parameters": self.base_parameters,
+            "data": {
+                role: {
+                    "name": Path(data.report.source).name,
+                    "utterances": data.report.usable,
+                    "left_out": data.report.counts,
+                    "audio_s": round(data.audio_s, 3),
+                    "digest": data.digest,
+                }
+                for role, data in (("train", train), ("valid", valid))
+            },
+            "recipe": self.recipe.model_dump(),
+            "device": str(self.base.device),
+            **asdict(outcome),
+        }
+
+
+__all__ = ["ADAPTER_FILE", "REPORT_FILE", "RESULT_FILE", "WEIGHTS_FILE", "RunSettings", "Session"]

@@ -1,0 +1,55 @@
+"""Loss and token accuracy of a model on held-out utterances, in the full window, nothing random."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from training.corpus.batches import validation_batches
+from training.corpus.dataset import Dataset
+from training.corpus.prefetch import prefetch
+from training.corpus.prompts import PromptSymbols
+from training.loop.processes import ALONE, Processes
+from training.loop.training_mode import validation_mode
+
+VALIDATION_BATCH = 16  # utterances
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Means over a whole data set."""
+
+    loss: float  # per utterance, ctc and attention weighted as in training
+    accuracy: (
+        float  # share of target tokens (times and <eos> too) that are the most likely, given those before
+    )
+
+
+def validate(
+    network: Any,
+    data: Dataset,
+    symbols: PromptSymbols,
+    device: torch.device,
+    show_progress: bool = True,
+    processes: Processes = ALONE,
+) -> Validation:
+    """Evaluate ``network`` as it stands; its modes are put back. The processes share the batches."""
+    builders = list(validation_batches(data, symbols, VALIDATION_BATCH))
+    turns = processes.turns(len(builders))
+    seen = torch.zeros(len(builders), 4, dtype=torch.float64)  # loss, correct tokens, tokens, utterances
+    batches = prefetch(builders[turn.index] for turn in turns)
+    with validation_mode(network), torch.no_grad() if processes.sharded else torch.inference_mode():
+        bar = tqdm(turns, "validating", leave=False, disable=not show_progress)
+        for turn, batch in zip(bar, batches, strict=True):
+            targets = float((batch["text_lengths"] + 1).sum())  # and <eos>
+            value, stats, _ = network(**{name: tensor.to(device) for name, tensor in batch.items()})
+            rows = len(batch["speech"])
+            if turn.weight:
+                found = [float(value) * rows, float(stats["acc"]) * targets, targets, rows]
+                seen[turn.index] = torch.tensor(found, dtype=seen.dtype)
+    # Added in the batches' order: the same to the last bit, however many processes computed them.
+    loss, correct, tokens, utterances = (sum(column) for column in processes.total(seen).T.tolist())
+    return Validation(loss / utterances, correct / tokens)

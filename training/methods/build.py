@@ -1,0 +1,130 @@
+"""From a run's settings to what trains, and to what is done with it in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from ssvd_asr.errors import SsvdError
+from training.methods.choices import PEFT, core_form, default_rank, in_scope
+from training.methods.finish import finish_merged, finish_ssvd
+from training.methods.method import FullMethod, SsvdMethod, TrainingMethod
+from training.methods.peft import EMBEDDING, PeftMethod
+from training.recipe import alpha_for
+
+if TYPE_CHECKING:
+    from ssvd_asr.adapter.adapter import Adapter
+    from ssvd_asr.base.model import BaseModel
+    from ssvd_asr.basis.factors import LayerFactors
+    from training.recipe import Recipe
+    from training.run_settings import RunSettings
+
+Finish = Callable[[dict[str, Any]], dict[str, Any]]  # a run's summary -> its result
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Built:
+    """What trains; what decides its shape, for checkpoints and reports; what its end is."""
+
+    method: TrainingMethod
+    identity: Mapping[str, object]
+    finish: Finish
+
+
+def build_method(settings: RunSettings, base: BaseModel, recipe: Recipe, report: Report) -> Built:
+    """Put what trains into the base's network.
+
+    Raises SsvdError (AdapterError among them) for sizes that do not fit the base, or a missing library.
+    """
+    if settings.method == "full":
+        return _full(settings, base, report)
+    if settings.method in PEFT:
+        return _peft(settings, base, recipe, report)
+    return _shared_basis(settings, base, report)
+
+
+def _full(settings: RunSettings, base: BaseModel, report: Report) -> Built:
+    method = FullMethod(base.network, settings.scope)
+    return Built(method, {"scope": settings.scope}, partial(finish_merged, settings, base, report))
+
+
+def _peft(settings: RunSettings, base: BaseModel, recipe: Recipe, report: Report) -> Built:
+    from ssvd_asr.basis.layers import match_layers
+
+    kind: Any = settings.method
+    names = list(match_layers(base.network))
+    embedding = dict(base.network.named_modules()).get(EMBEDDING)
+    if settings.embedding and isinstance(embedding, nn.Embedding):
+        names.append(EMBEDDING)
+    names = in_scope(names, settings.scope)
+    rank = settings.rank or default_rank(kind)
+    _check_rank(base.network, names, kind, rank)
+    parameters = sum(parameter.numel() for parameter in base.network.parameters())
+    alpha = settings.alpha or alpha_for(parameters, kind, rank)
+    method = PeftMethod(base.network, kind, names, rank=rank, alpha=alpha, seed=recipe.seed)
+
+    def finish(summary: dict[str, Any]) -> dict[str, Any]:
+        nbytes = method.save_adapters(settings.out / "peft")
+        method.merge()
+        result = finish_merged(settings, base, report, summary)
+        return {**result, "adapter_bytes": nbytes}
+
+    identity = {"rank": rank, "alpha": alpha, "scope": settings.scope}
+    if not settings.embedding:
+        identity["embedding"] = False
+    return Built(method, identity, finish)
+
+
+def _check_rank(network: nn.Module, names: Sequence[str], kind: str, rank: int) -> None:
+    """A factor's rank is that of a weight at most; VeRA's matrices, on the linears, are drawn at any."""
+    for name in names:
+        if kind == "vera" and name != EMBEDDING:
+            continue
+        smaller = min(network.get_submodule(name).weight.shape)  # type: ignore[arg-type]
+        if rank > smaller:
+            raise SsvdError(f"--rank {rank} is over {smaller}, the smaller side of {name}'s weight")
+
+
+def _shared_basis(settings: RunSettings, base: BaseModel, report: Report) -> Built:
+    from ssvd_asr.adapted_model import adapt
+    from ssvd_asr.basis.cache import factorize
+
+    factors = factorize(base, progress=settings.progress)
+    adapter = new_adapter(settings, factors).to(base.device)
+    adapted = adapt(base.network, factors, rank=max(adapter.spans.values()))
+
+    def finish(summary: dict[str, Any]) -> dict[str, Any]:
+        return finish_ssvd(settings, base, adapted, adapter, factors, summary, report)
+
+    identity: dict[str, object] = {"map": adapter.form.map, "k": adapter.ks}
+    if not adapter.form.plain:
+        identity["form"] = asdict(adapter.form)
+    if any(adapter.starts.values()):
+        identity["starts"] = adapter.starts
+    return Built(SsvdMethod(adapter, adapted), identity, finish)
+
+
+def new_adapter(settings: RunSettings, factors: Mapping[str, LayerFactors]) -> Adapter:
+    """An untrained adapter as the settings want it. Raises AdapterError for sizes that fit no layer."""
+    from ssvd_asr.adapter.adapter import Adapter
+    from ssvd_asr.adapter.budget import ks_within
+
+    form, layers = core_form(settings), in_scope(factors, settings.scope)
+    if settings.budget is not None:
+        chosen = {name: factors[name] for name in layers}
+        ks = ks_within(settings.budget, chosen, form, settings.budget_rule, settings.directions)
+        return Adapter.of_ks(factors, ks, form, directions=settings.directions)
+    return Adapter.new(
+        factors,
+        p=settings.p,
+        k=settings.k,
+        rotation_map=form,
+        layers=layers,
+        overrides=settings.overrides,
+        directions=settings.directions,
+    )

@@ -1,0 +1,84 @@
+"""Which options of a run belong to which method, and their defaults. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import cast, get_args
+
+from ssvd_asr.adapter.forms import SVFT_MAPS, CoreForm, CoreMap
+from ssvd_asr.errors import SsvdError
+from training.recipe import Method
+from training.run_settings import RunSettings, Scope
+
+METHODS: tuple[Method, ...] = get_args(Method)
+SVFT: tuple[Method, ...] = SVFT_MAPS
+SIZED: tuple[Method, ...] = ("ssvd", "lora-xs")  # by k directions a layer
+PEFT: tuple[Method, ...] = ("lora", "dora", "vera", "pissa")
+MERGED: tuple[Method, ...] = (*PEFT, "full")  # leave whole weights, not a core for each layer
+
+# A field of RunSettings -> the methods that it means something for; a field that is not here goes with all.
+BELONGS: Mapping[str, tuple[Method, ...]] = {
+    "rotation_map": ("ssvd",),
+    "sides": ("ssvd",),
+    "delta_sigma": ("ssvd",),
+    **dict.fromkeys(("p", "k", "overrides", "budget", "budget_rule", "directions"), SIZED),
+    "off_diagonals": SVFT[1:],
+    **dict.fromkeys(("rank", "embedding"), PEFT),
+    "alpha": ("lora", "dora", "pissa"),
+}
+_OPTIONS = {
+    "rotation_map": "map",
+    "overrides": "override",
+    "delta_sigma": "no-delta-sigma",
+    "embedding": "no-embedding",
+}  # named otherwise
+
+_RANK: Mapping[Method, int] = {"vera": 64}  # the paper's middle sizes on OWSM-0.1B
+_OTHER_RANK = 16
+DEFAULT_OFF_DIAGONALS = 8  # the paper's smallest
+
+
+def default_rank(method: Method) -> int:
+    """Rank of a peft method where none is given."""
+    return _RANK.get(method, _OTHER_RANK)
+
+
+def core_form(settings: RunSettings) -> CoreForm:
+    """The form of a method whose adapter lives in the shared basis."""
+    if settings.method == "ssvd":
+        return CoreForm(settings.rotation_map, settings.sides == "both", settings.delta_sigma)
+    if settings.method in MERGED:
+        raise SsvdError(f"--method {settings.method} has no adapter in the shared basis")
+    core_map = cast(CoreMap, settings.method)  # the others are named after their maps
+    if core_map not in SVFT[1:]:
+        return CoreForm(core_map)
+    given = settings.off_diagonals
+    return CoreForm(core_map, off_diagonals=DEFAULT_OFF_DIAGONALS if given is None else given)
+
+
+def check_choices(settings: RunSettings) -> None:
+    """Raise SsvdError for an option that the method has no use for, or for publishing what is no adapter."""
+    method = settings.method
+    for field in fields(settings):
+        methods = BELONGS.get(field.name, METHODS)
+        if method not in methods and getattr(settings, field.name) != field.default:
+            option = _OPTIONS.get(field.name, field.name).replace("_", "-")
+            raise SsvdError(f"--{option} does not go with --method {method}; it is for {', '.join(methods)}")
+    chosen = [name for name in ("p", "k", "overrides", "budget") if getattr(settings, name) is not None]
+    if settings.budget is not None and len(chosen) > 1:
+        raise SsvdError(
+            f"--budget chooses every layer's k, and excludes --{_OPTIONS.get(chosen[0], chosen[0])}"
+        )
+    if settings.budget is None and settings.budget_rule != type(settings).budget_rule:
+        raise SsvdError(f"--budget-rule {settings.budget_rule} goes with --budget, which is not given")
+    if settings.publish and method in MERGED:
+        raise SsvdError(
+            f"--publish is for adapters in the shared basis; --method {method} leaves merged weights: "
+            "evaluate them with `ssvd evaluate --weights`, or make a base of them with `ssvd adapters merge`"
+        )
+
+
+def in_scope(names: Iterable[str], scope: Scope) -> list[str]:
+    """Those of the dotted names that lie in the encoder, or in the decoder (its output layer included)."""
+    return [name for name in names if scope == "all" or name.startswith(f"{scope}.")]

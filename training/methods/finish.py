@@ -1,0 +1,160 @@
+"""After training: write the file, read it back, score what was read, and put the figures into its metadata.
+
+Every figure is of the file as re-read, with half precision already applied, never of what was in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from training.evaluate import Evaluation, evaluate
+
+if TYPE_CHECKING:
+    from ssvd_asr.adapted_model import AdaptedModel
+    from ssvd_asr.adapter.adapter import Adapter
+    from ssvd_asr.base.model import BaseModel
+    from ssvd_asr.basis.factors import LayerFactors
+    from training.run_settings import RunSettings
+
+ADAPTER_FILE = "adapter.safetensors"
+WEIGHTS_FILE = "weights.safetensors"
+CLOCKED = ("elapsed_s",)  # of the summary: differs from run to run
+
+
+def finish_ssvd(
+    settings: RunSettings,
+    base: BaseModel,
+    adapted: AdaptedModel,
+    adapter: Adapter,
+    factors: Mapping[str, LayerFactors],
+    summary: dict[str, Any],
+    report: Callable[[str], None],
+) -> dict[str, Any]:
+    """Write `adapter.safetensors` with its canary and, if asked, its WER before and after; the run's result.
+
+    Raises AdapterError where training changed nothing, StoreError where publishing is refused.
+    """
+    from ssvd_asr.adapter.canary import check_publishable, seal_adapter
+    from ssvd_asr.adapter.read import load_adapter
+
+    path = settings.out / ADAPTER_FILE
+    read = seal_adapter(path, adapter, adapted, base, factors).adapter.to(base.device)
+    if settings.scored:
+        before = score_model(settings, base)
+        after = score_model(settings, base, adapted=adapted, cores=read.cores(base.dtype))
+        summary = {**summary, **figures(settings, before, after)}
+        announce(report, before, after)
+    # No clock in the file: an interrupted and resumed run gives the same bytes as an uninterrupted one.
+    training = {name: value for name, value in summary.items() if name not in CLOCKED}
+    sealed = seal_adapter(path, read, adapted, base, factors, training=training)
+    report(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
+    result = {
+        **summary,
+        "base": base.name,
+        "base_digest": base.digest,
+        "adapter": str(path),
+        "sha256": sealed.sha256,
+        "bytes": path.stat().st_size,
+    }
+    if settings.publish:
+        from adapters_store.store import AdapterStore
+
+        version = AdapterStore(settings.store).publish(
+            settings.domain,
+            path,
+            check=lambda copy: check_publishable(load_adapter(copy, base, factors), adapted, base),
+        )
+        report(f"published as {version.reference}")
+        result["published"] = version.reference
+    return result
+
+
+def finish_merged(
+    settings: RunSettings, base: BaseModel, report: Callable[[str], None], summary: dict[str, Any]
+) -> dict[str, Any]:
+    """Write the network to `weights.safetensors` as it is and score it in a fresh base; the run's result."""
+    import torch
+    from safetensors.torch import save_file
+
+    from ssvd_asr.base.load import load_base
+    from ssvd_asr.base.weights import BASE_DIGEST_KEY
+
+    path = settings.out / WEIGHTS_FILE
+    save_file(
+        {
+            name: value.cpu().clone(memory_format=torch.contiguous_format)
+            for name, value in base.network.state_dict().items()
+        },
+        path,
+        metadata={BASE_DIGEST_KEY: base.digest},
+    )
+    report(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
+    fresh = load_base(settings.base, settings.device, "float32", settings.config, settings.checkpoint)
+    before = score_model(settings, fresh) if settings.scored else None
+    digest = put_weights(fresh, path)
+    if before is not None:
+        after = score_model(settings, fresh)
+        summary = {**summary, **figures(settings, before, after)}
+        announce(report, before, after)
+    return {
+        **summary,
+        "base": base.name,
+        "base_digest": base.digest,
+        "weights": str(path),
+        "sha256": digest,
+        "bytes": path.stat().st_size,
+    }
+
+
+def put_weights(base: BaseModel, path: Path) -> str:
+    """Put a file of whole weights (full fine-tuning, or merged) into ``base``'s network; the file's SHA-256.
+
+    The base is no longer the one its digest names: for evaluation only. `ssvd_asr.adapter.merge.with_weights`
+    makes a base of it.
+
+    Raises:
+        BaseModelError: the file is unreadable, not of this base's shape, or trained from another base.
+    """
+    from ssvd_asr.base.weights import fill, read_trained
+
+    state, sha256 = read_trained(path, base.digest)
+    fill(base.network, state, f"weights {path}")
+    return sha256
+
+
+def score_model(settings: RunSettings, base: BaseModel, **adapter: Any) -> Evaluation:
+    """Score on the test data, or on the validation data where no test data are given."""
+    return evaluate(
+        base,
+        settings.test or settings.valid,
+        language=settings.language,
+        min_usable=settings.min_usable,
+        progress=settings.progress,
+        **adapter,
+    )
+
+
+def figures(settings: RunSettings, before: Evaluation, after: Evaluation) -> dict[str, Any]:
+    """The part of the training summary that says how well it went. Rates are ratios."""
+    return {
+        "evaluated_on": "test" if settings.test else "valid",
+        "evaluated_utterances": after.score.utterances,
+        "evaluated_audio_s": round(after.audio_s, 3),
+        "wer_before": before.score.wer,
+        "wer_after": after.score.wer,
+        "wer_raw_before": before.score.wer_raw,
+        "wer_raw_after": after.score.wer_raw,
+        "cer_before": before.score.cer,
+        "cer_after": after.score.cer,
+    }
+
+
+def announce(report: Callable[[str], None], before: Evaluation, after: Evaluation) -> None:
+    """Tell a person."""
+    report(
+        f"WER {before.score.wer:.1%} before, {after.score.wer:.1%} after "
+        f"(raw {before.score.wer_raw:.1%}, {after.score.wer_raw:.1%}), "
+        f"{after.score.utterances} utterances"
+    )
