@@ -1,7 +1,6 @@
-"""The adapter file: one safetensors file that holds a domain and refuses to be mistaken for another.
+"""Writing an adapter file: one safetensors file that holds a domain and refuses to be mistaken for another.
 
-docs/adapter-format.md describes it field by field. Here it is written; `load_adapter` and `inspect_adapter`
-come from adapter_reading, where nothing is trusted.
+docs/adapter-format.md describes it field by field; read.py reads it and trusts nothing in it.
 """
 
 from __future__ import annotations
@@ -15,35 +14,12 @@ from typing import TYPE_CHECKING
 from ssvd_asr.adapter.base_match import BaseIdentity
 from ssvd_asr.adapter.header import LENGTH_BYTES, header_length
 from ssvd_asr.adapter.metadata import AdapterMetadata, Canary, LayerEntry
-from ssvd_asr.adapter.read import (
-    DEFAULT_LIMITS,
-    FILE_DTYPES,
-    MASK_KEY,
-    AdapterFileLimits,
-    LoadedAdapter,
-    check_file_size,
-    inspect_adapter,
-    load_adapter,
-)
+from ssvd_asr.adapter.read import DEFAULT_LIMITS, FILE_DTYPES, MASK_KEY, AdapterFileLimits, check_file_size
 from ssvd_asr.errors import AdapterError
 
 if TYPE_CHECKING:
     from ssvd_asr.adapter.adapter import Adapter
     from ssvd_asr.basis.factors import LayerFactors
-
-__all__ = [
-    "DEFAULT_DTYPE",
-    "DEFAULT_LIMITS",
-    "AdapterFileLimits",
-    "AdapterMetadata",
-    "BaseIdentity",
-    "LoadedAdapter",
-    "adapter_bytes",
-    "describe_adapter",
-    "inspect_adapter",
-    "load_adapter",
-    "save_adapter",
-]
 
 DEFAULT_DTYPE = "float16"
 
