@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class WholeWindowLayer(EBranchformerEncoderLayer):  # type: ignore[misc]
-    """Within `quick.whole_windows` its mask, which hides nothing, is left out."""
+    """Within `fast_encoder.whole_windows` its mask, which hides nothing, is left out."""
 
     unmasked = False
 

@@ -263,7 +263,7 @@ def test_w_and_v_in_one_product_say_the_same(choose: _Chosen) -> None:
 def test_sizes_in_whole_lanes_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a GPU cores and basis have zeros behind them up to a multiple of 8."""
     expected = said(Subject("cpu"), SLOT_ROWS["few domains"], [Prompt()] * 8, 1, 0.0)
-    for module in ("linear", "layer_cores", "mixture_plan"):
+    for module in ("layer.linear", "mixing.layer_cores", "mixing.plan"):
         monkeypatch.setattr(f"ssvd_asr.{module}.in_lanes", lambda k, _: -(-k // 8) * 8)
     subject = Subject("cpu")
     subject.stack.resize(
