@@ -93,3 +93,20 @@ def test_a_row_is_encoded_as_it_is_alone(tiny_base: BaseModel) -> None:
         torch.testing.assert_close(
             tiny_base.encode(audio[row : row + 1])[0], together[row], atol=2e-6, rtol=0.0
         )
+
+
+@pytest.mark.parametrize("width", [3, 4, 5, 9])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_a_convolution_in_bfloat16_is_near_the_one_in_float32_however_wide(
+    width: int, autocast: bool
+) -> None:
+    """oneDNN's with AMX are not, where the output is one column wide."""
+    torch.manual_seed(0)
+    own = nn.Conv2d(32, 32, 3, 2)
+    quick = nn.Sequential(copy.deepcopy(own))
+    quicken(quick)
+    x = torch.randn(2, 32, 74, width)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        made = quick(x) if autocast else quick.bfloat16()(x.bfloat16())
+    assert made.dtype == torch.bfloat16
+    torch.testing.assert_close(made.float(), own(x), atol=0.05, rtol=0.05)
