@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for shape in arguments.shapes:
         base = random_base(SHAPES[shape], device=device, dtype=dtype)
         _make_talkative(base)
-        rows = [row for batch in arguments.batches for row in _measure(base, batch, arguments)]
+        rows = (row for batch in arguments.batches for row in _measure(base, batch, arguments))
         write(
             f"decode-{shape}", rows, device=device, out=arguments.out, quick=arguments.quick, shape=shape,
             window_s=base.config.window_s, dtype=str(dtype), steps=arguments.steps,

@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for shape in arguments.shapes:
         measured = subject(shape, p=arguments.p, device=device, dtype=dtype)
         write(
-            f"kernels-{shape}", list(_measure(measured, arguments)), device=device, out=arguments.out,
+            f"kernels-{shape}", _measure(measured, arguments), device=device, out=arguments.out,
             quick=arguments.quick, shape=shape, p=arguments.p, dtype=str(dtype), repeats=arguments.repeats,
             steps=STEPS, clock=arguments.clock,
         )  # fmt: skip

@@ -41,10 +41,11 @@ def page(records: Sequence[Mapping[str, Any]]) -> str:
 
 
 def table(rows: Sequence[Mapping[str, object]]) -> list[str]:
-    """Lines of a Markdown table; columns in the order in which they first appear."""
-    header = list(dict.fromkeys(key for row in rows for key in row))
+    """Lines of a Markdown table, columns in the order in which they first appear. Lists stay in the JSON."""
+    cells = [{key: value for key, value in row.items() if not isinstance(value, list)} for row in rows]
+    header = list(dict.fromkeys(key for row in cells for key in row))
     lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
-    return lines + [f"| {' | '.join(_cell(row.get(key)) for key in header)} |" for row in rows]
+    return lines + [f"| {' | '.join(_cell(row.get(key)) for key in header)} |" for row in cells]
 
 
 def _cell(value: object) -> str:

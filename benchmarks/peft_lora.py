@@ -39,11 +39,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     device = resolve_device(arguments.device)
     forbid_tf32()
     for shape in arguments.shapes:
-        rows: list[dict[str, object]] = []
         measured = subject(shape, p=arguments.p, device=device, dtype=working_dtype(device))
         theirs = LoraSide(measured, max(arguments.domains))
-        for domains in arguments.domains:
-            rows += _compare(measured, theirs, Case(arguments.rows, domains, "uniform"), arguments)
+        cases = [Case(arguments.rows, domains, "uniform") for domains in arguments.domains]
+        rows = (row for case in cases for row in _compare(measured, theirs, case, arguments))
         write(
             f"peft_lora-{shape}", rows, device=device, out=arguments.out, quick=arguments.quick,
             p=arguments.p, lora_rank=RANK, peft=version_of("peft"), dtype=str(working_dtype(device)),

@@ -1,19 +1,20 @@
 """What all benchmarks share: arguments, fair timing, a table on the screen and JSON under docs/results/.
 
 A figure is the median of several rounds. Where two things are compared, each round runs both, one right after
-the other, so that a machine that slows down slows both.
+the other, so that a machine that slows down slows both. A row is written as soon as it is measured.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import re
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -22,6 +23,8 @@ from typing import Literal
 import torch
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
+
+TURN = "SSVD_BENCHMARK_TURN"  # environment: see `wait_for_turn`
 
 Row = Mapping[str, object]
 Clock = Literal["wall", "cpu"]
@@ -90,6 +93,7 @@ def side_by_side(
     """
     if repeats < 1:
         raise ValueError(f"repeats={repeats}: at least one round is needed")
+    wait_for_turn()
     for run in runs.values():
         for _ in range(warm_up):
             run()
@@ -98,6 +102,13 @@ def side_by_side(
         for name in list(runs)[:: -1 if round_ % 2 else 1]:
             seconds[name].append(_seconds(runs[name], CLOCKS[clock]))
     return {name: Timing(tuple(each)) for name, each in seconds.items()}
+
+
+def wait_for_turn() -> None:
+    """Wait for the file that the variable TURN names: `benchmarks.suite` starts the next run early."""
+    turn = os.environ.get(TURN)
+    while turn is not None and not Path(turn).exists():
+        time.sleep(0.02)
 
 
 def _seconds(run: Callable[[], object], now: Callable[[], float]) -> float:
@@ -115,24 +126,25 @@ def _synchronise() -> None:
 
 def write(
     name: str,
-    rows: Sequence[Row],
+    rows: Iterable[Row],
     *,
     device: torch.device | str = "cpu",
     out: Path | None = None,
     quick: bool = False,
     **about: object,
 ) -> Path | None:
-    """Print the rows as a table and write them to <out>/<name>-<device>.json; return that file.
+    """Write the rows to <out>/<name>-<device>.json, each as it comes, print the table, return that file.
+
+    The record says `complete: false` until the last row is there.
 
     Args:
         out: default docs/results/; a quick run without `out` is only printed, and None returned.
         about: whatever else a reader must know: shapes, dtype, repeats. No paths of this machine.
     """
-    device = torch.device(device)
-    print(table(rows))
-    if quick and out is None:
-        return None
-    record = {
+    device, path = torch.device(device), None
+    if not quick or out is not None:
+        path = (RESULTS if out is None else out) / f"{name}-{_slug(device)}.json"
+    record: dict[str, object] = {
         "benchmark": name,
         "device": device_name(device),
         "threads": torch.get_num_threads(),
@@ -142,14 +154,23 @@ def write(
         "command": _command(),
         "quick": quick,
         **about,
-        "rows": [dict(row) for row in rows],
+        "complete": False,
     }
-    folder = RESULTS if out is None else out
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}-{_slug(device)}.json"
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    print(f"written: {path.name}", file=sys.stderr)
+    known: list[dict[str, object]] = []
+    for row in rows:
+        known.append(dict(row))
+        _store(path, {**record, "rows": known})
+    print(table(known))
+    if path is not None:
+        _store(path, {**record, "complete": True, "rows": known})
+        print(f"written: {path.name}", file=sys.stderr)
     return path
+
+
+def _store(path: Path | None, record: Row) -> None:
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -1,32 +1,38 @@
 """All benchmarks of a GPU one after the other, each in a process of its own, for as long as there is time.
 
-A GPU may be lent for minutes: what was not done is named at the end, for `--only` of the next time. Each run
-leaves its JSON and what it said (<run>.txt) in --out. What needs trained weights or speech (agreement,
-compressed, `ssvd bench methods`) is not among them.
+A GPU may be at hand for minutes only. While one benchmark is timed, the next one builds its model and waits
+for its turn. Each leaves its JSON, row by row, and its log (<run>.txt) in --out. What was not done is named
+at the end, for `--only` of the next time. Benchmarks that need trained weights or speech (agreement,
+compressed, `ssvd bench methods`) are not among them.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-# What answers most comes first; each writes files of its own. On the 1B shape, as the scripts do on a GPU.
+from benchmarks.report import TURN
+
+# The benchmark that answers most comes first. All take the 1B shape, as the scripts do on a GPU.
 RUNS: Mapping[str, Sequence[str]] = {
-    "decode": ["--repeats", "3", "--budget-s", "5"],
     "kernels": [],
+    "decode": ["--batches", "8", "32", "--repeats", "2", "--budget-s", "3"],
     "variety": ["--repeats", "3"],
-    "variety-rows256": ["--rows", "256", "--domains", "64", "--repeats", "3"],
-    "swap": [],
-    "peft_lora": ["--domains", "16"],
-    "train_step": [],
+    "peft_lora": ["--domains", "16", "--repeats", "2"],
+    "train_step": ["--shapes", "1b", "--sides", "lora", "ssvd", "--repeats", "5"],
+    "swap": ["--repeats", "100"],
     "memory": [],
     "variety-rank102": ["--domains", "64", "--rank", "102", "--repeats", "3"],
     "growth": [],
     "factorize": ["--shapes", "1b"],
+    "variety-rows256": ["--rows", "256", "--domains", "64", "--repeats", "2"],  # takes most memory: by itself
 }
 
 
@@ -36,7 +42,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     until = time.monotonic() + 60 * arguments.minutes
-    undone = [name for name in arguments.only if not _run(name, arguments, until)]
+    undone = []
+    with TemporaryDirectory() as folder:
+        waiting = [Run(name, Path(folder, name), arguments) for name in arguments.only]
+        while waiting:
+            run = waiting.pop(0)
+            left_s = until - time.monotonic()
+            if left_s > 0:
+                run.prepare()
+                if waiting:
+                    waiting[0].prepare()
+            if not run.finish(left_s):
+                undone.append(run.name)
     print(f"not done: --only {' '.join(undone)}" if undone else "all done", flush=True)
     return 1 if undone else 0
 
@@ -54,22 +71,42 @@ def _parser() -> argparse.ArgumentParser:
     return made
 
 
-def _run(name: str, arguments: argparse.Namespace, until: float) -> bool:
-    """Whether it ended well; it is killed where the time ends."""
-    left_s, log = until - time.monotonic(), arguments.out / f"{name}.txt"
-    if left_s <= 0:
-        return False
-    words = [sys.executable, "-m", f"benchmarks.{name.partition('-')[0]}", "--device", arguments.device]
-    words += ["--out", str(arguments.out), *(["--quick"] if arguments.quick else RUNS[name])]
-    began = time.monotonic()
-    with log.open("w", encoding="utf-8") as stream:
+@dataclass
+class Run:
+    """One benchmark in a process of its own."""
+
+    name: str
+    turn: Path  # the process times nothing before this file is there
+    arguments: argparse.Namespace
+    process: subprocess.Popen[bytes] | None = None
+
+    def prepare(self) -> None:
+        """Start the process, once."""
+        if self.process is not None:
+            return
+        out, options = self.arguments.out, ["--quick"] if self.arguments.quick else RUNS[self.name]
+        words = [sys.executable, "-m", f"benchmarks.{self.name.partition('-')[0]}"]
+        words += ["--device", self.arguments.device, "--out", str(out), *options]
+        # Half of the threads each: the next one builds its model while this one is timed.
+        threads = str(max(1, (os.cpu_count() or 2) // 2))
+        environment = {"OMP_NUM_THREADS": threads, **os.environ, TURN: str(self.turn)}
+        with (out / f"{self.name}.txt").open("wb") as log:
+            self.process = subprocess.Popen(words, stdout=log, stderr=log, env=environment)
+
+    def finish(self, left_s: float) -> bool:
+        """Let it be timed, wait `left_s` for its end, then kill it; return whether it ended well."""
+        if self.process is None:
+            return False
+        self.turn.touch()
+        began = time.monotonic()
         try:
-            done = subprocess.run(words, stdout=stream, stderr=stream, timeout=left_s, check=False)
-            said = f"exit {done.returncode}"
+            said = f"exit {self.process.wait(max(0.0, left_s))}"
         except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
             said = "out of time"
-    print(f"{name}: {said}, {time.monotonic() - began:.0f} s, {log.name}", flush=True)
-    return said == "exit 0"
+        print(f"{self.name}: {said}, {time.monotonic() - began:.0f} s, {self.name}.txt", flush=True)
+        return said == "exit 0"
 
 
 if __name__ == "__main__":

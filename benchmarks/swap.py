@@ -15,11 +15,12 @@ import hashlib
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import chain
 
 import numpy as np
 
 from benchmarks.banked import TIMEOUT_S, Banked, banked
-from benchmarks.report import CLOCKS, choose_shapes, parser, write
+from benchmarks.report import CLOCKS, choose_shapes, parser, wait_for_turn, write
 from server.bank.bank import Bank
 from server.engine.messages import Request
 from ssvd_asr.device import forbid_tf32, resolve_device
@@ -34,12 +35,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     forbid_tf32()
     for shape in arguments.shapes:
         with banked(shape, p=arguments.p, device=device, window_s=arguments.window) as served:
-            rows = [
-                *_swaps(served, arguments),
-                *_resized(served, arguments),
-                *_published(served, arguments),
-                *([] if arguments.clock == "cpu" else _in_flight(served, arguments)),
-            ]
+            wait_for_turn()
+            rows = chain(
+                _swaps(served, arguments),
+                _resized(served, arguments),
+                _published(served, arguments),
+                iter(()) if arguments.clock == "cpu" else _in_flight(served, arguments),
+            )
             write(
                 f"swap-{shape}", rows, device=device, out=arguments.out, quick=arguments.quick, shape=shape,
                 p=arguments.p, dtype=str(served.recogniser.dtype), repeats=arguments.repeats,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch.cuda import _POOL_HANDLE
 
 MAX_GRAPHS = 64  # kept at a time, the least used one is dropped; each holds about a megabyte
-WARM_UP = 2  # runs before a recording: libraries choose their kernels and take their memory
+WARM_UP = 1  # runs before a recording: libraries choose their kernels and take their memory
 
 
 class StepGraphs:

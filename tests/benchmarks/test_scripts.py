@@ -6,6 +6,9 @@ import importlib
 import json
 import math
 import subprocess
+import threading
+import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,19 @@ import pytest
 from torch import Tensor
 
 from adapters_store.packaged import PACKAGED
-from benchmarks import agreement, compressed, factorize, growth, memory, peft_lora, suite, swap, variety
+from benchmarks import (
+    agreement,
+    compressed,
+    factorize,
+    growth,
+    kernels,
+    memory,
+    peft_lora,
+    suite,
+    swap,
+    variety,
+)
+from benchmarks.report import TURN, side_by_side, write
 from benchmarks.subject import subject
 
 CPU = ["--quick", "--device", "cpu"]
@@ -162,14 +177,25 @@ def test_the_suite_says_what_it_had_no_time_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked: list[list[str]] = []
+    begun: list[str] = []
 
-    def pretend(words: list[str], *, timeout: float, **_: Any) -> subprocess.CompletedProcess[bytes]:
-        asked.append(words[1:])
-        if "benchmarks.swap" in words:
-            raise subprocess.TimeoutExpired(words, timeout)
-        return subprocess.CompletedProcess(words, int("benchmarks.memory" in words))
+    class Pretended:
+        def __init__(self, words: list[str], *, env: dict[str, str], **_: Any) -> None:
+            asked.append(words[1:])
+            self.module, self.turn = words[2], Path(env[TURN])
 
-    monkeypatch.setattr(subprocess, "run", pretend)
+        def wait(self, timeout: float | None = None) -> int:
+            assert self.turn.exists()
+            begun.append(self.module)
+            assert len(asked) <= len(begun) + 1  # one is prepared ahead
+            if self.module == "benchmarks.swap" and timeout is not None:
+                raise subprocess.TimeoutExpired(self.module, timeout)
+            return int(self.module == "benchmarks.memory")
+
+        def kill(self) -> None:
+            begun.pop()
+
+    monkeypatch.setattr(subprocess, "Popen", Pretended)
     runs = ["decode", "variety-rows256", "swap", "memory"]
     assert suite.main(["--out", str(tmp_path), "--only", *runs]) == 1
     assert capsys.readouterr().out.endswith("not done: --only swap memory\n")
@@ -178,6 +204,42 @@ def test_the_suite_says_what_it_had_no_time_for(
     asked.clear()
     assert suite.main(["--out", str(tmp_path), "--only", *runs, "--minutes", "0"]) == 1
     assert asked == []
+
+
+def test_a_benchmark_times_nothing_before_its_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    turn, ran = tmp_path / "turn", []
+    monkeypatch.setenv(TURN, str(turn))
+    timing = threading.Thread(target=side_by_side, args=({"only": lambda: ran.append(1)}, 1))
+    timing.start()
+    time.sleep(0.2)
+    assert ran == []
+    turn.touch()
+    timing.join(10)
+    assert ran == [1, 1]
+
+
+def test_rows_measured_before_an_end_are_kept(tmp_path: Path) -> None:
+    def rows() -> Iterator[dict[str, object]]:
+        yield {"figure": 1.0}
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write("cut", rows(), out=tmp_path)
+    record = json.loads((tmp_path / "cut-cpu.json").read_text(encoding="utf-8"))
+    assert (record["complete"], record["rows"]) == (False, [{"figure": 1.0}])
+    write("cut", iter([{"figure": 1.0}]), out=tmp_path)
+    assert json.loads((tmp_path / "cut-cpu.json").read_text(encoding="utf-8"))["complete"]
+
+
+def test_kernels_of_a_step_are_counted_as_it_is_launched_and_as_it_is_replayed(tmp_path: Path) -> None:
+    kernels.main([*CPU, "--rows", "2", "--domains", "0", "2", "--repeats", "1", "--out", str(tmp_path)])
+    rows = read(tmp_path, "kernels-tiny")["rows"]
+    assert [(row["what"], row["domains"]) for row in rows] == [
+        (what, domains)
+        for domains in (0, 2)
+        for what in ("encode", "step, launched one by one", "step, static")
+    ]
+    assert all(row["kernels"] > 10 and row["longest"] for row in rows)
 
 
 @pytest.mark.parametrize("run", suite.RUNS)
