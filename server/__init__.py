@@ -1,1 +1,1 @@
-"""The server: adapters in memory, a queue and batches around one model, and the HTTP API around them."""
+"""Server: adapters in memory, a queue and batches for one model, and the HTTP API."""

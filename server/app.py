@@ -1,4 +1,4 @@
-"""The app factory: settings in, FastAPI app out; nothing is kept outside the app."""
+"""App factory: builds the FastAPI app from settings. All state is kept in the app."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from ssvd_asr.version import __version__
 logger = logging.getLogger(__name__)
 
 UI_PATH = "/ui"
-FETCHERS = 64  # threads that only wait, apart from those that work
+FETCHERS = 64  # threads that only wait for a disk, apart from those that compute
 
 
 def open_store(settings: ServerSettings) -> AdapterStore:
-    """The store that the settings name."""
+    """Open the store that the settings name."""
     return AdapterStore(settings.store)
 
 
 def start_engine(settings: ServerSettings) -> Engine:
-    """Load the base and start the engine over it: what the server and `ssvd transcribe` both run.
+    """Load the base and start the engine that the server and `ssvd transcribe` both run.
 
-    Side effect: on a CPU the process's number of torch threads is set.
+    Side effect: sets the number of torch threads of the process (see use_threads).
 
-    Raises BaseModelError or SsvdError where the base cannot be loaded.
+    Raises BaseModelError or SsvdError if the base cannot be loaded.
     """
     threads = use_threads(settings.threads)
     recogniser = OwsmRecogniser.load(
@@ -81,9 +81,9 @@ def engine_over(recogniser: Recogniser, settings: ServerSettings, store: Adapter
 
 
 def create_app(settings: ServerSettings | None = None, engine: Engine | None = None) -> FastAPI:
-    """Build the app. Without an engine it loads its own on startup, before the first request.
+    """Build the app. Without an engine, the app loads its own on startup, before the first request.
 
-    `uvicorn --factory server.app:create_app` runs it with the settings of the environment; `ssvd serve` adds
+    `uvicorn --factory server.app:create_app` runs it with the settings of the environment. `ssvd serve` adds
     the drain on SIGTERM.
     """
     settings = settings if settings is not None else load_settings()
@@ -117,7 +117,7 @@ def create_app(settings: ServerSettings | None = None, engine: Engine | None = N
 
 
 def _mount_ui(app: FastAPI, settings: ServerSettings) -> None:
-    """The demo page, which knows this server by its address like any other client."""
+    """Add the demo page, which calls this server over HTTP like any other client."""
     from ui.app import mount  # gradio takes 3 s to import
 
     mount(app, path=UI_PATH, server_url=local_url(settings), max_file_size=settings.max_upload_bytes)
@@ -128,6 +128,6 @@ def _mount_ui(app: FastAPI, settings: ServerSettings) -> None:
 
 
 def local_url(settings: ServerSettings) -> str:
-    """Where this machine reaches the server."""
+    """Return the URL at which this machine reaches the server."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"

@@ -1,4 +1,7 @@
-"""From the name in a request to a lease on the version that serves it, once, before it waits."""
+"""Lookup of a domain: turns the name in a request into a lease on the version that serves it.
+
+The lookup happens once, before the request is queued.
+"""
 
 from __future__ import annotations
 
@@ -12,27 +15,27 @@ from ssvd_asr.errors import AdapterError, StoreError
 
 logger = logging.getLogger(__name__)
 
-MOVES = 5  # of a name while it is looked up: a version may be removed between being named and being read
+MOVES = 5  # lookups of a name: its version may be removed after it is resolved and before it is read
 
 
 class Domains:
-    """The store's names, and what serves a name whose newest version is refused."""
+    """The store's domains, with an earlier version for each name whose active version is refused."""
 
     def __init__(self, store: AdapterStore, bank: Bank) -> None:
         self.store = store
         self.bank = bank
-        self._served: dict[str, Version] = {}  # name: what last answered for it in this process
+        self._served: dict[str, Version] = {}  # name: version last leased in this process
 
     def lease(self, reference: str) -> Lease:
-        """Resolve "child", "child@2" or "child@sha256:..." on disk, now, and lease what it means.
+        """Resolve "child", "child@2" or "child@sha256:..." on disk and lease that version.
 
-        Where the active version of a name is refused, what served before goes on serving: the version this
-        process served last, else the newest older one that loads. A pinned version is that one or nothing.
+        If the active version of a name is refused, lease an earlier one: the version this process served
+        last, else the newest older one that loads. A pinned version has no replacement.
 
         Raises:
             UnknownDomainError: no such name or version.
-            AdapterError: the version is refused, and there is nothing before it.
-            BankFullError, LoaderError: it cannot be had now.
+            AdapterError: the version is refused, and no earlier one serves.
+            BankFullError, LoaderError: the version cannot be loaded now.
         """
         version = self.store.resolve(reference)
         for move in range(MOVES):
@@ -51,18 +54,18 @@ class Domains:
         return lease
 
     def at_hand(self, reference: str) -> bool:
-        """Whether leasing it now waits for no file. Raises UnknownDomainError."""
-        return self.store.resolve(reference).sha256 in self.bank.host  # what has a slot alone is read anew
+        """Return whether `lease` would wait for no file. Raises UnknownDomainError."""
+        return self.store.resolve(reference).sha256 in self.bank.host  # one only in a slot is read again
 
     def fetch(self, reference: str) -> None:
-        """Have what `lease` would lease in memory, waiting for its file. Raises as `lease` does."""
+        """Load what `lease` would lease into memory, waiting for its file. Raises as `lease` does."""
         self.lease(reference).release()
 
     def preload(self) -> None:
-        """Have the active version of every domain loaded, in the background, as far as there is room."""
+        """Load the active version of every domain in the background, as far as there is room."""
         try:
             domains = self.store.list()
-        except StoreError as error:  # a request that needs the store gets the reason
+        except StoreError as error:  # requests that need the store report the error
             logger.error("nothing is loaded ahead: %s", error)
             return
         for domain in domains:
@@ -73,7 +76,7 @@ class Domains:
             try:
                 lease = self.bank.lease(version)
             except AdapterError:
-                continue  # the bank has logged why; an older one may do
+                continue  # the bank has logged the reason; try an older version
             logger.warning("%s@%d goes on serving: %s", version.name, version.version, refusal)
             return lease
         raise refusal

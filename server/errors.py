@@ -1,4 +1,4 @@
-"""What the server refuses, and its HTTP status. Every answer that is not a success has OpenAI's shape."""
+"""Errors of the server. server.api.refusals maps them to HTTP statuses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DEVICE_ENDED = "the device's thread has ended; the server's log has the reason"
 
 
 class QueueFullError(SsvdError):
-    """No room for this much audio now."""
+    """The queue has no room for this much audio now."""
 
     def __init__(self, message: str, retry_after_s: float) -> None:
         super().__init__(message)
@@ -18,15 +18,15 @@ class QueueFullError(SsvdError):
 
 
 class BankFullError(SsvdError):
-    """No room for another domain beside those in use, or none in time."""
+    """The bank has no room for another domain beside those in use, or did not load it in time."""
 
 
 class DeadlineError(SsvdError):
-    """The request was not answered in the time that the server gives it."""
+    """The request was not answered within the server's time limit."""
 
 
 class OutOfMemoryError(SsvdError):
-    """The device's memory does not hold even this one row."""
+    """The device's memory cannot hold even one row."""
 
 
 class DrainingError(SsvdError):
@@ -34,11 +34,11 @@ class DrainingError(SsvdError):
 
 
 class LanguageError(SsvdError):
-    """The base was not made for this language."""
+    """The base does not support this language."""
 
 
 class ApiError(SsvdError):
-    """A refusal that already knows its HTTP status, the field at fault and a code for programs."""
+    """A refusal with its HTTP status, the field at fault and a machine-readable code."""
 
     def __init__(self, status: int, message: str, *, code: str, param: str | None = None) -> None:
         super().__init__(message)
@@ -48,7 +48,7 @@ class ApiError(SsvdError):
 
 
 def late(timeout_s: float) -> DeadlineError:
-    """The answer to a request whose time is over."""
+    """Return the error for a request whose time is over."""
     return DeadlineError(
         f"not transcribed within {timeout_s:g} s of its arrival (SSVD_REQUEST_TIMEOUT_S): the server is busy"
     )

@@ -1,4 +1,4 @@
-"""OpenAI's clients say "en", OWSM's tokens say <eng>: ISO 639-1 to 639-3."""
+"""Language codes: maps ISO 639-1 ("en", from OpenAI's clients) to OWSM's ISO 639-3 tokens (<eng>)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from server.errors import LanguageError
 
-# Pairs of 639-1 and 639-3; for macrolanguages the code that OWSM's token lists use.
+# Pairs of 639-1 and 639-3 codes. For macrolanguages: the code in OWSM's token lists.
 _TABLE = """
 aa aar ab abk af afr ak aka am amh an arg ar ara as asm av ava ay aym az aze ba bak be bel bg bul bi bis
 bm bam bn ben bo bod br bre bs bos ca cat ce che ch cha co cos cr cre cs ces cu chu cv chv cy cym da dan
@@ -23,13 +23,13 @@ tw twi ty tah ug uig uk ukr ur urd uz uzb ve ven vi vie vo vol wa wln wo wol xh 
 zh zho zu zul
 """
 _ISO_639_3: dict[str, str] = dict(re.findall(r"\b(\w{2})\s(\w{3})\b", _TABLE))
-_NOT_LANGUAGES = {"asr"}  # a task, in the same brackets
+_NOT_LANGUAGES = {"asr"}  # a task token, in the same brackets
 
 
 def language_symbol(code: str) -> str:
-    """The token of a language given as "en", "eng" or "<eng>". Whether a base has it is the base's to say.
+    """Return the token of a language given as "en", "eng" or "<eng>". The base may not have it.
 
-    Raises LanguageError for what is no language at all.
+    Raises LanguageError for a task token.
     """
     bare = code.strip().strip("<>").lower()
     if bare in _NOT_LANGUAGES:

@@ -1,4 +1,4 @@
-"""Arguments that `ssvd serve` and `ssvd transcribe` share. Their defaults are those of the settings."""
+"""Command-line options that `ssvd serve` and `ssvd transcribe` share. Settings supply the defaults."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """--base, --device, --dtype and --store; None where not given."""
+    """Add --base, --device, --dtype and --store. An option not given is None."""
     parser.add_argument("--base", help="owsm-nano, a hub tag as espnet/owsm_v3.1_ebf_base, or a folder")
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:<index>")
     parser.add_argument("--dtype", help="auto, float32 or bfloat16")

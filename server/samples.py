@@ -1,6 +1,6 @@
-"""Clips to try a built-in domain with, as the UI offers them.
+"""Sample clips of the built-in domains, which the UI offers for a trial.
 
-adapters_store/builtin/<domain>/samples/test.jsonl    {"audio": "x.opus", "text": ...}: not trained on
+adapters_store/builtin/<domain>/samples/test.jsonl    {"audio": "x.opus", "text": ...}, not trained on
 adapters_store/builtin/<domain>/samples/x.opus        or .ogg, .flac, .wav, .mp3
 """
 
@@ -17,12 +17,12 @@ MEDIA_TYPES = {
     ".wav": "audio/wav",
     ".mp3": "audio/mpeg",
 }
-MAX_SAMPLES = 12  # of a domain: a menu, not a corpus
+MAX_SAMPLES = 12  # per domain
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One clip, named by its file's stem."""
+    """One clip. Its id is its file's stem."""
 
     id: str
     text: str  # what is said
@@ -31,14 +31,14 @@ class Sample:
 
 
 class Samples:
-    """The clips below a folder of built-in domains. They ship with the package: read once each."""
+    """The clips in a folder of built-in domains. Each domain is read once: clips ship with the package."""
 
     def __init__(self, builtin: Path) -> None:
         self._builtin = builtin
         self._found: dict[str, tuple[Sample, ...]] = {}
 
     def of(self, domain: str) -> tuple[Sample, ...]:
-        """The first clips of a domain that the store has; often none."""
+        """Return the first MAX_SAMPLES clips of a domain, often none. The domain must be in the store."""
         if domain not in self._found:
             self._found[domain] = _read(self._builtin / domain / "samples")
         return self._found[domain]

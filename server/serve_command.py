@@ -1,4 +1,4 @@
-"""`ssvd serve`: load the base, listen, say how to try it, and stop without dropping what was accepted."""
+"""`ssvd serve`: loads the base, serves HTTP, and on SIGTERM finishes the accepted requests."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from server.settings import ServerSettings, load_settings
 from ssvd_asr.errors import SsvdError
 from ssvd_asr.version import __version__
 
-GRACE_S = 3  # for answers on their way, and for the page's event streams, which never end by themselves
+GRACE_S = 3  # for answers being sent, and for the page's event streams, which never end by themselves
 
 
 def main(argv: list[str]) -> int:
-    """Serve until SIGTERM or Ctrl+C; 1 where the server cannot start."""
+    """Serve until SIGTERM or Ctrl+C. Return 1 if the server cannot start."""
     settings = load_settings(**vars(_parser().parse_args(argv)))
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    for ours in ("server", "uvicorn"):  # libraries only warn
+    for ours in ("server", "uvicorn"):  # other libraries log warnings only
         logging.getLogger(ours).setLevel(logging.INFO)
     with _bound_socket(settings) as listener:
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
@@ -43,9 +43,10 @@ def main(argv: list[str]) -> int:
 
 
 class DrainingServer(uvicorn.Server):
-    """Uvicorn that on SIGTERM says so on /readyz, finishes what was accepted, and then stops listening.
+    """Uvicorn server that drains on SIGTERM or SIGINT.
 
-    A second signal ends it at once.
+    It reports 503 on /readyz, finishes the accepted requests, then stops listening. A second signal ends it
+    at once.
     """
 
     def __init__(self, config: uvicorn.Config, engine: Engine, settings: ServerSettings) -> None:
@@ -55,13 +56,13 @@ class DrainingServer(uvicorn.Server):
         self._asked_to_stop_at: float | None = None  # time.monotonic()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to listen, then print how to try it."""
+        """Start to listen, then print the ready message."""
         await super().startup(sockets)
         if self.started:
             print(ready_message(self._settings, self._engine), flush=True)
 
     def handle_exit(self, _signal: int, _frame: FrameType | None) -> None:
-        """Called by SIGTERM and SIGINT."""
+        """Drain on the first SIGTERM or SIGINT; stop at once on the second."""
         if self._asked_to_stop_at is not None:
             self.should_exit = self.force_exit = True
             return
@@ -69,7 +70,7 @@ class DrainingServer(uvicorn.Server):
         self._engine.drain()
 
     async def on_tick(self, counter: int) -> bool:
-        """Uvicorn's question, ten times a second, whether to stop."""
+        """Return whether to stop. Uvicorn calls this ten times a second."""
         if self._asked_to_stop_at is not None:
             waited_s = time.monotonic() - self._asked_to_stop_at
             noticed = waited_s >= self._settings.drain_notice_s
@@ -79,7 +80,7 @@ class DrainingServer(uvicorn.Server):
 
 
 def ready_message(settings: ServerSettings, engine: Engine) -> str:
-    """What is served where, and a line for the shell to try it."""
+    """Return the text that says what is served where, with a curl command to try it."""
     url = local_url(settings)
     store = engine.domains.store
     names = [domain.name for domain in store.list()]
@@ -99,7 +100,10 @@ def ready_message(settings: ServerSettings, engine: Engine) -> str:
 
 
 def _bound_socket(settings: ServerSettings) -> socket.socket:
-    """Bound before the model is loaded: a port in use is told at once. Not listening yet."""
+    """Return a bound socket that does not listen yet. Binding before the load reports a used port at once.
+
+    Raises SsvdError if the address cannot be bound.
+    """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""Every setting of the server, with its unit and its default. Environment: SSVD_ and the name in capitals.
+"""Settings of the server, with units and defaults. Environment variables: SSVD_ and the name in capitals.
 
 `python -m server.settings` prints the table of docs/serving.md.
 """
@@ -22,7 +22,7 @@ PREFIX = "SSVD_"
 
 
 class ServerSettings(BaseSettings):
-    """Arguments given to the constructor go before the environment, the environment before the defaults."""
+    """The server's settings. Constructor arguments override the environment, which overrides the defaults."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
@@ -170,12 +170,12 @@ class ServerSettings(BaseSettings):
 
     @property
     def compression(self) -> Compression | None:
-        """How cores are held; None is whole."""
+        """How cores are compressed; None holds them whole."""
         return Compression(self.compressed_rank, self.compressed_max_error) if self.compressed_rank else None
 
     @property
     def audio_limits(self) -> AudioLimits:
-        """What decoding one upload may cost."""
+        """Limits on decoding one upload."""
         return AudioLimits(
             max_duration_s=self.max_duration_s,
             max_bytes=self.max_upload_bytes,
@@ -185,7 +185,7 @@ class ServerSettings(BaseSettings):
 
 
 def load_settings(**chosen: Any) -> ServerSettings:
-    """The settings of the environment, except for what is `chosen` (None: not chosen).
+    """Return the settings of the environment, overridden by the values in `chosen` that are not None.
 
     Raises SsvdError naming the setting, its value and the rule.
     """
@@ -200,7 +200,7 @@ def load_settings(**chosen: Any) -> ServerSettings:
 
 
 def settings_table() -> str:
-    """The settings as a Markdown table."""
+    """Return the settings as a Markdown table."""
     rows = ["| variable | meaning (unit) | default |", "|---|---|---|"]
     for name, field in ServerSettings.model_fields.items():
         default = "" if field.default is None else f"`{field.default}`"

@@ -1,4 +1,4 @@
-"""What the routes share, made by the app factory; nothing of it is global."""
+"""State that the routes share. The app factory creates it; nothing is global."""
 
 from __future__ import annotations
 
@@ -27,6 +27,6 @@ class ServerState:
 
 
 def state_of(request: Request) -> ServerState:
-    """The state of the app that a request came to."""
+    """Return the state of the app that handles a request."""
     state: ServerState = request.app.state.ssvd
     return state

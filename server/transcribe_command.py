@@ -1,4 +1,4 @@
-"""`ssvd transcribe FILE...`: the server's engine, queue and decode, without the HTTP around them."""
+"""`ssvd transcribe FILE...`: transcribes files with the server's engine, without HTTP."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ssvd_asr.errors import SsvdError
 
 
 def main(argv: list[str]) -> int:
-    """Print what each file says; 1 where a file (or everything) was refused."""
+    """Print the text of each file. Return 1 if the engine cannot start or a file is refused."""
     args = _parser().parse_args(argv)
     as_json: bool = args.json
     results: list[dict[str, Any]] = []
@@ -56,7 +56,7 @@ def main(argv: list[str]) -> int:
 def _transcribe(
     engine: Engine, settings: ServerSettings, path: Path, domain: str | None, language: str | None
 ) -> dict[str, Any]:
-    """One file's entry: text and provenance, or an error."""
+    """Return one file's entry: text and provenance, or an error."""
     try:
         request = Request(
             wave=read_audio(path, settings.audio_limits),
@@ -75,13 +75,13 @@ def _transcribe(
 
 
 def _provenance(made_by: Provenance) -> dict[str, Any]:
-    """The fields of the HTTP reply's `ssvd`, and `adapter`: a reference to exactly these bytes."""
+    """Return the fields of the HTTP reply's `ssvd`, and `adapter`: a reference pinned to the digest."""
     adapter = None if made_by.domain is None else f"{made_by.domain}@sha256:{made_by.adapter_sha256}"
     return {**asdict(made_by), "adapter": adapter}
 
 
 def _document(results: list[dict[str, Any]], refused: str | None) -> dict[str, Any]:
-    """The one object on standard output: a file's own fields, or a list of files."""
+    """Return the object printed for --json: one file's fields, a list of files, or an error."""
     if refused is not None:
         return {"error": refused}
     return results[0] if len(results) == 1 else {"files": results}

@@ -1,4 +1,4 @@
-"""The HTTP API: routes, what they read and what they answer.
+"""HTTP API: the routes, their forms and their replies.
 
-Imports `server.state` and what lies below it.
+Imports `server.state` and the layers below it.
 """

@@ -1,4 +1,4 @@
-"""The bound on every request body, counted while it is read (SSVD_MAX_UPLOAD_BYTES)."""
+"""Size limit on every request body, counted while it is read (SSVD_MAX_UPLOAD_BYTES)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.api.refusals import error_response
 
-# A client that is still sending would find a broken pipe instead of the answer; so as much again is read and
-# thrown away before answering. Who sends more than that is cut off.
+# Before the answer, a body is read and discarded up to this many times the limit. Without this, a client that
+# is still sending sees a broken pipe instead of the answer. A client that sends more is cut off.
 DISCARD_FACTOR = 2
 
 GONE: Message = {"type": "http.disconnect"}
@@ -32,7 +32,7 @@ class _Body:
 class BodyLimit:
     """ASGI middleware: 413 in OpenAI's shape for a body over `max_bytes`, whatever its Content-Length says.
 
-    To the app behind it an endless body looks like a client that went away; its answer to that is dropped.
+    The app sees a disconnect when the body passes the limit. An answer that it starts after that is dropped.
     """
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:

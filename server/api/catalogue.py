@@ -1,4 +1,4 @@
-"""GET /v1/models, /v1/domains and the domains' sample clips."""
+"""Routes that list what is served: GET /v1/models, /v1/domains and the domains' sample clips."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ router = APIRouter()
 
 @router.get("/v1/models")
 def models(request: Request) -> dict[str, Any]:
-    """The base, and each domain that was made for it, in OpenAI's list shape."""
+    """List the base and each domain made for it, in OpenAI's shape."""
     return {"object": "list", "data": _models(state_of(request))}
 
 
 @router.get("/v1/models/{model:path}")
 def model(model: str, request: Request) -> dict[str, Any]:
-    """One entry of /v1/models."""
+    """Return one entry of /v1/models."""
     for entry in _models(state_of(request)):
         if entry["id"] == model:
             return entry
@@ -34,7 +34,7 @@ def model(model: str, request: Request) -> dict[str, Any]:
 
 @router.get("/v1/domains")
 def domains(request: Request) -> dict[str, Any]:
-    """Every domain of the store as it is on disk now, and the base that is served."""
+    """List every domain of the store as it is on disk now, and the base that is served."""
     state = state_of(request)
     recogniser = state.engine.recogniser
     return {
@@ -46,13 +46,13 @@ def domains(request: Request) -> dict[str, Any]:
 
 @router.get("/v1/domains/{name}/samples")
 def samples(name: str, request: Request) -> dict[str, Any]:
-    """The clips to try a domain with: id, words, and where to get the audio."""
+    """List the sample clips of a domain: id, text and the URL of the audio."""
     return {"object": "list", "data": [_sample(name, each) for each in _samples(request, name)]}
 
 
 @router.get("/v1/domains/{name}/samples/{sample_id}")
 def sample_audio(name: str, sample_id: str, request: Request) -> FileResponse:
-    """One clip's audio as it lies on disk."""
+    """Return one clip's audio file, unchanged."""
     for sample in _samples(request, name):
         if sample.id == sample_id:
             return FileResponse(sample.path, media_type=sample.media_type, filename=sample.path.name)
@@ -86,7 +86,7 @@ def _domain(state: ServerState, domain: Domain) -> dict[str, Any]:
 
 
 def _problem(state: ServerState, version: Version) -> str | None:
-    """Why a version cannot be served with this base, as far as its metadata tells; else None."""
+    """Return why a version cannot be served with this base, judged by its metadata, or None."""
     try:
         metadata = version.metadata
     except AdapterError as error:

@@ -1,4 +1,4 @@
-"""The multipart form of POST /v1/audio/transcriptions: OpenAI's fields, and `domain`."""
+"""Multipart form of POST /v1/audio/transcriptions: OpenAI's fields and `domain`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ResponseFormat = Literal["json", "text", "verbose_json"]
 
 
 class TranscriptionForm(BaseModel):
-    """The fields beside the file. What is accepted with one value only is there for clients that send it."""
+    """The fields besides the file. Some accept one value only, for clients that always send them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -40,11 +40,11 @@ class TranscriptionForm(BaseModel):
 
     @property
     def format(self) -> ResponseFormat:
-        """The response format; `parse` has checked it."""
+        """The response format, checked by `parse`."""
         return self.response_format  # type: ignore[return-value]  # narrowed by _UNSUPPORTED
 
 
-# field: (what is supported, how to say so)
+# field: (supported values, advice for the error message)
 _UNSUPPORTED: Mapping[str, tuple[tuple[Any, ...], str]] = {
     "response_format": (("json", "text", "verbose_json"), "use json, text or verbose_json"),
     "temperature": ((0.0,), "decoding is greedy; leave it out or send 0"),
@@ -57,10 +57,10 @@ _UNSUPPORTED: Mapping[str, tuple[tuple[Any, ...], str]] = {
 
 @asynccontextmanager
 async def open_form(request: Request) -> AsyncIterator[tuple[FormFile, TranscriptionForm]]:
-    """Read and check a request's form; its file is open within the block.
+    """Read and check a request's form. The file is open within the block.
 
-    Raises ApiError: 415 for another content type, 400 for a missing, repeated, unknown or malformed field,
-    422 for what OpenAI has and this server has not yet.
+    Raises ApiError: 415 for another content type; 400 for a missing, repeated, unknown or malformed field;
+    422 for a value that OpenAI supports and this server does not.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
@@ -71,7 +71,7 @@ async def open_form(request: Request) -> AsyncIterator[tuple[FormFile, Transcrip
 
 
 def _split(form: FormData) -> tuple[FormFile, dict[str, Any]]:
-    """The file and the other fields, each given once but for those that are lists."""
+    """Return the file and the other fields. A field that is not in LISTS may occur once."""
     file: FormFile | None = None
     fields: dict[str, Any] = {}
     for key, value in form.multi_items():
@@ -94,7 +94,7 @@ def _split(form: FormData) -> tuple[FormFile, dict[str, Any]]:
 
 
 def parse(fields: Mapping[str, Any]) -> TranscriptionForm:
-    """Check the fields beside the file; see `open_form`."""
+    """Check the fields besides the file. Raises as `open_form` does."""
     try:
         form = TranscriptionForm.model_validate(fields)
     except ValidationError as error:
@@ -115,7 +115,7 @@ def parse(fields: Mapping[str, Any]) -> TranscriptionForm:
 
 
 def request_schema() -> dict[str, Any]:
-    """The form for the OpenAPI document, whose body FastAPI does not see."""
+    """Return the form's entry for the OpenAPI document. FastAPI cannot derive it from the route."""
     schema = TranscriptionForm.model_json_schema()
     schema["properties"] = {"file": {"type": "string", "format": "binary"}, **schema["properties"]}
     schema["required"] = ["file"]

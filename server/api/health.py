@@ -1,4 +1,4 @@
-"""GET /healthz: the process can work, or wants to be started again. GET /readyz: it takes requests."""
+"""Health routes. GET /healthz: whether the process works. GET /readyz: whether it takes requests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ router = APIRouter()
 
 @router.get("/healthz")
 async def healthz(request: Request) -> JSONResponse:
-    """200 as long as the device's thread lives; 503 asks a supervisor to start the process again."""
+    """Return 200 while the device's thread lives, else 503, so that a supervisor restarts the process."""
     if not state_of(request).engine.alive:
         return error_response(503, DEVICE_ENDED, code="dead")
     return JSONResponse({"status": "ok"})
@@ -22,7 +22,7 @@ async def healthz(request: Request) -> JSONResponse:
 
 @router.get("/readyz")
 async def readyz(request: Request) -> JSONResponse:
-    """200 while requests are taken, 503 once the server is stopping."""
+    """Return 200 while requests are taken, 503 once the server is stopping."""
     engine = state_of(request).engine
     if not engine.ready:
         return error_response(503, "the server is stopping", code="stopping", retry_after_s=1)

@@ -1,4 +1,4 @@
-"""Which domain a request means: `model="owsm-nano:child"`, `domain="child"`, or both if they agree."""
+"""Names of domains in a request: `model="owsm-nano:child"`, `domain="child"`, or both if they agree."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from server.errors import ApiError
 
 
 def wanted_domain(base: str, model: str | None, domain: str | None) -> str | None:
-    """The store's reference that the two fields ask for, or None for the base.
+    """Return the store's reference that the two fields name, or None for the base.
 
     Raises ApiError: 404 for a model that is not served here, 400 for an empty name or a contradiction.
     """
@@ -21,7 +21,7 @@ def wanted_domain(base: str, model: str | None, domain: str | None) -> str | Non
 
 
 def model_name(base: str, domain: str | None) -> str:
-    """How a base, or a domain of it, is called in OpenAI's `model` field."""
+    """Return the name of a base, or of one of its domains, for OpenAI's `model` field."""
     return base if domain is None else f"{base}:{domain}"
 
 
@@ -44,7 +44,10 @@ def _domain_of(base: str, model: str) -> str | None:
 
 
 def _agreed(first: str, second: str) -> str:
-    """Two references are at one if they are equal, or if one pins a version of the name that the other is."""
+    """Return the more exact of two references that agree: equal, or one pins a version of the other.
+
+    Raises ApiError 400 if they do not agree.
+    """
     if first == second or first == second.partition("@")[0]:
         return second
     if second == first.partition("@")[0]:

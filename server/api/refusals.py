@@ -1,4 +1,4 @@
-"""Every answer that is not a success, in OpenAI's shape: {"error": {message, type, param, code}}."""
+"""Error responses in OpenAI's shape: {"error": {message, type, param, code}}."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from ssvd_asr.errors import (
 
 logger = logging.getLogger(__name__)
 
-# The first that fits counts, so a class stands before its base class. (status, param, code)
+# (class, status, param, code). The first match counts, so a class comes before its base class.
 _MEANING: tuple[tuple[type[SsvdError], int, str | None, str], ...] = (
     (UnknownDomainError, 404, "domain", "domain_not_found"),
     (StoreError, 500, "domain", "store_damaged"),
@@ -55,7 +55,7 @@ _UNKNOWN = (SsvdError, 500, None, "internal_error")
 def error_response(
     status: int, message: str, *, code: str, param: str | None = None, retry_after_s: int | None = None
 ) -> JSONResponse:
-    """One error as the `openai` client reads it."""
+    """Return one error in the shape that the `openai` client reads."""
     kinds = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
     kind = kinds.get(status, "invalid_request_error" if status < 500 else "server_error")
     body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
@@ -64,7 +64,7 @@ def error_response(
 
 
 def install(app: FastAPI) -> None:
-    """Let every exception that can reach the app answer in that shape."""
+    """Add handlers that answer every exception in that shape."""
     app.add_exception_handler(SsvdError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
@@ -106,7 +106,7 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _fault(_: Request, error: Exception) -> JSONResponse:
-    """Ours, not the client's; Starlette logs the traceback after this."""
+    """Answer 500 for an error of the server. Starlette logs the traceback after this."""
     return error_response(
         500, f"the server failed: {type(error).__name__}; its log has the details", code="internal_error"
     )

@@ -1,4 +1,4 @@
-"""A reply in the formats of OpenAI's API, each naming the bytes that made it (promise 1)."""
+"""Replies in the formats of OpenAI's API. Each names the base and adapter that made it (promise 1)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from server.engine.messages import Provenance, Reply, TextSegment
 
 
 def render(reply: Reply, response_format: ResponseFormat) -> Response:
-    """The HTTP answer: text/plain for `text`, else JSON with the field `ssvd`; headers X-SSVD-* for all."""
+    """Return text/plain for `text`, else JSON with the field `ssvd`. Both have X-SSVD-* headers."""
     headers = provenance_headers(reply.provenance)
     if response_format == "text":
         return PlainTextResponse(reply.text + "\n", headers=headers)
@@ -29,7 +29,7 @@ def render(reply: Reply, response_format: ResponseFormat) -> Response:
 
 
 def provenance_headers(provenance: Provenance) -> dict[str, str]:
-    """X-SSVD-Base, -Base-Digest, and with a domain -Domain, -Adapter-Version, -Adapter-SHA256."""
+    """Return X-SSVD-Base, -Base-Digest, and with a domain -Domain, -Adapter-Version, -Adapter-SHA256."""
     names = {
         "base": "X-SSVD-Base",
         "base_digest": "X-SSVD-Base-Digest",
@@ -38,7 +38,7 @@ def provenance_headers(provenance: Provenance) -> dict[str, str]:
         "adapter_sha256": "X-SSVD-Adapter-SHA256",
     }
     values = asdict(provenance)
-    # A base may be called by a path with any letters in it; a header takes ASCII.
+    # Headers take ASCII only, and the name of a base may be a path with any characters.
     return {
         header: quote(str(values[field]), safe=" /:@")
         for field, header in names.items()
@@ -49,7 +49,7 @@ def provenance_headers(provenance: Provenance) -> dict[str, str]:
 def _segment(index: int, segment: TextSegment) -> dict[str, Any]:
     return {
         "id": index,
-        "seek": round(segment.start_s * 100),  # in 10 ms, as Whisper counts
+        "seek": round(segment.start_s * 100),  # in units of 10 ms, as in Whisper
         "start": round(segment.start_s, 3),
         "end": round(segment.end_s, 3),
         "text": segment.text,

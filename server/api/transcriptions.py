@@ -1,4 +1,4 @@
-"""POST /v1/audio/transcriptions."""
+"""Route that transcribes an upload: POST /v1/audio/transcriptions."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from ssvd_asr.audio.read import read_audio
 
 router = APIRouter()
 
-CLIENT_LEFT = 499  # nobody reads it; it stands in the access log, as nginx writes it
+CLIENT_LEFT = 499  # for the access log only, as in nginx: the client is gone
 
 
 @router.post("/v1/audio/transcriptions", openapi_extra=request_schema())
 async def transcribe(request: Request) -> Response:
-    """Transcribe one file in one domain. OpenAI's request and reply, and `domain` beside `model`."""
+    """Transcribe one file in one domain. The request and reply are OpenAI's, with `domain` beside `model`."""
     state = state_of(request)
     async with open_form(request) as (file, form):
         _check_prompt(form.prompt, state)
@@ -42,7 +42,7 @@ async def transcribe(request: Request) -> Response:
 
 
 def _check_prompt(prompt: str, state: ServerState) -> None:
-    """Raise ApiError for a prompt that the base cannot read, or that would hold up the rows beside it."""
+    """Raise ApiError for a prompt that the base does not support, or that would slow down the whole batch."""
     base, limit = state.engine.recogniser, state.settings.max_prompt_chars
     if prompt.strip() and not base.knows_previous_text:
         raise ApiError(
@@ -57,7 +57,7 @@ def _check_prompt(prompt: str, state: ServerState) -> None:
 
 
 async def _fetch(state: ServerState, domain: str) -> None:
-    """Wait for the domain's file where it is not in memory, before a decoder is held that others wait for.
+    """Wait until the domain is in memory. This comes before a decoder is held, which other requests need.
 
     Raises as Domains.lease does.
     """
@@ -69,7 +69,7 @@ async def _fetch(state: ServerState, domain: str) -> None:
 def _submit(
     state: ServerState, file: UploadFile, form: TranscriptionForm, domain: str | None
 ) -> Future[Reply]:
-    """Decode the upload and queue it; blocks, so it runs in a thread."""
+    """Decode the upload and queue it. This blocks, so run it in a thread."""
     settings = state.settings
     wave = read_audio(file.file, settings.audio_limits)
     return state.engine.submit(
@@ -84,7 +84,7 @@ def _submit(
 
 
 async def _unless_client_leaves(request: Request, future: Future[Reply], timeout_s: float) -> Reply | None:
-    """The reply, or None after the client hung up, whose request is then cancelled.
+    """Return the reply, or cancel the request and return None if the client disconnects.
 
     Raises DeadlineError when the time is over, whatever the device is doing.
     """
@@ -97,11 +97,11 @@ async def _unless_client_leaves(request: Request, future: Future[Reply], timeout
             raise late(timeout_s)
         return await answer if answer.done() else None
     finally:
-        answer.cancel()  # reaches the engine; without effect on one that is done
+        answer.cancel()  # reaches the engine; no effect if the answer is there
         gone.cancel()
 
 
 async def _disconnected(request: Request) -> None:
-    """Returns when the client has closed the connection; the body has been read by now."""
+    """Return when the client has closed the connection. The body must have been read before."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -1,4 +1,4 @@
-"""Adapters in memory: packed on the host, as cores in slots of the device, and leases on them.
+"""Bank: adapters in memory, packed on the host and as cores in slots of the device, and leases on them.
 
 Imports `server.errors`, `adapters_store` and `ssvd_asr`.
 """

@@ -1,11 +1,12 @@
-"""The adapter bank: versions of domains in three tiers, addressed by their digest.
+"""Adapter bank: holds versions of domains in three tiers, addressed by their digest.
 
     slots of the device   cores, stacked, as a batch reads them  device_tier.py  SSVD_BANK_MAX_BYTES
     host memory           the file's numbers, packed             host_tier.py    SSVD_BANK_HOST_MAX_BYTES
     disk                  the file                               adapters_store
 
-A request leases its version in host memory from when it comes in to its end; a batch mounts the versions of
-its rows in slots while it runs. Neither is evicted meanwhile. A loading thread reads and stages ahead.
+A request leases its version in host memory from its arrival to its end. A batch mounts the versions of its
+rows in slots while it runs. Leased and mounted versions are not evicted. A loading thread reads files, and
+stages versions in slots ahead of their batches.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ Tier = Literal["slot", "host", "disk"]
 
 
 class AdapterSource(Protocol):
-    """What the bank needs of a model."""
+    """The model interface that the bank needs."""
 
     device: torch.device
     dtype: torch.dtype  # of the cores
@@ -44,17 +45,17 @@ class AdapterSource(Protocol):
     def read_adapter(self, version: Version) -> PackedAdapter:
         """Read and check a version's file. Called from one thread at a time.
 
-        Raises AdapterError for a file that is damaged, or made for another base or basis.
+        Raises AdapterError if the file is damaged or made for another base or basis.
         """
         ...
 
     def make_stack(self, slots: int, k: Mapping[str, int]) -> CoreStack:
-        """An empty stack of the model's adapted layers."""
+        """Return an empty stack of the model's adapted layers."""
         ...
 
 
 class Lease:
-    """A version that stays in memory until `release`: it can be served, whatever is published meanwhile."""
+    """A hold on a version, which stays in memory until `release`, whatever is published meanwhile."""
 
     def __init__(self, version: Version, packed: PackedAdapter, tier: HostTier) -> None:
         self.name = version.name
@@ -66,7 +67,7 @@ class Lease:
         self._lock = threading.Lock()
 
     def release(self) -> None:
-        """Give it back; a second time does nothing."""
+        """Give the lease back. A second call does nothing."""
         with self._lock:
             held, self._held = self._held, False
         if held:
@@ -82,13 +83,14 @@ class Lease:
 
 
 class Bank:
-    """Thread-safe. Loading one makes no request for a loaded one wait, but where slots are resized."""
+    """The bank. Thread-safe. Loading a version delays requests for others only while slots are resized."""
 
     def __init__(
         self, source: AdapterSource, *, max_bytes: int, host_max_bytes: int, load_timeout_s: float
     ) -> None:
         self._source = source
-        # Loading shares the interpreter with a running batch: it takes at most every second turn.
+        # Loading shares the interpreter with a running batch. So after each task the loader waits for the
+        # batch to end, for at most as long as the task took.
         self._loader = Loader(rest=lambda took_s: self.slots.wait_unmounted(took_s))
         self._to_stage: set[str] = set()  # digests
         self.host = HostTier(
@@ -104,11 +106,11 @@ class Bank:
         )
 
     def lease(self, version: Version) -> Lease:
-        """Return a lease on the version, loading it where needed; its cores go to a slot meanwhile.
+        """Return a lease on the version, loading it where needed. Its cores are staged in the background.
 
         Raises:
             AdapterError: the file is refused. It is not read again until it changes.
-            BankFullError: no room beside what is leased now.
+            BankFullError: no room beside the leased versions, or loading takes too long.
             LoaderError: see HostTier.acquire.
         """
         lease = Lease(version, self.host.acquire(version), self.host)
@@ -120,25 +122,25 @@ class Bank:
         return lease
 
     def preload(self, version: Version) -> None:
-        """Load a version and stage it, in the background, where nothing has to leave for it."""
+        """Load and stage a version in the background, if nothing has to be evicted for it."""
         self._loader.submit(partial(self._load_ahead, version), ahead=True)
 
     def mounted(self, leases: Sequence[Lease | None]) -> AbstractContextManager[Mount]:
-        """Hold the slots of a batch's rows, None being the base, while the block runs.
+        """Hold the slots of a batch's rows while the block runs. None stands for the base.
 
-        Raises SlotsBusyError where there are more domains than slots; AdapterError for cores that are not
-        finite on the device.
+        Raises SlotsBusyError if there are more domains than slots, and AdapterError if cores are not finite
+        on the device.
         """
         return self.slots.mounted([None if each is None else (each.sha256, each.packed) for each in leases])
 
     def where(self, sha256: str) -> Tier:
-        """The fastest tier that has a version."""
+        """Return the fastest tier that has a version."""
         if self.slots.place(sha256) is not None:
             return "slot"
         return "host" if sha256 in self.host else "disk"
 
     def close(self) -> None:
-        """End the loading thread after what somebody waits for."""
+        """End the loading thread after the tasks that callers wait for."""
         self._loader.close()
 
     def _read(self, version: Version) -> PackedAdapter:
@@ -153,11 +155,11 @@ class Bank:
             packed = self.host.load_here(version)
             if self.slots.resident < self.slots.capacity(packed.ks):
                 self.slots.stage(version.sha256, packed, only_if_spare=True)
-        except Exception as error:  # the request that asks for it gets the reason
+        except Exception as error:  # requests for it report the error
             logger.warning("%s was not loaded ahead: %s", version.reference, error)
 
     def _stage_soon(self, version: Version) -> None:
-        """Queue it for a slot once, however often it is leased: the queue holds names, and none twice."""
+        """Queue a version for a slot, unless it has one or is queued already."""
         if self.slots.place(version.sha256) is None and version.sha256 not in self._to_stage:
             self._to_stage.add(version.sha256)
             self._loader.submit(partial(self._stage_ahead, version), ahead=True)
@@ -165,9 +167,9 @@ class Bank:
     def _stage_ahead(self, version: Version) -> None:
         self._to_stage.discard(version.sha256)
         packed = self.host.waiting(version.sha256)
-        if packed is None:  # the requests that wanted it have gone, their batches did without
+        if packed is None:  # no request holds it any more
             return
         try:
             self.slots.stage(version.sha256, packed, only_if_spare=True)
-        except Exception as error:  # the batch that needs it tries again, and fails with it if it must
+        except Exception as error:  # a batch that needs it stages it again, and reports the error
             logger.warning("%s was not staged ahead: %s", version.reference, error)

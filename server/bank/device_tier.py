@@ -1,9 +1,9 @@
-"""The first tier: which version stands in which slot of the device's `CoreStack`.
+"""First tier: assigns versions to the slots of the device's `CoreStack`.
 
-A batch mounts the versions of its rows: until it is done their slots are not written. Everything else may be
-evicted, the least recently used first, those that a waiting request leases last. The stack grows with what is
-asked for, up to its memory, and its slots are as large as the versions in them need: it is resized, between
-two batches, where a larger one comes, or where more would have room since the largest has left.
+A batch mounts the versions of its rows: their slots are not written until it is done. All others may be
+evicted, the least recently used first, and those leased by waiting requests last. The stack grows with the
+demand, up to its memory limit. Its slots are as large as the versions in them need. It is resized between two
+batches if a larger version comes, or if more would fit after the largest has left.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from ssvd_asr.mixing.core_stack import CoreStack
 
 logger = logging.getLogger(__name__)
 
-ATTEMPTS = 4  # at having all domains of a batch in slots at once
-AHEAD_WAIT_S = 1.0  # how long staging ahead waits for a batch to end, where the stack has to be resized
+ATTEMPTS = 4  # tries to have all domains of a batch in slots at once
+AHEAD_WAIT_S = 1.0  # how long staging ahead waits for a batch to end before it resizes the stack
 
 MakeStack = Callable[[int, Mapping[str, int]], CoreStack]
 
@@ -44,7 +44,7 @@ class _Resident:
 
 
 class Slots:
-    """Thread-safe. Stages one version at a time; a mounted version is never touched."""
+    """The slots. Thread-safe. Stages one version at a time and never changes a mounted one."""
 
     def __init__(
         self,
@@ -56,9 +56,12 @@ class Slots:
         max_bytes: int,
         compression: Compression | None = None,
     ) -> None:
-        """`expand` makes cores on the device, `leased` says whether a waiting request wants a version.
+        """Take no memory yet.
 
-        `compression` is that of the stacks that `make_stack` makes.
+        Args:
+            expand: makes the cores of a version on the device.
+            leased: tells whether a waiting request holds a version, by digest.
+            compression: that of the stacks from `make_stack`.
         """
         self.max_bytes = max_bytes
         self._make_stack = make_stack
@@ -70,13 +73,13 @@ class Slots:
         self._free: list[int] = []
         self._mounted: Counter[str] = Counter()
         self._generations = itertools.count(1)
-        self._changed = threading.Condition()  # of all above
-        self._closed_for_change = False  # to batches
-        self._staging = threading.RLock()  # held by the one who changes slots; never while mounted
+        self._changed = threading.Condition()  # guards everything above
+        self._closed_for_change = False  # no batch may begin
+        self._staging = threading.RLock()  # held while slots change; never inside `mounted`
 
     @property
     def nbytes(self) -> int:
-        """Memory of the stack."""
+        """Memory of the stack, in bytes."""
         stack = self._stack
         return 0 if stack is None else stack.slots * stack.slot_nbytes
 
@@ -86,25 +89,25 @@ class Slots:
         return len(self._residents)
 
     def place(self, sha256: str) -> Place | None:
-        """Where a version is, if it is in a slot."""
+        """Return the slot of a version, or None if it has none."""
         with self._changed:
             return self._residents[sha256].place if sha256 in self._residents else None
 
     def capacity(self, sizes: Sizes | None = None) -> int:
-        """How many domains have room in slots for all that are resident, and for these sizes."""
+        """Return how many domains fit in slots large enough for all residents and for these sizes."""
         with self._changed:
             shapes = [each.sizes for each in self._residents.values()]
         return self._room.domains(joined([*shapes, sizes or {}]))
 
     def check_fits(self, sizes: Sizes) -> None:
-        """Raise AdapterError for an adapter that the memory could not hold even alone."""
+        """Raise AdapterError for an adapter that does not fit the memory even alone."""
         self._room.check(sizes)
 
     def stage(self, sha256: str, packed: PackedAdapter, *, only_if_spare: bool = False) -> bool:
-        """Have a version in a slot; False where what must stay leaves no room.
+        """Put a version into a slot. Return False if the versions that must stay leave no room.
 
-        Its cores are ready before anything else leaves. `only_if_spare` spares what waiting requests lease,
-        has one other leave at most, and does not wait long for a batch.
+        Its cores are computed before another version is evicted. With `only_if_spare`, at most one version is
+        evicted, none that a waiting request leases, and a resize waits AHEAD_WAIT_S at most.
         """
         with self._staging:
             if self._touch([sha256]):
@@ -122,22 +125,22 @@ class Slots:
                 stack.write(slot, cores)
             except BaseException:
                 with self._changed:
-                    self._free.append(slot)  # half written: nobody's, until it is written whole
+                    self._free.append(slot)  # half written, so free
                 raise
             with self._changed:
                 self._residents[sha256] = _Resident(Place(slot, next(self._generations)), sizes)
             return True
 
     def wait_unmounted(self, timeout_s: float) -> None:
-        """Wait until no batch holds slots, at most so long."""
+        """Wait until no batch holds slots, at most `timeout_s`."""
         with self._changed:
             self._changed.wait_for(lambda: not self._mounted, timeout_s)
 
     @contextmanager
     def mounted(self, wanted: Sequence[tuple[str, PackedAdapter] | None]) -> Iterator[Mount]:
-        """Hold the slots of a batch's rows, by version or None for the base, while the block runs.
+        """Hold the slots of a batch's rows while the block runs. A row is a version, or None for the base.
 
-        Raises SlotsBusyError where they cannot all be in slots at once.
+        Raises SlotsBusyError if the versions cannot all be in slots at once.
         """
         packed = dict(each for each in wanted if each is not None)
         if not packed:
@@ -166,7 +169,7 @@ class Slots:
             joint = joined(each.ks for each in packed.values())
             if self._room.domains(joint) < len(packed):
                 break
-            # Holding nothing: who stages may have to wait for the last batch, but never for this one.
+            # This batch holds no slots yet, so a resize waits for mounted batches but never for this one.
             for sha256, each in packed.items():
                 self.stage(sha256, each)
         raise SlotsBusyError(
@@ -176,7 +179,7 @@ class Slots:
         )
 
     def _touch(self, wanted: Sequence[str] | Mapping[str, PackedAdapter]) -> bool:
-        """Mark as used; whether all are in slots."""
+        """Mark versions as used. Return whether all are in slots."""
         with self._changed:
             for sha256 in wanted:
                 if sha256 in self._residents:
@@ -184,23 +187,26 @@ class Slots:
             return all(sha256 in self._residents for sha256 in wanted)
 
     def _plan(self, sizes: Sizes, only_if_spare: bool) -> Plan | None:
-        """How cores of these sizes get a slot; None where what must stay leaves no room."""
+        """Return how cores of these sizes get a slot, or None if versions that must stay leave no room."""
         with self._changed:
             worth = {each: 2 if self._mounted[each] else int(self._leased(each)) for each in self._residents}
-            order = sorted(self._residents, key=worth.__getitem__)  # who leaves first
+            order = sorted(self._residents, key=worth.__getitem__)  # first to be evicted first
             others = {each: self._residents[each].sizes for each in reversed(order)}
             plan = self._room.plan(sizes, others, self._stack)
         lost = [worth[each] for each in plan.leaving]
         return plan if (lost in ([], [0]) if only_if_spare else 2 not in lost) else None
 
     def _vacate(self, sizes: Sizes, only_if_spare: bool) -> int | None:
-        """A slot that nobody has, for cores of these sizes; what has to leave for it is evicted."""
+        """Return a free slot for cores of these sizes, after evicting and resizing as needed.
+
+        None if there is no room, or if a running batch does not end in time.
+        """
         with self._changed:
             plan = self._plan(sizes, only_if_spare)
             if plan is None or plan.resize is None:
                 return self._carry_out(plan)
         with self._between_batches(AHEAD_WAIT_S if only_if_spare else None) as alone:
-            # Planned anew: what the batch held may leave now.
+            # Planned again: versions of the batch that ended may be evicted now.
             return self._carry_out(self._plan(sizes, only_if_spare)) if alone else None
 
     def _carry_out(self, plan: Plan | None) -> int | None:
@@ -214,7 +220,7 @@ class Slots:
 
     @contextmanager
     def _between_batches(self, timeout_s: float | None) -> Iterator[bool]:
-        """Let no batch begin while the block runs; False where one that runs has not ended in time."""
+        """Let no batch begin while the block runs. Yield False if a running one does not end in time."""
         with self._changed:
             self._closed_for_change = True
         try:
@@ -227,7 +233,7 @@ class Slots:
                 self._changed.notify_all()
 
     def _resize(self, slots: int, sizes: Sizes) -> None:
-        """Between batches. Residents stay, though perhaps in other slots; where it fails, none is left."""
+        """Resize the stack between batches. Residents may change slots; if it fails, none are left."""
         stack, taken = self._stack, {each.place.slot for each in self._residents.values()}
         low = (slot for slot in range(1, slots) if slot not in taken)
         moves = {slot: slot if slot < slots else next(low) for slot in taken}

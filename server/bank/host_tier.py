@@ -1,6 +1,6 @@
-"""The second tier: packed adapters in host memory, by digest, within a bound; the disk is the third.
+"""Second tier: packed adapters in host memory, by digest, within a size limit. The disk is the third.
 
-What is leased stays. The others leave, the least recently leased first, when a new one needs their room.
+Leased versions stay. The others are evicted for new ones, the least recently leased first.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from ssvd_asr.errors import AdapterError, AdapterUnreadableError
 
 logger = logging.getLogger(__name__)
 
-FileState = tuple[int, int]  # ctime in ns (a chmod mends too), size in bytes
-MAX_REFUSALS = 1000  # remembered
-RETRIES = 1  # of a load under which the thread ended or the disk failed
+FileState = tuple[int, int]  # ctime in ns (so that a chmod counts as a change), size in bytes
+MAX_REFUSALS = 1000  # kept
+RETRIES = 1  # of a load after the thread ended or the disk failed
 
 
 class HostTier:
-    """Thread-safe. Loading one version never makes the lease of a loaded one wait."""
+    """The tier. Thread-safe. Loading a version never delays the lease of a loaded one."""
 
     def __init__(
         self,
@@ -45,12 +45,12 @@ class HostTier:
         self._entries: OrderedDict[str, PackedAdapter] = OrderedDict()  # least recently leased first
         self._leases: dict[str, int] = {}
         self._loading: dict[str, Future[None]] = {}
-        self._refused: OrderedDict[str, tuple[FileState, str]] = OrderedDict()  # the file as it was, why
+        self._refused: OrderedDict[str, tuple[FileState, str]] = OrderedDict()  # state of the file, reason
         self._lock = threading.Lock()
 
     @property
     def nbytes(self) -> int:
-        """Memory of all entries."""
+        """Memory of all entries, in bytes."""
         with self._lock:
             return self._nbytes()
 
@@ -59,22 +59,22 @@ class HostTier:
             return sha256 in self._entries
 
     def waiting(self, sha256: str) -> PackedAdapter | None:
-        """A version that some request holds."""
+        """Return a version if a request leases it, else None."""
         with self._lock:
             return self._entries[sha256] if sha256 in self._leases else None
 
     def leased(self, sha256: str) -> bool:
-        """Whether a request holds it."""
+        """Return whether a request leases a version."""
         with self._lock:
             return sha256 in self._leases
 
     def acquire(self, version: Version) -> PackedAdapter:
-        """Lease a version, loading it where needed; `release` must follow.
+        """Lease a version, loading it where needed. `release` must follow.
 
         Raises:
             AdapterError: the file is refused. It is not read again until it changes.
-            BankFullError: what is leased leaves no room for it, or loading takes too long.
-            LoaderError: the loading thread ended over it, or its disk failed, again and again.
+            BankFullError: leased versions leave no room for it, or loading takes too long.
+            LoaderError: the loading thread ended or the disk failed, and again on each retry.
         """
         failures = 0
         while (found := self._lease(version.sha256)) is None:
@@ -87,7 +87,7 @@ class HostTier:
         return found
 
     def load_here(self, version: Version) -> PackedAdapter:
-        """Load a version without leasing it; only ever called from the loader's thread.
+        """Load a version without leasing it. Called from the loader's thread only.
 
         Raises as `acquire` does.
         """
@@ -109,7 +109,7 @@ class HostTier:
             return found
 
     def _await(self, version: Version) -> None:
-        """Wait until somebody has loaded it, this caller or one before."""
+        """Wait until a version is loaded, by a load in progress or a new one."""
         with self._lock:
             future = self._loading.get(version.sha256)
             if future is None:
@@ -124,18 +124,18 @@ class HostTier:
                     f"{version.reference} was not loaded within {self.load_timeout_s:g} s "
                     "(SSVD_LOAD_TIMEOUT_S)"
                 ) from error
-            future.result()  # a network disk has time limits too; or it came at the last moment
+            future.result()  # the task raised it (a network disk's timeout), or has just ended
 
     def _loaded(self, sha256: str, future: Future[None]) -> None:
-        # Not under the lock: the loader may finish, or have died, before `_await` has let go of it.
+        # Not under the lock, which `_await` may still hold when the loader finishes or has ended.
         if self._loading.get(sha256) is future:
             self._loading.pop(sha256, None)
 
     def _load(self, version: Version) -> PackedAdapter:
-        """On the loader's thread."""
+        """Load a version. Runs on the loader's thread."""
         with self._lock:
             found = self._entries.get(version.sha256)
-        if found is not None:  # loaded while this waited for its turn
+        if found is not None:  # loaded while this task was queued
             return found
         state = _file_state(version)
         seen, reason = self._refused.get(version.sha256, (None, ""))

@@ -1,4 +1,4 @@
-"""A thread beside the device's that reads and prepares domains, and is there again when it has died."""
+"""Loader: a thread that reads and prepares domains beside the device's thread, and restarts if it ends."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from ssvd_asr.errors import SsvdError
 logger = logging.getLogger(__name__)
 
 Task = tuple[Callable[[], object], Future[None]]
-WANTED, END, AHEAD = range(3)  # urgencies
+WANTED, END, AHEAD = range(3)  # urgencies of tasks
 
-# Of the thread, and of those that its computing begins: about a third of the device thread's share.
+# Of the thread and of the threads that it starts: about a third of the device thread's share.
 NICENESS = 5
 CLOSE_S = 10.0
-LOOK_AGAIN_S = 0.2  # how soon a waiting caller notices that the thread is gone
+LOOK_AGAIN_S = 0.2  # how soon a waiting caller notices that the thread has ended
 
 
 class LoaderError(SsvdError):
-    """A domain could not be loaded for a reason that is not its own."""
+    """A domain could not be loaded for a reason other than its file."""
 
 
 class Loader:
-    """Thread-safe; its thread starts with the first task."""
+    """Runs tasks on its own thread, which starts with the first. Thread-safe."""
 
     def __init__(self, name: str = "ssvd-loader", rest: Callable[[float], object] | None = None) -> None:
-        """`rest` is called after each task with the seconds that it took, before the next one begins."""
+        """`rest` is called after each task, before the next begins, with the seconds that the task took."""
         self._name = name
         self._rest = rest
-        # By urgency, then as they came: no two are alike that far, so tasks are never compared.
+        # By urgency, then by a unique number, so tasks themselves are never compared.
         self._tasks: queue.PriorityQueue[tuple[int, int, Task | None]] = queue.PriorityQueue()
         self._count = itertools.count()
         self._current: Future[None] | None = None
@@ -46,11 +46,12 @@ class Loader:
         self._lock = threading.Lock()
 
     def submit(self, task: Callable[[], object], *, ahead: bool = False) -> Future[None]:
-        """Have a task done after those before it. What it raises is the future's.
+        """Queue a task. The future raises what the task raises.
 
-        ahead: nobody waits for it, so all tasks that somebody waits for go before it.
+        Args:
+            ahead: no caller waits for the task, so it runs after all tasks that callers wait for.
 
-        Raises LoaderError once this is closed.
+        Raises LoaderError after `close`.
         """
         future: Future[None] = Future()
         with self._lock:
@@ -63,14 +64,14 @@ class Loader:
     def wait(self, future: Future[None], timeout_s: float) -> None:
         """Wait for a task of this loader.
 
-        Raises what the task raised; LoaderError where the thread ended under it; TimeoutError.
+        Raises what the task raised, LoaderError if the thread ended during the task, and TimeoutError.
         """
         left_s = timeout_s
         while True:
             try:
                 return future.result(min(LOOK_AGAIN_S, left_s))
             except FutureTimeoutError:
-                if future.done():  # the task's own
+                if future.done():  # raised by the task
                     raise
                 left_s -= LOOK_AGAIN_S
                 if left_s <= 0:
@@ -78,9 +79,9 @@ class Loader:
                 self._keep_alive()
 
     def close(self, timeout_s: float = CLOSE_S) -> None:
-        """End the thread after what is queued, waiting so long; what is ahead is not done any more.
+        """End the thread after the queued tasks, waiting at most `timeout_s`. Tasks `ahead` are dropped.
 
-        A process that ends while the thread computes would abort.
+        A process that exits while the thread computes would abort.
         """
         with self._lock:
             self._closed = True
@@ -112,7 +113,7 @@ class Loader:
                 self._rest(time.monotonic() - began)
 
     def _do(self, task: Callable[[], object], future: Future[None]) -> bool:
-        """Whether the thread goes on: what is no Exception (SystemExit, say) ends it, told to who waits."""
+        """Run a task. Return False if the thread must end: the task raised a non-Exception, as SystemExit."""
         try:
             task()
         except Exception as error:
@@ -127,7 +128,7 @@ class Loader:
 
 
 def _stand_back() -> None:
-    """Have this thread leave busy cores to the one that decodes. Linux knows the priority of a thread."""
+    """Lower this thread's priority below the decoding thread's. Only Linux has priorities of threads."""
     if sys.platform == "linux":
         own = threading.get_native_id()
         os.setpriority(os.PRIO_PROCESS, own, max(NICENESS, os.getpriority(os.PRIO_PROCESS, own)))

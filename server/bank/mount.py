@@ -1,4 +1,4 @@
-"""What a row of a batch was built for, held from then until it is launched."""
+"""Mount of a batch: the slots of its rows, checked again when the batch is launched."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ssvd_asr.mixing.core_stack import BASE_SLOT, CoreStack
 
 @dataclass(frozen=True)
 class Place:
-    """A version's slot. The generation tells apart two versions that had it one after the other."""
+    """A version's slot. The generation tells apart versions that had the same slot one after another."""
 
     slot: int
     generation: int
@@ -18,7 +18,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Row:
-    """What a row of a batch was built for. The base has no digest and slot 0."""
+    """The version and slot of a row. The base has slot 0 and no digest."""
 
     sha256: str | None
     slot: int
@@ -37,10 +37,10 @@ class Mount:
     _place: Callable[[str], Place | None]  # where a version is now
 
     def launch(self) -> list[int]:
-        """The slots of the rows, at the moment they are used.
+        """Return the slots of the rows. Call it when they are used.
 
-        Raises RuntimeError where a slot no longer holds what its row was built for; nobody may see words of
-        another's domain.
+        Raises RuntimeError if a slot no longer holds the version of its row. Otherwise the row would be
+        decoded in another domain.
         """
         for row in self.rows:
             if row.sha256 is not None and self._place(row.sha256) != Place(row.slot, row.generation):

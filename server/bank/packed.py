@@ -1,7 +1,7 @@
-"""An adapter in host memory: the numbers of its file in one stretch, made into cores where the model runs.
+"""Packed adapter: the numbers of its file in host memory, expanded to cores on the model's device.
 
-A skew half and a delta-sigma are a quarter of the dense cores' bytes in half precision. The numbers keep the
-format of the file: rounded further they would not be those whose error rate stands in it.
+A skew half and a delta-sigma in half precision take a quarter of the bytes of dense float32 cores. The
+numbers keep the format of the file: after further rounding, the error rate recorded there would not hold.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from ssvd_asr.adapter.read import FILE_DTYPES, MASK_KEY
 from ssvd_asr.adapter.sparsity import fixed_positions, from_mask
 from ssvd_asr.errors import AdapterError
 
-CHUNK_BYTES = 64 * 2**20  # of float32 cores made together: bounds what expanding takes beside its result
+CHUNK_BYTES = 64 * 2**20  # of float32 cores made together; bounds the memory of expanding, besides the result
 _DTYPES = {"F16": ("<f2", torch.float16), "F32": ("<f4", torch.float32), "F64": ("<f8", torch.float64)}
 
 
 @dataclass(frozen=True, eq=False)
 class _Group:
-    """Layers of one k and start. Where each one's numbers begin, counted in numbers."""
+    """Layers of one k and start, with the offset of each layer's numbers, counted in numbers."""
 
     k: int
     start: int
@@ -44,42 +44,42 @@ class _Group:
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Where in a file what stands; the same for good, since a digest names the file."""
+    """Positions of the numbers in a file. They never change, because its digest names the file."""
 
     form: CoreForm
-    dtype: str  # as safetensors calls it
+    dtype: str  # name in safetensors
     first_byte: int
     count: int  # of numbers
     groups: tuple[_Group, ...]
 
     @property
     def ks(self) -> dict[str, int]:
-        """How large each layer's core is."""
+        """Size of each layer's core, by layer name."""
         return {name: group.span for group in self.groups for name in group.names}
 
 
 @dataclass(frozen=True, eq=False)
 class PackedAdapter:
-    """One version's numbers, ready to be expanded again and again."""
+    """One version's numbers, which can be expanded any number of times."""
 
     layout: Layout
     numbers: Tensor  # (count,) on the CPU, in the format of the file
 
     @property
     def ks(self) -> dict[str, int]:
-        """How large each layer's core is."""
+        """Size of each layer's core, by layer name."""
         return self.layout.ks
 
     @property
     def nbytes(self) -> int:
-        """Host memory that it takes."""
+        """Host memory of the adapter, in bytes."""
         fixed = [each for group in self.layout.groups for each in (group.sigma, group.positions)]
         return self.numbers.nbytes + sum(each.nbytes for each in fixed if each is not None)
 
     def expand(self, device: torch.device | str, dtype: torch.dtype) -> dict[str, Tensor]:
-        """The cores (k, k) by layer name, computed on `device` in float32 or better and cast to `dtype`.
+        """Return the cores (k, k) by layer name, computed on `device` in float32 or better, cast to `dtype`.
 
-        Raises AdapterError for a core that is not finite there.
+        Raises AdapterError for a core that is not finite in `dtype`.
         """
         numbers = self.numbers.to(device, non_blocking=True)
         cores: dict[str, Tensor] = {}
@@ -113,7 +113,7 @@ class PackedAdapter:
 
 
 def layout_of(data: bytes, metadata: AdapterMetadata) -> Layout:
-    """Read where things stand in a file that `load_adapter` has accepted, and that says this of itself."""
+    """Return the layout of a file that `load_adapter` has accepted, with its metadata."""
     length = int.from_bytes(data[:LENGTH_BYTES], "little")
     header = parse_header(data[LENGTH_BYTES : LENGTH_BYTES + length])
     form = metadata.form
@@ -145,7 +145,7 @@ def layout_of(data: bytes, metadata: AdapterMetadata) -> Layout:
 
 
 def _positions(body: bytes, header: Header, form: CoreForm, names: Sequence[str], k: int) -> Tensor | None:
-    """(L, entries), from the masks of the file's data part where the form stores them."""
+    """Return (L, entries), or None if not SVFT. Masks are read from the data part if the form has them."""
     if form.method != "svft":
         return None
     if form.map != "svft-top-k":
@@ -156,7 +156,7 @@ def _positions(body: bytes, header: Header, form: CoreForm, names: Sequence[str]
 
 
 def pack(data: bytes, layout: Layout, *, pinned: bool = False) -> PackedAdapter:
-    """Take the numbers out of a file's bytes; pinned memory goes to a CUDA device twice as fast."""
+    """Copy the numbers out of a file's bytes. Pinned memory goes to a CUDA device twice as fast."""
     code, dtype = _DTYPES[layout.dtype]
     numbers = torch.empty(layout.count, dtype=dtype, pin_memory=pinned)
     numbers.numpy()[:] = np.frombuffer(data, dtype=code, count=layout.count, offset=layout.first_byte)
@@ -164,6 +164,6 @@ def pack(data: bytes, layout: Layout, *, pinned: bool = False) -> PackedAdapter:
 
 
 def _gather(numbers: Tensor, begins: Sequence[int], shape: Sequence[int]) -> Tensor:
-    """(L, *shape) of stretches that begin there."""
+    """Return the stretches that begin at `begins`, as (L, *shape)."""
     size = math.prod(shape)
     return torch.stack([numbers[begin : begin + size].view(*shape) for begin in begins])

@@ -1,4 +1,4 @@
-"""The queue, the batches and the one thread that runs the model.
+"""Engine: the queue, the batches and the one thread that runs the model.
 
-Imports `bank`, `server.domains` and what lies below them.
+Imports `bank`, `server.domains` and the layers below them.
 """

@@ -1,4 +1,4 @@
-"""Running a batch on the device: how much goes into one, and what becomes of one that fails."""
+"""Batches on the device: bounds their size, and runs a failed batch again in halves."""
 
 from __future__ import annotations
 
@@ -18,34 +18,37 @@ from ssvd_asr.audio.read import SAMPLE_RATE
 
 logger = logging.getLogger(__name__)
 
-FIRST_GUESS_SPEED = 5.0  # audio-seconds decoded a second, until one was measured
+FIRST_GUESS_SPEED = 5.0  # audio-seconds decoded a second, until the first measurement
 _NO_MEMORY = re.compile("allocate memory|out of memory|ALLOC_FAILED|ALLOCATION_FAILED")
-REGAIN = 1.1  # of the budget, with every batch that goes well after one that did not
+REGAIN = 1.1  # growth of a reduced budget with each batch that succeeds
 
 
 class Batches:
-    """Only ever called from the device thread, but for reading `speed` and `measured`."""
+    """Runs batches and measures their speed.
+
+    Only the device thread calls it. Other threads may read `speed` and `measured`.
+    """
 
     def __init__(self, recogniser: Recogniser, bank: Bank, *, max_audio_s: float) -> None:
         self.max_audio_s = max_audio_s
-        self.budget_s = max_audio_s  # less for a while after the memory did not do
-        self.speed = FIRST_GUESS_SPEED  # padded audio-seconds in a second
-        self.measured = False  # until then `speed` is a guess
+        self.budget_s = max_audio_s  # reduced for a while after the device ran out of memory
+        self.speed = FIRST_GUESS_SPEED  # padded audio-seconds decoded a second
+        self.measured = False  # while False, `speed` is a guess
         self._recogniser = recogniser
         self._bank = bank
 
     @property
     def max_domains(self) -> int:
-        """Domains, the base beside them, that one batch can have."""
+        """How many domains one batch can have, not counting the base."""
         return self._bank.slots.capacity()
 
     def run(self, pieces: Sequence[Piece]) -> list[Decoded | Exception]:
-        """Decode pieces of any domains as one batch; in their order, what each says or why it cannot be had.
+        """Decode pieces of any domains as one batch. Return a result or an exception for each, in order.
 
-        A batch that fails, for want of memory or otherwise, is run again in halves, so that at the end only
-        the row that cannot be decoded fails.
+        A batch that fails, from lack of memory or another error, is run again in halves. In the end only the
+        rows that cannot be decoded fail.
 
-        Raises AcceleratorError where the device itself has failed.
+        Raises AcceleratorError if the device itself has failed.
         """
         if not pieces:
             return []
@@ -55,7 +58,7 @@ class Batches:
                 decoded = self._recogniser.decode(pieces, mount)
         except Exception as error:
             trace = traceback.format_exc()
-            failure = error.with_traceback(None)  # the frames hold the batch's memory
+            failure = error.with_traceback(None)  # its frames keep the batch's memory alive
         else:
             self._measure(pieces, time.perf_counter() - started)
             return list(decoded)
@@ -69,7 +72,7 @@ class Batches:
             self.budget_s = max(self._audio_s(pieces) / 2, self._audio_s(pieces[:1]))
         elif isinstance(failure, torch.AcceleratorError):
             logger.critical("the device has failed\n%s", trace)
-            raise failure  # its context is broken for good: only another process has a new one
+            raise failure  # the device context is lost; only a new process gets another
         if len(pieces) > 1:
             logger.warning("a batch of %d failed and is run in halves: %r", len(pieces), failure)
             half = len(pieces) // 2
@@ -93,13 +96,13 @@ class Batches:
             self.budget_s = min(self.budget_s * REGAIN, self.max_audio_s)
 
     def _audio_s(self, pieces: Sequence[Piece]) -> float:
-        """As the device works on them: every row as long as the longest."""
+        """Return the seconds of audio after padding: every row is as long as the longest."""
         longest = max((self._recogniser.row_samples(len(piece.wave)) for piece in pieces), default=0)
         return len(pieces) * longest / SAMPLE_RATE
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """torch has no class for a CPU's memory, nor for what CUDA's libraries cannot allocate."""
+    """Return whether memory ran out. torch has no error class for the CPU's or CUDA libraries' memory."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)) is not None
     )

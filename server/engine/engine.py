@@ -1,8 +1,8 @@
-"""The engine: one thread owns the device; requests of any domain pass through one queue, in mixed batches.
+"""Engine: one queue for requests of all domains, and one thread that decodes them in mixed batches.
 
-`submit` is the only way in, for HTTP and the command line alike. It leases the domain, cuts the audio into
-pieces of at most a window and lets them wait in the scheduler; the device thread takes batches from there,
-mounts their domains in slots and decodes them together. A reply is complete when its last piece is.
+HTTP and the command line both call `submit`. It leases the domain, cuts the audio into pieces of at most a
+window and queues them. The device thread takes batches from the queue, mounts their domains in slots and
+decodes them together. A reply is complete when its last piece is decoded.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Cut = Callable[[FloatArray, int], Sequence[Span]]
 
 
 class Engine:
-    """Thread-safe. Made ready by its constructor, ended by `close`."""
+    """Decodes requests on its own thread. Thread-safe. The constructor starts it, `close` ends it."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Engine:
         request_timeout_s: float,
         cut: Cut = find_spans,
     ) -> None:
-        """See the settings of these names. `cut` finds what to decode of a wave (samples,), in windows."""
+        """See the settings of these names. `cut` returns the spans of a wave (samples,) to decode."""
         self.recogniser = recogniser
         self.domains = domains
         self.request_timeout_s = request_timeout_s
@@ -61,7 +61,7 @@ class Engine:
 
     @property
     def alive(self) -> bool:
-        """Whether the device's thread lives; once it has died only a new process helps."""
+        """Whether the device's thread lives. It is not restarted: a dead one needs a new process."""
         return self._thread.is_alive()
 
     @property
@@ -75,17 +75,19 @@ class Engine:
         return self._queue.waiting_s
 
     def submit(self, request: Request) -> Future[Reply]:
-        """Cut a request, lease its domain and queue it. Takes milliseconds a minute of audio, so not for an
-        event loop; longer where the domain is loaded for the first time.
+        """Lease the domain of a request, cut its audio and queue the pieces.
 
-        `cancel()` on the future works until the reply is there: what has not been decoded is then skipped.
-        The future raises DeadlineError where the request's time is over before its last piece is begun.
+        Do not call it on an event loop: it takes milliseconds for each minute of audio, and longer where it
+        has to load the domain.
+
+        `cancel()` on the future works until the reply is there. Pieces not decoded by then are skipped. The
+        future raises DeadlineError if the request's time is over before its last piece is begun.
 
         Raises:
-            UnknownDomainError, AdapterError, BankFullError: see Domains.lease.
-            LanguageError: a language that the base has not.
-            QueueFullError: too much audio waits; says when to come again.
-            DrainingError: `drain` or `close` was called.
+            UnknownDomainError, AdapterError, BankFullError, LoaderError: see Domains.lease.
+            LanguageError: the base does not have the language.
+            QueueFullError: too much audio waits. The error says when to retry.
+            DrainingError: `drain` or `close` was called, or the device's thread has ended.
         """
         if not self.ready:
             raise DrainingError("the server is stopping and takes no new requests")
@@ -99,7 +101,7 @@ class Engine:
         try:
             parts = self._cut(job)
             job.pieces_left = len(parts)
-            if not parts:  # nobody speaks
+            if not parts:  # no speech
                 self._finish(job)
             else:
                 self._enqueue(job, parts)
@@ -109,11 +111,11 @@ class Engine:
         return job.future
 
     def drain(self) -> None:
-        """Take no new requests; what was accepted is decoded."""
+        """Take no new requests. Accepted requests are still decoded."""
         self._draining = True
 
     def close(self, timeout_s: float) -> None:
-        """Drain, wait for what was accepted, and end the threads; what is not done by then is failed."""
+        """Drain, wait at most `timeout_s` for accepted requests, fail the rest and end the threads."""
         self.drain()
         self._queue.close()
         self._thread.join(timeout_s)
@@ -121,9 +123,9 @@ class Engine:
         self.domains.bank.close()
 
     def _leave(self, job: Job) -> None:
-        """However a request ends: what it held is free again."""
+        """Release what a request holds, however it ended."""
         self._unfinished.discard(job)
-        job.claim()  # a cancelled one is nobody's to answer; `concurrent.futures.wait` hears of it only now
+        job.claim()  # a cancelled job gets no answer; this notifies `concurrent.futures.wait`
         if job.lease is not None:
             job.lease.release()
         if job.pieces_left:
@@ -142,7 +144,7 @@ class Engine:
                     lease=job.lease,
                     language=request.language,
                     timestamps=request.timestamps,
-                    # Pieces are decoded side by side: only the first knows what was said before it.
+                    # Pieces are decoded in parallel, so the text before is known for the first only.
                     previous_text=None if index else request.previous_text,
                 ),
             )
@@ -182,17 +184,17 @@ class Engine:
             )
 
     def _run(self) -> None:
-        """The device thread."""
+        """Decode batches until the queue is closed and drained. Runs on the device thread."""
         try:
             while parts := self._queue.take(self._batches.budget_s, self._batches.max_domains):
                 wanted = [part for part in parts if self._in_time(part.job)]
                 results = self._batches.run([part.piece for part in wanted])
                 for part, result in zip(wanted, results, strict=True):
                     self._note(part, result)
-        except BaseException:  # told here: `threading` passes over a SystemExit
+        except BaseException:  # logged here: `threading` ignores SystemExit
             logger.critical("the device's thread has ended, nothing more is decoded", exc_info=True)
             self._draining = True
-            self._queue.close()  # first: who is still cutting must not queue for nobody
+            self._queue.close()  # before _give_up: requests still being cut must not enter it
             self._give_up(DEVICE_ENDED)
 
     def _in_time(self, job: Job) -> bool:
@@ -231,7 +233,7 @@ class Engine:
         return Provenance(base, digest, lease.name, lease.version, lease.sha256)
 
     def _give_up(self, why: str) -> None:
-        """Fail every request, those on the device too. The queue is closed by now."""
+        """Fail every request, including those on the device. The queue must be closed."""
         self._queue.clear()
         for job in list(self._unfinished):
             job.fail(DrainingError(why))

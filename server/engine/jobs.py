@@ -1,4 +1,4 @@
-"""A request while it is worked on, and its pieces."""
+"""Jobs: requests in progress, and their pieces."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from server.engine.recogniser import Decoded
 
 @dataclass(eq=False)
 class Job:
-    """Its future stays pending to the end, so that it can be cancelled."""
+    """A request in progress. Its future stays pending to the end, so that it can be cancelled."""
 
     request: Request
     lease: Lease | None
@@ -24,17 +24,20 @@ class Job:
     _claimed: threading.Lock = field(default_factory=threading.Lock)
 
     def answer(self, reply: Reply) -> None:
-        """Answer, unless it is answered or cancelled; on any thread."""
+        """Answer, unless it is answered or cancelled. Thread-safe."""
         if self.claim():
             self.future.set_result(reply)
 
     def fail(self, error: BaseException) -> None:
-        """Answer with an error, unless it is answered or cancelled; on any thread."""
+        """Answer with an error, unless it is answered or cancelled. Thread-safe."""
         if self.claim():
             self.future.set_exception(error)
 
     def claim(self) -> bool:
-        """Whether the caller is the first to answer, and still wanted; where not, who waits hears of it."""
+        """Return whether the caller is to answer: it is the first, and the future is not cancelled.
+
+        The first call on a cancelled future notifies its waiters.
+        """
         return self._claimed.acquire(blocking=False) and self.future.set_running_or_notify_cancel()
 
 

@@ -1,4 +1,4 @@
-"""What passes between the parts of the server: frozen, and without any behaviour of its own."""
+"""Messages between the parts of the server: frozen data without behaviour."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FloatArray = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """One transcription that a client asked for."""
+    """One transcription requested by a client."""
 
     wave: FloatArray  # (samples,) mono, 16 kHz
     domain: str | None = None  # "child", "child@2" or "child@sha256:..."; None is the base
@@ -25,10 +25,10 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """At most one window of one request: the unit of the queue, and the row of a batch."""
+    """A stretch of one request, at most one window long: an entry of the queue and a row of a batch."""
 
     wave: FloatArray  # (samples,) at most the model's window
-    start_s: float  # where it lies in its request
+    start_s: float  # from the start of the request's audio
     lease: Lease | None  # None is the base
     language: str
     timestamps: bool
@@ -42,12 +42,12 @@ class TextSegment:
     start_s: float
     end_s: float
     text: str
-    avg_logprob: float  # natural, per token, of the piece that the segment is from
+    avg_logprob: float  # natural logarithm, per token, of the segment's whole piece
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """The exact bytes that made a reply (promise 1). Without a domain the last three are None."""
+    """The exact base and adapter that made a reply (promise 1). The last three are None without a domain."""
 
     base: str
     base_digest: str
@@ -58,7 +58,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a request is answered with."""
+    """The answer to a request."""
 
     text: str
     segments: tuple[TextSegment, ...]

@@ -1,10 +1,10 @@
-"""What waits for the device, bounded in seconds of audio, and which of it makes the next batch.
+"""Queue of pieces waiting for the device, bounded in seconds of audio and ordered by fair turn.
 
-A piece's turn comes when its own domain, alone on the device, would have got to it. So the first piece of a
-quiet domain goes before the hundredth of a busy one; and since nothing that comes in after a turn can
-overtake it, every piece is reached, however many domains there are.
+A piece's turn is the time at which its domain, alone on the device, would begin it. The first piece of a
+quiet domain therefore goes before the hundredth of a busy one. No piece that arrives after a turn can
+overtake it, so every piece is reached, however many domains there are.
 
-    turn = max(when it came in, turn of the domain's piece before + what that one takes)
+    turn = max(time of arrival, turn of the domain's previous piece + time that piece takes)
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-SIMILAR = 0.5  # rows of a batch are at least so long as its longest: shorter ones would mostly be padding
+SIMILAR = 0.5  # shortest row of a batch, as a share of its longest; shorter ones would be mostly padding
 
 
 @dataclass(eq=False)
 class Waiting[T]:
-    """One piece. Costs are in seconds of audio after padding, as the model works on it."""
+    """One piece in the queue, with its cost and its turn."""
 
     item: T
     owner: object  # the request; its pieces are discarded together
     domain: str | None  # digest; None is the base
     audio_s: float
-    row_s: float  # audio_s, padded as it is when it is alone in a batch
+    row_s: float  # audio_s after padding, if it is alone in a batch
     entered_s: float = field(default=0.0, init=False)
-    takes_s: float = field(default=0.0, init=False)  # of the device, if it is alone there
+    takes_s: float = field(default=0.0, init=False)  # time on the device, if it is alone in a batch
     turn_s: float = field(default=0.0, init=False)
 
 
 class Scheduler[T]:
-    """Thread-safe. The pieces of a request go in all together or not at all."""
+    """The queue. Thread-safe. Takes all pieces of a request or none."""
 
     def __init__(self, max_audio_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.max_audio_s = max_audio_s
         self._clock = clock
         self._waiting: list[Waiting[T]] = []  # by turn
-        self._next: dict[str | None, float] = {}  # domain: first turn that its next piece can have
+        self._next: dict[str | None, float] = {}  # domain: earliest turn of its next piece
         self._counts: Counter[str | None] = Counter()
         self._waiting_s = 0.0
         self._closed = False
@@ -53,22 +53,22 @@ class Scheduler[T]:
 
     @property
     def padded_s(self) -> float:
-        """The same after padding: what the device has to work through."""
+        """Seconds of audio not yet taken, after padding."""
         with self._changed:
             return sum(piece.row_s for piece in self._waiting)
 
     def ahead_s(self, domain: str | None) -> float:
-        """Of `padded_s`, what has its turn before a piece of the domain that is put now."""
+        """Return the part of `padded_s` whose turn comes before that of a piece of the domain put now."""
         with self._changed:
             now_s = self._clock()
             turn_s = max(now_s, self._next.get(domain, now_s))
             return sum(piece.row_s for piece in self._waiting if piece.turn_s <= turn_s)
 
     def put(self, pieces: Sequence[Waiting[T]], speed: float) -> bool:
-        """Add pieces; False, and nothing added, where they do not fit.
+        """Add pieces, or add none and return False if they do not fit.
 
         Args:
-            speed: audio-seconds, padded, that the device decodes in a second.
+            speed: padded audio-seconds that the device decodes a second.
 
         Raises RuntimeError after `close`.
         """
@@ -89,10 +89,11 @@ class Scheduler[T]:
             return True
 
     def take(self, max_batch_s: float, max_domains: int) -> list[T]:
-        """Wait for pieces and remove a batch of them; empty once the queue is closed and drained.
+        """Wait for pieces, then remove and return a batch. Empty once the queue is closed and drained.
 
-        The piece whose turn it is goes in any case. Others join in order while rows times the longest row
-        stay within `max_batch_s`, domains beside the base within `max_domains`, and lengths are SIMILAR.
+        The first piece always goes. Others join in order of turn under three conditions: the number of rows
+        times the longest row stays within `max_batch_s`, the domains besides the base stay within
+        `max_domains`, and the lengths are SIMILAR.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
@@ -116,16 +117,16 @@ class Scheduler[T]:
             return [piece.item for piece in taken]
 
     def discard(self, owner: object) -> None:
-        """Remove what waits of a request: nobody wants it any more.
+        """Remove the pieces of a request that is no longer wanted.
 
-        What else waits of its domain moves up into the turns that it leaves, but to none before it came in.
+        The other pieces of its domain move up into the freed turns, but not before their own arrival.
         """
         with self._changed:
             gone = [piece for piece in self._waiting if piece.owner == owner]
             domains = {piece.domain for piece in gone}
             for piece in reversed(self._waiting):
                 if piece.domain in domains:
-                    self._next[piece.domain] = piece.turn_s  # in the end that of its first piece
+                    self._next[piece.domain] = piece.turn_s  # ends as the turn of the domain's first piece
             self._remove(gone)
             for piece in self._waiting:
                 if piece.domain in domains:
@@ -133,13 +134,13 @@ class Scheduler[T]:
             self._waiting.sort(key=lambda each: each.turn_s)
 
     def close(self) -> None:
-        """Refuse further pieces; what waits can still be taken."""
+        """Refuse further pieces. Those in the queue can still be taken."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
     def clear(self) -> list[T]:
-        """Remove and return all that waits."""
+        """Remove and return all pieces."""
         with self._changed:
             pieces = list(self._waiting)
             self._remove(pieces)
@@ -153,9 +154,9 @@ class Scheduler[T]:
     def _remove(self, pieces: Sequence[Waiting[T]]) -> None:
         gone = set(map(id, pieces))
         self._waiting = [piece for piece in self._waiting if id(piece) not in gone]
-        self._waiting_s = sum(piece.audio_s for piece in self._waiting)  # summed anew: no drift
+        self._waiting_s = sum(piece.audio_s for piece in self._waiting)  # summed anew against rounding drift
         self._counts.subtract(piece.domain for piece in pieces)
         for piece in pieces:
-            if not self._counts[piece.domain]:  # a domain of which nothing waits has no past
+            if not self._counts[piece.domain]:  # forget the turn of a domain without pieces
                 self._next.pop(piece.domain, None)
                 del self._counts[piece.domain]

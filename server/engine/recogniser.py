@@ -1,4 +1,7 @@
-"""What the engine needs of a model, and OWSM as one: a base in memory once, rows of any domains."""
+"""Recogniser: the model interface that the engine needs, and its implementation for OWSM.
+
+The base is in memory once; the rows of a batch may be of any domains.
+"""
 
 from __future__ import annotations
 
@@ -27,13 +30,13 @@ from ssvd_asr.mixing.core_stack import CoreStack
 from ssvd_asr.mixing.hot_weights import DEFAULT_HOT_BYTES
 from ssvd_asr.transcription import Transcript, transcribe
 
-MAX_LAYOUTS = 64  # remembered: 1.3 MB of a 1B model's adapter, read again in a fifth of a check's time
-MAX_KNOWN = 100_000  # digests of files that have been checked
+MAX_LAYOUTS = 64  # kept, 1.3 MB each for a 1B model; reading one again takes a fifth of a check's time
+MAX_KNOWN = 100_000  # digests kept of files that have been checked
 
 
 @dataclass(frozen=True)
 class Search:
-    """How words are looked for; see the settings of these names."""
+    """Parameters of the search; see the settings of these names."""
 
     beam_size: int = 1
     ctc_weight: float = 0.0
@@ -44,35 +47,35 @@ GREEDY = Search()
 
 @dataclass(frozen=True)
 class Decoded:
-    """What one piece says; times from the start of the piece's request."""
+    """The text of one piece. Times count from the start of the request's audio."""
 
     text: str
     segments: tuple[TextSegment, ...]
 
 
 class Recogniser(AdapterSource, Protocol):
-    """A model that decodes pieces of any domains together. The engine's tests have one without a network."""
+    """A model that decodes pieces of any domains together. The engine's tests use one without a network."""
 
     name: str  # of the base
     digest: str  # of the base, "sha256:..."
-    window_samples: int  # the longest piece, at 16 kHz
-    knows_previous_text: bool  # else a previous text confuses it
+    window_samples: int  # longest piece, at 16 kHz
+    knows_previous_text: bool  # else a previous text makes results worse
 
     def has_language(self, symbol: str) -> bool:
-        """Whether the base was made for a language, "<eng>"."""
+        """Return whether the base supports a language, given as "<eng>"."""
         ...
 
     def row_samples(self, samples: int) -> int:
-        """To how many samples a piece is padded where it is alone in a batch."""
+        """Return the length to which a piece of `samples` is padded when it is alone in a batch."""
         ...
 
     def decode(self, pieces: Sequence[Piece], mount: Mount) -> list[Decoded]:
-        """Decode pieces, in their order, as one batch. Only ever called from the engine's own thread."""
+        """Decode pieces as one batch and return the results in order. Called from the device thread only."""
         ...
 
 
 class OwsmRecogniser:
-    """A base model with the adaptable linears in place; its weights are never changed, nor loaded again."""
+    """A base model whose linears are adaptable. Its weights are loaded once and never change."""
 
     def __init__(
         self,
@@ -84,7 +87,7 @@ class OwsmRecogniser:
         search: Search = GREEDY,
         compression: Compression | None = None,
     ) -> None:
-        """Take what `load` makes; `adapted` is the network of `base` with these factors."""
+        """See `load`. `adapted` is the network of `base`, adapted with `factors`."""
         self.name = base.name
         self.digest = base.digest
         self.window_samples = base.config.window_samples
@@ -97,8 +100,8 @@ class OwsmRecogniser:
         self._hot_max_bytes = hot_max_bytes
         self._search = search
         self.compression = compression
-        self._known: OrderedDict[str, None] = OrderedDict()  # digests of the files checked, oldest use first
-        self._layouts: OrderedDict[str, Layout] = OrderedDict()  # of some of them
+        self._known: OrderedDict[str, None] = OrderedDict()  # checked files, least recently used first
+        self._layouts: OrderedDict[str, Layout] = OrderedDict()  # of some of the known files
 
     @classmethod
     def load(
@@ -113,16 +116,17 @@ class OwsmRecogniser:
         compression: Compression | None = None,
         basis_share: float = 1.0,
     ) -> OwsmRecogniser:
-        """Load a base, factorise it (once per machine: the cache keeps the factors) and adapt it.
+        """Load a base, factorise it and adapt it. The cache keeps the factors for later loads.
 
-        basis_share: of each layer's singular directions the device holds so many.
+        Args:
+            basis_share: share of each layer's singular directions that the device holds.
 
         Raises BaseModelError or SsvdError: see load_base and factorize.
         """
         base = load_base(spec, device=device, dtype="float32")
         factors = factorize(base, cache_dir)
         if dtype not in ("auto", "float32"):
-            del base  # rounded weights have another basis, so the factors come from those in float32
+            del base  # rounded weights have another basis, so the factors come from float32 weights
             base = load_base(spec, device=device, dtype=dtype)
         return cls(
             base,
@@ -142,11 +146,11 @@ class OwsmRecogniser:
         return True
 
     def row_samples(self, samples: int) -> int:
-        """See Recogniser. OWSM is trained on padded windows, and hears nothing but whole ones."""
+        """See Recogniser. OWSM is trained on padded windows, so every row is a whole window."""
         return max(samples, self.window_samples)
 
     def read_adapter(self, version: Version) -> PackedAdapter:
-        """See AdapterSource. Base, basis and numbers are checked the first time that a digest is read."""
+        """See AdapterSource. The first read of a digest checks the base, the basis and the numbers."""
         data, sha256 = version.read_bytes(), version.sha256
         layout = self._layouts.get(sha256)
         if layout is None:
@@ -164,8 +168,8 @@ class OwsmRecogniser:
     def decode(self, pieces: Sequence[Piece], mount: Mount) -> list[Decoded]:
         """See Recogniser."""
         slots = mount.launch()
-        order = sorted(range(len(pieces)), key=slots.__getitem__)  # one domain's rows stand together
-        # CTC knows no times: rows that want them are searched without it.
+        order = sorted(range(len(pieces)), key=slots.__getitem__)  # rows of a domain side by side
+        # CTC scores give no times: rows that want times are searched without it.
         timed = [index for index in order if pieces[index].timestamps and self._search.ctc_weight]
         others = [index for index in order if index not in timed]
         decoded: dict[int, Decoded] = {}
@@ -179,7 +183,7 @@ class OwsmRecogniser:
     def _decode(
         self, rows: Sequence[tuple[int, Piece, int]], mount: Mount, ctc_weight: float
     ) -> dict[int, Decoded]:
-        """Decode (place, piece, slot) together; by place."""
+        """Decode rows of (place, piece, slot) together. Return the results by place."""
         transcripts = transcribe(
             self._base,
             [piece.wave for _, piece, _ in rows],
@@ -207,7 +211,8 @@ class OwsmRecogniser:
                     "(SSVD_BASIS_SHARE)"
                 )
         if layout.dtype != "F16" or self.compression is not None:
-            # In half precision no number is too large. A core that would lose too much is refused now.
+            # Cores of half-precision numbers cannot overflow; others may, and then expanding raises.
+            # The compression refuses a core that would lose too much.
             cores = pack(data, layout).expand("cpu", self.dtype)
             if self.compression is not None:
                 for name, core in cores.items():
@@ -223,11 +228,11 @@ def _remember[T](used: OrderedDict[str, T], sha256: str, what: T, limit: int) ->
 
 
 def _placed(piece: Piece, transcript: Transcript) -> Decoded:
-    """Times of a window become times of the request; without predicted times the piece is one segment."""
+    """Convert times from the window to the request. Without predicted times the piece is one segment."""
     hypothesis = transcript.hypothesis
-    avg_logprob = hypothesis.score / (len(hypothesis.token_ids) + 1)  # the score counts <eos> too
+    avg_logprob = hypothesis.score / (len(hypothesis.token_ids) + 1)  # the score includes <eos>
     end_s = piece.start_s + len(piece.wave) / SAMPLE_RATE
-    # A model may place words in the padding after the piece.
+    # A model may predict times in the padding after the piece.
     segments = tuple(
         TextSegment(
             min(piece.start_s + timed.start_s, end_s),

@@ -1,8 +1,8 @@
-"""How many threads a CPU computes with: as asked for, or what this machine is fastest with.
+"""Number of threads that a CPU computes with: the number asked for, or the fastest on this machine.
 
-A container's quota shows in no affinity mask, and stops threads only after a while: it is read. Where two
-hardware threads share a core, whether both are worth it is measured; nowhere else, lest a machine that is
-busy when the server starts leaves it with one thread for good.
+The quota of a container is read from its cgroup, because it does not show in the affinity mask and stops
+threads only after a while. Where two hardware threads share a core, a measurement decides whether to use
+both. Nothing else is measured: a machine busy at the start would leave the server with one thread for good.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-PROBE = (750, 384, 1536)  # vectors of a 30 s window by a feed-forward weight of OWSM-0.1B
+PROBE = (750, 384, 1536)  # vectors of a 30 s window, and a feed-forward weight of OWSM-0.1B
 PRODUCTS = 5  # timed together
-ROUNDS = 3  # of which the fastest counts: others may be on the machine
-WORTH = 1.05  # more threads must be so much faster; the rest is left to audio and HTTP
+ROUNDS = 3  # the fastest counts, since other processes may slow some down
+WORTH = 1.05  # speedup that more threads must bring; otherwise they are left to audio and HTTP
 CGROUP = Path("/sys/fs/cgroup")
 TOPOLOGY = Path("/sys/devices/system/cpu")
 
 
 def use_threads(threads: int) -> int:
-    """Have torch compute on so many threads; 0: OMP_NUM_THREADS, else the fastest number. Returns it."""
+    """Set torch's number of threads and return it. 0 means OMP_NUM_THREADS, else the fastest number."""
     import torch
 
     if threads or "OMP_NUM_THREADS" not in os.environ:
@@ -34,10 +34,9 @@ def use_threads(threads: int) -> int:
 
 
 def available(cgroup: Path = CGROUP) -> int:
-    """Cores that this process may use: its affinity mask, within the quota of its container.
+    """Return how many CPUs this process may use: its affinity mask, within the quota of its container.
 
-    The quota is the one that the container itself sees (cgroup v2's cpu.max, v1's cpu.cfs_quota_us), rounded
-    up.
+    The quota is read as the container sees it (cgroup v2's cpu.max, v1's cpu.cfs_quota_us) and rounded up.
     """
     allowed = len(os.sched_getaffinity(0))
     quota = _quota(cgroup)
@@ -45,7 +44,7 @@ def available(cgroup: Path = CGROUP) -> int:
 
 
 def _quota(cgroup: Path) -> float | None:
-    """Cores; None where there is no limit."""
+    """Return the quota in CPUs, or None without a limit."""
     try:
         limit, period = (cgroup / "cpu.max").read_text(encoding="ascii").split()
     except FileNotFoundError:
@@ -57,7 +56,7 @@ def _quota(cgroup: Path) -> float | None:
 
 
 def cores(topology: Path = TOPOLOGY) -> int:
-    """Cores behind the affinity mask, hardware threads of one counted once (Linux's sysfs; elsewhere all)."""
+    """Return the number of cores in the affinity mask, or of its CPUs where sysfs has no topology."""
     allowed = os.sched_getaffinity(0)
     files = [topology / f"cpu{index}" / "topology" / "thread_siblings_list" for index in allowed]
     if not all(file.is_file() for file in files):
@@ -66,7 +65,7 @@ def cores(topology: Path = TOPOLOGY) -> int:
 
 
 def fastest(seconds: Callable[[int], float], most: int, fewer: int) -> int:
-    """`fewer` threads, unless `most` are faster by WORTH; `seconds` times a number of them."""
+    """Return `fewer`, unless `most` threads are faster by WORTH. `seconds` times a number of threads."""
     if fewer >= most:
         return most
     taken = {threads: seconds(threads) for threads in (most, fewer)}
@@ -75,13 +74,13 @@ def fastest(seconds: Callable[[int], float], most: int, fewer: int) -> int:
 
 
 def _time_products(threads: int) -> float:
-    """Seconds of a product of PROBE's shape."""
+    """Return the seconds that a product of PROBE's shape takes."""
     import torch
 
     rows, inputs, outputs = PROBE
     torch.set_num_threads(threads)
     x, weight = torch.ones(rows, inputs), torch.ones(outputs, inputs)
-    torch.nn.functional.linear(x, weight)  # the threads are made
+    torch.nn.functional.linear(x, weight)  # starts the threads
     rounds = []
     for _ in range(ROUNDS):
         began = time.perf_counter()
