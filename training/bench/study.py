@@ -1,6 +1,6 @@
 """The study of the embedded benchmark: its runs and their order.
 
-All methods train on the same utterances in the same order for one seed, for the same number of steps, and
+All methods train for the same number of steps on the same utterances, in the same order for one seed. They
 choose the learning rate by the same rule (stage `lr`). The rule starts at FIRST_RATE and tries neighbours
 until none of the REACH rates on either side of the best is better. It compares token accuracy on validation
 data of LR_DOMAIN. With a REACH of 2, a single dip does not end the search. A method whose numbers may need

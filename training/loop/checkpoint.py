@@ -1,7 +1,7 @@
 """Checkpoint of a run in one safetensors file: parameters, AdamW's moments, best parameters, progress.
 
 It holds no random state. Order, silences, masks and dropout depend only on the seed and the place in the run
-(training.corpus.batches), so a resumed run draws the same numbers as an uninterrupted one.
+(training.corpus.batches). A resumed run therefore draws the same numbers as an uninterrupted one.
 """
 
 from __future__ import annotations
