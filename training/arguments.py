@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def add_base_arguments(parser: argparse.ArgumentParser) -> None:
-    """--base, --config, --checkpoint, --device, --language."""
+    """Add --base, --config, --checkpoint, --device and --language."""
     group = parser.add_argument_group("base model")
     group.add_argument("--base", default="owsm-nano", help="name, hub tag or folder (default %(default)s)")
     group.add_argument("--config", type=Path, help="config.yaml of a base given by its files")
@@ -20,12 +20,12 @@ def add_base_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def language(text: str) -> str:
-    """`eng` or `<eng>` -> `<eng>`."""
+    """Return a language symbol: `eng` and `<eng>` both give `<eng>`."""
     return f"<{text.strip('<>')}>"
 
 
 def min_usable(text: str) -> int | float:
-    """`20` is a count, `0.9` and `90%` are shares."""
+    """Parse a count (`20`) or a share between 0 and 1 (`0.9`, `90%`)."""
     if re.fullmatch(r"\d+", text):
         return int(text)
     value = float(text[:-1]) / 100 if text.endswith("%") else float(text)
@@ -35,7 +35,7 @@ def min_usable(text: str) -> int | float:
 
 
 def share(text: str) -> float:
-    """A number above 0 and at most 1."""
+    """Parse a number above 0 and at most 1."""
     value = float(text)
     if not 0 < value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most 1")
@@ -43,7 +43,7 @@ def share(text: str) -> float:
 
 
 def positive(text: str) -> float:
-    """A number above 0."""
+    """Parse a finite number above 0."""
     value = float(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
@@ -51,7 +51,7 @@ def positive(text: str) -> float:
 
 
 def count(text: str) -> int:
-    """A whole number of at least 1."""
+    """Parse a whole number of at least 1."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is less than 1")
@@ -59,7 +59,7 @@ def count(text: str) -> int:
 
 
 def override(text: str) -> tuple[str, int | float]:
-    """`encoder.embed.out=16` -> k, `output_layer=0.1` -> p."""
+    """Parse PATTERN=SIZE: `encoder.embed.out=16` sets k, `output_layer=0.1` sets p."""
     pattern, sign, size = text.rpartition("=")
     if not sign or not pattern:
         raise argparse.ArgumentTypeError(f"{text!r} is not PATTERN=K")

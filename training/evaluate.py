@@ -1,4 +1,4 @@
-"""Word error rate of a base or an adapter on a manifest, through the one decode path that serves too."""
+"""Word error rate of a base or an adapter on a manifest, decoded by `ssvd_asr.transcription`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The score of one model on one manifest, and every hypothesis behind it."""
+    """The score of one model on one manifest, with every hypothesis."""
 
     score: Score
     report: DataReport
@@ -52,7 +52,7 @@ class Evaluation:
     wall_s: float
 
     def as_json(self) -> dict[str, object]:
-        """Figures only; ratios, seconds, counts."""
+        """Return the figures as ratios, seconds and counts, without the hypotheses."""
         return {
             "wer": self.score.wer,
             "wer_raw": self.score.wer_raw,
@@ -68,7 +68,7 @@ class Evaluation:
         }
 
     def write_hypotheses(self, path: Path) -> None:
-        """JSON lines of id, ref and hyp."""
+        """Write JSON lines of id, ref and hyp."""
         with path.open("w", encoding="utf-8") as stream:
             for one in self.decoded:
                 line = {"id": one.id, "ref": one.reference, "hyp": one.hypothesis}
@@ -87,12 +87,20 @@ def evaluate(
     first: int | None = None,
     progress: bool = True,
 ) -> Evaluation:
-    """Decode every usable utterance of ``source``, or of its ``first`` so many, greedily and score the texts.
+    """Decode the usable utterances of ``source`` greedily and score their texts.
 
     Entries that cannot be read, or are longer than the window, are left out and named in the report.
 
+    Args:
+        source: a manifest, cut set or Kaldi data directory.
+        adapted: the base with adapted layers, needed for ``cores``.
+        cores: the adapter's cores by layer; without them the base itself is scored.
+        min_usable: a count (int), or a share of all entries (float).
+        batch_size: utterances decoded together.
+        first: how many entries to read from the start; None reads all.
+
     Raises:
-        DataError: no manifest, or fewer than ``min_usable`` utterances are usable.
+        DataError: ``source`` is no manifest, or fewer than ``min_usable`` utterances are usable.
     """
     from ssvd_asr.transcription import transcribe
 
@@ -124,7 +132,7 @@ def evaluate(
 def _readers(
     utterances: Sequence[Utterance], limits: AudioLimits, size: int
 ) -> Iterator[Callable[[], tuple[list[_Clip], list[Problem], int]]]:
-    """Batches of utterances of about the same length: the number of letters stands for it."""
+    """Yield readers of batches of about equal length, estimated by the number of letters, longest first."""
     order = sorted(range(len(utterances)), key=lambda index: -len(utterances[index].text))
     for start in range(0, len(order), size):
         chosen = [(index, utterances[index]) for index in order[start : start + size]]

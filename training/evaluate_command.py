@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command; the exit status."""
+    """Run the command and return its exit status."""
     arguments = _parser().parse_args(argv)
     from ssvd_asr.base.load import load_base
 
@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _adapter(arguments: argparse.Namespace, base: BaseModel) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Options of `evaluate` for what is to be scored, and what names its bytes in the result."""
+    """Return the options of `evaluate` for the model to score, and the result's fields that identify it."""
     nothing: dict[str, Any] = {
         "domain": None,
         "version": None,

@@ -1,6 +1,6 @@
-"""The recipe of a training run: every number that decides the result, each default stated once, here.
+"""The recipe of a training run: every number that affects the result, with its default.
 
-`OWSM` is the SSVD authors' recipe (shared by all real OWSM and OWLS sizes); `NANO` is scaled to a
+`OWSM` is the SSVD authors' recipe, shared by all real OWSM and OWLS sizes. `NANO` is scaled to a
 model of a few million parameters and a few hours of speech on two processor cores.
 """
 
@@ -15,12 +15,12 @@ from ssvd_asr.adapter.forms import SVFT_MAPS, SvftMap
 
 Method = Literal["ssvd", "lora-xs", SvftMap, "lora", "dora", "vera", "pissa", "full"]
 
-# Models smaller than this train by the scaled recipe. OWSM's smallest has 101 M parameters, owsm-nano 2-8 M.
+# Smaller models train by the scaled recipe. OWSM's smallest has 101 M parameters, owsm-nano 2-8 M.
 NANO_MAX_PARAMETERS = 20_000_000
 
 
 class Recipe(BaseModel):
-    """How an adapter is trained. Frozen; derive another with `changed`."""
+    """How an adapter is trained. Frozen; `changed` makes a modified copy."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -98,7 +98,7 @@ class Recipe(BaseModel):
         return self
 
     def changed(self, **changes: object) -> Recipe:
-        """A validated copy with ``changes``. Raises pydantic.ValidationError (a ValueError)."""
+        """Return a validated copy with ``changes``. Raises pydantic.ValidationError (a ValueError)."""
         return Recipe.model_validate({**self.model_dump(), **changes})
 
 
@@ -126,29 +126,29 @@ NANO = Recipe(
     normalise_text=True,
 )
 
-# Peak rates for owsm-nano that differ from the recipe's: starting points, to be chosen on validation data,
-# near what docs/results/methods.md chose on `child`. Real OWSM takes the authors' one rate for all.
+# Peak rates for owsm-nano that differ from the recipe's. They are starting points near the rates chosen on
+# `child` in docs/results/methods.md; choose on validation data. Real OWSM uses the authors' one rate for all.
 _NANO_LR: Mapping[Method, float] = {
     "full": 1e-3,
     "lora": 1e-2,
     "dora": 1e-2,
     "pissa": 3e-3,
-    "vera": 1e-2,  # without the LoRA on the embedding 1e-1
+    "vera": 1e-2,  # 1e-1 without the LoRA on the embedding
     **dict.fromkeys(SVFT_MAPS, 5e-3),
     "svft-plain": 1e-1,
 }
 
-# Alpha over rank on real OWSM, by the authors' configurations; 1 elsewhere.
+# Alpha over rank on real OWSM, from the authors' configurations; 1 for all others.
 _OWSM_ALPHA: Mapping[Method, float] = {"lora": 2.0, "dora": 2.0}
 
 
 def recipe_for(parameters: int, method: Method = "ssvd") -> Recipe:
-    """The default recipe for a base of ``parameters`` weights."""
+    """Return the default recipe for a base of ``parameters`` weights."""
     if parameters >= NANO_MAX_PARAMETERS:
         return OWSM
     return NANO.changed(lr=_NANO_LR.get(method, NANO.lr))
 
 
 def alpha_for(parameters: int, method: Method, rank: int) -> float:
-    """The default alpha of an update that alpha / rank scales, on a base of ``parameters`` weights."""
+    """Return the default alpha for a base of ``parameters`` weights; the update is scaled by alpha / rank."""
     return rank * (_OWSM_ALPHA.get(method, 1.0) if parameters >= NANO_MAX_PARAMETERS else 1.0)

@@ -1,4 +1,4 @@
-"""What a training run is asked for. Imports no torch."""
+"""Settings of a training run. Imports no torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from ssvd_asr.adapter.forms import DEFAULT_MAP, BudgetRule, Directions, RotationMap
 from training.recipe import Method
 
-Sides = Literal["inner", "both"]  # one rotation, on the side of V, or one on the side of U beside it
+Sides = Literal["inner", "both"]  # rotate on the side of V only, or on the side of U too
 SIDES: tuple[Sides, ...] = get_args(Sides)
 Scope = Literal["all", "encoder", "decoder"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -18,22 +18,22 @@ SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What a run is asked for; the recipe's numbers are apart, in `training.recipe`."""
+    """Settings of a run, without the recipe's numbers (`training.recipe`)."""
 
     domain: str
     data: Path
     valid: Path
     out: Path
-    test: Path | None = None  # scored before and after; the validation data where there is none
+    test: Path | None = None  # scored before and after; None: the validation data
     base: str = "owsm-nano"
     config: Path | None = None
     checkpoint: Path | None = None
-    method: Method = "ssvd"  # training.methods.choices says which of the following go with it
+    method: Method = "ssvd"  # training.methods.choices lists the options of each method
     rotation_map: RotationMap = DEFAULT_MAP
     p: float | None = None
     k: int | None = None
     overrides: Mapping[str, int | float] | None = None
-    budget: int | None = None  # numbers trained at most; ssvd_asr.adapter.budget chooses each layer's k
+    budget: int | None = None  # most numbers to train; ssvd_asr.adapter.budget chooses each layer's k
     budget_rule: BudgetRule = "energy"
     sides: Sides = "inner"
     directions: Directions = "head"
@@ -42,15 +42,15 @@ class RunSettings:
     scope: Scope = "all"
     rank: int | None = None  # None: training.methods.choices.default_rank
     alpha: float | None = None  # None: training.recipe.alpha_for
-    embedding: bool = True  # whether a peft method has a LoRA on the decoder's token embedding
+    embedding: bool = True  # add a LoRA on the decoder's token embedding to a peft method
     language: str = "<eng>"
     device: str = "auto"
     dtype: str = "auto"
-    scored: bool = True  # False: the file is written without its WER before and after
+    scored: bool = True  # False: write the file without its WER before and after
     min_usable: int | float = 1
     cache_bytes: int = 4 * 2**30  # of decoded audio in memory
     resume: bool = False
     publish: bool = False
-    store: Path | None = None  # None: the user's
+    store: Path | None = None  # None: the user's store
     recompute: bool = False  # gradient checkpointing: less memory, more time
     progress: bool = True

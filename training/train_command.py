@@ -1,4 +1,4 @@
-"""`ssvd train`: from a manifest of a domain's speech to its adapter file."""
+"""`ssvd train`: train an adapter file from a manifest of a domain's speech."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ INTERRUPTED = 130  # exit status, as a shell's after ctrl-c
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command; the exit status. 130: interrupted, `--resume` goes on."""
+    """Run the command and return its exit status; 130 if interrupted, to continue with `--resume`."""
     parser = _parser()
     arguments = parser.parse_args(argv)
     try:
@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
     result = Session(settings, changes, tell, processes).run(stop_on_signal)
     processes.close()
     if not processes.first:
-        return 0  # the first process tells how it ended
+        return 0  # the first process reports how the run ended
     if not result["finished"]:
         return INTERRUPTED
     if arguments.json:
@@ -102,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_method(parser: argparse.ArgumentParser) -> None:
-    """What trains, and how much of it; `methods.choices` says which option goes with which method."""
+    """Add the options of method and size; `methods.choices` says which method takes which option."""
     size = parser.add_argument_group("method and size")
     size.add_argument(
         "--method", choices=METHODS, default="ssvd",
@@ -148,7 +148,7 @@ def _add_method(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_recipe(parser: argparse.ArgumentParser) -> None:
-    """One option for each field of the recipe; its defaults are shown for both sizes of base."""
+    """Add an option for each field of the recipe, with its defaults for both sizes of base."""
     group = parser.add_argument_group("recipe (defaults: real OWSM | owsm-nano)")
     for name, field in Recipe.model_fields.items():
         real, nano = getattr(OWSM, name), getattr(NANO, name)
@@ -167,7 +167,7 @@ def _option(field: str) -> str:
 
 
 def _place(fields: Sequence[object]) -> str:
-    """Which option an error is about; nothing where it is about several."""
+    """Return the option that an error names, as a prefix; empty if it names none."""
     return f"--{_option(str(fields[0]))}: " if fields else ""
 
 
@@ -176,7 +176,7 @@ def _shown(value: object) -> str:
 
 
 def _recipe_changes(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The recipe's fields that were given, as validated values. Raises pydantic.ValidationError."""
+    """Return the recipe's given fields as validated values. Raises pydantic.ValidationError."""
     given: dict[str, Any] = {}
     for name in Recipe.model_fields:
         text = getattr(arguments, f"recipe_{name}")
@@ -187,7 +187,7 @@ def _recipe_changes(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _compatible(given: dict[str, Any]) -> dict[str, Any]:
-    """Fields are checked one by one here; how they fit together depends on the base, not yet known."""
+    """Fill in values that pass the checks between fields; those depend on the base and run later."""
     return {"batch_utterances": 1, "min_batches_per_epoch": 1, "max_batches_per_epoch": None, **given}
 
 

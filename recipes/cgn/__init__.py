@@ -1,1 +1,1 @@
-"""CGN, Dutch of Flanders and the Netherlands: from the corpus on disk to an adapter and the paper's row."""
+"""Recipe for CGN, Dutch of Flanders and the Netherlands: corpus, adapters, and the paper's rows."""

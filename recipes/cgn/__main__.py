@@ -1,4 +1,4 @@
-"""python -m recipes.cgn --corpus DIR --out DIR [--train SIZE ...]"""
+"""Command of the CGN recipe: python -m recipes.cgn --corpus DIR --out DIR [--train SIZE ...]"""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""CGN as it is distributed, cut at the intervals of its orthographic annotation.
+"""Reader of CGN as distributed, cut at the intervals of its orthographic annotation.
 
     data/audio/wav/comp-[a-o]/{nl,vl}/RECORDING.wav
     data/annot/text/ort/comp-[a-o]/{nl,vl}/RECORDING.ort or .ort.gz
 
-One utterance is one interval of one speaker's tier; neighbours are not joined. Where the paper says nothing
-(the split, most filters) the rules are ours; README.md lists them.
+Each utterance is one interval of one speaker's tier; neighbours are not joined. The paper does not state the
+split and most filters. For these the rules are ours, and README.md lists them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ REGIONS = ("nl", "vl")
 COMPONENTS = "abcdefghijklmno"
 LEFT_OUT_COMPONENTS = "cdf"  # by the paper
 MAX_DURATION_S = 30.0
-NO_SPEAKER = ("BACKGROUND", "COMMENT")  # tiers of other things than speech
+NO_SPEAKER = ("BACKGROUND", "COMMENT")  # tiers without speech
 UNKNOWN_SPEAKER = "UNKNOWN"
 # Our split by speaker. The paper's counts are 69.9, 10.0 and 20.1 % of its utterances.
 SHARES = (("train", 0.7), ("valid", 0.8), ("test", 1.0))
@@ -39,7 +39,7 @@ SHARES = (("train", 0.7), ("valid", 0.8), ("test", 1.0))
 
 @dataclass
 class CgnReader:
-    """See the module."""
+    """Reader of CGN by the module's rules."""
 
     corpus: Path
     annotations: Path
@@ -49,7 +49,7 @@ class CgnReader:
     _seen: Counter[str] = field(default_factory=Counter)
 
     def asked(self) -> dict[str, Any]:
-        """What decides the manifests."""
+        """Return the settings that decide the manifests."""
         return {
             "corpus": str(self.corpus.resolve()),
             "annotations": str(self.annotations.resolve()),
@@ -59,7 +59,10 @@ class CgnReader:
         }
 
     def entries(self) -> Iterator[Kept | LeftOut]:
-        """Every labelled interval of every recording, and each recording or annotation without the other."""
+        """Yield an entry for every labelled interval, and for every recording without annotation.
+
+        Intervals without a recording are left out as such. Raises DataError if this is not CGN.
+        """
         wavs = _files(self.corpus, ("data/audio/wav", "audio/wav"), (".wav",))
         orts = _files(self.annotations, ("data/annot/text/ort", "annot/text/ort"), (".ort.gz", ".ort"))
         for key in tqdm(sorted(wavs | orts), desc="CGN", unit="recording"):
@@ -85,7 +88,7 @@ class CgnReader:
                         yield entry
 
     def notes(self) -> list[str]:
-        """The rules that the paper does not state, and what they met."""
+        """Return notes on the rules that the paper does not state, with counts."""
         kept = ", ".join(
             f"{component}-{region} {self._seen[key]}"
             for component in COMPONENTS
@@ -147,13 +150,13 @@ class CgnReader:
 
 
 def split_of(speaker: str) -> str:
-    """train, valid or test, by the speaker's code alone: more recordings move nobody."""
+    """Return train, valid or test by the speaker's code alone, whatever the other recordings."""
     share = int(hashlib.sha256(speaker.encode()).hexdigest()[:8], 16) / 2**32
     return next(split for split, limit in SHARES if share < limit)
 
 
 def _overlaps(interval: Interval, others: list[Tier]) -> bool:
-    """Whether another speaker has a label during the interval; the intervals of a tier follow each other."""
+    """Return whether another speaker has a label during the interval. A tier's intervals are in order."""
     for tier in others:
         last = bisect_left(tier.intervals, interval.end_s, key=lambda other: other.start_s) - 1
         for other in reversed(tier.intervals[: last + 1]):
@@ -165,7 +168,7 @@ def _overlaps(interval: Interval, others: list[Tier]) -> bool:
 
 
 def _audio_s(wav: Path | None) -> float | str:
-    """Length of a recording in seconds, or why it cannot be told."""
+    """Return the length of a recording in seconds, or the reason why it is unknown."""
     if wav is None:
         return "there is none"
     try:
@@ -178,9 +181,9 @@ def _audio_s(wav: Path | None) -> float | str:
 def _files(
     corpus: Path, below: tuple[str, ...], endings: tuple[str, ...]
 ) -> dict[tuple[str, str, str], Path]:
-    """Files by component, region and name; of two endings of one name the later counts.
+    """Return the files by component, region and name; for one name the later of two endings counts.
 
-    Raises DataError naming what was expected where.
+    Raises DataError that names the expected files and folder.
     """
     expected = f"{below[0]}/comp-[{COMPONENTS[0]}-{COMPONENTS[-1]}]/{{nl,vl}}/RECORDING{' or '.join(endings)}"
     roots = [corpus / folder for folder in below if (corpus / folder).is_dir()]

@@ -1,6 +1,6 @@
-"""Praat's TextGrids, short format (as CGN's .ort) or long: the intervals of each tier.
+"""Reader of Praat's TextGrids, in the short format (CGN's .ort) or the long one.
 
-As Praat itself reads them: only quoted strings and free-standing numbers count, whatever stands between them.
+Like Praat, it reads only quoted strings, free-standing numbers and flags, and skips all other text.
 Format: CGN documentation, "The .ort format"; Praat manual, "TextGrid file formats".
 """
 
@@ -21,7 +21,7 @@ _TOKEN = re.compile(
 
 @dataclass(frozen=True)
 class Interval:
-    """A labelled stretch of a tier."""
+    """A labelled interval of a tier."""
 
     start_s: float
     end_s: float
@@ -37,12 +37,12 @@ class Tier:
 
 
 def read_textgrid(path: Path) -> list[Tier]:
-    """The interval tiers of a .ort or .ort.gz; point tiers are passed over.
+    """Return the interval tiers of a .ort or .ort.gz file; point tiers are skipped.
 
-    Latin-1, as CGN is; UTF-8 where the bytes are that (Dutch in Latin-1 with any accent never is).
+    Text is UTF-8 if it decodes as such (never accented Dutch in Latin-1), else Latin-1 as in CGN.
 
     Raises:
-        DataError: unreadable, no TextGrid, or one that ends or goes wrong in its middle.
+        DataError: the file is unreadable, no TextGrid, or truncated or malformed.
     """
     try:
         content = gzip.decompress(path.read_bytes()) if path.name.endswith(".gz") else path.read_bytes()
@@ -61,7 +61,7 @@ def read_textgrid(path: Path) -> list[Tier]:
 def _tiers(tokens: _Tokens) -> Iterator[Tier]:
     if not tokens.string().startswith("ooTextFile") or tokens.string() != "TextGrid":
         raise ValueError('it does not begin with "ooTextFile" and "TextGrid"')
-    tokens.number(), tokens.number()  # the time spanned
+    tokens.number(), tokens.number()  # the span of time
     if tokens.flag() == "<absent>":
         return
     for _ in range(tokens.count()):
@@ -80,29 +80,32 @@ def _tiers(tokens: _Tokens) -> Iterator[Tier]:
 
 
 class _Tokens:
-    """The strings, numbers and flags of a file, one after the other; each asked for by its kind."""
+    """The strings, numbers and flags of a file in order. Each method takes the next one.
+
+    All raise ValueError if the next is of another kind or the file has ended.
+    """
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._found = _TOKEN.finditer(text)
 
     def string(self) -> str:
-        """A quoted string, without its quotes. As for the others: ValueError where something else comes."""
+        """Return a quoted string without its quotes."""
         return self._next(1, "a string").replace('""', '"')
 
     def number(self) -> float:
-        """A free-standing number."""
+        """Return a free-standing number."""
         return float(self._next(2, "a number"))
 
     def count(self) -> int:
-        """A whole number."""
+        """Return a whole number of at least 0."""
         value = self.number()
         if value < 0 or value != int(value):
             raise ValueError(f"expected a count, found {value}")
         return int(value)
 
     def flag(self) -> str:
-        """<exists> or <absent>."""
+        """Return <exists> or <absent>."""
         return self._next(3, "<exists>")
 
     def _next(self, group: int, expected: str) -> str:

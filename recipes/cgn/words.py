@@ -1,9 +1,9 @@
-"""CGN's orthographic transcripts as words.
+"""Words of CGN's orthographic transcripts.
 
 Source: Protocol voor Orthografische Transcriptie (2000) and CGN's documentation of the .ort format. A word
 may end in *v (foreign), *d (dialect), *a (broken off), *u (slip of the tongue, sound), *z (spoken as in a
-dialect), *n (new), *t (interjection), *x (hard to understand); ggg is a sound that is no speech, xxx speech
-that nobody understood.
+dialect), *n (new), *t (interjection) or *x (hard to understand). ggg is a sound other than speech, and xxx is
+unintelligible speech.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import html
 import re
 import unicodedata
 
-UNINTELLIGIBLE = "xxx"  # Xxx where it is a name
+UNINTELLIGIBLE = "xxx"  # Xxx for a name
 SOUND = "ggg"
 
 _ENTITY = re.compile(r"&\w+;")  # &eacute; in files that went through SGML
@@ -21,9 +21,9 @@ _QUOTES = str.maketrans({"’": "'", "‘": "'", "`": "'", "´": "'"})
 
 
 def words_of(transcript: str) -> list[str]:
-    """The words in their own letters: marks and punctuation gone, ggg left out, xxx still there.
+    """Return the words in their own case, without marks, punctuation and ggg, but with xxx.
 
-    Apostrophes and hyphens stay ('t, zo'n, zee-egel); of a word broken off stays what was said.
+    Apostrophes and hyphens stay ('t, zo'n, zee-egel). A broken-off word keeps the part that was spoken.
     """
     text = _ENTITY.sub(lambda found: html.unescape(found[0]), transcript)
     text = _PUNCTUATION.sub(" ", unicodedata.normalize("NFC", text).translate(_QUOTES))
@@ -32,5 +32,5 @@ def words_of(transcript: str) -> list[str]:
 
 
 def is_unintelligible(words: list[str]) -> bool:
-    """Whether something was said that the words do not hold."""
+    """Return whether a word, or a part of a hyphenated one, is xxx."""
     return any(part.lower() == UNINTELLIGIBLE for word in words for part in word.split("-"))

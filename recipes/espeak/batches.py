@@ -1,4 +1,4 @@
-"""Batches for training owsm-nano: lengths mixed up to the full window, some noise, level changes."""
+"""Batches for training owsm-nano, with lengths up to the full window, noise and level changes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from recipes.espeak.speak import SAMPLE_RATE
 from recipes.espeak.tokens import TIME_STEP_S, WINDOW_S
 
 MAX_PHONEMES = 120  # classes; espeak-ng uses about 60 for two accents
-FRAME_S = 0.08  # of the encoder: conv2d8 over a hop of 10 ms
-PAUSE_S = 0.12  # between joined utterances; espeak-ng ends each with silence of its own
+FRAME_S = 0.08  # of the encoder: conv2d8 on a hop of 10 ms
+PAUSE_S = 0.12  # between joined utterances; espeak-ng adds silence at the end of each
 LONGEST_ROW_S = 14.5
 HALVES_S = (0.05, 0.09)  # centres of a frame's halves: the convolutions see 15 feature frames from its start
 
@@ -28,26 +28,29 @@ class Entry:
     audio: Path
     text: str
     duration_s: float
-    phonemes: tuple[tuple[int, int], ...] = ()  # (phoneme, start in ms), where aligned
+    phonemes: tuple[tuple[int, int], ...] = ()  # (phoneme, start in ms), if aligned
 
 
-Row = tuple[Entry, ...]  # spoken one after the other
+Row = tuple[Entry, ...]  # spoken one after another
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What ``ESPnetS2TModel.forward`` takes, before the front end."""
+    """The arguments of ``ESPnetS2TModel.forward``, before the front end."""
 
     speech: torch.Tensor  # (B, samples), padded with zeros as Speech2Text pads
     text: torch.Tensor  # (B, L), -1 padded: <eng> <asr> (<notimestamps> | times) pieces
     text_lengths: torch.Tensor
     text_ctc: torch.Tensor  # (B, L), -1 padded: pieces
     text_ctc_lengths: torch.Tensor
-    phonemes: torch.Tensor  # (B, T, 2): phoneme of each half of a frame, 0 in silence, -1 where not known
+    phonemes: torch.Tensor  # (B, T, 2): phoneme of each half frame, 0 in silence, -1 if unknown
 
 
 def read_manifests(folder: Path) -> list[Entry]:
-    """Every utterance of ``folder/manifest*.jsonl``, with its phonemes if ``phonemes.jsonl`` has them."""
+    """Read ``folder/manifest*.jsonl``, with each utterance's phonemes if ``phonemes.jsonl`` has them.
+
+    Raises ValueError if there are MAX_PHONEMES or more phonemes.
+    """
     aligned: dict[str, tuple[tuple[int, int], ...]] = {}
     if (alignment := folder / "phonemes.jsonl").exists():
         spoken = [json.loads(line) for line in alignment.open(encoding="utf-8")]
@@ -62,7 +65,7 @@ def read_manifests(folder: Path) -> list[Entry]:
 
 
 def join(entries: list[Entry], share: float, rng: np.random.Generator) -> list[Row]:
-    """Each of ``entries`` in a row of its own, but ``share`` of them in rows of several."""
+    """Return a row for each of ``entries``, except ``share`` of them, which are joined in rows of several."""
     rows: list[Row] = []
     joined: Row = ()
     for i in rng.permutation(len(entries)):
@@ -80,12 +83,15 @@ def join(entries: list[Entry], share: float, rng: np.random.Generator) -> list[R
 
 
 def row_s(row: Row) -> float:
-    """Seconds of ``row``: its utterances and the pauses between them."""
+    """Return the seconds of ``row``: its utterances and the pauses between them."""
     return sum(entry.duration_s for entry in row) + PAUSE_S * (len(row) - 1)
 
 
 def plan(rows: list[Row], seconds: float, longest_s: float, rng: np.random.Generator) -> list[list[Row]]:
-    """One epoch of batches of at most ``seconds`` of padded audio, similar lengths together."""
+    """Return one epoch of batches of at most ``seconds`` of padded audio, similar lengths together.
+
+    Rows longer than ``longest_s`` are left out.
+    """
     chosen = [(row_s(row), row) for row in rows if row_s(row) <= longest_s]
     keys = np.array([duration_s for duration_s, _ in chosen]) * rng.uniform(0.8, 1.25, len(chosen))
     batches: list[list[Row]] = [[]]
@@ -107,9 +113,10 @@ def collate(
     seconds: float,
     padded_share: float,
 ) -> Batch:
-    """Read, join, shift, disturb and pad one batch; rows beyond ``seconds`` of padded audio are left out.
+    """Read, join, shift, disturb and pad one batch. Rows beyond ``seconds`` of padded audio are left out.
 
-    ``padded_share`` of the batches are padded up to the full window, the others hardly at all.
+    ``padded_share`` of the batches are padded to the window or to a random length below it, the others by
+    0.3 s.
     """
     longest_s = max(map(row_s, rows))
     padded_s = longest_s + 0.3
@@ -148,7 +155,7 @@ def collate(
 
 
 def read_row(entries: Row, samples: int) -> tuple[np.ndarray, list[float]]:
-    """The waveform of ``entries``, cut to ``samples``, and where each of them starts in it, in seconds."""
+    """Return the waveform of ``entries``, cut to ``samples``, and the start of each entry in seconds."""
     waves: list[np.ndarray] = []
     starts_s: list[float] = []
     for entry in entries:
@@ -160,7 +167,7 @@ def read_row(entries: Row, samples: int) -> tuple[np.ndarray, list[float]]:
 
 
 def fill_phonemes(frames: torch.Tensor, start_s: float, phonemes: tuple[tuple[int, int], ...]) -> None:
-    """Write what is spoken from ``start_s`` on, and silence where nothing was, into ``frames`` (T, 2)."""
+    """Write the phonemes from ``start_s`` on into ``frames`` (T, 2), and silence into unset frames before."""
     starts_s = np.array([ms / 1000 for _, ms in phonemes])
     spoken = np.array([0, *(phoneme for phoneme, _ in phonemes)])
     centres_s = np.arange(len(frames))[:, None] * FRAME_S + np.array(HALVES_S) - start_s
@@ -173,7 +180,7 @@ def disturb(row: np.ndarray, rng: np.random.Generator) -> None:
     row *= np.float32(10 ** rng.uniform(-0.4, 0.3))
     if rng.random() < 0.6:
         noise = rng.standard_normal(len(row), dtype=np.float32)
-        if rng.random() < 0.5:  # a first-order low pass: the hum of a room rather than hiss
+        if rng.random() < 0.5:  # a first-order low pass: room hum instead of hiss
             noise[1:] = noise[1:] + 0.95 * noise[:-1]
         power = float(np.square(row).sum()) / max(1, int(np.count_nonzero(row)))
         scale = np.sqrt(power * 10 ** (-rng.uniform(1.0, 4.5)) / float(np.square(noise).mean()))

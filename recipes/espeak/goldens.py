@@ -1,8 +1,8 @@
-"""Write down what the packaged base and its domains make of packaged clips, for a test to hold them to it.
+"""Golden transcripts of packaged clips by the packaged base and its domains, for a regression test.
 
-    python -m recipes.espeak.goldens          # after the base, an adapter or the samples were replaced
+    python -m recipes.espeak.goldens          # after replacing the base, an adapter or the samples
 
-tests/golden/README.md tells the file's fields.
+tests/golden/README.md describes the file's fields.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ssvd_asr.transcription import Transcript, transcribe
 COMMAND = "python -m recipes.espeak.goldens"
 GOLDENS = Path(__file__).parents[2] / "tests" / "golden" / "transcripts.json"
 CLIPS = 12  # of each domain
-MIN_MARGIN = 1e-3  # nats: a token chosen by less may be another one on another machine
+MIN_MARGIN = 1e-3  # nats: a token chosen by less may differ on another machine
 
 Cores = Mapping[str, torch.Tensor]
 
@@ -39,7 +39,7 @@ class Listener:
     """The packaged base in float32, with its domains."""
 
     def __init__(self, device: str = "cpu") -> None:
-        """Load the base and the domains that ship with it."""
+        """Load the base and its built-in domains."""
         self.base: BaseModel = load_base(device=device, dtype="float32")
         factors = factorize(self.base, progress=False)
         self._adapted = adapt(self.base.network, factors)
@@ -51,13 +51,13 @@ class Listener:
                 self._cores[domain] = loaded.adapter.to(self.base.device).cores(self.base.dtype)
 
     def hear(self, audio: Sequence[str], domain: str | None) -> list[Transcript]:
-        """Transcribe packaged clips, named relative to the folder of built-ins; None is the base."""
+        """Transcribe clips named relative to the folder of built-ins. Domain None is the base."""
         waves = [read_audio(PACKAGED / name) for name in audio]
         return transcribe(self.base, waves, adapted=self._adapted, cores=self._cores[domain])
 
     @torch.no_grad()
     def distance(self, audio: str, domain: str | None, a: Sequence[int], b: Sequence[int]) -> float:
-        """Log-probability of transcript `a` (token ids) less that of `b`, at the token where they part."""
+        """Return the log-probability of `a` minus that of `b` (token ids) at the first token that differs."""
         tokens = self.base.tokens
         a, b = [*a, tokens.eos], [*b, tokens.eos]
         place = next(i for i, (one, other) in enumerate(zip(a, b, strict=False)) if one != other)
@@ -70,9 +70,9 @@ class Listener:
 
 
 def goldens(listener: Listener) -> dict[str, Any]:
-    """The whole file: of each domain the first CLIPS of its test clips that no step decided narrowly.
+    """Return the file's content: each domain's first CLIPS test clips with every margin at least MIN_MARGIN.
 
-    Raises SystemExit where a domain has fewer of them.
+    Raises SystemExit if a domain has fewer such clips.
     """
     found: dict[str, Any] = {"command": COMMAND, "base_digest": listener.base.digest, "domains": {}}
     for domain, version in listener.versions.items():
@@ -102,7 +102,7 @@ def _entry(transcript: Transcript) -> dict[str, Any]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Write the file."""
+    """Write the golden file."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -114,7 +114,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _short_lists(text: str) -> str:
-    """JSON with each list of numbers on one line."""
+    """Return the JSON text with each list of numbers on one line."""
     return re.sub(r"\[[\d\s,]*\]", lambda found: " ".join(found.group().split()), text)
 
 

@@ -1,7 +1,7 @@
-"""Sentences of 1 to 20 words over more than 1,000 words, drawn from a small grammar.
+"""Random sentences of 1 to 20 words from a small grammar with over 1,000 words.
 
 The grammar is deliberately loose: many different words can follow each other, so that a
-recogniser has to listen instead of guessing from the language alone.
+recogniser cannot guess from the language alone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _IRREGULAR_PLURAL = {
 
 
 def load_words(path: Path = WORDS_FILE) -> dict[str, list[str]]:
-    """Read ``class: word word ...`` lines; a word listed twice in one class counts once."""
+    """Read ``class: word word ...`` lines. A word listed twice in a class counts once."""
     words: dict[str, list[str]] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         if line and not line.startswith("#"):
@@ -34,7 +34,7 @@ def load_words(path: Path = WORDS_FILE) -> dict[str, list[str]]:
 
 
 def plural(noun: str) -> str:
-    """The written plural of ``noun``."""
+    """Return the written plural of ``noun``."""
     if noun in _IRREGULAR_PLURAL:
         return _IRREGULAR_PLURAL[noun]
     if noun.endswith(("s", "x", "ch", "sh")):
@@ -45,13 +45,13 @@ def plural(noun: str) -> str:
 
 
 def article(word: str) -> str:
-    """``a`` or ``an`` by the spelling; the three words of the list that differ are named."""
+    """Return ``a`` or ``an`` by the spelling, with three exceptions."""
     spoken_vowel = word.startswith(_VOWELS) or word in {"honest"}
     return "an" if spoken_vowel and word not in {"useful", "europe"} else "a"
 
 
 class Grammar:
-    """Draws sentences with a given random generator; the same seed gives the same sentences."""
+    """Source of sentences from a random generator. The same seed gives the same sentences."""
 
     def __init__(self, rng: random.Random, words: dict[str, list[str]] | None = None) -> None:
         self.rng = rng
@@ -63,7 +63,7 @@ class Grammar:
         ]  # fmt: skip
 
     def sentence(self) -> str:
-        """One sentence of 1 to MAX_WORDS lower-case words separated by single spaces."""
+        """Return a sentence of 1 to MAX_WORDS lower-case words separated by single spaces."""
         templates = [template for template, _ in self._templates]
         weights = [weight for _, weight in self._templates]
         while True:
@@ -167,11 +167,11 @@ class Grammar:
         return f"it takes {amount} to {self._pick('verbbase')} {self._group()}"
 
     def _salad(self) -> str:
-        """Unconnected words: every word is met in every company, and single words are met at all."""
+        """Return unconnected words, for arbitrary neighbours and single words."""
         return " ".join(self._pick(*self.words) for _ in range(self.rng.randint(1, 7)))
 
 
 def vocabulary(samples: int = 60_000, seed: int = 0) -> set[str]:
-    """The words met in ``samples`` sentences: those of the lists and the forms the grammar makes."""
+    """Return the words of ``samples`` sentences, including inflected forms made by the grammar."""
     grammar = Grammar(random.Random(seed))
     return {word for _ in range(samples) for word in grammar.sentence().split()}

@@ -1,9 +1,8 @@
-"""Where the decoder should listen: cross-attention guided by CTC's alignment.
+"""Guided attention: a loss that moves half of the cross-attention heads to CTC's alignment.
 
-Attention finds a piece by its sound. Where a sentence has the same sound twice it jumped to the other one:
-back, and it looped; forward, and words were left out. CTC knows by then when each piece is said, so half the
-heads learn to look there. After guided attention (Tachibana et al., arXiv 1710.08969), with an alignment in
-place of their diagonal.
+Attention finds a piece by its sound. If a sentence has the same sound twice, unguided attention jumped to the
+other place: backward it looped, forward it skipped words. CTC is aligned by the time this loss is used. The
+method follows Tachibana et al. (arXiv 1710.08969), with an alignment in place of their diagonal.
 """
 
 from __future__ import annotations
@@ -17,10 +16,12 @@ REACH = 2  # frames before and after a piece's own
 
 
 def spoken_frames(log_probs: Tensor, pieces: Tensor) -> Tensor | None:
-    """Frames of each piece on CTC's best path, REACH wider: (L, T) bool; None where there are too few frames.
+    """Return the frames of each piece on CTC's best path, widened by REACH: (L, T) bool.
+
+    Returns None for no pieces, or too few frames for them.
 
     Args:
-        log_probs: (T, V) of CTC, blank is 0.
+        log_probs: (T, V) of CTC; blank is 0.
         pieces: (L,) ids.
     """
     frames, length = len(log_probs), len(pieces)
@@ -28,7 +29,7 @@ def spoken_frames(log_probs: Tensor, pieces: Tensor) -> Tensor | None:
         return None
     path = forced_align(log_probs[None], pieces[None].to(torch.int32), blank=0)[0][0]
     begins = (path != 0) & (path != torch.cat([path.new_zeros(1), path[:-1]]))
-    index = begins.cumsum(0) - 1  # of the piece said last
+    index = begins.cumsum(0) - 1  # of the latest piece
     spoken = torch.zeros(length, frames + 2 * REACH, dtype=torch.bool)
     for frame in torch.nonzero(path).flatten().tolist():
         spoken[int(index[frame]), frame : frame + 2 * REACH + 1] = True
@@ -38,7 +39,7 @@ def spoken_frames(log_probs: Tensor, pieces: Tensor) -> Tensor | None:
 def guided_attention_loss(
     attentions: list[Tensor], ctc_log_probs: Tensor, lengths: Tensor, text_ctc: Tensor
 ) -> Tensor:
-    """Minus the log of the attention that falls on a piece's own frames, summed over pieces, a row's mean.
+    """Return minus the log attention on each piece's own frames, summed over pieces, averaged over rows.
 
     Args:
         attentions: of each decoder layer, (B, heads, outputs, T); half of the heads are guided.

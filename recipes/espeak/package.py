@@ -1,4 +1,4 @@
-"""Put a trained owsm-nano into the package: averaged weights in half precision, beside its config.
+"""Packaging of a trained owsm-nano: averaged weights in half precision, with the config.
 
 python -m recipes.espeak.package --run exp/owsm-nano
 """
@@ -24,7 +24,7 @@ FILES = ("tokens.txt", "bpe.model", "feats_stats.npz")
 
 
 def package(run: Path, target: Path = NANO) -> int:
-    """Write ``target`` from the checkpoint in ``run``; returns the training step it was taken at."""
+    """Write ``target`` from the checkpoint in ``run`` and return the checkpoint's training step."""
     network = build_network(read_config(run / "config.yaml"))
     state = network.state_dict()
     learned = {name for name, _ in network.named_parameters()}
@@ -32,16 +32,16 @@ def package(run: Path, target: Path = NANO) -> int:
         step = int(file.metadata()["step"])
         for name in learned:
             state[name] = file.get_tensor(f"average.{name}").to(torch.float16)
-    # Buffers (mel filters, mean and variance) are not learned and stay in float32.
+    # Buffers (mel filters, mean and variance) stay in float32.
     target.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         shutil.copyfile(run / name, target / name)
     config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
-    config["token_list"] = "tokens.txt"  # a short config; ESPnet reads a file name here too
+    config["token_list"] = "tokens.txt"  # keeps the config short; ESPnet accepts a file name here
     (target / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     tensors = {name: tensor.contiguous() for name, tensor in state.items()}
     save_file(tensors, target / "model.safetensors", {"format": "pt", "step": str(step)})
-    (target / "model.safetensors").chmod(0o644)  # written through a private temporary file
+    (target / "model.safetensors").chmod(0o644)  # save_file writes it readable by the owner only
     return step
 
 

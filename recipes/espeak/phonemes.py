@@ -1,9 +1,9 @@
-"""When espeak-ng says which phoneme: exact alignments for the start of owsm-nano's training.
+"""Phoneme alignments from espeak-ng for the start of owsm-nano's training.
 
     python -m recipes.espeak.phonemes --corpus data/espeak/adult-train
 
 Writes ``phonemes.jsonl`` beside the manifests: {"id", "phonemes": [[mnemonic, start_ms], ...]}.
-The library is called instead of the command because only its events carry times (speak_lib.h).
+Calls the library, not the command, since only its events have times (speak_lib.h).
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ _CALLBACK = ctypes.CFUNCTYPE(
 
 
 class Aligner:
-    """The espeak-ng library of this process; it keeps global state, so one a process."""
+    """The espeak-ng library. It has global state, so use one Aligner at a time."""
 
     def __init__(self, data: Path) -> None:
         self._lib = ctypes.CDLL(ctypes.util.find_library("espeak-ng") or "libespeak-ng.so.1")
         if self._lib.espeak_Initialize(_SYNCHRONOUS, 0, str(data).encode(), _PHONEME_EVENTS) < 0:
             raise RuntimeError("espeak-ng's library did not start")
         self._found: list[tuple[str, int]] = []
-        self._callback = _CALLBACK(self._collect)  # kept: the library holds a bare pointer to it
+        self._callback = _CALLBACK(self._collect)  # kept alive: the library holds only a pointer
         self._lib.espeak_SetSynthCallback(self._callback)
 
     def _collect(self, _: Any, __: int, events: Any) -> int:
@@ -70,7 +70,7 @@ class Aligner:
         return 0
 
     def align(self, text: str, speaker: Speaker) -> list[tuple[str, int]]:
-        """(mnemonic, start in ms) of every phoneme; an empty mnemonic is a pause."""
+        """Return (mnemonic, start in ms) of every phoneme; an empty mnemonic is a pause."""
         self._found = []
         voice = f"{speaker.accent}+{speaker.variant}".encode()
         if self._lib.espeak_SetVoiceByName(voice) != 0:
@@ -86,7 +86,7 @@ _aligner: tuple[Path, Aligner] | None = None
 
 
 def _align(name: str) -> str:
-    global _aligner  # one library a process
+    global _aligner
     domain, split, index = name.rsplit("-", 2)
     text, speaker = utterance(domain, split, int(index))
     data = data_folder(speaker.variant)
@@ -98,7 +98,7 @@ def _align(name: str) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Align every utterance of ``--corpus``'s manifests."""
+    """Align the utterances of ``--corpus``'s manifests, up to ``--longest-s``."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,10 +1,10 @@
-"""Rebuild all that hangs on owsm-nano's weights: adapters, samples, results, golden transcripts.
+"""Rebuild everything that depends on owsm-nano's weights: adapters, samples, results, golden transcripts.
 
     python -m recipes.espeak.rebuild                  # after recipes.espeak.train_base
     python -m recipes.espeak.rebuild --only results   # or any other of STEPS
 
-Each step leaves what it made and is skipped where that is newer than what it was made from; ``--only`` runs
-one step regardless.
+The steps ``corpora`` and ``train`` skip what exists already; the others always run again. ``train`` resumes
+an interrupted run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ STEPS = ("corpora", "package", "train", "samples", "results", "goldens")
 
 
 def corpora(data: Path, _: Path) -> None:
-    """Speak every corpus that is not there yet."""
+    """Speak every missing corpus."""
     for domain in ("adult", *DOMAINS):
         for split, count in (ADULT if domain == "adult" else UTTERANCES).items():
             if not (data / f"{domain}-{split}" / "manifest.jsonl").exists():
@@ -36,12 +36,12 @@ def corpora(data: Path, _: Path) -> None:
 
 
 def package_base(_: Path, runs: Path) -> None:
-    """The trained base into the package."""
+    """Write the trained base into the package."""
     package.package(runs / "owsm-nano")
 
 
 def train(data: Path, runs: Path) -> None:
-    """For each domain an adapter, shipped as a built-in, and full fine-tuning, its measure."""
+    """Train for each domain an adapter, written as a built-in, and full fine-tuning for comparison."""
     for domain in DOMAINS:
         for method, size in (("ssvd", ["--p", str(P)]), ("full", [])):
             out = runs / f"{domain}-{method}"
@@ -58,18 +58,18 @@ def train(data: Path, runs: Path) -> None:
 
 
 def write_samples(data: Path, _: Path) -> None:
-    """Clips of each domain into the package."""
+    """Write clips of each domain into the package."""
     for domain in DOMAINS:
         samples.write_samples(data, domain, PACKAGED / domain / "samples")
 
 
 def write_goldens(_: Path, __: Path) -> None:
-    """What base and adapters make of the samples, for the tests to hold them to it."""
+    """Write the golden transcripts of the samples."""
     goldens.main([])
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run all steps, or one."""
+    """Run all steps, or the one of ``--only``."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

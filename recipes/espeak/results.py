@@ -1,4 +1,4 @@
-"""Measure owsm-nano and its domains on the full test sets: docs/results/nano.json and the table of it.
+"""Results of owsm-nano and its domains on the full test sets: docs/results/nano.json and nano.md.
 
 python -m recipes.espeak.rebuild --only results
 """
@@ -27,21 +27,21 @@ GAP_TARGET = 0.85
 
 
 def loops(evaluation: Evaluation) -> int:
-    """Hypotheses of at least twice the words of the reference, and ten more: a decoder that loops."""
+    """Count hypotheses that loop: at least ten words more than twice the reference."""
     return sum(
         len(one.hypothesis.split()) >= 2 * len(one.reference.split()) + 10 for one in evaluation.decoded
     )
 
 
 def figures(evaluation: Evaluation) -> dict[str, Any]:
-    """What a row of the table needs; rates are ratios."""
+    """Return the figures of a table row; rates are ratios."""
     return {**evaluation.as_json(), "loops": loops(evaluation)}
 
 
 def measure_domain(
     base: BaseModel, adapted: AdaptedModel, factors: Any, domain: str, data: Path, runs: Path
 ) -> dict[str, Any]:
-    """Base, adapter and full fine-tuning on the domain's test set, and the adapter on adult speech."""
+    """Measure base, adapter and full fine-tuning on the domain, and the adapter on adult speech."""
     test = data / f"{domain}-test" / "manifest.jsonl"
     version = builtins(PACKAGED)[domain]
     loaded = load_adapter(version.path, base, factors)
@@ -91,7 +91,7 @@ def write(data: Path, runs: Path) -> None:
 
 
 def table(found: dict[str, Any]) -> str:
-    """The Markdown page of ``found``; every figure in it comes from there."""
+    """Return the Markdown page of ``found``. Every figure in it comes from there."""
     adult = found["adult"]
     lines = [
         "# owsm-nano and its domains",

@@ -1,8 +1,8 @@
-"""Put a sample of a domain into the package: Opus clips and manifests, enough to try `ssvd train` on.
+"""Packaged samples of a domain: Opus clips and manifests, enough to try `ssvd train`.
 
 python -m recipes.espeak.samples --domain child
 
-The first clips of the domain's training and test corpora, so voices and sentences stay disjoint.
+Takes the first clips of each of the domain's splits, so voices and sentences stay disjoint.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import soundfile as sf
 from adapters_store.packaged import PACKAGED
 
 SAMPLES = {"train": 100, "valid": 20, "test": 40}
-OPUS_QUALITY = 0.95  # of libsndfile, 0 is the largest file: 0.85 is 3.3 MB for 160 clips, this 1.7
+OPUS_QUALITY = 0.95  # of libsndfile; 0 is the largest file. 160 clips: 3.3 MB at 0.85, 1.7 MB at 0.95
 
 
 def write_samples(data: Path, domain: str, target: Path) -> int:
-    """Write ``target/*.opus`` and ``target/{train,valid,test}.jsonl``; returns the bytes of audio written."""
+    """Write ``target/*.opus`` and ``target/{train,valid,test}.jsonl``; return the bytes of audio."""
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     written = 0

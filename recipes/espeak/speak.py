@@ -1,9 +1,9 @@
-"""Speak the grammar's sentences with espeak-ng: a corpus folder of WAV files and one manifest.
+"""Corpora of the grammar's sentences spoken by espeak-ng: a folder of WAV files and a manifest.
 
     python -m recipes.espeak.speak --domain adult --split train --utterances 10000 --out data/espeak
 
-Splits never share a voice nor a sentence: a sentence belongs to the split its hash names, a
-voice variant to the lists of ``voices.py``. Utterance i of a (domain, split) is the same in every run.
+Splits share no voice and no sentence: the hash of a sentence gives its split, and ``voices.py`` lists the
+variants of each split. Utterance i of a (domain, split) is the same in every run.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from recipes.espeak.voices import choose_variant, data_folder
 _Formatter = argparse.RawDescriptionHelpFormatter
 SAMPLE_RATE = 16_000
 SPLITS = ("train", "valid", "test")
-UNSEEN = "unseen"  # the test split's voices with words that no training sentence below has
-HEARD = 600  # the first so many training sentences, among them all that `ssvd bench methods` trains on
+UNSEEN = "unseen"  # the test split's voices, with words outside the first HEARD training sentences
+HEARD = 600  # training sentences, which include all that `ssvd bench methods` trains on
 MAX_DURATION_S = 14.5
 
 ACCENTS = {
@@ -47,24 +47,24 @@ ACCENTS = {
 
 @dataclass(frozen=True)
 class Speaker:
-    """How espeak-ng is asked to speak, and what is done to its output afterwards."""
+    """Settings of espeak-ng for an utterance, and of the processing of its output."""
 
     accent: str
     variant: str
-    words_per_minute: int  # as heard, after the vocal-tract scaling
+    words_per_minute: int  # after the vocal-tract scaling
     pitch: int  # espeak-ng's 0..99
     tract_scale: float = 1.0  # > 1: shorter vocal tract, all formants up by this factor
     level: float = 0.3  # peak of the waveform
 
 
 def split_of(sentence: str) -> str:
-    """The split a sentence belongs to: 5 % test, 5 % valid, by its SHA-256."""
+    """Return the split of a sentence by its SHA-256: 5 % test, 5 % valid, the rest train."""
     bucket = hashlib.sha256(sentence.encode()).digest()[0] % 20
     return {0: "test", 1: "valid"}.get(bucket, "train")
 
 
 def draw_speaker(domain: str, split: str, rng: random.Random) -> Speaker:
-    """A voice of ``domain`` among the variants of ``split``."""
+    """Draw a voice of ``domain`` from the variants of ``split``."""
     accent, variant = rng.choice(ACCENTS[domain]), choose_variant(split, rng)
     level = 10 ** rng.uniform(-1.3, -0.1)
     if domain == "child":
@@ -75,7 +75,7 @@ def draw_speaker(domain: str, split: str, rng: random.Random) -> Speaker:
 
 
 def childlike(text: str, rng: random.Random) -> str:
-    """Repeat some words, as children who read aloud do: written down as spoken."""
+    """Repeat some words in the text, as children do when they read aloud."""
     words: list[str] = []
     for word in text.split():
         words += [word] * (2 if rng.random() < 0.06 else 1)
@@ -83,7 +83,7 @@ def childlike(text: str, rng: random.Random) -> str:
 
 
 def espeak(text: str, speaker: Speaker, *, phonemes: bool = False) -> bytes:
-    """Run espeak-ng; the WAV bytes, or its phoneme mnemonics. Raises if it fails."""
+    """Run espeak-ng; return WAV bytes, or phoneme mnemonics. Raises CalledProcessError if it fails."""
     rate = max(80, round(speaker.words_per_minute / speaker.tract_scale))
     voice = speaker.accent if phonemes else f"{speaker.accent}+{speaker.variant}"
     command = [
@@ -101,18 +101,21 @@ def espeak(text: str, speaker: Speaker, *, phonemes: bool = False) -> bytes:
 
 
 def r_as_w(phonemes: str) -> str:
-    """Say [r] as [w] in espeak-ng's mnemonics (``r-`` and ``r`` before a vowel; ``3`` stays)."""
+    """Replace [r] by [w] in espeak-ng's mnemonics, except in ``r-`` and ``r2``."""
     return re.sub(r"r(?![2-])", "w", phonemes)
 
 
 def speak(text: str, domain: str, speaker: Speaker) -> np.ndarray:
-    """The waveform, float32 mono at SAMPLE_RATE, shape (samples,)."""
+    """Return the waveform: float32 mono at SAMPLE_RATE, shape (samples,).
+
+    Raises RuntimeError if espeak-ng's output is silent.
+    """
     spoken = text
     if domain == "child":
         spoken = f"[[{r_as_w(espeak(text, speaker, phonemes=True).decode().strip())}]]"
     wave: np.ndarray
     wave, rate = sf.read(io.BytesIO(espeak(spoken, speaker)), dtype="float32")
-    # Resampling as if it had been recorded at a higher rate raises formants and pitch together.
+    # Resampling from a nominally higher rate raises formants and pitch together.
     wave = soxr.resample(wave, rate * speaker.tract_scale, SAMPLE_RATE).astype(np.float32)
     peak = float(np.abs(wave).max())
     if not peak > 0:
@@ -121,7 +124,7 @@ def speak(text: str, domain: str, speaker: Speaker) -> np.ndarray:
 
 
 def utterance(domain: str, split: str, index: int) -> tuple[str, Speaker]:
-    """Sentence and speaker of utterance ``index``: a function of its three arguments alone."""
+    """Return sentence and speaker of utterance ``index``, which depend on the three arguments only."""
     rng = random.Random(f"{domain}/{split}/{index}")
     grammar, like, known = Grammar(rng), split, frozenset[str]()
     if split == UNSEEN:
@@ -134,13 +137,13 @@ def utterance(domain: str, split: str, index: int) -> tuple[str, Speaker]:
 
 @functools.cache
 def heard(domain: str) -> frozenset[str]:
-    """The words of the first HEARD training sentences of ``domain``."""
+    """Return the words of the first HEARD training sentences of ``domain``."""
     return frozenset(word for i in range(HEARD) for word in utterance(domain, "train", i)[0].split())
 
 
 @functools.cache
 def unheard(domain: str) -> dict[str, list[str]]:
-    """The grammar's words less those heard, in the singular or the plural; a class of none keeps all."""
+    """Return the grammar's words without those heard in singular or plural; an empty class keeps all."""
     known = heard(domain)
     return {
         name: [word for word in words if known.isdisjoint((word, plural(word)))] or words
@@ -149,7 +152,10 @@ def unheard(domain: str) -> dict[str, list[str]]:
 
 
 def write_corpus(domain: str, split: str, indices: range, out: Path) -> Iterator[dict[str, object]]:
-    """Speak ``indices`` into ``out/audio``; yields one manifest entry each, in order."""
+    """Speak ``indices`` into ``out/audio``; yield a manifest entry each, in order.
+
+    Utterances longer than MAX_DURATION_S are left out.
+    """
     (out / "audio").mkdir(parents=True, exist_ok=True)
 
     def one(index: int) -> dict[str, object] | None:

@@ -1,4 +1,4 @@
-"""OWSM's token layout for owsm-nano: specials, times, BPE pieces, and the three that open and close."""
+"""Token list of owsm-nano in OWSM's layout: specials, times, BPE pieces, <sos>, <eos> and <sop>."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def train_bpe(folder: Path, sentences: int = 40_000) -> None:
 
 
 def token_list(bpe_model: Path) -> list[str]:
-    """All symbols in the order of the model's output layer."""
+    """Return all symbols in the order of the model's output layer."""
     pieces = spm.SentencePieceProcessor(model_file=str(bpe_model))
     steps = round(WINDOW_S / TIME_STEP_S)
     times = [f"<{i * TIME_STEP_S:.2f}>" for i in range(steps + 1)]

@@ -1,11 +1,11 @@
-"""Train owsm-nano, the embedded OWSM, on the spoken grammar; stops and resumes at any time.
+"""Training of owsm-nano, the embedded OWSM, on the spoken grammar. Can be stopped and resumed.
 
     python -m recipes.espeak.train_base --data data/espeak --out exp/owsm-nano --steps 6000
 
-The learning rate warms up, stays, and falls to zero over the last part, so a run can be
-prolonged by giving a larger ``--steps`` before that part begins. ``--warm-start`` goes on from the packaged
-weights where no checkpoint is at hand. ``--processes`` share each step: one thread in each of two
-processes waits once a step, two threads of one process wait at every operation.
+The learning rate warms up, stays, and falls to zero over the last part. A larger ``--steps`` before that
+part prolongs the run. ``--warm-start`` continues from the packaged weights if there is no checkpoint.
+``--processes`` share each step. Two processes of one thread wait once per step; two threads of one process
+wait at every operation.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from ssvd_asr.base.network import build_network
 
 _Formatter = argparse.RawDescriptionHelpFormatter
 CONFIG = Path(__file__).with_name("owsm_nano.yaml")
-PHONEME_LAYER = 3  # of 6: those above make pieces of phonemes
+PHONEME_LAYER = 3  # of 6; the layers above turn phonemes into pieces
 CLIP_NORM = 5.0
 EMA_DECAY = 0.998
 
 
 def prepare(out: Path, data: Path) -> ModelConfig:
-    """Write tokens, BPE model, statistics and config.yaml into ``out`` once; returns the configuration."""
+    """Write tokens, BPE model, statistics and config.yaml into ``out`` if missing; return the config."""
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "config.yaml").exists():
         config: dict[str, Any] = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
@@ -62,7 +62,7 @@ def prepare(out: Path, data: Path) -> ModelConfig:
 
 
 def write_statistics(path: Path, config: dict[str, Any], data: Path, utterances: int = 400) -> None:
-    """Mean and variance of the features of ``utterances`` clips as trained on, unpadded (GlobalMVN)."""
+    """Write GlobalMVN statistics of the features of ``utterances`` disturbed, unpadded clips."""
     import soundfile as sf
     from espnet2.asr.frontend.default import DefaultFrontend
 
@@ -79,18 +79,18 @@ def write_statistics(path: Path, config: dict[str, Any], data: Path, utterances:
 
 
 class Trainer:
-    """The network, its average, its optimiser and where it stands; one of ``processes`` equal ones."""
+    """The network, its weight average, optimiser and step, in one of ``processes`` equal processes."""
 
     def __init__(self, config: ModelConfig, out: Path, processes: int = 1) -> None:
         torch.manual_seed(0)
         self.out = out
         self.processes = processes
         self.network = build_network(config)
-        # ESPnet's own start: xavier, and the gating convolutions begin as the identity.
+        # ESPnet's initialisation: xavier, and gating convolutions as the identity.
         initialize(self.network, "xavier_uniform")
-        # The front end has nothing to learn: it runs without gradients, the network takes its features.
+        # The front end has no parameters to learn, so it runs apart without gradients.
         self.frontend, self.network.frontend = self.network.frontend, None
-        convolutions = self.network.encoder.embed.conv  # two fifths of a step in float32
+        convolutions = self.network.encoder.embed.conv  # two fifths of a step's time in float32
         convolutions.forward = torch.autocast("cpu", torch.bfloat16)(convolutions.forward)
         convolutions.register_forward_hook(lambda _, __, output: output.float())
         self.phoneme_head = torch.nn.Linear(self.network.encoder.output_size(), 2 * MAX_PHONEMES)
@@ -104,7 +104,7 @@ class Trainer:
             fused=True,
         )
         self.step = 0
-        self.first_step = 0  # of this optimiser: where the learning rate warms up
+        self.first_step = 0  # of this optimiser, where the learning rate warms up
         self._middle: torch.Tensor | None = None  # (B, T, d) of this step
         self._encoded: tuple[torch.Tensor, ...] = ()  # (B, T, d) and lengths (B,) of this step
         self.network.encoder.encoders[PHONEME_LAYER].register_forward_hook(self._keep)
@@ -117,7 +117,7 @@ class Trainer:
         self._encoded = output
 
     def attention_loss(self, text_ctc: torch.Tensor) -> torch.Tensor:
-        """See guided_attention_loss; the decoder has just been run."""
+        """Return `guided_attention_loss` for the decoder's last pass."""
         encoded, lengths, *_ = self._encoded
         with torch.no_grad():
             log_probs = self.network.ctc.log_softmax(encoded)
@@ -125,10 +125,10 @@ class Trainer:
         return guided_attention_loss(attentions, log_probs, lengths, text_ctc)
 
     def phoneme_loss(self, phonemes: torch.Tensor) -> tuple[torch.Tensor, float]:
-        """Cross-entropy of a middle layer with the phonemes (B, T, 2) spoken there; and the accuracy.
+        """Return a middle layer's cross-entropy with the phonemes (B, T, 2) spoken there, and the accuracy.
 
-        CTC alone begins by answering blank to everything, and the encoder learned to ignore the sound before
-        it found an alignment. espeak-ng knows what it says when; that keeps the encoder listening.
+        CTC alone at first predicts only blanks, and the encoder learned to ignore the sound before CTC found
+        an alignment. espeak-ng's exact phoneme times prevent that.
         """
         assert self._middle is not None
         logits = self.phoneme_head(self._middle).unflatten(-1, (2, MAX_PHONEMES))
@@ -139,7 +139,7 @@ class Trainer:
         return loss / len(phonemes), float((logits.argmax(-1) == targets)[speech].float().mean())
 
     def train_step(self, batch: Batch, lr: float) -> dict[str, float]:
-        """One update; returns loss figures."""
+        """Make one update and return its loss figures. An update with a non-finite gradient is skipped."""
         self.network.train()
         self.network.ctc_weight = schedule.ctc_weight(self.step)
         for group in self.optimizer.param_groups:
@@ -175,7 +175,7 @@ class Trainer:
         return {k: float(v) for k, v in stats.items() if v is not None} | {"grad_norm": float(norm)}
 
     def average_gradients(self) -> None:
-        """The mean over all processes, in one message."""
+        """Replace the gradients by their mean over all processes, in one message."""
         gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
         gradients += [p.grad for p in self.phoneme_head.parameters() if p.grad is not None]
         flat = torch.nn.utils.parameters_to_vector(gradients)
@@ -195,7 +195,7 @@ class Trainer:
         temporary.replace(self.out / "checkpoint.safetensors")
 
     def warm_start(self, packaged: Path) -> None:
-        """Begin with packaged weights, at their step, with a new optimiser."""
+        """Load packaged weights and their step, with a new optimiser."""
         with safe_open(packaged / "model.safetensors", "pt") as file, torch.no_grad():
             self.step = self.first_step = int(file.metadata()["step"])
             for name, p in self.network.named_parameters():
@@ -227,9 +227,9 @@ class Trainer:
 
 
 def run(process: int, args: argparse.Namespace) -> None:
-    """Process ``process`` of ``args.processes``: train until ``args.steps``; the first one writes."""
+    """Train process ``process`` of ``args.processes`` until ``args.steps``; only the first writes."""
     if args.processes > 1:
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # how torch ends it when its parent dies
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # torch sends SIGINT when the parent dies
         torch.set_num_threads(1)
         torch.distributed.init_process_group(
             "gloo", init_method=f"file://{args.meeting}", rank=process, world_size=args.processes
@@ -252,7 +252,7 @@ def run(process: int, args: argparse.Namespace) -> None:
             own_s = schedule.batch_s(trainer.step) / args.processes
             batches = plan(rows, own_s, longest_s, rng)
             batches = batches[process : len(batches) // args.processes * args.processes : args.processes]
-            # Until the longest sentences are in, plan anew often; afterwards once an epoch.
+            # Plan again every 100 batches until the longest sentences are in; afterwards once per epoch.
             for planned in batches[: len(entries) if longest_s >= 15.0 else 100][: args.steps - trainer.step]:
                 rng = np.random.default_rng([1, trainer.step, process])
                 batch = collate(planned, bpe, ids, rng, own_s, schedule.padded_share(trainer.step))
@@ -279,7 +279,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--warm-start", action="store_true", help="begin with the weights in the package")
     args = parser.parse_args(argv)
     if args.warm_start and not (args.out / "checkpoint.safetensors").exists():
-        # Its pieces and statistics too: the weights mean nothing with others.
+        # The weights are valid only with their own pieces and statistics.
         shutil.copytree(NANO, args.out, dirs_exist_ok=True)
     prepare(args.out, args.data)
     if args.processes == 1:

@@ -1,8 +1,8 @@
-"""The voices espeak-ng speaks with: its own variants by split, and variants drawn at random for training.
+"""Voices for espeak-ng: its own variants by split, and random variants for training.
 
-espeak-ng ships some 60 variants that sound like grown people. A model trained on those alone knows those
-sixty throats and little else: a voice whose second formant lay elsewhere had four times the errors of the
-others. Drawn variants move formants, source and timbre independently over wider ranges.
+espeak-ng ships some 60 variants that sound like adults. A model trained on those alone generalised poorly: a
+voice with another second formant had four times the errors of the others. Drawn variants change formants,
+source and timbre independently over wider ranges.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-# espeak-ng's voice variants that sound like grown people, no robots and no whispers.
+# espeak-ng's voice variants that sound like adults, without robots and whispers.
 _VARIANTS = {
     "train": (
         "f1 f2 f4 m1 m2 m4 m5 m6 m8 Alex Alicia Andrea Andy Denis Diogo Gene Henrique Hugo Jacky Lee "
@@ -28,19 +28,19 @@ _VARIANTS = {
 }
 VOICES = {split: names.split() for split, names in _VARIANTS.items()}
 DRAWN = 600
-_FOLDER = 200  # drawn voices a folder: espeak-ng lists 349 voices at most (N_VOICES_LIST), and has a hundred
+_FOLDER = 200  # drawn voices per folder: espeak-ng lists 349 at most (N_VOICES_LIST), about 100 are its own
 DRAWN_SHARE = 0.65  # of the training utterances
 
 
 def choose_variant(split: str, rng: random.Random) -> str:
-    """The name of a variant of ``split``; drawn ones are for training only."""
+    """Choose the name of a variant of ``split``; drawn variants are for training only."""
     if split == "train" and rng.random() < DRAWN_SHARE:
         return f"drawn{rng.randrange(DRAWN):03d}"
     return rng.choice(VOICES[split])
 
 
 def drawn_variant(number: int) -> str:
-    """The variant file of drawn voice ``number``: a function of the number alone.
+    """Return the variant file of drawn voice ``number``, which depends on the number only.
 
     Fields: https://github.com/espeak-ng/espeak-ng/blob/master/docs/voices.md (percentages of the default,
     pitches in Hz, echo in ms).
@@ -77,9 +77,9 @@ def drawn_variant(number: int) -> str:
 
 
 def data_folder(variant: str) -> Path:
-    """A folder for ``espeak-ng --path``: its own English voices and variants, linked, and drawn ones.
+    """Return a folder for ``espeak-ng --path`` with links to its English voices, and drawn variants.
 
-    Raises RuntimeError if espeak-ng does not name a data folder.
+    Raises RuntimeError if espeak-ng names no data folder with variants.
     """
     return _data_folder(int(variant.removeprefix("drawn")) // _FOLDER if variant.startswith("drawn") else 0)
 
@@ -104,7 +104,7 @@ def _data_folder(block: int) -> Path:
 
 
 def _link(source: Path, target: Path, besides: tuple[str, ...] = ()) -> None:
-    """A folder ``target`` of links to all in ``source`` but ``besides``."""
+    """Make a folder ``target`` of links to everything in ``source`` except ``besides``."""
     target.mkdir()
     for path in source.iterdir():
         if path.name not in besides:

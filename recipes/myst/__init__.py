@@ -1,1 +1,1 @@
-"""MyST, children talking with a science tutor: from the corpus on disk to an adapter and the paper's row."""
+"""Recipe for MyST, children's talk with a science tutor: corpus, adapters, and the paper's rows."""

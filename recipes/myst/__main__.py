@@ -1,4 +1,4 @@
-"""python -m recipes.myst --corpus DIR --out DIR [--train SIZE ...]"""
+"""Command of the MyST recipe: python -m recipes.myst --corpus DIR --out DIR [--train SIZE ...]"""
 
 from __future__ import annotations
 

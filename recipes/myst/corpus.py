@@ -1,9 +1,9 @@
-"""MyST as LDC2021S05 distributes it, read by the paper's rules.
+"""Reader of MyST as distributed in LDC2021S05, with the paper's filters.
 
     [myst_child_conv_speech/][data/]{train,development,test}/SPEAKER/SESSION/UTTERANCE.flac, .trn beside it
 
-About half of the recordings have no transcript. Rules, in this order, each a reason to be left out: a
-transcript and readable audio; words; at least 3 of them; at most 30 s; Whisper-large's WER at most 50 %.
+About half of the recordings have no transcript. An utterance needs, in this order: a transcript and readable
+audio; words; at least 3 of them; at most 30 s; a WER of Whisper-large of at most 50 %.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from recipes.paper.command import Case, cased
 from recipes.paper.entries import Kept, LeftOut
 from ssvd_asr.errors import DataError
 
-PARTITIONS = {"train": "train", "development": "valid", "test": "test"}  # theirs: ours
+PARTITIONS = {"train": "train", "development": "valid", "test": "test"}  # MyST's name: ours
 MIN_WORDS = 3
 MAX_DURATION_S = 30.0
 MAX_WHISPER_WER = 0.5
@@ -33,7 +33,7 @@ MAX_WHISPER_WER = 0.5
 
 @dataclass
 class MystReader:
-    """See the module. ``keep`` names the utterances of a split that a list has chosen already."""
+    """Reader of MyST. ``keep`` lists a split's utterances and replaces the filters by words and Whisper."""
 
     corpus: Path
     case: Case
@@ -42,7 +42,7 @@ class MystReader:
     _seen: Counter[str] = field(default_factory=Counter)
 
     def asked(self) -> dict[str, Any]:
-        """What decides the manifests; lists by their digests."""
+        """Return the settings that decide the manifests, with digests of the lists."""
         return {
             "corpus": str(self.corpus.resolve()),
             "case": self.case,
@@ -51,7 +51,7 @@ class MystReader:
         }
 
     def entries(self) -> Iterator[Kept | LeftOut]:
-        """Every .flac of the three partitions, and every .trn without one. Raises DataError."""
+        """Yield an entry for every .flac and every .trn without one. Raises DataError if this is not MyST."""
         root = find_root(self.corpus)
         for partition, split in PARTITIONS.items():
             files = sorted((root / partition).rglob("*.flac"))
@@ -66,7 +66,7 @@ class MystReader:
                     yield LeftOut(path.stem, split, "no audio", str(path))
 
     def notes(self) -> list[str]:
-        """Which filters were applied, and to how much."""
+        """Return notes on the filters applied, with counts."""
         notes = [f"Texts: annotation removed, numbers in words, {self.case} case."]
         for split, ids in sorted(self.keep.items()):
             found = self._seen[f"listed {split}"]
@@ -123,9 +123,9 @@ class MystReader:
 
 
 def find_root(corpus: Path) -> Path:
-    """The folder of the three partitions, in ``corpus`` or where the distribution has it below.
+    """Return the folder of the three partitions, ``corpus`` or one below it as in the distribution.
 
-    Raises DataError naming what was expected and what was found.
+    Raises DataError that names what was expected and what is missing.
     """
     tried = [corpus, corpus / "data", corpus / "myst_child_conv_speech" / "data"]
     missing = {root: [name for name in PARTITIONS if not (root / name).is_dir()] for root in tried}

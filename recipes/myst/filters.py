@@ -1,4 +1,4 @@
-"""Lists that choose utterances: Whisper's figures, and ids that someone has chosen already."""
+"""Lists that select utterances: Whisper's figures, and ids to keep."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 from ssvd_asr.errors import DataError
 from ssvd_asr.scoring import score
 
-Figures = Mapping[str, float | str]  # by utterance: a WER as a ratio, or the words Whisper heard
+Figures = Mapping[str, float | str]  # by utterance: a WER as a ratio, or Whisper's words
 
 
 def read_figures(path: Path) -> Figures:
-    """Whisper's WER or words for each utterance.
+    """Read Whisper's WER or words for each utterance.
 
-    ``.jsonl``: objects with ``id`` and either ``wer`` (a ratio, 0.5 is 50 %) or ``hyp`` (as `ssvd evaluate
-    --hypotheses` writes). Anything else is Kaldi ``text``: an id, a space, the words.
+    A ``.jsonl`` file has objects with ``id`` and either ``wer`` (a ratio, 0.5 is 50 %) or ``hyp`` (as written
+    by `ssvd evaluate --hypotheses`). Any other file is Kaldi ``text``: an id, a space, the words.
 
     Raises:
-        DataError: unreadable, empty, or a line that is neither; the line is named.
+        DataError: the file is unreadable or empty, a line is neither (and is named), or most rates exceed 1.
     """
     figures: dict[str, float | str] = {}
     for number, line in enumerate(_lines(path), 1):
@@ -46,22 +46,22 @@ def read_figures(path: Path) -> Figures:
 
 
 def read_ids(path: Path) -> frozenset[str]:
-    """The first word of each line. Raises DataError where there is none."""
+    """Read the first word of each line. Raises DataError if the file is unreadable or empty."""
     return frozenset(line.split()[0] for line in _lines(path))
 
 
 def wer_of(figures: Figures, name: str, reference: str) -> float | None:
-    """The WER of an utterance as a ratio, counted here where words are given; None without a figure.
+    """Return the WER of an utterance as a ratio, computed if words are given; None without a figure.
 
-    Words are compared as everything here is scored (`ssvd_asr.scoring.normalise`). Whisper's own normaliser,
-    which the authors used, also rewrites contractions and spellings; a WER is taken as it is given.
+    Words are compared after `ssvd_asr.scoring.normalise`. Whisper's own normaliser, which the authors used,
+    also rewrites contractions and spellings. A given WER is used unchanged.
     """
     figure = figures.get(name)
     return score([reference], [figure]).wer if isinstance(figure, str) else figure
 
 
 def _lines(path: Path) -> list[str]:
-    """Lines with something on them."""
+    """Read the non-blank lines."""
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""Transcripts of MyST as words: what the authors' ESPnet recipe does, without what it breaks.
+"""Cleaning of MyST's transcripts as in the authors' ESPnet recipe, without its defects.
 
 Source: espnet, egs2/myst/asr1/local/text_preprocess.py. See README.md for the differences.
 """
@@ -10,7 +10,7 @@ import unicodedata
 
 _BRACKETS = (r"\{[^{}]*\}", r"<[^<>]*>", r"\[[^\[\]]*\]", r"\([^()]*\)")  # innermost pairs
 _BRACKETED = re.compile("|".join(_BRACKETS))
-# "+um+", "+tick tock+": a sound, not a word. The plus of "+um i think" is not one end of a pair.
+# "+um+", "+tick tock+": a sound, not a word. In "+um i think" the plus is not part of a pair.
 _SOUND = re.compile(r"(?<!\S)\+[^+]*\+(?!\S)")
 _OPEN_PAUSE = re.compile(r"(?<!\S)\+(?:um|uh)\b", re.IGNORECASE)
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")  # 1,000
@@ -51,7 +51,7 @@ _SCALES = ((10**9, "billion"), (10**6, "million"), (1000, "thousand"), (100, "hu
 
 
 def decode(content: bytes) -> str:
-    """A .trn as text: UTF-8, or what Windows wrote where it is not."""
+    """Decode a .trn file as UTF-8, or else as cp1252."""
     try:
         return content.decode("utf-8-sig").strip()
     except UnicodeDecodeError:
@@ -59,10 +59,10 @@ def decode(content: bytes) -> str:
 
 
 def clean(transcript: str) -> str:
-    """The words alone, parted by one space, in the transcript's own letters (ASCII).
+    """Return the words, separated by one space, in the transcript's own case (ASCII letters).
 
-    Annotation goes (<breath>, (*), (()), [indiscernible], +um+), of *word* and wh- the letters stay, numbers
-    are spelled out, and no punctuation is left but the apostrophe.
+    Annotation is removed (<breath>, (*), (()), [indiscernible], +um+); *word* and wh- keep their letters.
+    Numbers are spelled out, and the apostrophe is the only punctuation left.
     """
     text = unicodedata.normalize("NFKC", transcript.translate(_QUOTES)).translate(_QUOTES)
     while (shorter := _BRACKETED.sub(" ", text)) != text:
@@ -79,7 +79,10 @@ def clean(transcript: str) -> str:
 
 
 def number_words(digits: str) -> str:
-    """`220` -> `two hundred and twenty`; digit by digit from 10^12 on and after a leading zero."""
+    """Spell out a number: `220` gives `two hundred and twenty`.
+
+    A number from 10^12 on or with a leading zero is spelled digit by digit.
+    """
     number = int(digits)
     if number >= 10**12 or (len(digits) > 1 and digits.startswith("0")):
         return " ".join(_ONES[int(digit)] for digit in digits)

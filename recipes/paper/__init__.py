@@ -1,1 +1,1 @@
-"""What the recipes of the paper's two corpora share: counting utterances, training, the paper's figures."""
+"""Shared parts of the recipes for the paper's two corpora: manifests, training, and the paper's figures."""

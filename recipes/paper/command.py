@@ -1,4 +1,4 @@
-"""The one command of a recipe: prepare the corpus, train on it, put the paper's rows beside ours."""
+"""Command of a recipe: prepare the corpus, train on it, and compare with the paper's rows."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ CASES: tuple[Case, ...] = ("keep", "lower", "upper")
 
 
 class Reader(Protocol):
-    """A corpus on disk, read by stated rules."""
+    """Reader of a corpus on disk."""
 
     def asked(self) -> dict[str, Any]:
-        """What decides the manifests, as JSON values: the same again gives the same manifests."""
+        """Return the settings that decide the manifests, as JSON values."""
 
     def entries(self) -> Iterator[Kept | LeftOut]:
-        """Every utterance of the corpus, in one order. Raises DataError where this is not the corpus."""
+        """Yield every utterance in a fixed order. Raises DataError if this is not the corpus."""
 
     def notes(self) -> list[str]:
-        """After `entries`: what a reader of the results has to know."""
+        """Return notes for readers of the results. Call it after `entries`."""
 
 
 @dataclass(frozen=True)
 class CorpusRecipe:
-    """What differs between the recipes."""
+    """The parts in which recipes differ."""
 
     name: str  # of the corpus in `recipes.paper.figures`, and of the domain
     language: str
@@ -48,12 +48,12 @@ class CorpusRecipe:
 
 
 def cased(text: str, case: Case) -> str:
-    """``text`` in the letters asked for."""
+    """Return ``text`` in the given case."""
     return {"keep": text, "lower": text.lower(), "upper": text.upper()}[case]
 
 
 def run(recipe: CorpusRecipe, argv: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status. 1: refused with a reason; 130: interrupted, run it again."""
+    """Run the command and return its exit status: 1 after an error, 130 if interrupted."""
     arguments, options = _parser(recipe).parse_known_args(argv)
     try:
         return _run(recipe, arguments, options)
@@ -81,7 +81,7 @@ def _run(recipe: CorpusRecipe, arguments: argparse.Namespace, options: Sequence[
         if status != 0:
             return status
     if not first:
-        return 0  # the first one still scores; a status other than 0 would end it
+        return 0  # the first process still scores; another status would end it
     if compare(recipe.name, out) is not None:
         print((out / f"{COMPARISON}.md").read_text(encoding="utf-8"))
     elif arguments.corpus is None:
@@ -90,7 +90,7 @@ def _run(recipe: CorpusRecipe, arguments: argparse.Namespace, options: Sequence[
 
 
 def prepare(name: str, reader: Reader, out: Path) -> dict[str, Any]:
-    """Write OUT's manifests and report.json; the report. Done before by the same rules: it is only read."""
+    """Write OUT's manifests and report.json; return the report. Only read it if the settings are the same."""
     path = out / REPORT_FILE
     asked = reader.asked()
     if path.is_file():

@@ -1,7 +1,7 @@
-"""Utterances kept and utterances left out, each of these with its reason, and the files that hold both.
+"""Kept and left-out utterances, and the files that hold them.
 
-OUT/train.jsonl, valid.jsonl, test.jsonl are manifests for `ssvd train`; OUT/left-out.jsonl names every
-utterance that is in none of them; OUT/report.json counts both beside the paper's figures, written last.
+OUT/train.jsonl, valid.jsonl and test.jsonl are manifests for `ssvd train`. OUT/left-out.jsonl names every
+other utterance with its reason. OUT/report.json, written last, counts both beside the paper's figures.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from recipes.paper.figures import DATA
 from ssvd_asr.scoring import normalise
 
 SPLITS = ("train", "valid", "test")
-NO_SPLIT = "none"  # of an utterance left out before its split could be told
+NO_SPLIT = "none"  # for an utterance left out before its split is known
 REPORT_FILE = "report.json"
 LEFT_OUT_FILE = "left-out.jsonl"
 
 
 @dataclass(frozen=True)
 class Kept:
-    """One line of a manifest. ``start_s`` None: the whole file."""
+    """One line of a manifest. With ``start_s`` None the utterance is the whole file."""
 
     id: str
     split: str
@@ -37,7 +37,7 @@ class Kept:
     start_s: float | None = None
 
     def line(self) -> dict[str, Any]:
-        """As `training.corpus.manifests` reads it."""
+        """Return the line as `training.corpus.manifests` reads it."""
         line: dict[str, Any] = {"id": self.id, "audio": str(self.audio), "text": self.text}
         if self.start_s is not None:
             line |= {"start_s": self.start_s, "duration_s": self.duration_s}
@@ -46,7 +46,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """An utterance that is in no manifest, and why. ``reason`` is one of a recipe's few, to be counted by."""
+    """An utterance in no manifest. ``reason`` is one of a recipe's few reasons, for counting."""
 
     id: str
     split: str
@@ -56,7 +56,7 @@ class LeftOut:
 
 @dataclass
 class Tally:
-    """Counts of one split while it is written."""
+    """Counts of one split during writing."""
 
     kept: int = 0
     audio_s: float = 0.0
@@ -66,10 +66,10 @@ class Tally:
 
 
 def write_entries(out: Path, entries: Iterable[Kept | LeftOut]) -> dict[str, Tally]:
-    """Write the manifests and the list of what was left out; the counts of each split, and of `NO_SPLIT`.
+    """Write the manifests and the left-out list; return the counts of each split, and of `NO_SPLIT`.
 
-    A second utterance of one id is left out as well. A report from before is removed first: where there is a
-    report, the manifests beside it are whole.
+    A second utterance with the same id is left out. An old report is removed first, so that a report exists
+    only beside complete manifests.
     """
     out.mkdir(parents=True, exist_ok=True)
     (out / REPORT_FILE).unlink(missing_ok=True)
@@ -102,7 +102,7 @@ def write_entries(out: Path, entries: Iterable[Kept | LeftOut]) -> dict[str, Tal
 def make_report(
     corpus: str, tallies: Mapping[str, Tally], asked: Mapping[str, Any], notes: Iterable[str]
 ) -> dict[str, Any]:
-    """Counts beside the paper's, and what a reader of the results has to know."""
+    """Return the counts beside the paper's, and the notes."""
     paper = DATA[corpus]
     trained = set(tallies["train"].texts)
     return {
@@ -131,14 +131,14 @@ def make_report(
 
 
 def write_json(path: Path, value: object) -> None:
-    """Indented, whole or not at all."""
+    """Write indented JSON atomically."""
     part = path.with_name(path.name + ".part")
     part.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(part, path)
 
 
 def table(report: Mapping[str, Any]) -> str:
-    """The report for a person."""
+    """Return the report as text to print."""
     lines = [f"{'split':6} {'found':>8} {'kept':>8} {'paper':>8} {'hours':>8} {'speakers':>8}"]
     for split, row in report["splits"].items():
         paper = row["kept_in_paper"] if row["kept_in_paper"] is not None else "-"

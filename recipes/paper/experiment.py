@@ -1,7 +1,7 @@
-"""Training on a prepared corpus by `ssvd train`, and the paper's rows beside ours.
+"""Training on a prepared corpus by `ssvd train`, and the comparison with the paper's rows.
 
-OUT/runs/RUN is the folder of a run as `ssvd train` leaves it, with asked.json added: size, options, and the
-rules of the manifests.
+OUT/runs/RUN is a run's folder as written by `ssvd train`, plus asked.json: size, options, and the settings of
+the manifests.
 """
 
 from __future__ import annotations
@@ -23,14 +23,13 @@ COMPARISON = "comparison"  # .json and .md
 
 
 def train(corpus: str, language: str, out: Path, size: str, run: str, options: Sequence[str]) -> int:
-    """Run or resume `ssvd train` on OUT's manifests; its exit status. A finished run is not trained again.
+    """Run or resume `ssvd train` on OUT's manifests and return its exit status; skip a finished run.
 
     Args:
-        options: further options of `ssvd train`; --base and --p have the paper's values for ``size``
-            where they are not among them.
+        options: further options of `ssvd train`; --base and --p default to the paper's values for ``size``.
 
     Raises:
-        DataError: nothing is prepared, ``run`` is a finished one of other options, or an option is set here.
+        DataError: nothing is prepared, ``run`` is finished with other options, or the recipe sets an option.
     """
     from training.loop.run import RESULT_FILE
 
@@ -64,7 +63,7 @@ def train(corpus: str, language: str, out: Path, size: str, run: str, options: S
 
 
 def compare(corpus: str, out: Path) -> dict[str, Any] | None:
-    """Write comparison.json and comparison.md of OUT's finished runs; None where there is none."""
+    """Write comparison.json and comparison.md of OUT's finished runs; return None if there are none."""
     from training.loop.run import RESULT_FILE
 
     runs = [_run(path.parent) for path in sorted((out / RUNS).glob(f"*/{RESULT_FILE}"))]
@@ -93,7 +92,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _run(folder: Path) -> dict[str, Any]:
-    """A finished run: what was asked for and what came of it."""
+    """Return the settings and the result of a finished run."""
     from training.loop.run import RESULT_FILE
 
     asked, result = _read(folder / ASKED_FILE), _read(folder / RESULT_FILE)
@@ -102,7 +101,7 @@ def _run(folder: Path) -> dict[str, Any]:
 
 
 def _rows_of_size(corpus: str, size: str, runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The paper's rows of one base with ours beside them, then ours that the paper has not."""
+    """Return the paper's rows of one base with ours beside them, then our other rows."""
     ours = [run for run in runs if run["size"] == size]
     if not ours:
         return []
@@ -121,7 +120,7 @@ def _rows_of_size(corpus: str, size: str, runs: Sequence[Mapping[str, Any]]) -> 
 
 
 def _row(corpus: str, paper: PaperRow | None, run: Mapping[str, Any] | None, when: str) -> dict[str, Any]:
-    """One line of the table. The paper's WER is in percent as printed; ours are ratios."""
+    """Return one line of the table. The paper's WER is in percent as printed; ours are ratios."""
     row: dict[str, Any] = {
         "size": None,
         "method": None,
@@ -157,7 +156,7 @@ def _row(corpus: str, paper: PaperRow | None, run: Mapping[str, Any] | None, whe
 
 
 def markdown(found: Mapping[str, Any]) -> str:
-    """The table as a page; every figure in it is in ``found``."""
+    """Return the table as a Markdown page. Every figure in it is in ``found``."""
     title = DATA[found["corpus"]].title
     lines = [
         f"# {title}: the paper's rows and ours",
@@ -178,7 +177,7 @@ def markdown(found: Mapping[str, Any]) -> str:
                 f"{row['wer_raw']:.1%}"[:-1],
             ]
             options = " ".join(row["options"])
-            # A row that is not the paper's is named by them already.
+            # A row without a counterpart in the paper shows its options as the setting already.
             asked = f", `{options}`" if options not in ("", row["setting"]) else ""
             ours.append(f"{row['run']} ({row['base']}{asked})")
         paper = [

@@ -1,4 +1,4 @@
-"""The paper's figures, arXiv 2509.02830: sizes of its data and its word error rates (Tables IV-V)."""
+"""The paper's figures (arXiv 2509.02830): data sizes, and word error rates of Tables IV-V."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from ssvd_asr.base.shapes import SHAPES
 
-# Counts of trained parameters agree to the paper's rounding; two rows of one method lie far further apart.
+# Parameter counts agree to the paper's rounding; two rows of one method differ by far more.
 SAME_SIZE = 0.03
-FREE = "ssvd-free"  # trains k^2 + k numbers a layer, twice a rotation's k(k - 1)/2 + k
+FREE = "ssvd-free"  # trains k^2 + k numbers per layer, twice a rotation's k(k - 1)/2 + k
 
 
 @dataclass(frozen=True)
 class PaperData:
-    """What the paper says of a corpus after its filters."""
+    """The paper's sizes of a corpus after its filters."""
 
     title: str
     hours: int
@@ -29,7 +29,7 @@ DATA = {
 
 @dataclass(frozen=True)
 class Size:
-    """A base of the paper's Table III, and the share of directions that is turned unless asked otherwise."""
+    """A base of the paper's Table III, and the default share of directions that turn."""
 
     base: str  # hub tag
     p: float
@@ -47,22 +47,22 @@ class PaperRow:
     """One published result; WER in percent, None where the paper has none."""
 
     size: str
-    method: str  # as `recipes.paper.options` names it; -cayley is the paper's "strict", -free its "none"
+    method: str  # name of `recipes.paper.options`; -cayley is the paper's "strict", -free its "none"
     setting: str
     millions: float  # trained parameters
     wer: Mapping[str, float | None]
 
     @property
     def printed_millions(self) -> float | None:
-        """What the paper says is trained; of "none" it only has the rates."""
+        """Trained parameters as printed, in millions; None for "none", where the paper prints only WER."""
         return None if self.method == FREE else self.millions
 
     @property
     def our_millions(self) -> float:
-        """What `ssvd train` trains for it.
+        """Parameters that `ssvd train` trains for this row, in millions.
 
-        The paper's SVFT of band D has a LoRA of rank D on the decoder's embedding beside it
-        (docs/results/paper-counts.md); ours keeps to the shared basis.
+        The paper's SVFT of band D adds a LoRA of rank D on the decoder's embedding
+        (docs/results/paper-counts.md). Ours has none, as it stays in the shared basis.
         """
         if self.method != "svft-banded":
             return self.millions
@@ -152,6 +152,6 @@ ROWS: tuple[PaperRow, ...] = (
 
 
 def same_row(row: PaperRow, size: str, method: str, parameters: int) -> bool:
-    """Whether a run of ours is that row: the base's size, the method, and as many parameters (within 3 %)."""
+    """Return whether our run matches the row: base size, method, and parameters within SAME_SIZE."""
     off = abs(parameters / 1e6 - row.our_millions)
     return (row.size, row.method) == (size, method) and off <= SAME_SIZE * row.our_millions

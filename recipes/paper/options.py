@@ -1,4 +1,4 @@
-"""The options of `ssvd train` that a recipe has to know; `ssvd train` itself checks them all."""
+"""Options of `ssvd train` that a recipe needs to know. `ssvd train` itself checks all options."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SET_HERE = ("--domain", "--data", "--valid", "--test", "--out", "--resume", "--l
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What was asked for; a field without an option has the default of `ssvd train`, or None."""
+    """Options as given. A field without an option has the default of `ssvd train`, or None."""
 
     method: str = RunSettings.method
     base: str | None = None
@@ -34,9 +34,9 @@ class TrainOptions:
 
     @classmethod
     def read(cls, words: Sequence[str]) -> Self:
-        """Of the words of a command line, by its rules: `--k 8`, `--k=8`, `--dir tail`; the last one counts.
+        """Read the words of a command line by its rules: `--k 8`, `--k=8`, `--dir tail`; the last one counts.
 
-        Raises DataError for an option that the recipe sets itself.
+        Raises DataError for an option that the recipe itself sets.
         """
         given = vars(_parser().parse_known_args(words)[0])
         if taken := sorted(given.keys() & set(SET_HERE)):
@@ -45,15 +45,15 @@ class TrainOptions:
 
     @property
     def papers_share(self) -> bool:
-        """Whether directions turn, and how many is left open; --override is about single layers."""
+        """Whether the paper's share of directions applies: SSVD without --p, --k or --budget."""
         return self.method == RunSettings.method and (self.p, self.k, self.budget) == (None, None, None)
 
     @property
     def name(self) -> str:
-        """The method as the table calls it: `ssvd` is the paper's, and so is every other method's bare name.
+        """The method's name in the table. A bare name is the paper's method.
 
-        What is trained otherwise stands behind it, so that it is not taken for a row of the paper with about
-        as many parameters. A budget by shape chooses what --p chooses.
+        Suffixes name other settings, so that such a run does not match a row of the paper with about as many
+        parameters. A budget by shape gets no suffix, since it chooses the same as --p.
         """
         otherwise = {
             self.map: self.map != RunSettings.rotation_map,
@@ -69,9 +69,9 @@ class TrainOptions:
 
 
 def _parser() -> argparse.ArgumentParser:
-    """Knows what is given, and nothing of what is not.
+    """Return a parser that sets only the given options.
 
-    It abbreviates as `ssvd train` does: what is unique among all the options is so among these few.
+    It accepts the abbreviations of `ssvd train`: a prefix unique among all its options is unique among these.
     """
     parser = argparse.ArgumentParser(
         prog="ssvd train", usage=argparse.SUPPRESS, argument_default=argparse.SUPPRESS, add_help=False

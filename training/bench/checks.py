@@ -1,7 +1,7 @@
-"""The questions that the summary of the paper asks, answered from the rows of the benchmark.
+"""Comparison tables for the questions of the paper's summary, from the rows of the benchmark.
 
 Orthogonality: a rotation (Cayley's map or its first order) against an unconstrained core of as many numbers.
-Semantic stability: does an adapter learn how a domain sounds, or what it says?
+Semantic stability: whether an adapter learns the voices of a domain or its vocabulary.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from training.bench.study import ADULT, DOMAINS, LR_DOMAIN, SEEDS, UNSEEN
 from training.bench.tables import Counts, Result, finals, voices_of
 
 BASE_CONFIG = "base"
-# A rotation and the unconstrained core that trains about as many numbers.
+# Pairs of a rotation and an unconstrained core that trains about as many numbers.
 MATCHED = (
     ("ssvd-first-order-p20", "ssvd-free-p14"),
     ("ssvd-first-order-p40", "ssvd-free-p28"),
@@ -24,7 +24,7 @@ MATCHED = (
     ("ssvd-cayley-p60", "ssvd-free-p42"),
     ("ssvd-first-order-p80", "ssvd-free-p57"),
 )
-# k by the energy of a layer's spectrum, and by its shape as --p has it.
+# k by the energy of a layer's spectrum, and by its shape as for --p.
 BUDGETS = tuple((f"ssvd-budget-energy-{size}", f"ssvd-budget-shape-{size}") for size in ("117k", "250k"))
 LARGER = "ssvd-first-order-p60"
 OF_ITS_SIZE = (
@@ -35,30 +35,30 @@ OF_ITS_SIZE = (
 
 @dataclass(frozen=True)
 class Runs:
-    """The scored runs by config and domain; the untrained model is BASE_CONFIG."""
+    """Scored runs by config and domain; BASE_CONFIG is the untrained model."""
 
     scored: Mapping[tuple[str, str], Sequence[Result]]  # by seed
-    voices: Mapping[str, Sequence[int]]  # of each utterance of a test set
+    voices: Mapping[str, Sequence[int]]  # by test set, one number per utterance
 
     @classmethod
     def of(cls, results: Sequence[Result]) -> Runs:
-        """Of a study's results."""
+        """Collect the runs of a study's results."""
         base = {(BASE_CONFIG, str(r["domain"])): [r] for r in results if r["stage"] == "base"}
         return cls({**base, **finals(results)}, voices_of(results))
 
     def has(self, domain: str, *configs: str) -> bool:
-        """Whether all of them were scored on the domain."""
+        """Return whether all the configs were scored on the domain."""
         return all((config, domain) in self.scored for config in configs)
 
     def tests(self, config: str, domain: str) -> Mapping[str, Any]:
-        """Figures of the first seed by test set."""
+        """Return the figures of the first seed by test set."""
         found: Mapping[str, Any] = self.scored[(config, domain)][0]["tests"]
         return found
 
     def difference(self, config: str, reference: str, domain: str) -> str:
-        """WER of the one less that of the other on the same utterances, with its interval over voices.
+        """Return the WER of ``config`` minus that of ``reference``, with its interval over voices.
 
-        Over the seeds that both have; their number is told where it is not one.
+        Uses the seeds that both have, and names their number if there are several.
         """
         both = [self.scored[(each, domain)] for each in (config, reference)]
         seeds = set.intersection(*({run["seed"] for run in of} for of in both))
@@ -70,7 +70,7 @@ class Runs:
 
 
 def check_lines(runs: Runs) -> list[str]:
-    """The tables, as far as their runs are done."""
+    """Return the tables, with the rows whose runs are done."""
     return [
         *_pairs("Is a rotation needed?", ("rotation", "unconstrained"), MATCHED, runs),
         *_pairs("k by energy or by shape?", ("by energy", "by shape"), BUDGETS, runs),
@@ -82,7 +82,7 @@ def check_lines(runs: Runs) -> list[str]:
 
 
 def _pairs(title: str, sides: tuple[str, str], pairs: Sequence[tuple[str, str]], runs: Runs) -> list[str]:
-    """WER of one config less that of another with about as many numbers, pair by pair."""
+    """Return a table of WER differences within pairs of configs of about equal size."""
     rows = []
     for pair in pairs:
         known = [domain for domain in DOMAINS if runs.has(domain, *pair)]
@@ -133,10 +133,10 @@ def _semantic_stability(runs: Runs) -> list[str]:
 
 
 def rate_lines(results: Sequence[Result], rates: Mapping[str, float]) -> list[str]:
-    """What runs at a rate that was not chosen came to, beside those of the chosen ones.
+    """Return a table of whole runs at other learning rates beside those at the chosen rate.
 
-    rates: the chosen ones. Short runs of all rates tried are in the results; whole ones of the rates beside
-    them for the rows that matter, and where the choice once changed.
+    rates: the chosen rate by config. A config has such runs if it has several seeds and its own rate, or if
+    its choice has changed since.
     """
     scored = {
         (config, domain, run["lr"]): run["tests"]

@@ -1,7 +1,7 @@
-"""`ssvd bench methods`: every method on the embedded benchmark, run by run, resumable.
+"""`ssvd bench methods`: run every method on the embedded benchmark, with resume.
 
-Results are one JSON line a run; what stands there is not run again. A run that was cut off goes on from its
-own checkpoint.
+Each run adds one JSON line to the results and is not repeated. An interrupted run continues from its own
+checkpoint.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from training.bench.facts import facts
 from training.bench.run import RESULT_FILE, Spec, read_spec, write_spec
 from training.bench.study import DOMAINS, TEST_CORPORA, Budget, Config, Task, next_tasks, study_id
 
-NAMED = frozenset(("study", "key", "stage"))  # what every result has
+NAMED = frozenset(("study", "key", "stage"))  # fields of every result
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run what is missing, then write the tables and figures; the exit status."""
+    """Run what is missing, write the tables and figures, and return the exit status."""
     arguments = _parser().parse_args(argv)
     configs = [c for c in CONFIGS if any(fnmatch.fnmatch(c.name, pattern) for pattern in arguments.only)]
     if not configs:
@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
 
 @cache
 def made_with(device: str) -> dict[str, str]:
-    """What figures may depend on beside the study's own settings."""
+    """Return what figures may depend on besides the study's settings."""
     import torch
 
     from training.recipe import NANO
@@ -113,7 +113,7 @@ def made_with(device: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Study:
-    """A file of results, and what makes more of them."""
+    """A file of results and the settings of further runs."""
 
     out: Path
     work: Path
@@ -122,12 +122,12 @@ class Study:
     device: str
 
     def results(self) -> list[dict[str, Any]]:
-        """Of all studies in the file. Raises DataError for a line that is no result."""
+        """Return the results of all studies in the file. Raises DataError for a line that is no result."""
         if not self.out.exists():
             return []
         found = []
         text = self.out.read_text(encoding="utf-8")
-        # A line without an end was being written when the process was killed; `_note` takes it away.
+        # A last line without newline was cut off when the process was killed; `_note` removes it.
         for number, line in enumerate(text[: text.rfind("\n") + 1].splitlines(), 1):
             try:
                 result = json.loads(line)
@@ -141,10 +141,10 @@ class Study:
         return found
 
     def run(self, configs: Sequence[Config], jobs: int, limit: int | None = None) -> None:
-        """Run what is missing, `jobs` at a time.
+        """Run what is missing, `jobs` at a time, and begin at most `limit` runs.
 
-        Raises SsvdError where a run's process fails, once what ran beside it is noted, and where another
-        process adds to the same results.
+        Raises SsvdError if another process is adding to the same results, or if a run's process fails. The
+        results of the other processes are saved first.
         """
         self.out.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -172,7 +172,7 @@ class Study:
                     if len(running) >= jobs or (limit is not None and len(begun) >= limit):
                         break
                     if any("cost" in (task.stage, other.stage) for other in running.values()):
-                        break  # measured alone
+                        break  # costs are measured alone
                     if task.key not in begun:
                         begun.add(task.key)
                         print(f"begins: {task.key}", file=sys.stderr, flush=True)
@@ -182,7 +182,7 @@ class Study:
                 self._settle(study, running)
 
     def _check_recipe(self, study: str) -> None:
-        """Runs of two recipes are not to be compared. Raises SsvdError."""
+        """Raise SsvdError if the study has runs of another recipe; these cannot be compared."""
         own = made_with(self.device)["recipe"]
         made = [result.get("made_with", {}) for result in self.results() if result["study"] == study]
         if other := {each["recipe"] for each in made if "recipe" in each} - {own}:
@@ -192,7 +192,7 @@ class Study:
             )
 
     def _settle(self, study: str, running: dict[Future[dict[str, Any]], Task]) -> None:
-        """Note the next results. After a failure those of all that runs: no other one is lost with it."""
+        """Save the next results; after a failure wait for all running tasks, save theirs, and raise."""
         failed: Exception | None = None
         while running:
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -217,11 +217,11 @@ class Study:
             stream.write(json.dumps(result).encode() + b"\n")
 
     def _process(self, study: str, task: Task, manifests: Mapping[str, Path]) -> dict[str, Any]:
-        """The run in a process of its own. Raises SsvdError with the end of what it said."""
-        folder = self.work / "runs" / study / task.key.replace("/", "-")  # no other study's checkpoint
+        """Run a task in its own process. Raises SsvdError with the end of its output."""
+        folder = self.work / "runs" / study / task.key.replace("/", "-")  # not another study's
         spec = folder / "spec.json"
         if spec.exists() and read_spec(spec).task.config.options != dict(task.config.options):
-            shutil.rmtree(folder)  # a config of this name that was another then: nothing to resume
+            shutil.rmtree(folder)  # the config of this name has changed: nothing to resume
         folder.mkdir(parents=True, exist_ok=True)
         write_spec(spec, Spec(task, self.budget, manifests, folder, self.device))
         environment = {**os.environ, "OMP_NUM_THREADS": "1"} if self.device == "cpu" else None
@@ -234,7 +234,7 @@ class Study:
         return dict(json.loads((folder / RESULT_FILE).read_text(encoding="utf-8")))
 
     def _subsets(self) -> tuple[dict[str, Path], dict[str, str]]:
-        """The first utterances of each corpus as manifests of their own, and their digests, by name."""
+        """Write manifests of the first utterances of each corpus; return them and their digests by name."""
         sizes = {"train": self.budget.train_utterances, "valid": self.budget.valid_utterances}
         wanted = {f"{domain}-{split}": size for domain in DOMAINS for split, size in sizes.items()}
         wanted |= dict.fromkeys(TEST_CORPORA.values(), self.budget.test_utterances)

@@ -1,10 +1,10 @@
-"""The rows of the embedded benchmark: every method, most of them at two sizes or more, on owsm-nano.
+"""Configs of the embedded benchmark: every method on owsm-nano, most of them at two sizes or more.
 
-Sizes are about 117,000 and 250,000 trained numbers, those of SSVD at p = 40 and 60 %, where a method has such
-sizes. The first rows decide the most and are run first. Every method chooses its learning rate anew at each
-size, as SSVD does along its p sweep. Only SSVD's own variants of a size take the rate chosen there
-(`rate_of`): Cayley's map, the encoder alone, and budgets. VeRA's vectors learn at other rates than the LoRA
-that the paper puts beside them, so all rates are tried there.
+Sizes are about 117,000 and 250,000 trained numbers where a method has such sizes, as SSVD has at p = 40 and
+60 %. The most important rows come first and run first. Every method chooses its learning rate at each size,
+as SSVD does along its p sweep. Only some variants of SSVD take the rate chosen at their size (`rate_of`):
+Cayley's map, the encoder alone, and budgets. VeRA's vectors learn at other rates than the LoRA on the
+embedding, so VeRA tries all rates.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any
 from training.bench.study import Config
 
 P_SWEEP = (0.1, 0.2, 0.4, 0.6, 0.8)  # the share of min(m, n) that turns
-P_RATE = 0.4  # the size whose rate variants of SSVD take
-SSVD_RATE = "ssvd-first-order-p40"  # the config whose rate they take
-SSVD_RATE_60 = "ssvd-first-order-p60"  # the larger ones
+P_RATE = 0.4  # the size of SSVD_RATE
+SSVD_RATE = "ssvd-first-order-p40"  # its rate is used by variants of SSVD
+SSVD_RATE_60 = "ssvd-first-order-p60"  # its rate is used by larger variants
 SHORT = {"p": "p", "rank": "r", "off_diagonals": "d"}
 
 
@@ -31,7 +31,7 @@ def _sized(
     seeds: Sequence[int] = (),
     rate_of: str | None = None,
 ) -> list[Config]:
-    """One config for each size, with so many seeds (default one)."""
+    """Return a config for each size, with the number of seeds given for it (default one)."""
     name = f"{group.replace(' ', '-')}-{SHORT[size]}"
     return [
         Config(f"{name}{_number(value)}", group, {**options, size: value}, rate_of, several)
@@ -40,7 +40,7 @@ def _sized(
 
 
 def _number(value: float) -> int:
-    """Shares in per cent."""
+    """Return a whole number unchanged, and a share in percent."""
     return value if isinstance(value, int) else round(100 * value)
 
 
@@ -52,7 +52,7 @@ def _ssvd(
 
 
 def _p_sweep() -> list[Config]:
-    """Size P_RATE first."""
+    """Return the configs of the sweep over p, that of P_RATE first."""
     sizes = (P_RATE, *(p for p in P_SWEEP if p != P_RATE))
     return [config for p in sizes for config in _ssvd("first-order", p, seeds=[3 if p >= P_RATE else 1])]
 
@@ -73,7 +73,7 @@ CONFIGS: tuple[Config, ...] = (
     *_ranked("pissa", 3, 6, seeds=[3]),
     *_ssvd("free", 0.28, 0.42, seeds=[3, 3]),
     *_ssvd("free", 0.14, 0.57),  # as many numbers as a rotation at 20 and 80 %
-    *_ssvd("cayley", P_RATE, seeds=[3], rate_of=SSVD_RATE),  # to first order the same map, and the same rates
+    *_ssvd("cayley", P_RATE, seeds=[3], rate_of=SSVD_RATE),  # the same map to first order
     *_ssvd("cayley", 0.6, rate_of=SSVD_RATE_60),
     *_sized("svft-banded", {"method": "svft-banded"}, "off_diagonals", (5, 11)),
     *_sized("lora-xs", {"method": "lora-xs"}, "p", (0.28, 0.42)),

@@ -1,4 +1,4 @@
-"""What training costs: a step's time (on a CPU the processor's) and memory, and the basis held beside it."""
+"""Cost of training: time (on a CPU, processor time) and memory of a step, and memory of the basis."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ MEMORY_STEPS = 6
 
 
 def step_seconds(session: Session) -> float:
-    """Mean seconds of TIMED_STEPS steps of a run that is stopped then."""
+    """Return the mean seconds of TIMED_STEPS steps, then stop the run."""
     clock = _cuda_clock if session.base.device.type == "cuda" else time.process_time
     read = _readings(session, WARM_UP_STEPS + TIMED_STEPS, clock, clock)
     return (read[-1] - read[WARM_UP_STEPS]) / TIMED_STEPS
 
 
 def step_bytes(session: Session) -> int:
-    """What the largest of MEMORY_STEPS steps held beyond model, basis, adapter and data."""
+    """Return the peak bytes of MEMORY_STEPS steps beyond model, basis, adapter and data."""
     device = session.base.device
     read = _readings(session, MEMORY_STEPS, partial(mark, device), partial(peak, device))
     return round(read[-1] - read[0])
 
 
 def basis_bytes(options: Mapping[str, Any], factors: Mapping[str, LayerFactors]) -> int:
-    """Bytes of U_k and V_k of all layers in float32, as `methods.build` holds them for these options.
+    """Return the bytes of U_k and V_k of all layers in float32, as `methods.build` holds them.
 
-    0 for methods that leave whole weights: they have no basis.
+    0 for methods that write whole weights, since they have no basis.
     """
     from training.methods.build import new_adapter
     from training.methods.choices import MERGED
@@ -53,7 +53,7 @@ def basis_bytes(options: Mapping[str, Any], factors: Mapping[str, LayerFactors])
 def _readings(
     session: Session, steps: int, before: Callable[[], float], after: Callable[[], float]
 ) -> list[float]:
-    """What `before` says before the first step, and `after` after each of so many."""
+    """Return the value of `before` before the first step, and of `after` after each of ``steps`` steps."""
     read: list[float] = []
 
     @contextmanager
@@ -67,7 +67,7 @@ def _readings(
         yield stop
 
     fitted = session.fit(guard)
-    assert not fitted.outcome.finished  # nor validated
+    assert not fitted.outcome.finished  # and not validated
     return read
 
 

@@ -1,4 +1,4 @@
-"""What results say beside their runs: who speaks in the test sets, and what basis each config holds."""
+"""Result lines besides runs: the speakers of the test sets, and the basis bytes of each config."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def facts(
     manifests: Mapping[str, Path],
     base: BaseModel,
 ) -> Iterator[dict[str, Any]]:
-    """The lines of a study that are not among its results yet."""
+    """Yield the lines that are missing from a study's results."""
     from ssvd_asr.basis.cache import factorize
 
     if not any(result["stage"] == "voices" for result in done):
@@ -36,11 +36,11 @@ def facts(
 
 
 def voices_line(manifests: Mapping[str, Path]) -> dict[str, Any]:
-    """Who speaks each utterance of the test sets, by number: what intervals are drawn over."""
+    """Return the number of each test utterance's voice; intervals are drawn over voices."""
     tests = {}
     for test, corpus in TEST_CORPORA.items():
         entries = [json.loads(line) for line in manifests[corpus].read_text(encoding="utf-8").splitlines()]
-        # Without a name, a voice of its own.
+        # An utterance without a speaker counts as a voice of its own.
         names = [entry.get("speaker") or f"{place}:" for place, entry in enumerate(entries)]
         numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
         tests[test] = [numbers[name] for name in names]

@@ -1,4 +1,4 @@
-"""The figures of `ssvd bench methods`, as SVG: one panel a domain."""
+"""SVG figures of `ssvd bench methods`, one panel per domain."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SSVD_MAPS = ("ssvd cayley", "ssvd first-order", "ssvd free")
 SWEPT = "ssvd first-order"
 CONVERGING = (SWEPT, "lora", "pissa", "full fine-tuning")
-MATCHED_SIZE = 117_000  # numbers; SSVD's at p = 40 %
+MATCHED_SIZE = 117_000  # trained numbers of SSVD at p = 40 %
 MARKERS = "osD^v"
 
 Styles = Mapping[str, Mapping[str, Any]]
@@ -24,16 +24,16 @@ Drawing = Callable[["Axes", Sequence[Entry], Styles], None]
 
 
 def write_figures(found: Sequence[Entry], groups: Sequence[str], folder: Path) -> list[Path]:
-    """Write them into ``folder``; the paths. A group looks the same in all of them.
+    """Write the figures into ``folder`` and return their paths. A group looks the same in all of them.
 
-    Raises SsvdError without matplotlib.
+    Raises SsvdError if matplotlib is not installed.
     """
     try:
         import matplotlib
     except ModuleNotFoundError as error:
         raise SsvdError("the figures need matplotlib: pip install ssvd-asr[benchmark]") from error
     matplotlib.use("svg")
-    # The same results give the same file: no date, no random names.
+    # The same results give the same file, without date or random names.
     matplotlib.rcParams.update({"svg.hashsalt": "ssvd", "svg.fonttype": "none", "font.size": 9})
     chosen = [entry for entry in found if entry.group in SSVD_MAPS]
     swept = [entry for entry in found if entry.group == SWEPT]
@@ -49,7 +49,7 @@ def write_figures(found: Sequence[Entry], groups: Sequence[str], folder: Path) -
 
 
 def _styles(groups: Sequence[str]) -> Styles:
-    """A colour and a marker for each group: more groups than colours that can be told apart."""
+    """Return a colour and a marker for each group, since there are more groups than colours."""
     found: dict[str, dict[str, Any]] = {}
     for place, group in enumerate(dict.fromkeys(groups)):
         found[group] = {
@@ -125,7 +125,7 @@ def _forgetting(axes: Axes, found: Sequence[Entry], styles: Styles) -> None:
 
 
 def matched(found: Sequence[Entry]) -> list[Entry]:
-    """Of the groups whose convergence is compared, the config nearest MATCHED_SIZE on each domain."""
+    """Return the config nearest MATCHED_SIZE of each group in CONVERGING, on each domain."""
     return [
         min(of, key=lambda entry: abs(entry.parameters - MATCHED_SIZE))
         for domain in DOMAINS

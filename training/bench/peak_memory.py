@@ -1,7 +1,7 @@
-"""How far memory rises from a moment on: on a CPU the process's high-water mark, on CUDA the allocator's.
+"""Peak memory from a moment on: the process's high-water mark on a CPU, the allocator's on CUDA.
 
-On a CPU measure in a process with RETURNED in its environment: freed blocks then go back to the system at
-once, and the mark is what was in use.
+On a CPU, measure in a process with RETURNED in its environment. Freed blocks then go back to the system at
+once, so the mark shows the memory in use.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ RETURNED = {"MALLOC_MMAP_THRESHOLD_": "65536"}  # bytes; mallopt(3)
 
 
 def mark(device: torch.device) -> int:
-    """Bytes in use now; the high-water mark begins anew from here."""
+    """Reset the high-water mark and return the bytes in use."""
     import torch
 
     gc.collect()
@@ -29,7 +29,7 @@ def mark(device: torch.device) -> int:
 
 
 def peak(device: torch.device) -> int:
-    """The most bytes that were in use since `mark`."""
+    """Return the most bytes in use since `mark`."""
     import torch
 
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _status("VmHWM")

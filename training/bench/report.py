@@ -1,4 +1,4 @@
-"""Tables and figures of `ssvd bench methods`, made from its results alone."""
+"""Page and figures of `ssvd bench methods`, made from its results alone."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from training.bench.study import (
 from training.bench.tables import GAIN, Entry, Result, entries, latest_study, pareto
 
 COMMAND = "ssvd bench methods"
-REFERENCE = SSVD_RATE  # what the others are compared with
+REFERENCE = SSVD_RATE  # the config that all others are compared with
 COLUMNS = (
     "config", "lr", "parameters", "file", "WER", "interval", "capped", "adult", "steps to 90 %", "step",
     "memory", f"over {REFERENCE}",
@@ -36,7 +36,7 @@ COLUMNS = (
 def write_report(
     results: Iterable[Result], configs: Sequence[Config], budget: Budget, folder: Path
 ) -> list[Path]:
-    """Write methods.md and the figures into ``folder``; the paths. Nothing to say, nothing written."""
+    """Write methods.md and the figures into ``folder`` and return their paths; none without scored runs."""
     every = list(results)
     study = latest_study(every) if every else []
     chosen = current(configs, study)

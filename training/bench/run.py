@@ -1,6 +1,6 @@
-"""One run of the benchmark, in a process of its own so that its peak of memory is its own.
+"""One run of the benchmark, in its own process so that its peak memory can be measured.
 
-python -m training.bench.run SPEC.json leaves the result, one JSON object, in the run's folder.
+python -m training.bench.run SPEC.json writes the result, one JSON object, into the run's folder.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from training.loop.run import Session
 
 RESULT_FILE = "bench.json"
-MEMORY = "--memory"  # asks the process for the memory of a step alone
+MEMORY = "--memory"  # measure the memory of a step only
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a run's process is told."""
+    """Specification of a run for its process."""
 
     task: Task
     budget: Budget
-    manifests: Mapping[str, Path]  # by corpus, "<domain>-<split>": the subset of this study
+    manifests: Mapping[str, Path]  # by corpus, "<domain>-<split>": this study's subset
     folder: Path  # of the run
     device: str
 
@@ -54,7 +54,7 @@ class Spec:
 
 
 def run(spec: Spec) -> dict[str, Any]:
-    """Train, write and score. A run that diverges is a result too: no accuracy, and `failed` says why."""
+    """Train, write and score. A diverged run gives a result with `failed` (the reason) and no accuracy."""
     task, budget = spec.task, spec.budget
     found = _names(task)
     session = _session(spec)
@@ -62,7 +62,7 @@ def run(spec: Spec) -> dict[str, Any]:
         fitted = session.fit()
     except SsvdError as error:
         if "not finite" not in str(error):
-            raise  # bad data or settings are no property of the method
+            raise  # bad data or settings, not a property of the method
         return {**found, "failed": str(error), "valid_accuracy": None}
     best_round = fitted.outcome.best_epoch
     assert best_round is not None  # every round is validated
@@ -75,7 +75,7 @@ def run(spec: Spec) -> dict[str, Any]:
     }
     if task.stage == "final":
         result = fitted.finish(fitted.summary)
-        # Of a peft method the adapter's own file; what was scored is merged weights.
+        # For a peft method the size of the adapter's file; the scores are of merged weights.
         found |= {"bytes": result.get("adapter_bytes", result["bytes"]), **_scores(spec, result)}
     return found
 
@@ -100,7 +100,7 @@ def _session(spec: Spec) -> Session:
         out=spec.folder,
         device=spec.device,
         resume=(spec.folder / "checkpoint.safetensors").exists(),
-        scored=False,  # `_scores` does, on more test sets
+        scored=False,  # `_scores` scores on more test sets
         progress=False,
         **task.config.options,
     )
@@ -115,13 +115,13 @@ def _session(spec: Spec) -> Session:
 
 
 def _curve(path: Path) -> list[list[float]]:
-    """The validations as [step, loss, accuracy]."""
+    """Return the validations as [step, loss, accuracy]."""
     events = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return [[e["step"], e["valid_loss"], e["valid_acc"]] for e in events if e["event"] == "epoch"]
 
 
 def cost(spec: Spec, path: Path) -> dict[str, Any]:
-    """Time and memory of a step; `path`: the file of `spec`, for the process that measures memory."""
+    """Return time and memory of a step. `path` is the file of `spec`, for the memory process."""
     from training.bench.cost import step_seconds
     from training.bench.peak_memory import RETURNED
 
@@ -135,14 +135,14 @@ def cost(spec: Spec, path: Path) -> dict[str, Any]:
 
 
 def _measured[T](spec: Spec, measure: Callable[[Session], T]) -> T:
-    """`measure` ends the run, before a validation would begin; nothing of it stays."""
+    """Return what `measure` finds in a temporary run, which it stops before the first validation."""
     with TemporaryDirectory(dir=spec.folder) as folder:
         budget = replace(spec.budget, rounds=1, batches_a_round=10_000)
         return measure(_session(replace(spec, folder=Path(folder), budget=budget)))
 
 
 def _scores(spec: Spec, result: Mapping[str, Any]) -> dict[str, Any]:
-    """Word error rates of what was written to disk, on each test set."""
+    """Return the figures of the written file on each test set."""
     from ssvd_asr.adapted_model import adapt
     from ssvd_asr.adapter.read import load_adapter
     from ssvd_asr.base.load import load_base
@@ -158,7 +158,7 @@ def _scores(spec: Spec, result: Mapping[str, Any]) -> dict[str, Any]:
         options = {"adapted": adapt(base.network, factors), "cores": adapter.cores(base.dtype)}
     else:
         put_weights(base, Path(result["weights"]))
-        Path(result["weights"]).unlink()  # 17 MB a run, made again by the run itself
+        Path(result["weights"]).unlink()  # 17 MB per run; the run can make it again
     return {
         "tests": {
             name: figures(evaluate(base, path, progress=False, **options), spec.heard)
@@ -168,7 +168,7 @@ def _scores(spec: Spec, result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def zero_shot(spec: Spec) -> dict[str, Any]:
-    """The base itself: WER on every test set, and its validation as step 0 of the domain's curves."""
+    """Return the base's figures on every test set, and its validation as step 0 of the curves."""
     from ssvd_asr.base.load import load_base
     from training.evaluate import evaluate
     from training.loop.validation import validate
@@ -188,9 +188,9 @@ def zero_shot(spec: Spec) -> dict[str, Any]:
 
 
 def figures(found: Evaluation, heard: frozenset[str]) -> dict[str, Any]:
-    """WER, and the errors of each utterance, for intervals and comparisons utterance by utterance.
+    """Return the WER and the errors of each utterance, for intervals and paired comparisons.
 
-    heard: the words of the training data; of the others, how many were recognised.
+    heard: the words of the training data. `unseen_words` counts the other words, recognised and in all.
     """
     from ssvd_asr.scoring import score
     from training.bench.unseen import unseen_recall
@@ -201,7 +201,7 @@ def figures(found: Evaluation, heard: frozenset[str]) -> dict[str, Any]:
     return {
         "wer": found.score.wer,
         "wer_raw": found.score.wer_raw,
-        "insertions": found.score.insertions,  # a decoder that loops shows here
+        "insertions": found.score.insertions,  # high if the decoder loops
         "deletions": found.score.deletions,
         "unseen_words": unseen_recall(found.decoded, heard),
         "errors": errors,
@@ -210,12 +210,12 @@ def figures(found: Evaluation, heard: frozenset[str]) -> dict[str, Any]:
 
 
 def write_spec(path: Path, spec: Spec) -> None:
-    """For the run's own process."""
+    """Write the spec for the run's process."""
     path.write_text(json.dumps(asdict(spec), default=str), encoding="utf-8")
 
 
 def read_spec(path: Path) -> Spec:
-    """What `write_spec` wrote."""
+    """Read a spec written by `write_spec`."""
     told = json.loads(path.read_text(encoding="utf-8"))
     config = Config(**told["task"].pop("config"))
     return Spec(
@@ -228,7 +228,7 @@ def read_spec(path: Path) -> Spec:
 
 
 def main(argv: list[str]) -> int:
-    """Carry out the run of a spec, and leave its result in the run's folder."""
+    """Carry out the run of a spec and write its result into the run's folder."""
     path = Path(argv[0])
     spec = read_spec(path)
     if MEMORY in argv[1:]:

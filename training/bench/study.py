@@ -1,12 +1,14 @@
-"""The embedded benchmark of methods: which runs it has, and in which order they are decided.
+"""The study of the embedded benchmark: its runs and their order.
 
-Fair to every method means here: the same utterances in the same order for one seed, the same number of steps,
-and a learning rate chosen by the same rule. The rule: beginning near the middle of LEARNING_RATES, neighbours
-are tried until none of the REACH rates on either side of the best is better (token accuracy on validation
-data, stage `lr`, the domain LR_DOMAIN): a single dip ends no search. Of a method whose numbers may want two
-rates, the whole grid is tried (`Config.whole_grid`). The runs of stage `final` then have that
-rate; those of several seeds also run once at the rates on either side, to show how much hangs on the choice.
-Stage `cost` measures a few steps, with nothing beside it.
+All methods train for the same number of steps on the same utterances, in the same order for one seed. They
+choose the learning rate by the same rule (stage `lr`). The rule starts at FIRST_RATE and tries neighbours
+until none of the REACH rates on either side of the best is better. It compares token accuracy on validation
+data of LR_DOMAIN. With a REACH of 2, a single dip does not end the search. A method whose numbers may need
+two rates tries the whole grid (`Config.whole_grid`).
+
+The runs of stage `final` use the chosen rate. A config of several seeds that chooses its own rate also runs
+once at the rates on either side, to show the effect of the choice. Stage `cost` measures a few steps while
+nothing else runs.
 """
 
 from __future__ import annotations
@@ -17,23 +19,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Stage = Literal["base", "lr", "final", "cost"]  # of runs; results say too who speaks, and what basis is held
+Stage = Literal["base", "lr", "final", "cost"]  # of runs; results also have the stages `voices` and `basis`
 
 LEARNING_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
-FIRST_RATE = 2  # place in LEARNING_RATES where every method begins
-REACH = 2  # places on either side that have to be known
+FIRST_RATE = 2  # index in LEARNING_RATES where every method begins
+REACH = 2  # rates on either side that must be tried
 DOMAINS = ("child", "scottish")
 LR_DOMAIN = DOMAINS[0]
 SEEDS = (1, 2, 3)
-ADULT = "adult"  # what the base was trained on: forgetting shows here
-UNSEEN = "unseen words"  # the first domain's voices with words that no run's training data have
+ADULT = "adult"  # the base's training domain, to measure forgetting
+UNSEEN = "unseen words"  # the first domain's voices with words in no run's training data
 TEST_CORPORA = {**{name: f"{name}-test" for name in (*DOMAINS, ADULT)}, UNSEEN: f"{DOMAINS[0]}-unseen"}
-TESTS = {DOMAINS[0]: tuple(TEST_CORPORA), DOMAINS[1]: (DOMAINS[1], ADULT)}  # of a run of the first seed
+TESTS = {DOMAINS[0]: tuple(TEST_CORPORA), DOMAINS[1]: (DOMAINS[1], ADULT)}  # for runs of the first seed
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How much a run sees; equal for all runs of a study."""
+    """Amounts of data and training, equal for all runs of a study."""
 
     train_utterances: int = 500
     valid_utterances: int = 100
@@ -45,14 +47,14 @@ class Budget:
 
 @dataclass(frozen=True)
 class Config:
-    """A method at one size. options: fields of training.loop.run.RunSettings."""
+    """A method at one size. options: fields of training.run_settings.RunSettings."""
 
     name: str
-    group: str  # what a line of the figures joins
+    group: str  # configs joined by a line in the figures
     options: Mapping[str, Any] = field(hash=False)
-    rate_of: str | None = None  # the config whose learning rate it takes; None: tried itself
+    rate_of: str | None = None  # the config whose learning rate it takes; None: chooses its own
     seeds: int = 1
-    whole_grid: bool = False  # of learning rates: the best of one neighbourhood may not be the best
+    whole_grid: bool = False  # try all learning rates, since there may be several local optima
 
 
 BASE = Config("base", "base", {})
@@ -70,12 +72,12 @@ class Task:
 
     @property
     def key(self) -> str:
-        """What a result is recognised by, together with `study_id`."""
+        """Identifies a result, together with `study_id`."""
         return f"{self.stage}/{self.config.name}/{self.domain}/lr{self.lr:g}/seed{self.seed}"
 
 
 def study_id(budget: Budget, base_digest: str, data: Mapping[str, str], device: str = "cpu") -> str:
-    """Results of another budget, base, corpus (digests by name) or kind of device are not of this study."""
+    """Return the id of a study: a digest of budget, base, corpora (digests by name) and kind of device."""
     kind = device.partition(":")[0]
     text = json.dumps(
         [asdict(budget), base_digest, dict(data), *([] if kind == "cpu" else [kind])], sort_keys=True
@@ -88,10 +90,11 @@ def next_tasks(
     results: Iterable[Mapping[str, Any]],
     choosers: Sequence[Config] | None = None,
 ) -> list[Task]:
-    """What can be run now and is not in `results`; ask again when these are done. Empty: all is done.
+    """Return the tasks that can run now and are not in `results`; empty if all is done.
 
-    In the order of `configs`, then what they cost, further seeds, and rates beside the chosen last: a study
-    that is cut short has every method once. choosers: where `rate_of` is looked up; default: `configs`.
+    Call it again when these are done. First come the runs of the first seed in the order of `configs`, then
+    their costs, further seeds, and last the rates beside the chosen ones. A study that is cut short thus has
+    every method once. choosers: where `rate_of` is looked up; default: `configs`.
     """
     by_name = {config.name: config for config in choosers or configs}
     done = _by_key(results, by_name)
@@ -121,9 +124,9 @@ def next_tasks(
 
 
 def current(configs: Sequence[Config], results: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The results that these configs ask for, each once and in its config's group of today.
+    """Return the results of these configs, each once and with its config's present group.
 
-    None of a config that is gone, nor of a rate that is not chosen now.
+    Leaves out results of removed configs, and final results at rates that are not chosen now.
     """
     by_name = {config.name: config for config in configs}
     done = _by_key(results, by_name)
@@ -131,7 +134,7 @@ def current(configs: Sequence[Config], results: Iterable[Mapping[str, Any]]) -> 
 
     def wanted(result: Mapping[str, Any]) -> bool:
         if "config" not in result:
-            return True  # of the base, or of the corpora
+            return True  # a result of the base or the corpora
         name = result["config"]
         return name in rates and (result["stage"] != "final" or result["lr"] == rates[name])
 
@@ -145,7 +148,7 @@ def current(configs: Sequence[Config], results: Iterable[Mapping[str, Any]]) -> 
 def _by_key(
     results: Iterable[Mapping[str, Any]], configs: Mapping[str, Config]
 ) -> dict[str, Mapping[str, Any]]:
-    """The last result of each key, without those of a config that has other options today."""
+    """Return the last result of each key, without those of a config whose options have changed."""
     return {
         str(result["key"]): result
         for result in results
@@ -155,18 +158,18 @@ def _by_key(
 
 
 def at_edge(rate: float) -> bool:
-    """Whether the grid ends at this rate: a better one may lie beyond."""
+    """Return whether the grid ends at this rate, so that a better one may lie beyond."""
     return rate in (LEARNING_RATES[0], LEARNING_RATES[-1])
 
 
 def rates_beside(rate: float) -> list[float]:
-    """The next lower and the next higher rate of the grid."""
+    """Return the next lower and the next higher rate of the grid."""
     place = LEARNING_RATES.index(rate)
     return [LEARNING_RATES[each] for each in (place - 1, place + 1) if 0 <= each < len(LEARNING_RATES)]
 
 
 def choose_rate(config: Config, done: Mapping[str, Mapping[str, Any]]) -> tuple[float | None, list[Task]]:
-    """The learning rate of a config, or None and the runs that are still wanted to choose it."""
+    """Return the learning rate of a config, or None and the runs still needed to choose it."""
 
     def task(place: int) -> Task:
         return Task("lr", config, LR_DOMAIN, LEARNING_RATES[place], SEEDS[0])
@@ -178,7 +181,7 @@ def choose_rate(config: Config, done: Mapping[str, Mapping[str, Any]]) -> tuple[
         missing = [each for place in around if (each := task(place)).key not in done]
         if missing:
             return None, missing
-        # A run that diverged has no accuracy. Equally many right tokens may differ in the eighth digit.
+        # A diverged run has no accuracy. Rounding: equal token counts may differ in the eighth digit.
         found = {place: round(done[task(place).key]["valid_accuracy"] or 0.0, 6) for place in around}
         better = max(around, key=lambda place: (found[place], -abs(place - best)))
         if found[better] == found[best]:

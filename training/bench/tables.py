@@ -1,4 +1,4 @@
-"""What the results of a study say, as rows: seeds together, intervals, steps to 90 % of the gain."""
+"""Rows of a study's results: all seeds together, with intervals and steps to 90 % of the gain."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ class Entry:
 
     config: str
     group: str
-    p: float | None  # share of the directions, where that is its size
+    p: float | None  # share of the directions, if the size is given so
     domain: str
     lr: float
     parameters: int
-    wers: tuple[float, ...]  # one a seed
+    wers: tuple[float, ...]  # one per seed
     wer: float  # of all seeds together
     zero: float  # of the base
-    interval: tuple[float, float]  # over voices, the seeds of each together
-    capped: float  # the WER with no utterance worse than all wrong: what loops add is left out
-    adult: float  # WER on adult speech with the domain's adapter: what was forgotten (first seed)
+    interval: tuple[float, float]  # over voices, all seeds together
+    capped: float  # WER with an utterance's errors limited to its words, which excludes loops
+    adult: float  # WER on adult speech with the domain's adapter, for forgetting (first seed)
     bytes: int  # of the file
-    half_bytes: int  # were its numbers in half precision, as those of adapters in the shared basis are
+    half_bytes: int  # if stored in half precision, as adapters in the shared basis are
     step_s: float | None  # None: not measured yet
-    step_bytes: int | None  # beyond what stands before it
-    basis_bytes: int | None  # what stands before it and is neither the base's nor the adapter's
+    step_bytes: int | None  # beyond the memory in use before the step
+    basis_bytes: int | None  # held during training besides the base and the adapter
     steps_to_gain: int | None
     curve: tuple[tuple[int, float], ...]  # step and validation accuracy, from the untrained model on
 
     @property
     def memory_bytes(self) -> int | None:
-        """What training holds beside the base, the adapter and the data."""
+        """Bytes held in training besides the base, the adapter and the data."""
         if self.step_bytes is None or self.basis_bytes is None:
             return None
         return self.step_bytes + self.basis_bytes
@@ -49,15 +49,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Counts:
-    """Word errors of each voice on a domain's test set, utterances and seeds added up; words likewise."""
+    """Word errors and words of each voice on a domain's test set, summed over utterances and seeds."""
 
     errors: list[int]
     words: list[int]
-    capped: list[int]  # no utterance with more errors than words
+    capped: list[int]  # errors limited to the words of each utterance
 
     @classmethod
     def of(cls, runs: Sequence[Result], voices: Sequence[int]) -> Counts:
-        """Of the runs of one config on one domain; voices: the number of each utterance's."""
+        """Count the runs of one config on one domain. voices: the number of each utterance's voice."""
         found = cls(*([0] * (max(voices) + 1) for _ in range(3)))
         for run in runs:
             test = run["tests"][run["domain"]]
@@ -69,12 +69,12 @@ class Counts:
 
     @property
     def wer(self) -> float:
-        """Over all utterances."""
+        """WER over all utterances."""
         return sum(self.errors) / sum(self.words)
 
 
 def voices_of(results: Sequence[Result]) -> Mapping[str, Sequence[int]]:
-    """Of each test set the number of each utterance's voice. Raises DataError where it was not noted."""
+    """Return the voice numbers of each test set's utterances. Raises DataError if the results lack them."""
     for result in results:
         if result["stage"] == "voices":
             return dict(result["tests"])
@@ -82,13 +82,13 @@ def voices_of(results: Sequence[Result]) -> Mapping[str, Sequence[int]]:
 
 
 def latest_study(results: Iterable[Result]) -> list[Result]:
-    """The results of the study that the last line belongs to."""
+    """Return the results of the last line's study."""
     every = list(results)
     return [result for result in every if result["study"] == every[-1]["study"]]
 
 
 def finals(results: Sequence[Result]) -> dict[tuple[str, str], list[Result]]:
-    """The scored runs of each config and domain, by seed, in the order of the results."""
+    """Return the scored runs of each config and domain in order of the seeds."""
     runs: dict[tuple[str, str], list[Result]] = {}
     for result in results:
         if result["stage"] == "final" and "failed" not in result:
@@ -97,7 +97,7 @@ def finals(results: Sequence[Result]) -> dict[tuple[str, str], list[Result]]:
 
 
 def entries(results: Sequence[Result]) -> list[Entry]:
-    """One entry for each config and domain that has run to its end, in the order of the results."""
+    """Return an entry for each config and domain with a scored run, in the order of the results."""
     zero = {result["domain"]: result for result in results if result["stage"] == "base"}
     voices = voices_of(results)
     costs = {result["config"]: result for result in results if result["stage"] == "cost"}
@@ -106,7 +106,7 @@ def entries(results: Sequence[Result]) -> list[Entry]:
     for (config, domain), of in finals(results).items():
         first = of[0]
         if first["seed"] != SEEDS[0] or domain not in zero:
-            continue  # the first seed has the other test sets; it comes first
+            continue  # only the first seed has the other test sets
         curve = ((0, zero[domain]["valid_accuracy"]), *((step, acc) for step, _, acc in first["curve"]))
         counts, cost = Counts.of(of, voices[domain]), costs.get(config, {})
         found.append(
@@ -136,12 +136,12 @@ def entries(results: Sequence[Result]) -> list[Entry]:
 
 
 def _single(run: Result) -> bool:
-    """Whether the file is in single precision."""
+    """Return whether the file is in single precision."""
     return run["options"].get("method") in MERGED
 
 
 def steps_to_gain(curve: Sequence[tuple[int, float]]) -> int | None:
-    """The first step at which a curve (step, accuracy) has GAIN of its whole gain; None without a gain."""
+    """Return the first step at which a (step, accuracy) curve has GAIN of its gain; None without a gain."""
     first, best = curve[0][1], max(accuracy for _, accuracy in curve)
     if best <= first:
         return None
@@ -149,7 +149,7 @@ def steps_to_gain(curve: Sequence[tuple[int, float]]) -> int | None:
 
 
 def pareto(found: Sequence[Entry]) -> list[Entry]:
-    """Those that no other one beats with as few parameters, in the order of their size."""
+    """Return the entries with a lower WER than every smaller one, in the order of size."""
     best: list[Entry] = []
     for entry in sorted(found, key=lambda each: (each.parameters, each.wer)):
         if not best or entry.wer < best[-1].wer:

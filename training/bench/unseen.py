@@ -1,4 +1,4 @@
-"""Of the words that training never said, how many are recognised: was a voice learnt, or words?"""
+"""Recall of words absent from the training data, to tell learnt voices from learnt words."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def words_of(manifest: Path) -> frozenset[str]:
-    """Every word of a manifest's texts, normalised as for scoring."""
+    """Return the words of a manifest's texts, normalised as for scoring."""
     texts = [entry.text for entry in read_entries(manifest) if isinstance(entry, Utterance)]
     return frozenset(word for text in texts for word in normalise(text).split())
 
 
 def unseen_recall(decoded: Sequence[Decoded], heard: frozenset[str]) -> tuple[int, int]:
-    """Reference words outside ``heard``: how many were recognised in their place, and how many there are."""
+    """Return how many reference words outside ``heard`` were recognised in place, and how many there are."""
     right = total = 0
     for one in decoded:
         words = normalise(one.reference).split()

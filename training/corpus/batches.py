@@ -1,7 +1,7 @@
-"""Which utterances train together, in which order and at which padded length.
+"""Batches of a run: which utterances train together, in which order and at which padded length.
 
-Everything is a function of (recipe, lengths, place in the run): no sampler state exists, so a run that
-was cut off goes on exactly where it stood.
+Batches depend only on the recipe, the lengths and the place in the run. With no sampler state to restore,
+a resumed run continues exactly where it stopped.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from training.corpus.dataset import Dataset
 from training.corpus.prompts import Example, PromptSymbols, training_example, validation_example
 from training.recipe import Recipe
 
-# What a generator is for; together with seed and place in the run this is its whole seed.
+# Purpose of a generator. With the seed and the place in the run it makes the generator's whole seed.
 _ORDER, _EXAMPLE, _TORCH = 1, 2, 3
 IGNORE_ID = -1  # ESPnet's padding of token ids
 
@@ -36,7 +36,7 @@ class BatchPlan:
 
     @property
     def padded_s(self) -> float:
-        """Seconds of audio the model computes on, silence included."""
+        """Seconds of audio the model processes, silence included."""
         return len(self.indices) * self.padded_samples / SAMPLE_RATE
 
 
@@ -47,7 +47,7 @@ class Plan:
         self.recipe = recipe
         self.window_samples = window_samples
         per_frame = math.ceil(window_samples / window_frames)
-        # The shortest padding that leaves the CTC room for every token; two frames of the front end's edges.
+        # Shortest padding with enough frames for the CTC, plus two for the edges of the front end.
         self._lengths = np.array(
             [
                 min(window_samples, max(sample.samples, (sample.frames_needed + 2) * per_frame))
@@ -63,7 +63,7 @@ class Plan:
         self.total_steps = self.steps_per_epoch * recipe.epochs
 
     def epoch(self, epoch: int) -> list[BatchPlan]:
-        """The batches of an epoch: its stretch of the endless stream of passes through the data."""
+        """Return the batches of an epoch, a section of the endless stream of passes through the data."""
         start = epoch * self.batches_per_epoch
         return list(islice(self._stream(), start, start + self.batches_per_epoch))
 
@@ -72,9 +72,9 @@ class Plan:
             yield from self._pass(number)
 
     def _pass(self, number: int) -> list[BatchPlan]:
-        """Every utterance once: neighbours in length share a batch, the order of batches is random."""
+        """Return batches of every utterance once: similar lengths together, batches in random order."""
         rng = np.random.default_rng([self.recipe.seed, _ORDER, number])
-        # Jitter by 10 % lets neighbours change from pass to pass.
+        # Jitter by 10 % changes which utterances share a batch from pass to pass.
         jittered = self._lengths * rng.uniform(0.9, 1.1, len(self._lengths))
         order = np.argsort(-jittered, kind="stable")
         batches: list[BatchPlan] = []
@@ -87,12 +87,12 @@ class Plan:
         return [batches[i] for i in rng.permutation(len(batches))]
 
     def _padded_length(self, order: np.ndarray, start: int, rng: np.random.Generator) -> int:
-        """The window; or, mixed, often less, but never less than the longest utterance of the batch."""
+        """Return the window, or for mixed padding a random length that fits the batch's utterances."""
         window = self.window_samples
         full, share = rng.uniform(size=2)
         if self.recipe.padding == "window" or full < self.recipe.window_share:
             return window
-        # The jitter makes later ones longer than the first: look at all that the smallest batch could hold.
+        # Because of the jitter later utterances may be longer; look at all that may be in this batch.
         ahead = order[start : start + self._size(int(self._lengths[order[start:]].min()))]
         shortest = min(window, int(self._lengths[ahead].max()) + self._room)
         return shortest + int(share**3 * (window - shortest))
@@ -108,7 +108,7 @@ class Plan:
 def training_batch(
     data: Dataset, plan: BatchPlan, symbols: PromptSymbols, recipe: Recipe, epoch: int, position: int
 ) -> Batch:
-    """Read, pad and collate the batch at ``position`` of ``epoch``."""
+    """Read, pad and collate the batch at ``position`` in ``epoch``."""
     silence = round(recipe.initial_silence_s * SAMPLE_RATE)
     return collate(
         [
@@ -128,7 +128,7 @@ def training_batch(
 
 
 def validation_batches(data: Dataset, symbols: PromptSymbols, size: int) -> Iterator[Callable[[], Batch]]:
-    """Batches in the full window, in the data's order; each is built when it is called."""
+    """Yield builders of full-window batches, in the data's order."""
     for start in range(0, len(data.samples), size):
         indices = range(start, min(start + size, len(data.samples)))
         yield lambda indices=indices: collate(  # type: ignore[misc]
@@ -137,10 +137,10 @@ def validation_batches(data: Dataset, symbols: PromptSymbols, size: int) -> Iter
 
 
 def collate(examples: Sequence[Example], symbols: PromptSymbols) -> Batch:
-    """The arguments of ESPnetS2TModel.forward.
+    """Return the arguments of ESPnetS2TModel.forward.
 
-    speech (B, padded_samples) float32, text (B, U) and text_ctc (B, V) int64 padded with -1, text_prev
-    (B, 1) of <na>, and their lengths (B,). As in ESPnet the padding silence counts as speech.
+    These are speech (B, padded_samples) float32, text (B, U) and text_ctc (B, V) int64 padded with -1,
+    text_prev (B, 1) of <na>, and their lengths (B,). As in ESPnet, the padding silence counts as speech.
     """
     rows = len(examples)
     speech = torch.from_numpy(np.stack([example.speech for example in examples]))
@@ -167,5 +167,5 @@ def _padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
 
 
 def torch_seed(seed: int, epoch: int, position: int) -> int:
-    """Torch's seed for dropout and masks of one batch."""
+    """Return torch's seed for the dropout and masks of one batch."""
     return int(np.random.SeedSequence([seed, _TORCH, epoch, position]).generate_state(1, np.uint64)[0] >> 1)

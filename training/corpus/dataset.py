@@ -1,7 +1,7 @@
-"""From a manifest to utterances that can be trained on: checked one by one, the bad ones named.
+"""Dataset of the usable utterances of a manifest; a report names every other entry.
 
-Every file is decoded once before training starts, so that what is broken is known then and not hours
-later. Decoded audio stays in memory as 16-bit samples while it fits `cache_bytes` (115 MB an hour).
+Every file is decoded once before training starts, so that broken files are found at once and not hours
+later. Decoded audio stays in memory as 16-bit samples up to `cache_bytes` (115 MB an hour).
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ from training.corpus.prompts import FloatArray, PromptSymbols, Tokens
 from training.corpus.utterances import Problem, Reason, Utterance
 
 MIN_DURATION_S = 0.1
-MAX_FILE_BYTES = 16 * 2**30  # a segment may lie in a recording of hours
+MAX_FILE_BYTES = 16 * 2**30  # a segment may lie in a recording hours long
 _INT16_SCALE = 32767.0
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What the base model and the recipe ask of an utterance."""
+    """Requirements of the base model and the recipe for an utterance."""
 
     tokens: Tokens
     symbols: PromptSymbols
     window_s: float
-    window_frames: int  # encoder frames of the full window: what the CTC can place tokens on
+    window_frames: int  # encoder frames of the full window, available to the CTC
     normalise_text: bool = False
 
     @property
     def limits(self) -> AudioLimits:
-        """How much of a file is decoded before it counts as too long."""
+        """Limits on decoding one file; longer audio counts as too long."""
         return AudioLimits(max_duration_s=self.window_s, max_bytes=MAX_FILE_BYTES)
 
     def frames_needed(self, pieces: tuple[int, ...]) -> int:
-        """Encoder frames the CTC needs: one a token, and a blank between equal neighbours."""
+        """Return the encoder frames the CTC needs: one per token, and a blank between equal neighbours."""
         return len(pieces) + sum(a == b for a, b in pairwise(pieces))
 
     def text(self, text: str) -> str:
-        """The text as it is trained on."""
+        """Return the text as it is trained on."""
         return normalise(text) if self.normalise_text else text.strip()
 
 
@@ -69,7 +69,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class DataReport:
-    """What was found in one manifest; `problems` names every entry that was left out."""
+    """Counts for one manifest; `problems` names every entry that was left out."""
 
     source: str
     total: int
@@ -83,7 +83,7 @@ class DataReport:
         return dict(Counter(problem.reason for problem in self.problems))
 
     def as_json(self) -> dict[str, object]:
-        """For the report file: counts, then every problem."""
+        """Return the report file's content: counts, then every problem."""
         return {
             "source": self.source,
             "total": self.total,
@@ -94,7 +94,7 @@ class DataReport:
         }
 
     def summary(self, examples: int = 3) -> str:
-        """A few lines for a person: how much is usable, and the first examples of each reason."""
+        """Return a few lines to print: how much is usable, and the first examples of each reason."""
         lines = [
             f"{self.source}: {self.usable} of {self.total} utterances usable, {self.usable_s / 3600:.2f} h"
         ]
@@ -109,7 +109,7 @@ class DataReport:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The usable samples of one manifest, with their audio in memory as far as it fits."""
+    """The usable samples of one manifest, with as much of their audio in memory as fits."""
 
     samples: tuple[Sample, ...]
     report: DataReport
@@ -117,7 +117,7 @@ class Dataset:
     cached: dict[int, npt.NDArray[np.int16]] = field(repr=False)
 
     def wave(self, index: int) -> FloatArray:
-        """(samples,) float32 at 16 kHz, the same bits whether cached or read again.
+        """Return (samples,) float32 at 16 kHz, bit-identical whether cached or read again.
 
         Raises DataError if the file has changed since it was checked.
         """
@@ -131,7 +131,7 @@ class Dataset:
 
     @property
     def digest(self) -> str:
-        """sha256 over what is trained on: order, audio samples and token ids."""
+        """SHA-256 over the training data: order, audio samples and token ids."""
         hasher = sha256()
         for sample in self.samples:
             hasher.update(f"{sample.samples} {sample.checksum} {sample.pieces}\n".encode())
@@ -139,7 +139,7 @@ class Dataset:
 
     @property
     def audio_s(self) -> float:
-        """Seconds of speech in all."""
+        """Total seconds of speech."""
         return sum(sample.samples for sample in self.samples) / SAMPLE_RATE
 
 
@@ -151,14 +151,14 @@ def load_dataset(
     cache_bytes: int,
     progress: bool = True,
 ) -> Dataset:
-    """Read and check ``source``.
+    """Read and check the utterances of ``source``.
 
     Args:
-        min_usable: stop below this: a count (int) or a share of all entries (float).
-        cache_bytes: 16-bit audio held in memory; what goes beyond is decoded again in each epoch.
+        min_usable: fewest usable utterances: a count (int) or a share of all entries (float).
+        cache_bytes: most 16-bit audio to hold in memory; the rest is decoded again in each epoch.
 
     Raises:
-        DataError: ``source`` is no manifest, or fewer than ``min_usable`` utterances are left (at least one).
+        DataError: ``source`` is no manifest, or fewer than ``min_usable`` utterances (or none) are usable.
     """
     entries = read_entries(source)
     problems = [entry for entry in entries if isinstance(entry, Problem)]
@@ -182,7 +182,7 @@ def load_dataset(
 
 
 def check_usable(report: DataReport, min_usable: int | float) -> None:
-    """Raise DataError, with the report's summary, where less than ``min_usable`` is left."""
+    """Raise DataError with the report's summary if fewer than ``min_usable`` utterances are usable."""
     needed = min_usable if isinstance(min_usable, int) else min_usable * report.total
     if report.usable < max(1, needed):
         wanted = min_usable if isinstance(min_usable, int) else f"{min_usable:.0%}"
@@ -193,7 +193,7 @@ def check_usable(report: DataReport, min_usable: int | float) -> None:
 
 
 def _check(utterance: Utterance, rules: Rules) -> Problem | tuple[Sample, npt.NDArray[np.int16]]:
-    """All checks of one utterance, the text's first: they cost nothing."""
+    """Check one utterance. The text is checked first, since that is cheap."""
 
     def problem(reason: Reason, detail: object) -> Problem:
         return Problem(utterance.id, str(utterance.audio), reason, str(detail))
@@ -241,7 +241,7 @@ def _int16(wave: FloatArray) -> npt.NDArray[np.int16]:
 def _in_threads[T, R](
     function: Callable[[T], R], items: Iterable[T], name: str, progress: bool
 ) -> Iterator[R]:
-    """Results in order, a bounded number ahead; decoders and resamplers release the interpreter's lock."""
+    """Yield results in order from threads; decoders and resamplers release the interpreter lock."""
     items = list(items)
     workers = min(16, os.cpu_count() or 1)
     with (

@@ -1,7 +1,7 @@
 """Readers of JSONL manifests, Kaldi/ESPnet data directories and lhotse cut sets.
 
-All give the same frozen `Utterance`s; an entry that cannot become one is a `Problem`, never a crash.
-Only a source that is no manifest at all (missing, wrong kind, not text) raises DataError.
+All yield frozen `Utterance`s. An unusable entry becomes a `Problem` and raises nothing; a source that is
+no manifest at all (missing, wrong kind, not text) raises DataError.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ Entry = Utterance | Problem
 
 
 def read_entries(source: Path) -> list[Entry]:
-    """Every entry of ``source``, in its order.
+    """Return every entry of ``source``, in its order.
 
     ``source`` is a directory with ``wav.scp`` and ``text`` (Kaldi, ESPnet), or a ``.jsonl`` or
-    ``.jsonl.gz`` file of manifest lines or of lhotse cuts (told apart by the first line).
+    ``.jsonl.gz`` file of manifest lines or lhotse cuts. The first line decides which.
 
     Raises:
-        DataError: no such file or directory, or neither of these kinds.
+        DataError: ``source`` does not exist, or is of no such kind.
     """
     if source.is_dir():
         return list(_kaldi(source))
@@ -41,7 +41,7 @@ def read_entries(source: Path) -> list[Entry]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbered lines that are not blank. Raises DataError if the file is no UTF-8 text."""
+    """Yield the non-blank lines with their numbers. Raises DataError if the file is not UTF-8 text."""
     opener = gzip.open if path.name.endswith(".gz") else open
     try:
         with opener(path, "rt", encoding="utf-8") as stream:
@@ -79,7 +79,7 @@ def _jsonl(path: Path) -> Iterator[Entry]:
 
 
 def _from_json(entry: Any, name: str, folder: Path) -> Entry:
-    """One manifest line; relative audio paths are relative to the manifest's folder."""
+    """Read one manifest line. Relative audio paths are relative to the manifest's folder."""
     if not isinstance(entry, dict):
         return Problem(name, "", "malformed entry", f"expected an object, found {type(entry).__name__}")
     audio, text = entry.get("audio"), entry.get("text")
@@ -113,15 +113,17 @@ def _is_time(value: object) -> bool:
 
 
 def _kaldi(folder: Path) -> Iterator[Entry]:
-    """wav.scp, text, and optionally segments and utt2spk. Relative paths are tried from the current
-    directory (Kaldi's custom), then from the data directory."""
+    """Read wav.scp and text, and segments and utt2spk if present.
+
+    Relative paths are tried from the current directory, as Kaldi does, then from the data directory.
+    """
     for needed in ("wav.scp", "text"):
         if not (folder / needed).is_file():
             raise DataError(f"{folder} is not a Kaldi data directory: it has no {needed}")
     from lhotse.kaldi import load_kaldi_text_file
 
     try:
-        # load_kaldi_text_file alone takes keys without a value; the others are mappings of the same shape.
+        # Unlike lhotse's other readers, load_kaldi_text_file accepts keys without a value.
         tables = {
             name: load_kaldi_text_file(folder / name) if (folder / name).is_file() else {}
             for name in ("wav.scp", "text", "segments", "utt2spk")
@@ -160,7 +162,7 @@ def _kaldi_entry(folder: Path, key: str, segment: str, tables: dict[str, dict[st
             )
         if start_s < 0 or (end_s != -1 and end_s <= start_s):
             return Problem(key, source, "malformed entry", f"segment from {start_s} to {end_s} s")
-        duration_s = None if end_s == -1 else end_s - start_s  # Kaldi: -1 is the end of the recording
+        duration_s = None if end_s == -1 else end_s - start_s  # Kaldi: -1 means the end of the recording
     audio = Path(source)
     if not audio.is_absolute() and not audio.exists():
         audio = folder / audio
@@ -171,16 +173,18 @@ def _kaldi_entry(folder: Path, key: str, segment: str, tables: dict[str, dict[st
 
 
 def _cuts(path: Path) -> Iterator[Entry]:
-    """One utterance for each supervision of each cut; audio paths relative to the current directory
-    (lhotse's custom), then to the cut set's folder."""
+    """Yield one entry for each supervision of each cut.
+
+    Relative paths are tried from the current directory, as lhotse does, then from the cut set's folder.
+    """
     from lhotse.serialization import deserialize_item
 
     for number, line in _lines(path):
         name = f"{path.name}:{number}"
         try:
             cut = deserialize_item(json.loads(line))
-        # lhotse raises what its dataclasses raise: KeyError, TypeError, AssertionError, ValueError.
-        except Exception as error:  # reported by name, with the line
+        # lhotse's dataclasses raise KeyError, TypeError, AssertionError or ValueError.
+        except Exception as error:
             yield Problem(name, "", "malformed entry", f"lhotse cannot read line {number}: {error!r}")
             continue
         yield from _cut_entries(cut, name, path.parent)
@@ -208,7 +212,7 @@ def _cut_entries(cut: Any, name: str, folder: Path) -> Iterator[Entry]:
     if not cut.supervisions:
         yield Problem(cut.id, str(audio), "empty text", "the cut has no supervision")
     for supervision in cut.supervisions:
-        # A supervision may reach over the cut's edges; only what lies inside was kept.
+        # A supervision may extend past the cut's edges; only the part inside counts.
         start_s = max(0.0, supervision.start)
         end_s = min(cut.duration, supervision.end)
         identity = supervision.id if len(cut.supervisions) > 1 else cut.id

@@ -1,4 +1,4 @@
-"""Build batches in a thread while the model computes: decoding and padding cost the step nothing."""
+"""Prefetching iterator: a thread builds the next batches while the model computes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Callable, Generator, Iterable
 
 
 def prefetch[T](builders: Iterable[Callable[[], T]], depth: int = 3) -> Generator[T]:
-    """The results of ``builders`` in order, at most ``depth`` ahead; the thread ends with the iterator.
+    """Yield the results of ``builders`` in order, computed up to ``depth`` ahead in a thread.
 
-    An exception in a builder is raised where its result would have come.
+    An exception in a builder is raised in place of its result. The thread ends with the iterator.
     """
     results: queue.Queue[tuple[T | None, BaseException | None, bool]] = queue.Queue(maxsize=depth)
     ended = threading.Event()
@@ -30,7 +30,7 @@ def prefetch[T](builders: Iterable[Callable[[], T]], depth: int = 3) -> Generato
                 if not put((build(), None, False)):
                     return
             put((None, None, True))
-        except BaseException as error:  # handed over and raised in the consumer
+        except BaseException as error:  # raised in the consumer
             put((None, error, True))
 
     thread = threading.Thread(target=work, name="prefetch", daemon=True)

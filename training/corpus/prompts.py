@@ -1,11 +1,11 @@
-"""Training targets, token for token as ESPnet's S2TPreprocessor builds them for OWSM.
+"""Training targets, token for token as in ESPnet's S2TPreprocessor for OWSM.
 
     text      <lang> <asr> <start> pieces <end>     or     <lang> <asr> <notimestamps> pieces
     text_ctc  pieces
     text_prev <na>
 
-In training silence of a random length is put before the speech and the times move with it. A test
-holds all of it against espnet2.train.preprocessor.S2TPreprocessor under the same random numbers.
+In training, silence of random length precedes the speech and shifts the times. A test compares the
+targets with espnet2.train.preprocessor.S2TPreprocessor under the same random numbers.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ FloatArray = npt.NDArray[np.float32]
 
 
 class Tokens(Protocol):
-    """The part of the base's TokenMap that targets need."""
+    """The part of the base's TokenMap used here."""
 
     def encode(self, text: str) -> list[int]:
-        """Sentencepiece ids of ``text``."""
+        """Return the SentencePiece ids of ``text``."""
         ...
 
     def id(self, token: str) -> int:
-        """The id of a symbol. Raises SsvdError for one that the base has not."""
+        """Return the id of a symbol. Raises SsvdError for one the base lacks."""
         ...
 
 
 @dataclass(frozen=True)
 class PromptSymbols:
-    """Token ids of the prompt, and how times become tokens."""
+    """Token ids of the prompt and of times."""
 
     language: int
     task: int
@@ -44,14 +44,14 @@ class PromptSymbols:
     last_time: int
     na: int
     unknown: int
-    samples_per_tick: int  # between two neighbouring time symbols
+    samples_per_tick: int  # between neighbouring time symbols
     window_samples: int
 
     @classmethod
     def of(
         cls, config: ModelConfig, tokens: Tokens, language: str = "<eng>", task: str = "<asr>"
     ) -> PromptSymbols:
-        """Look the symbols up. Raises SsvdError for a language the base does not know."""
+        """Look up the symbols. Raises SsvdError for a language the base lacks."""
         return cls(
             language=tokens.id(language),
             task=tokens.id(task),
@@ -65,10 +65,10 @@ class PromptSymbols:
         )
 
     def target(self, pieces: tuple[int, ...], samples: int, *, timestamps: bool, shift: int = 0) -> list[int]:
-        """Decoder target of an utterance of ``samples``; ``shift`` ticks of silence stand before it.
+        """Return the decoder target of an utterance of ``samples`` after ``shift`` ticks of silence.
 
-        Times end at the window's last symbol. (S2TPreprocessor does not bound them: two roundings up can
-        bring it one token beyond, to a symbol that is no time.)
+        Times are limited to the window's last symbol. (S2TPreprocessor does not limit them: when it rounds
+        up twice, the time can be one token too high, which is no time symbol.)
         """
         if not timestamps:
             return [self.language, self.task, self.notimestamps, *pieces]
@@ -96,7 +96,10 @@ def training_example(
     timestamp_share: float,
     rng: np.random.Generator,
 ) -> Example:
-    """Random silence in front, times for a random share; two draws from ``rng``, one if nothing is to pad."""
+    """Build an example with random silence in front and, for a random share, timestamps.
+
+    Draws two numbers from ``rng``, or one if there is nothing to pad.
+    """
     silence = 0
     if len(wave) < padded_samples:
         silence = int(rng.integers(min(padded_samples - len(wave), initial_silence_samples) + 1))
@@ -110,7 +113,7 @@ def training_example(
 
 
 def validation_example(wave: FloatArray, pieces: tuple[int, ...], symbols: PromptSymbols) -> Example:
-    """Nothing random: no silence in front, always with times, in the full window."""
+    """Build an example without randomness: no silence in front, with timestamps, in the full window."""
     return Example(
         _placed(wave, symbols.window_samples, 0),
         symbols.target(pieces, len(wave), timestamps=True),

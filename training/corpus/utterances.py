@@ -1,4 +1,4 @@
-"""What training reads: one utterance, and what can be wrong with one."""
+"""Types for one utterance of a manifest, and for an entry that cannot be used."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Reason = Literal[
 
 @dataclass(frozen=True)
 class Utterance:
-    """A stretch of an audio file and the words spoken in it."""
+    """A section of an audio file and the words spoken in it."""
 
     id: str
     audio: Path

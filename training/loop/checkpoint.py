@@ -1,7 +1,7 @@
-"""A run's whole state in one safetensors file: trained tensors, AdamW's moments, the best so far, the place.
+"""Checkpoint of a run in one safetensors file: parameters, AdamW's moments, best parameters, progress.
 
-No random state is in it: order, silences, masks and dropout are functions of the seed and the place
-(training.corpus.batches), so a resumed run draws exactly what the uninterrupted one would have drawn.
+It holds no random state. Order, silences, masks and dropout depend only on the seed and the place in the run
+(training.corpus.batches). A resumed run therefore draws the same numbers as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ FILE_NAME = "checkpoint.safetensors"
 
 
 class CheckpointError(SsvdError):
-    """A checkpoint is unreadable, or of another run than the one to resume."""
+    """A checkpoint is unreadable or belongs to another run."""
 
 
 @dataclass
 class Progress:
-    """Where a run stands. Always between two optimiser steps."""
+    """The place of a run, always between two optimiser steps."""
 
     epoch: int = 0
     position: int = 0  # next batch of the epoch
-    step: int = 0  # optimiser steps made
+    step: int = 0  # optimiser steps made, skipped ones included
     best_accuracy: float | None = None
     best_epoch: int | None = None
     epochs_since_best: int = 0
-    skipped_steps: int = 0  # gradient not finite
+    skipped_steps: int = 0  # steps whose gradient was not finite
     skipped_in_a_row: int = 0
     elapsed_s: float = 0.0
     audio_s: float = 0.0  # padded audio trained on
-    log_bytes: int = 0  # length of the log that belongs to this state
+    log_bytes: int = 0  # length of the log at this state
     sums: dict[str, float] = field(default_factory=dict)  # of the epoch so far, weighted by utterances
     finished: bool = False
 
@@ -58,9 +58,9 @@ def save_checkpoint(
     *,
     write: bool = True,
 ) -> None:
-    """Write atomically: a crash at any point leaves the checkpoint before.
+    """Write a checkpoint atomically; a crash at any point leaves the previous one.
 
-    Every process of a sharded run must call this, and one of them `write`.
+    Every process of a sharded run must call this, with `write` true in one of them.
     """
     tensors = {f"parameter/{name}": value.detach() for name, value in parameters.items()}
     tensors |= {f"best/{name}": value for name, value in best.items()}
@@ -70,7 +70,7 @@ def save_checkpoint(
         }
     kept: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        gathered = whole(tensor)  # by all processes; one tensor at a time, for on a device all have no room
+        gathered = whole(tensor)  # by all processes; one at a time to spare the device's memory
         if write:
             kept[name] = gathered.cpu().contiguous()
     if not write:
@@ -93,10 +93,10 @@ def load_checkpoint(
     parameters: Mapping[str, nn.Parameter],
     optimizer: torch.optim.Optimizer,
 ) -> tuple[Progress, dict[str, Tensor]]:
-    """Put the state back into ``parameters`` and ``optimizer``; the progress and the best tensors.
+    """Restore ``parameters`` and ``optimizer``; return the progress and the best tensors.
 
     Raises:
-        CheckpointError: unreadable, or made with other settings, data or base; the difference is named.
+        CheckpointError: unreadable, or made with other settings, data or base. The message names them.
     """
     try:
         with safe_open(path, framework="pt") as stored:

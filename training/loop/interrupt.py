@@ -1,4 +1,4 @@
-"""End a run gently: a signal asks, the loop answers after its current step."""
+"""Signal handling of a run: the loop stops after its current step."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ Stop = Callable[[], bool]
 
 @contextmanager
 def stop_on_signal() -> Iterator[Stop]:
-    """Inside the block SIGINT and SIGTERM make the yielded function true; a second one interrupts at once.
+    """Yield a function that returns whether SIGINT or SIGTERM has arrived inside the block.
 
-    For the main thread only. The handlers of before are put back.
+    A second signal raises KeyboardInterrupt at once. For the main thread only. The previous handlers are
+    restored.
     """
     asked = False
 
@@ -36,5 +37,5 @@ def stop_on_signal() -> Iterator[Stop]:
 
 @contextmanager
 def never_stop() -> Iterator[Stop]:
-    """No way to end the run but its end."""
+    """Yield a function that never asks to stop."""
     yield lambda: False

@@ -1,4 +1,4 @@
-"""What a run writes while it goes: one JSON object a line, and TensorBoard's curves of the same numbers."""
+"""Log of a run: one JSON object per line, and TensorBoard curves of the same numbers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ FILE_NAME = "log.jsonl"
 
 
 class SilentLog:
-    """The log of a process that leaves writing to another."""
+    """The log of a process that writes none."""
 
     def write(self, kind: str, step: int, values: dict[str, float | int | None]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def position(self) -> int:
-        """0 bytes."""
+        """Return 0 bytes."""
         return 0
 
     def __enter__(self) -> Self:
@@ -30,7 +30,7 @@ class SilentLog:
 class TrainingLog:
     """Lines of `log.jsonl` and scalars under `tensorboard/` in a run's folder.
 
-    A resumed run cuts off what was written after its checkpoint, so each step stands in the log once.
+    A resumed run removes the lines after its checkpoint, so each step is in the log once.
     """
 
     def __init__(self, directory: Path, *, keep_bytes: int = 0, first_step: int = 0) -> None:
@@ -43,14 +43,14 @@ class TrainingLog:
         self._writer = SummaryWriter(str(directory / "tensorboard"), purge_step=first_step or None)
 
     def write(self, kind: str, step: int, values: dict[str, float | int | None]) -> None:
-        """One event, e.g. ("train", 100, {"loss": ...}); numbers go to TensorBoard as `<kind>/<name>`."""
+        """Write one event, e.g. ("train", 100, {"loss": ...}); TensorBoard shows `<kind>/<name>`."""
         self._stream.write(json.dumps({"event": kind, "step": step, **values}).encode() + b"\n")
         for name, value in values.items():
             if value is not None:
                 self._writer.add_scalar(f"{kind}/{name}", value, step)
 
     def position(self) -> int:
-        """Length of the log in bytes, all of it on disk."""
+        """Flush the log and return its length in bytes."""
         self._stream.flush()
         return self._stream.tell()
 

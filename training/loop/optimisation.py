@@ -1,4 +1,4 @@
-"""One optimiser step: its batches through the network, their gradients added up, the parameters moved."""
+"""Optimiser step: run its batches through the network, add their gradients, update the parameters."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LOGGED = ("loss", "loss_att", "loss_ctc", "acc")
 
 
 class Optimisation:
-    """AdamW by the recipe, over all batches of a step, whichever process computes them."""
+    """AdamW by the recipe, over all batches of a step in all processes."""
 
     def __init__(
         self, network: Any, method: TrainingMethod, recipe: Recipe, total_steps: int, *,
@@ -43,13 +43,13 @@ class Optimisation:
         )
 
     def mixed_precision(self) -> AbstractContextManager[Any]:
-        """bfloat16 where torch finds it safe, if the run trains so."""
+        """Return a bfloat16 autocast context if the run uses it."""
         return torch.autocast(self.device.type, torch.bfloat16) if self.autocast else nullcontext()
 
     def step(
         self, group: list[BatchPlan], batches: Iterator[Batch], progress: Progress
     ) -> dict[str, float | int | None]:
-        """One step over the batches of `group`, of which `batches` gives this process's; values to log."""
+        """Make one step over `group` and return values to log; `batches` yields this process's batches."""
         recipe = self.recipe
         rate = learning_rate(recipe, progress.step + 1, self.total_steps)
         for settings in self.optimizer.param_groups:
@@ -67,7 +67,7 @@ class Optimisation:
         return {**sums, "grad_norm": norm, "lr": rate, "utterances": rows, "epoch": progress.epoch + 1}
 
     def _gradients(self, size: int, batches: Iterator[Batch], progress: Progress) -> dict[str, float]:
-        """Gradients of all processes' batches on the parameters; the means of what is logged."""
+        """Add the gradients of all processes' batches to the parameters; return the means to log."""
         seen = torch.zeros(size, len(_LOGGED), dtype=torch.float64)
         turns = self.processes.turns(size)
         with self.method.step() if turns else nullcontext():
@@ -83,7 +83,7 @@ class Optimisation:
                     values = [stats[name] if stats[name] is not None else 0.0 for name in _LOGGED]
                     seen[turn.index] = torch.tensor([float(value) for value in values], dtype=seen.dtype)
         self.processes.add_gradients(self.method.parameters.values())
-        # Added in the batches' order, whoever computed them: the log does not depend on the processes.
+        # Summed in the batches' order, so the log does not depend on the number of processes.
         sums = dict.fromkeys(_LOGGED, 0.0)
         for row in self.processes.total(seen).tolist():
             for name, value in zip(_LOGGED, row, strict=True):
@@ -91,7 +91,10 @@ class Optimisation:
         return sums
 
     def _apply(self, norm: float, loss: float, progress: Progress) -> None:
-        """Step, unless the gradient is not finite: one such batch must not end a run of hours."""
+        """Update the parameters, or skip a step whose gradient or loss is not finite.
+
+        Raises SsvdError after MAX_SKIPPED_IN_A_ROW skipped steps.
+        """
         if torch.isfinite(torch.tensor([norm, loss])).all():
             self.optimizer.step()
             progress.skipped_in_a_row = 0

@@ -1,12 +1,12 @@
-"""One training process or many: who computes which batches, and how their sums come together.
+"""Training processes: how they share the batches of a step and add their gradients.
 
-A step's batches are dealt out in turns and the gradients are added once a step, so the step is the one that a
-single process makes by accumulation, whatever their number. Nothing about it is in the checkpoint: a run may
-go on with another number of them. Lightning Fabric starts them (`ssvd train --processes N`), or torchrun.
+A step's batches are dealt out in turn and the gradients are added once per step. The step equals that of a
+single process with accumulation. A checkpoint does not depend on the number of processes, so a run may resume
+with another number. Lightning Fabric starts them (`ssvd train --processes N`), or torchrun.
 
-Gradients travel after the step, not through torch's DistributedDataParallel: an adapter's cores are made
-outside of the network's forward pass, whose own parameters are all frozen. With `--shard` FSDP2 splits the
-weights of a full fine-tuning over the processes, and adds gradients itself, in each backward pass.
+Gradients are added after the step and not by torch's DistributedDataParallel. An adapter's cores are made
+outside the network's forward pass, and the network's own parameters are frozen. With `--shard`, FSDP2 splits
+the weights of a full fine-tuning over the processes and adds gradients itself in each backward pass.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from ssvd_asr.errors import SsvdError
 if TYPE_CHECKING:
     from ssvd_asr.base.model import BaseModel
 
-BUCKET_NUMBERS = 16 * 2**20  # gradients that are added at once: 64 MiB in float32
+BUCKET_NUMBERS = 16 * 2**20  # gradients added in one message: 64 MiB in float32
 
 
 @dataclass(frozen=True)
 class Turn:
     """One batch that this process computes."""
 
-    index: int  # of the batch among those that are dealt out
+    index: int  # of the batch among those dealt out
     weight: float  # of its loss
 
 
 class Processes:
-    """A process on its own, and what it shares with others where there are any."""
+    """A single process; subclasses share the work among several."""
 
     rank = 0
     count = 1
@@ -47,42 +47,42 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this one writes log, checkpoint and adapter."""
+        """Whether this process writes the log, checkpoint and adapter."""
         return self.rank == 0
 
     def turns(self, batches: int) -> list[Turn]:
-        """Which of so many batches are computed here, in order."""
+        """Return which of so many batches this process computes, in order."""
         return [Turn(index, 1.0) for index in range(batches)]
 
     def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace each `grad` by its sum over the processes; None stays None where no process has one."""
+        """Replace each `grad` by its sum over the processes; it stays None if no process has one."""
 
     def total(self, values: Tensor) -> Tensor:
-        """The sum over the processes, of a tensor on the CPU."""
+        """Return the sum of a CPU tensor over the processes."""
         return values
 
     def any(self, *flags: bool) -> list[bool]:
-        """Of each flag, whether some process has it raised."""
+        """Return for each flag whether any process has set it."""
         return list(flags)
 
     def shard(self, network: nn.Module) -> None:
-        """Split the network's weights over the processes, in place, if that was asked for."""
+        """Split the network's weights over the processes in place, if the run is sharded."""
 
     def gather(self, base: BaseModel) -> None:
-        """In the first process, put a network with whole weights, on the CPU, in a sharded one's place."""
+        """Replace a sharded network by one with whole weights on the CPU, in the first process."""
 
     def close(self) -> None:
-        """Leave the others; nothing is shared after this."""
+        """Leave the process group."""
 
 
 ALONE = Processes()
 
 
 class FabricProcesses(Processes):
-    """Equal processes, of one machine or of several, each with its own device."""
+    """Equal processes on one or several machines, each with its own device."""
 
     def __init__(self, fabric: Any, *, sharded: bool = False) -> None:
-        """`fabric` is a launched lightning_fabric.Fabric."""
+        """Wrap a launched lightning_fabric.Fabric."""
         self._fabric = fabric
         self.rank = fabric.global_rank
         self.count = fabric.world_size
@@ -90,9 +90,10 @@ class FabricProcesses(Processes):
         self.device = fabric.device
 
     def turns(self, batches: int) -> list[Turn]:
-        """Every `count`-th. Sharded, all processes compute as many: some of them one that counts nothing.
+        """Return every `count`-th batch.
 
-        FSDP takes the mean of the processes' gradients, so there a batch's loss counts `count` times.
+        In a sharded run every process must compute equally many, so some repeat a batch with weight 0. FSDP
+        averages the processes' gradients, so the others have weight `count`.
         """
         own = range(self.rank, batches, self.count)
         if not self.sharded:
@@ -144,11 +145,11 @@ class FabricProcesses(Processes):
 
 
 def launch(count: int, device: str, *, sharded: bool = False) -> Processes:
-    """Start `count` processes of this command, or join those that torchrun started; this process's place.
+    """Start `count` processes of this command, or join those of torchrun; return this one's `Processes`.
 
-    With one process there is nothing to start and Lightning Fabric is not imported.
+    A single process does not import Lightning Fabric.
 
-    Raises SsvdError where the numbers contradict each other, or Fabric is not installed.
+    Raises SsvdError if the options contradict each other or Fabric is not installed.
     """
     started = int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else None
     if started is not None and count not in (1, started):
@@ -177,15 +178,15 @@ def launch(count: int, device: str, *, sharded: bool = False) -> Processes:
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """A tensor with all its shards, for which every process must ask; any other tensor as it is."""
-    gather = getattr(tensor, "full_tensor", None)  # of a DTensor, whose module need not be imported for that
+    """Return a sharded tensor whole; every process must call this. Any other tensor is returned unchanged."""
+    gather = getattr(tensor, "full_tensor", None)  # a DTensor's, without importing its module
     return tensor if gather is None else gather()
 
 
 def alike(tensor: Tensor, like: Tensor) -> Tensor:
-    """A whole tensor split as `like` is; any other tensor as it is."""
+    """Split a whole tensor like `like`, if that is sharded; otherwise return it unchanged."""
     mesh = getattr(like, "device_mesh", None)
-    if mesh is None or tensor.shape != like.shape:  # the optimizer's step counter has no shards
+    if mesh is None or tensor.shape != like.shape:  # the optimiser's step counter has no shards
         return tensor
     from torch.distributed.tensor import distribute_tensor
 
@@ -193,7 +194,7 @@ def alike(tensor: Tensor, like: Tensor) -> Tensor:
 
 
 def _split(network: Any, mesh: Any) -> Any:
-    """FSDP2 over each layer of encoder and decoder, and over what is left."""
+    """Apply FSDP2 to each encoder and decoder layer, then to the rest."""
     from torch.distributed.fsdp import fully_shard
 
     rows = mesh["data_parallel"]

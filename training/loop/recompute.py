@@ -1,6 +1,6 @@
-"""Gradient checkpointing: a layer's activations are thrown away and computed again in the backward pass.
+"""Gradient checkpointing: a layer's activations are discarded and computed again in the backward pass.
 
-What is kept is the input of each encoder and decoder layer. Dropout draws the same numbers both times, so the
+Only the input of each encoder and decoder layer is kept. Dropout draws the same numbers both times, so the
 gradients are the same.
 """
 
@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 @contextmanager
 def recomputed_layers(network: Any) -> Iterator[None]:
-    """Inside the block every encoder and decoder layer of an ESPnetS2TModel is computed twice."""
+    """Recompute the encoder and decoder layers of an ESPnetS2TModel in backward passes inside the block."""
     layers = [*network.encoder.encoders, *network.decoder.decoders]
     for layer in layers:
         layer.forward = partial(_twice, layer.forward)
@@ -25,7 +25,7 @@ def recomputed_layers(network: Any) -> Iterator[None]:
         yield
     finally:
         for layer in layers:
-            del layer.forward  # the class's own shows again
+            del layer.forward  # restores the class's method
 
 
 def _twice(forward: Callable[..., Any], *inputs: Any) -> Any:

@@ -1,7 +1,7 @@
-"""One training run from end to end: data and base in, an adapter file with its figures out.
+"""A training run from data and base to an adapter file with its figures.
 
-A run's folder holds everything: data-report.json, log.jsonl, tensorboard/, checkpoint.safetensors,
-adapter.safetensors (or weights.safetensors of a full fine-tuning) and result.json.
+The run's folder holds data-report.json, log.jsonl, tensorboard/, checkpoint.safetensors, adapter.safetensors
+(or weights.safetensors for full fine-tuning and peft methods) and result.json.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ RESULT_FILE = "result.json"
 
 @dataclass(frozen=True)
 class Fitted:
-    """What training led to, and `finish`, which writes and scores it: from the summary to the result."""
+    """The outcome and summary of training, and `finish`, which writes, scores and returns the result."""
 
     outcome: Outcome
     summary: dict[str, Any]
@@ -45,16 +45,16 @@ class Fitted:
 
 @dataclass
 class Session:
-    """The parts of a run, each built when it is first needed."""
+    """The parts of a run, each built on first use."""
 
     settings: RunSettings
     changes: Mapping[str, object]  # to the base's default recipe
-    report: Callable[[str], None] = lambda _: None  # lines for a person
+    report: Callable[[str], None] = lambda _: None  # takes lines to print
     processes: Processes = ALONE
 
     @cached_property
     def base(self) -> BaseModel:
-        """The base in float32: bfloat16 training is autocast, the weights stay exact."""
+        """The base in float32; bfloat16 training uses autocast and keeps the weights exact."""
         from ssvd_asr.base.load import load_base
 
         settings = self.settings
@@ -63,17 +63,17 @@ class Session:
 
     @cached_property
     def recipe(self) -> Recipe:
-        """The default recipe for the base's size, with the changes asked for."""
+        """The default recipe for the base's size and the method, with `changes`."""
         return recipe_for(self.base_parameters, self.settings.method).changed(**self.changes)
 
     @cached_property
     def base_parameters(self) -> int:
-        """How many weights the base has; asked for before anything is put into it."""
+        """Number of weights of the base. Must be read before a method adds its own."""
         return sum(parameter.numel() for parameter in self.base.network.parameters())
 
     @cached_property
     def rules(self) -> Rules:
-        """What the base and the recipe ask of an utterance."""
+        """Requirements of the base and the recipe for an utterance."""
         base = self.base
         silence = np.zeros(base.config.window_samples, np.float32)
         return Rules(
@@ -85,12 +85,12 @@ class Session:
         )
 
     def run(self, guard: Callable[[], AbstractContextManager[Stop]] = never_stop) -> dict[str, Any]:
-        """Train, save, score. The result as JSON values; ``finished`` is False if the guard ended training.
+        """Train, save and score. Return the result as JSON values; ``finished`` is False if training stopped.
 
         Args:
-            guard: entered around the training loop alone; what it yields is asked after each step.
+            guard: a context around the training loop, which stops once the yielded function returns true.
 
-        Raises SsvdError for anything about data, base, settings or folder that makes the run impossible.
+        Raises SsvdError for data, base, settings or a folder that make the run impossible.
         """
         fitted = self.fit(guard)
         if not fitted.outcome.finished:
@@ -105,7 +105,7 @@ class Session:
         return result
 
     def fit(self, guard: Callable[[], AbstractContextManager[Stop]] = never_stop) -> Fitted:
-        """Train and no more. Arguments and errors: see `run`."""
+        """Train only. Arguments and errors are those of `run`."""
         check_choices(self.settings)
         self._claim_folder()
         train, valid = self.load_data()
@@ -120,7 +120,7 @@ class Session:
         return Fitted(outcome, self._summary(train, valid, trainer, outcome), finish)
 
     def _claim_folder(self) -> None:
-        """Refuse to train over another run, or to resume none. Raises SsvdError naming the checkpoint."""
+        """Create the folder. Raises SsvdError if it holds another run, or none to resume."""
         from training.loop import checkpoint
 
         out, there = self.settings.out, self.settings.out / checkpoint.FILE_NAME
@@ -133,7 +133,7 @@ class Session:
         out.mkdir(parents=True, exist_ok=True)
 
     def load_data(self) -> tuple[Dataset, Dataset]:
-        """Both data sets; the report of what was left out is written even where too little is usable."""
+        """Load training and validation data and write the report, even if too little is usable."""
         settings = self.settings
         loaded: list[Dataset] = []
         reports: dict[str, object] = {}
@@ -168,7 +168,7 @@ class Session:
     def build(
         self, train: Dataset, valid: Dataset
     ) -> tuple[Trainer, Callable[[dict[str, Any]], dict[str, Any]]]:
-        """The trainer, and what is to be done with what it trained."""
+        """Return the trainer and the method's `finish`."""
         import torch
 
         from ssvd_asr.device import resolve_dtype
@@ -224,7 +224,7 @@ class Session:
         return trainer, built.finish
 
     def _summary(self, train: Dataset, valid: Dataset, trainer: Trainer, outcome: Outcome) -> dict[str, Any]:
-        """What is known after training and before scoring; becomes the adapter's `training` field."""
+        """Return the figures known before scoring; they become the adapter's `training` field."""
         settings = self.settings
         return {
             "domain": settings.domain,

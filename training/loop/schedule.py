@@ -1,4 +1,4 @@
-"""The learning rate as a function of the step alone: nothing to save, nothing to restore."""
+"""Learning rate as a function of the step, with no state to save."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import math
 from training.recipe import Recipe
 
 _FINAL_SHARE = 0.01  # of the peak, where the cosine ends
-_MAX_WARMUP_SHARE = 0.2  # of a cosine run: a short run must not end in its warm-up
+_MAX_WARMUP_SHARE = 0.2  # of a cosine run, so that a short run does not end in its warm-up
 
 
 def learning_rate(recipe: Recipe, step: int, total_steps: int) -> float:
-    """Rate of optimiser step ``step`` (the first is 1) of ``total_steps``.
+    """Return the rate of optimiser step ``step`` (from 1) of ``total_steps``.
 
-    piecewise: linear from 0 to lr over warmup_steps, then lr * sqrt(warmup_steps / step), as ESPnet's
+    piecewise: linear from 0 to lr over warmup_steps, then lr * sqrt(warmup_steps / step), like ESPnet's
     PiecewiseLinearWarmupLR with the points (0, 0) and (warmup_steps, lr).
-    cosine: the same warm-up, at most a fifth of the run, then half a cosine down to 1 % of lr.
+    cosine: the same warm-up over at most a fifth of the run, then half a cosine down to 1 % of lr.
     """
     if recipe.schedule == "piecewise":
         if step <= recipe.warmup_steps:

@@ -1,7 +1,7 @@
-"""The training loop: epochs of batches, one optimiser step for each group of them, a validation after each.
+"""Training loop: epochs of optimiser steps over groups of batches, with a validation after each epoch.
 
-The loop knows neither adapters nor files of audio: a `TrainingMethod` says what trains, a `Plan` which
-batches, and every random number is drawn from the seed and the place in the run.
+The loop knows neither adapters nor audio files: the `TrainingMethod` holds the parameters and the `Plan` the
+batches. Every random number depends on the seed and the place in the run.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ CHECKPOINT_EVERY_S = 60.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """How `Trainer.fit` ended; the method holds the best parameters if `finished`, else the latest."""
+    """Result of `Trainer.fit`. The method holds the best parameters if `finished`, else the latest."""
 
-    finished: bool  # False: stopped from outside, the checkpoint goes on from here
+    finished: bool  # False: stopped early; the checkpoint continues from here
     epochs: int
     steps: int
     best_epoch: int | None
@@ -54,7 +54,7 @@ class Outcome:
 
 @dataclass
 class Trainer:
-    """One run. Everything but `progress` and the method's parameters stays as it is."""
+    """Trainer of one run. Only `progress` and the method's parameters change."""
 
     network: Any  # ESPnetS2TModel
     method: TrainingMethod
@@ -64,7 +64,7 @@ class Trainer:
     valid: Dataset
     symbols: PromptSymbols
     directory: Path
-    identity: Mapping[str, Any]  # what must agree for a checkpoint to be resumed
+    identity: Mapping[str, Any]  # must agree for a checkpoint to be resumed
     device: torch.device
     autocast: bool = False  # bfloat16 where torch finds it safe
     recompute: bool = False  # gradient checkpointing of the layers
@@ -91,7 +91,7 @@ class Trainer:
         )
         self.best: dict[str, Tensor] = {}
         self._saved_at = time.monotonic()
-        self._saving_s = 0.0  # what the last checkpoint took: a big one is written less often
+        self._saving_s = 0.0  # time of the last save; slow saves are made less often
 
     @property
     def checkpoint_path(self) -> Path:
@@ -99,7 +99,7 @@ class Trainer:
         return self.directory / checkpoint.FILE_NAME
 
     def resume(self) -> None:
-        """Go back to the checkpoint. Raises CheckpointError if there is none, or it is of another run."""
+        """Restore the checkpoint. Raises CheckpointError if there is none or it is of another run."""
         if not self.checkpoint_path.is_file():
             raise CheckpointError(f"nothing to resume: {self.checkpoint_path} does not exist")
         self.progress, self.best = checkpoint.load_checkpoint(
@@ -109,7 +109,7 @@ class Trainer:
     def fit(self, stop: Callable[[], bool] = lambda: False) -> Outcome:
         """Train to the end, or until ``stop()`` is true after an optimiser step.
 
-        The caller's random state is untouched. Raises SsvdError where the loss stays non-finite.
+        The caller's random state is unchanged. Raises SsvdError if the gradient or loss stays non-finite.
         """
         devices = [self.device] if self.device.type == "cuda" else []
         with ExitStack() as stack:
@@ -138,7 +138,7 @@ class Trainer:
         return self._outcome()
 
     def _epoch(self, log: TrainingLog | SilentLog, bar: tqdm[Any], stop: Callable[[], bool]) -> bool:
-        """The rest of the current epoch; False if it was stopped."""
+        """Train the rest of the current epoch; return False if stopped."""
         progress, epoch = self.progress, self.progress.epoch
         plans = self.plan.epoch(epoch)
         with closing(prefetch(self._builders(plans, epoch, progress.position))) as batches:
@@ -167,7 +167,7 @@ class Trainer:
     def _builders(
         self, plans: Sequence[BatchPlan], epoch: int, position: int
     ) -> Iterator[Callable[[], Batch]]:
-        """This process's batches of the epoch from `position` on, step by step."""
+        """Yield builders of this process's batches of the epoch from `position` on."""
         accumulation = self.recipe.accumulation
         for start in range(position, len(plans), accumulation):
             for turn in self.processes.turns(min(accumulation, len(plans) - start)):
@@ -175,7 +175,7 @@ class Trainer:
                 yield partial(training_batch, self.train, plans[i], self.symbols, self.recipe, epoch, i)
 
     def _end_epoch(self, log: TrainingLog | SilentLog, bar: tqdm[Any]) -> None:
-        """Validate, keep the parameters if they are the best, and decide whether another epoch follows."""
+        """Validate, keep the parameters if they are the best, and decide whether to stop."""
         progress, recipe = self.progress, self.recipe
         with self.method.using(), self.optimisation.mixed_precision():
             found = validate(

@@ -1,4 +1,4 @@
-"""Put a network into the state that a recipe trains it in, and back into exactly what it was."""
+"""Contexts that set a network up for training or validation and restore it afterwards."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from torch import nn
 
 from training.recipe import Recipe
 
-# Layers that learn statistics from what they see in training mode: on a frozen base they must not.
+# Layers that update statistics in training mode; the frozen base must keep its own.
 _STATISTICS = (nn.modules.batchnorm._BatchNorm,)
 
 
 @contextmanager
 def training_mode(network: Any, recipe: Recipe) -> Iterator[None]:
-    """Training mode of an ESPnetS2TModel: the recipe's loss, dropout and SpecAugment.
+    """Put an ESPnetS2TModel into training mode with the recipe's loss, dropout and SpecAugment.
 
-    Losses and masks are the recipe's, not those the base was trained with; dropout is the base's own
-    configuration unless the recipe gives a rate. On leaving, modes, rates, losses and SpecAugment are
-    what they were, whatever happened inside.
+    Losses and masks are the recipe's, not those of the base's training. Dropout is that of the base's
+    configuration unless the recipe gives a rate. Leaving the block restores modes, rates, losses and
+    SpecAugment, also after an exception.
     """
     modes = {module: module.training for module in network.modules()}
     dropouts = {module: module.p for module in network.modules() if isinstance(module, nn.Dropout)}
     rates = {module: module.dropout_rate for module in network.modules() if hasattr(module, "dropout_rate")}
-    # Under autocast ESPnet rounds its positions, and would leave them so.
+    # Under autocast ESPnet rounds its position tables and keeps the rounded ones.
     positions = {module: module.pe for module in network.modules() if hasattr(module, "pe")}
     losses = (network.ctc_weight, network.criterion_att.smoothing, network.criterion_att.confidence)
     specaug, calculator = network.specaug, network.error_calculator
@@ -37,11 +37,11 @@ def training_mode(network: Any, recipe: Recipe) -> Iterator[None]:
         if recipe.dropout is not None:
             for module in dropouts:
                 module.p = recipe.dropout
-            for module in rates:  # read by the CTC, and by attention that is torch's own
+            for module in rates:  # used by the CTC and by torch's own attention
                 module.dropout_rate = recipe.dropout
         _set_losses(network, recipe.ctc_weight, recipe.label_smoothing, 1.0 - recipe.label_smoothing)
         network.specaug = spec_augment(recipe, network.frontend.output_size())
-        network.error_calculator = None  # would edit-distance every validation batch on the host
+        network.error_calculator = None  # would compute edit distances of every validation batch on the host
         yield
     finally:
         network.specaug, network.error_calculator = specaug, calculator
@@ -58,13 +58,13 @@ def training_mode(network: Any, recipe: Recipe) -> Iterator[None]:
 
 @contextmanager
 def validation_mode(network: Any) -> Iterator[None]:
-    """Inside `training_mode`: no dropout, no masks, for the length of the block."""
+    """Switch dropout and masks off for a block inside `training_mode`."""
     modes = {module: module.training for module in network.modules()}
     ctc_dropout = network.ctc.dropout_rate if network.ctc is not None else None
     try:
         network.eval()
         if network.ctc is not None:
-            network.ctc.dropout_rate = 0.0  # ESPnet's CTC drops in eval mode too
+            network.ctc.dropout_rate = 0.0  # ESPnet's CTC applies dropout in eval mode too
         yield
     finally:
         if network.ctc is not None:
@@ -74,7 +74,7 @@ def validation_mode(network: Any) -> Iterator[None]:
 
 
 def spec_augment(recipe: Recipe, bins: int) -> nn.Module | None:
-    """ESPnet's SpecAugment with the recipe's masks and no time warp; None where the recipe has no masks."""
+    """Return ESPnet's SpecAugment with the recipe's masks and no time warp, or None without masks."""
     from espnet2.asr.specaug.specaug import SpecAug
 
     width = round(recipe.freq_mask_share * bins)

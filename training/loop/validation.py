@@ -1,4 +1,4 @@
-"""Loss and token accuracy of a model on held-out utterances, in the full window, nothing random."""
+"""Loss and token accuracy of a model on held-out utterances, in the full window without randomness."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ VALIDATION_BATCH = 16  # utterances
 
 @dataclass(frozen=True)
 class Validation:
-    """Means over a whole data set."""
+    """Means over a data set."""
 
-    loss: float  # per utterance, ctc and attention weighted as in training
+    loss: float  # per utterance, CTC and attention weighted as in training
     accuracy: (
         float  # share of target tokens (times and <eos> too) that are the most likely, given those before
     )
@@ -36,7 +36,7 @@ def validate(
     show_progress: bool = True,
     processes: Processes = ALONE,
 ) -> Validation:
-    """Evaluate ``network`` as it stands; its modes are put back. The processes share the batches."""
+    """Evaluate ``network`` as it is and restore its modes. The processes share the batches."""
     builders = list(validation_batches(data, symbols, VALIDATION_BATCH))
     turns = processes.turns(len(builders))
     seen = torch.zeros(len(builders), 4, dtype=torch.float64)  # loss, correct tokens, tokens, utterances
@@ -50,6 +50,6 @@ def validate(
             if turn.weight:
                 found = [float(value) * rows, float(stats["acc"]) * targets, targets, rows]
                 seen[turn.index] = torch.tensor(found, dtype=seen.dtype)
-    # Added in the batches' order: the same to the last bit, however many processes computed them.
+    # Summed in the batches' order: bit-identical for any number of processes.
     loss, correct, tokens, utterances = (sum(column) for column in processes.total(seen).T.tolist())
     return Validation(loss / utterances, correct / tokens)

@@ -1,4 +1,4 @@
-"""From a run's settings to what trains, and to what is done with it in the end."""
+"""Builder of a run's training method, and of the step that writes and scores its result."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Built:
-    """What trains; what decides its shape, for checkpoints and reports; what its end is."""
+    """A training method, the choices that fix its shape (for checkpoints), and its final step."""
 
     method: TrainingMethod
     identity: Mapping[str, object]
@@ -37,9 +37,9 @@ class Built:
 
 
 def build_method(settings: RunSettings, base: BaseModel, recipe: Recipe, report: Report) -> Built:
-    """Put what trains into the base's network.
+    """Add the method's trainable parameters to the base's network.
 
-    Raises SsvdError (AdapterError among them) for sizes that do not fit the base, or a missing library.
+    Raises SsvdError (or its subclass AdapterError) for sizes that do not fit the base or a missing library.
     """
     if settings.method == "full":
         return _full(settings, base, report)
@@ -81,7 +81,7 @@ def _peft(settings: RunSettings, base: BaseModel, recipe: Recipe, report: Report
 
 
 def _check_rank(network: nn.Module, names: Sequence[str], kind: str, rank: int) -> None:
-    """A factor's rank is that of a weight at most; VeRA's matrices, on the linears, are drawn at any."""
+    """Raise SsvdError if the rank exceeds a weight's smaller side; VeRA's linears take any rank."""
     for name in names:
         if kind == "vera" and name != EMBEDDING:
             continue
@@ -110,7 +110,7 @@ def _shared_basis(settings: RunSettings, base: BaseModel, report: Report) -> Bui
 
 
 def new_adapter(settings: RunSettings, factors: Mapping[str, LayerFactors]) -> Adapter:
-    """An untrained adapter as the settings want it. Raises AdapterError for sizes that fit no layer."""
+    """Return an untrained adapter of these settings. Raises AdapterError for sizes that fit no layer."""
     from ssvd_asr.adapter.adapter import Adapter
     from ssvd_asr.adapter.budget import ks_within
 

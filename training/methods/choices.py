@@ -1,4 +1,4 @@
-"""Which options of a run belong to which method, and their defaults. Imports no torch."""
+"""Options of a run by method, and their defaults. Imports no torch."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from training.run_settings import RunSettings, Scope
 
 METHODS: tuple[Method, ...] = get_args(Method)
 SVFT: tuple[Method, ...] = SVFT_MAPS
-SIZED: tuple[Method, ...] = ("ssvd", "lora-xs")  # by k directions a layer
+SIZED: tuple[Method, ...] = ("ssvd", "lora-xs")  # by k directions per layer
 PEFT: tuple[Method, ...] = ("lora", "dora", "vera", "pissa")
-MERGED: tuple[Method, ...] = (*PEFT, "full")  # leave whole weights, not a core for each layer
+MERGED: tuple[Method, ...] = (*PEFT, "full")  # write whole weights, not a core per layer
 
-# A field of RunSettings -> the methods that it means something for; a field that is not here goes with all.
+# Fields of RunSettings -> the methods that use them. All methods use the other fields.
 BELONGS: Mapping[str, tuple[Method, ...]] = {
     "rotation_map": ("ssvd",),
     "sides": ("ssvd",),
@@ -32,7 +32,7 @@ _OPTIONS = {
     "overrides": "override",
     "delta_sigma": "no-delta-sigma",
     "embedding": "no-embedding",
-}  # named otherwise
+}  # where the option is named differently from the field
 
 _RANK: Mapping[Method, int] = {"vera": 64}  # the paper's middle sizes on OWSM-0.1B
 _OTHER_RANK = 16
@@ -40,17 +40,17 @@ DEFAULT_OFF_DIAGONALS = 8  # the paper's smallest
 
 
 def default_rank(method: Method) -> int:
-    """Rank of a peft method where none is given."""
+    """Return the default rank of a peft method."""
     return _RANK.get(method, _OTHER_RANK)
 
 
 def core_form(settings: RunSettings) -> CoreForm:
-    """The form of a method whose adapter lives in the shared basis."""
+    """Return the core form of a method in the shared basis. Raises SsvdError for any other method."""
     if settings.method == "ssvd":
         return CoreForm(settings.rotation_map, settings.sides == "both", settings.delta_sigma)
     if settings.method in MERGED:
         raise SsvdError(f"--method {settings.method} has no adapter in the shared basis")
-    core_map = cast(CoreMap, settings.method)  # the others are named after their maps
+    core_map = cast(CoreMap, settings.method)  # the remaining methods are named after their maps
     if core_map not in SVFT[1:]:
         return CoreForm(core_map)
     given = settings.off_diagonals
@@ -58,7 +58,7 @@ def core_form(settings: RunSettings) -> CoreForm:
 
 
 def check_choices(settings: RunSettings) -> None:
-    """Raise SsvdError for an option that the method has no use for, or for publishing what is no adapter."""
+    """Raise SsvdError for an option the method does not use, or for publishing merged weights."""
     method = settings.method
     for field in fields(settings):
         methods = BELONGS.get(field.name, METHODS)
@@ -80,5 +80,5 @@ def check_choices(settings: RunSettings) -> None:
 
 
 def in_scope(names: Iterable[str], scope: Scope) -> list[str]:
-    """Those of the dotted names that lie in the encoder, or in the decoder (its output layer included)."""
+    """Return the dotted names in the scope: all, encoder, or decoder with its output layer."""
     return [name for name in names if scope == "all" or name.startswith(f"{scope}.")]

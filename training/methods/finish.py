@@ -1,6 +1,6 @@
-"""After training: write the file, read it back, score what was read, and put the figures into its metadata.
+"""Final step of a run: write the file, read it back, score it, and put the figures into its metadata.
 
-Every figure is of the file as re-read, with half precision already applied, never of what was in memory.
+Figures come from the re-read file, after rounding to its precision, not from the tensors in memory.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ADAPTER_FILE = "adapter.safetensors"
 WEIGHTS_FILE = "weights.safetensors"
-CLOCKED = ("elapsed_s",)  # of the summary: differs from run to run
+CLOCKED = ("elapsed_s",)  # fields of the summary that differ from run to run
 
 
 def finish_ssvd(
@@ -32,9 +32,10 @@ def finish_ssvd(
     summary: dict[str, Any],
     report: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Write `adapter.safetensors` with its canary and, if asked, its WER before and after; the run's result.
+    """Write `adapter.safetensors` with its canary and, if asked, its WER before and after.
 
-    Raises AdapterError where training changed nothing, StoreError where publishing is refused.
+    Returns the run's result. Raises AdapterError if training changed nothing, StoreError if the store refuses
+    to publish.
     """
     from ssvd_asr.adapter.canary import check_publishable, seal_adapter
     from ssvd_asr.adapter.read import load_adapter
@@ -46,7 +47,7 @@ def finish_ssvd(
         after = score_model(settings, base, adapted=adapted, cores=read.cores(base.dtype))
         summary = {**summary, **figures(settings, before, after)}
         announce(report, before, after)
-    # No clock in the file: an interrupted and resumed run gives the same bytes as an uninterrupted one.
+    # The file holds no clock times, so a resumed run gives the same bytes as an uninterrupted one.
     training = {name: value for name, value in summary.items() if name not in CLOCKED}
     sealed = seal_adapter(path, read, adapted, base, factors, training=training)
     report(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
@@ -74,7 +75,7 @@ def finish_ssvd(
 def finish_merged(
     settings: RunSettings, base: BaseModel, report: Callable[[str], None], summary: dict[str, Any]
 ) -> dict[str, Any]:
-    """Write the network to `weights.safetensors` as it is and score it in a fresh base; the run's result."""
+    """Write the network to `weights.safetensors`, score it in a fresh base, and return the run's result."""
     import torch
     from safetensors.torch import save_file
 
@@ -109,10 +110,10 @@ def finish_merged(
 
 
 def put_weights(base: BaseModel, path: Path) -> str:
-    """Put a file of whole weights (full fine-tuning, or merged) into ``base``'s network; the file's SHA-256.
+    """Load a file of whole weights (fully fine-tuned or merged) into ``base``'s network.
 
-    The base is no longer the one its digest names: for evaluation only. `ssvd_asr.adapter.merge.with_weights`
-    makes a base of it.
+    Returns the file's SHA-256. For evaluation only, since the base's digest no longer matches its weights;
+    `ssvd_asr.adapter.merge.with_weights` makes a proper base.
 
     Raises:
         BaseModelError: the file is unreadable, not of this base's shape, or trained from another base.
@@ -125,7 +126,7 @@ def put_weights(base: BaseModel, path: Path) -> str:
 
 
 def score_model(settings: RunSettings, base: BaseModel, **adapter: Any) -> Evaluation:
-    """Score on the test data, or on the validation data where no test data are given."""
+    """Score on the test data, or on the validation data if there are no test data."""
     return evaluate(
         base,
         settings.test or settings.valid,
@@ -137,7 +138,7 @@ def score_model(settings: RunSettings, base: BaseModel, **adapter: Any) -> Evalu
 
 
 def figures(settings: RunSettings, before: Evaluation, after: Evaluation) -> dict[str, Any]:
-    """The part of the training summary that says how well it went. Rates are ratios."""
+    """Return the summary's fields on error rates. Rates are ratios."""
     return {
         "evaluated_on": "test" if settings.test else "valid",
         "evaluated_utterances": after.score.utterances,
@@ -152,7 +153,7 @@ def figures(settings: RunSettings, before: Evaluation, after: Evaluation) -> dic
 
 
 def announce(report: Callable[[str], None], before: Evaluation, after: Evaluation) -> None:
-    """Tell a person."""
+    """Report the error rates in one line."""
     report(
         f"WER {before.score.wer:.1%} before, {after.score.wer:.1%} after "
         f"(raw {before.score.wer_raw:.1%}, {after.score.wer_raw:.1%}), "

@@ -1,4 +1,4 @@
-"""What trains: an SSVD adapter on a frozen base, or (the reference) every weight of the base."""
+"""Training methods: an adapter on a frozen base, or as reference every weight of the base."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from training.run_settings import Scope
 
 
 class TrainingMethod(Protocol):
-    """The trainer's view of what it trains."""
+    """Interface of a method to the trainer."""
 
     parameters: Mapping[str, nn.Parameter]  # float32, the only tensors that change
 
     def step(self) -> AbstractContextManager[None]:
-        """Around all forward and backward passes of one optimiser step; gradients are whole after it."""
+        """Return a context for the passes of one optimiser step; gradients are complete on leaving it."""
         ...
 
     def using(self) -> AbstractContextManager[object]:
-        """Around passes without gradients: the model as trained so far."""
+        """Return a context for passes without gradients by the model as trained so far."""
         ...
 
 
 class SsvdMethod:
-    """Only the adapter's numbers train; the base is frozen and does not even hold gradients."""
+    """Trains the adapter's numbers only; the base is frozen and holds no gradients."""
 
     def __init__(self, adapter: Adapter, adapted: AdaptedModel) -> None:
         self.adapter = adapter
@@ -39,15 +39,15 @@ class SsvdMethod:
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """Cores are computed once a step, however many batches accumulate.
+        """Compute the cores once per step, however many batches accumulate.
 
-        The batches leave their gradients on detached cores; at the end those go through the maps at once.
+        Batches add their gradients to detached cores. On leaving, one backward pass goes through the maps.
         """
         cores = self.adapter.cores(padded=False)
         leaves = {name: core.detach().requires_grad_() for name, core in cores.items()}
         with self.adapted.using(leaves, starts=self.adapter.starts):
             yield
-        # A layer that no batch reached (a decoder under ctc_weight 1) has no gradient.
+        # A layer that no batch used (the decoder at ctc_weight 1) has no gradient.
         reached = [(cores[name], leaf.grad) for name, leaf in leaves.items() if leaf.grad is not None]
         torch.autograd.backward([core for core, _ in reached], [gradient for _, gradient in reached])
 
@@ -60,7 +60,7 @@ class SsvdMethod:
 
 
 class FullMethod:
-    """Every weight of the network (or of one half of it) trains, in place: the yardstick of adapters."""
+    """Trains every weight of the network or of one half, in place: the reference for adapters."""
 
     def __init__(self, network: nn.Module, scope: Scope = "all") -> None:
         network.requires_grad_(False)

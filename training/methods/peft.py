@@ -1,7 +1,7 @@
-"""LoRA, DoRA, VeRA and PiSSA through the `peft` library, on the same layers as SSVD: the yardsticks.
+"""LoRA, DoRA, VeRA and PiSSA by the `peft` library on the same layers as SSVD, for comparison.
 
-As in the paper (arXiv 2509.02830), the decoder's token embedding takes a plain LoRA of the same rank beside
-any of the four: with it, and only with it, the trained numbers are those of its tables IV and V.
+As in the paper (arXiv 2509.02830), the decoder's token embedding takes a plain LoRA of the same rank with
+each of the four. Only with it do the trained numbers agree with the paper's tables IV and V.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 PeftKind = Literal["lora", "dora", "vera", "pissa"]
 PEFT_KINDS: tuple[PeftKind, ...] = get_args(PeftKind)
 EMBEDDING = "decoder.embed.0"
-LINEARS_ADAPTER, EMBEDDING_ADAPTER = "linears", "embedding"  # as peft calls the two sets of weights
+LINEARS_ADAPTER, EMBEDDING_ADAPTER = "linears", "embedding"  # peft's names of the two sets of weights
 
 
 class PeftMethod:
-    """The weights that peft adds train; the base is frozen (PiSSA moves a part of it into them at the start).
+    """Trains the weights that peft adds; the base is frozen. PiSSA first moves a part of the base into them.
 
-    An untrained LoRA, DoRA or VeRA is exactly the base; an untrained PiSSA is it within rounding, since W is
-    taken apart and put together again.
+    An untrained LoRA, DoRA or VeRA is exactly the base. An untrained PiSSA equals it within rounding, since
+    it splits W and adds the parts again.
     """
 
     def __init__(
@@ -46,12 +46,12 @@ class PeftMethod:
         """Inject the layers into `network`, in place.
 
         Args:
-            layers: dotted names of the linears, and of an embedding where it is to have its LoRA.
+            layers: dotted names of the linears, and of an embedding if it gets a LoRA.
             rank: of the update; for VeRA of the shared frozen matrices.
-            alpha: the update is scaled by alpha / rank (default: rank). VeRA has none.
-            seed: of the random half of LoRA and DoRA; torch's own random state is left as it was.
+            alpha: the update is scaled by alpha / rank (default: rank). Not used by VeRA.
+            seed: of the random half of LoRA and DoRA; torch's own random state is unchanged.
 
-        Raises SsvdError where peft is not installed, or has no room for the rank.
+        Raises SsvdError if peft is not installed.
         """
         self.network = network
         self.kind = kind
@@ -72,9 +72,9 @@ class PeftMethod:
         return nullcontext()
 
     def save_adapters(self, folder: Path) -> int:
-        """Write what was trained in peft's own form, one folder a set of weights; the tensor files' bytes.
+        """Write the trained weights in peft's format, a folder per set; return the tensor files' bytes.
 
-        `peft.inject_adapter_in_model` and `set_peft_model_state_dict` read it (VeRA: `get_peft_model`).
+        `peft.inject_adapter_in_model` and `set_peft_model_state_dict` read them (VeRA: `get_peft_model`).
         """
         from peft import get_peft_model_state_dict
         from safetensors.torch import save_file
@@ -90,9 +90,9 @@ class PeftMethod:
         return written
 
     def merge(self) -> None:
-        """Put every update into its weight and the plain layers back, under the base's own names again.
+        """Merge every update into its weight and restore the plain layers under the base's names.
 
-        Raises SsvdError where a merged weight is not finite.
+        Raises SsvdError if a merged weight is not finite.
         """
         from peft.tuners.tuners_utils import BaseTunerLayer
 
@@ -120,7 +120,7 @@ def _inject(network: nn.Module, kind: PeftKind, layers: Sequence[str], rank: int
     embedding = [name for name in layers if isinstance(network.get_submodule(name), nn.Embedding)]
     linears = [name for name in layers if name not in embedding]
     if kind == "vera":
-        # The projections are drawn from a fixed key, and need not be in the file.
+        # The projections come from a fixed key, so the file need not hold them.
         config = VeraConfig(r=rank, target_modules=linears, save_projection=False)
         VeraModel(network, config, LINEARS_ADAPTER)
     else:
@@ -128,7 +128,7 @@ def _inject(network: nn.Module, kind: PeftKind, layers: Sequence[str], rank: int
             network,
             LoraConfig(
                 r=rank,
-                lora_alpha=alpha,  # type: ignore[arg-type]  # any number serves
+                lora_alpha=alpha,  # type: ignore[arg-type]  # peft accepts any number
                 target_modules=linears,
                 use_dora=kind == "dora",
                 init_lora_weights="pissa" if kind == "pissa" and not _on_meta(network) else True,
@@ -138,20 +138,20 @@ def _inject(network: nn.Module, kind: PeftKind, layers: Sequence[str], rank: int
     if embedding:
         plain = LoraConfig(r=rank, lora_alpha=alpha, target_modules=embedding)  # type: ignore[arg-type]
         LoraModel(network, plain, EMBEDDING_ADAPTER)
-        # Else the second set of weights would put the first out of use.
+        # Without this the second set of weights would disable the first.
         for module in network.modules():
             if isinstance(module, BaseTunerLayer):
                 module.set_adapter([LINEARS_ADAPTER, EMBEDDING_ADAPTER])
 
 
 def _on_meta(network: nn.Module) -> bool:
-    """Only the sizes are wanted there: no singular values to start from."""
+    """Return whether the network holds shapes only, without values for PiSSA to start from."""
     return any(parameter.is_meta for parameter in network.parameters())
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without peft's notices of a second adapter and of VeRA's unsaved projections: both are meant."""
+    """Suppress peft's warnings of a second adapter and of VeRA's unsaved projections; both are intended."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Already found a `peft_config` attribute")
         warnings.filterwarnings("ignore", message="Specified to not save vera_A and vera_B")
