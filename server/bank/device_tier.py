@@ -114,7 +114,8 @@ class Slots:
                 return True
             sizes: Sizes = packed.ks
             self._room.check(sizes)
-            sizes = next((each.sizes for each in self._residents.values() if each.sizes == sizes), sizes)
+            with self._changed:
+                sizes = next((each.sizes for each in self._residents.values() if each.sizes == sizes), sizes)
             if self._plan(sizes, only_if_spare) is None:
                 return False
             cores = self._expand(packed)
