@@ -1,9 +1,9 @@
-"""SSVD adapters for OWSM: one frozen speech model, one small file a domain.
+"""SSVD adapters for OWSM: one frozen speech model, one small file per domain.
 
     from ssvd_asr import adapt, factorize, load_adapter, load_base, transcribe
 
     base = load_base()                                     # owsm-nano; or "espnet/owsm_v3.1_ebf_base"
-    factors = factorize(base)                              # once per base, then cached
+    factors = factorize(base)                              # computed once per base, then cached
     adapted = adapt(base.network, factors)
     child = load_adapter("child.safetensors", base, factors)
     print(transcribe(base, [wave], adapted=adapted, cores=child.adapter.cores())[0].text)

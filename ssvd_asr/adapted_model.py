@@ -1,4 +1,4 @@
-"""Put the adaptable linears into a model, choose a domain for a stretch of code, and take them out again."""
+"""Adapted model: a model with adaptable linears in it, which runs with the cores of one or more domains."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from ssvd_asr.mixing.mixture import MixedLayer, Mixture
 class AdaptedModel:
     """A frozen model whose linears can take cores. Made by `adapt`.
 
-    Not for several threads: cores stand on the layers while `using` or `mixing` is open, so one thread owns
-    the model.
+    Not thread-safe: the layers hold the cores while `using` or `mixing` is open, so one thread must own the
+    model.
     """
 
     def __init__(self, model: nn.Module, layers: Mapping[str, AdaptedLinear]) -> None:
@@ -32,7 +32,7 @@ class AdaptedModel:
         self.layers: dict[str, AdaptedLinear] = dict(layers)
         self._was_trainable = [p for p in model.parameters() if p.requires_grad]
         self._in_use = False
-        model.requires_grad_(False)  # else the whole base trains beside the adapter
+        model.requires_grad_(False)  # otherwise the whole base would train too
 
     @contextmanager
     def using(
@@ -44,13 +44,13 @@ class AdaptedModel:
     ) -> Iterator[nn.Module]:
         """Run the model with these cores, by layer name: (k, k), or (B, k, k) with one core per batch row.
 
-        A core turns the k directions from `starts[name]` on (default 0): `Adapter.cores(padded=False)`.
-        Layers without a core, and None, are exactly the base. Cores are taken off however the block ends.
-        Where cores (k, k) train, `step_form` says in which of the two exact forms; `auto` takes the cheaper
-        for each layer and batch (ssvd_asr.layer.step_cost).
+        A core changes the k directions from `starts[name]` on (default 0): `Adapter.cores(padded=False)`.
+        Layers without a core are exactly the base, and None leaves all without. The cores are removed
+        however the block ends. `step_form` chooses one of two exact forms for training cores (k, k); `auto`
+        takes the cheaper for each layer and batch (ssvd_asr.layer.step_cost).
 
-        Raises AdapterError for a layer the model has not, or a core that does not fit; RuntimeError where a
-        `using` block is open already, since the inner one would silently end the outer.
+        Raises AdapterError for an unknown layer or a core that does not fit; RuntimeError where a `using` or
+        `mixing` block is open already, because the inner block would end the outer one.
         """
         if self._in_use:
             raise RuntimeError("using() or mixing() is open already: one set of cores at a time")
@@ -74,13 +74,13 @@ class AdaptedModel:
     def mixing(
         self, stack: CoreStack, rows: Sequence[int], form: Form | Literal["auto"] = "auto"
     ) -> Iterator[Mixture]:
-        """Run the model, without gradients, on batches of these rows: each the slot of its domain.
+        """Run the model, without gradients, on batches whose rows are given by the slots of their domains.
 
-        All forms are exact; `auto` takes the cheapest (mixing/cost.py). Rows of slot 0 are the base, and a
-        batch of nothing else runs the plain layers. A layer for which no row has a core is the plain layer.
-        Rows that stand sorted by slot spare a copy. The slots cannot be written while the block is open.
+        All forms are exact; `auto` takes the cheapest (mixing/cost.py). Rows of slot 0 are the base. A layer
+        for which no row has a core runs as the plain layer. Rows sorted by slot save a copy. The slots cannot
+        be written while the block is open.
 
-        Raises AdapterError for a slot, layer or form that is not there; RuntimeError where a block is open.
+        Raises AdapterError for an unknown slot, layer or form; RuntimeError where a block is open already.
         """
         if self._in_use:
             raise RuntimeError("using() or mixing() is open already: one set of cores at a time")
@@ -102,7 +102,7 @@ class AdaptedModel:
                 self._in_use = False
 
     def restore(self) -> nn.Module:
-        """Put the plain linears back (the same objects), and let what was trainable be trainable again."""
+        """Put the plain linears back (the same objects); make parameters trainable that were so before."""
         for name, layer in self.layers.items():
             _replace(self.model, name, layer.linear)
         for parameter in self._was_trainable:
@@ -122,13 +122,13 @@ def adapt(
     """Replace the model's matching linears in place by `AdaptedLinear`, and freeze the whole model.
 
     Args:
-        model: any module; its device and dtype are those of the basis held.
-        factors: by layer name, for every matching layer.
+        model: any module; the basis is held on the device and in the dtype of each weight.
+        factors: the factors of every matching layer, by name.
         patterns: ends of the layer names.
         rank: hold only the first `rank` singular directions; serving needs no more than its largest k.
         share: hold only this share of each layer's min(m, n) directions, rounded up.
 
-    Raises AdapterError where a matching layer has no factors, or they do not fit; the model is untouched.
+    Raises AdapterError, and leaves the model unchanged, where a matching layer has no factors that fit.
     """
     linears = match_layers(model, patterns)
     missing = [name for name in linears if name not in factors]

@@ -1,8 +1,8 @@
-"""`ssvd`: one command whose subcommands are imported when they are called.
+"""The command `ssvd`, which imports each subcommand when it is called.
 
-COMMANDS is the only place where the ground floor names the floors above, and it names them as strings:
-`ssvd --help` imports neither torch nor ESPnet.  Each target takes the arguments after its own name and
-returns the exit status: 0 done, 1 refused with a reason, 2 wrong usage.
+COMMANDS is the only place where this package names the packages above it. It names them as strings, so that
+`ssvd --help` imports neither torch nor ESPnet. Each target takes the arguments after its own name and returns
+the exit status: 0 done, 1 refused with a reason, 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ssvd_asr.version import __version__
 
 
 class Command(NamedTuple):
-    """Where a subcommand lives, "module:function", and what it does in one line."""
+    """A subcommand: its target, "module:function", and its summary in one line."""
 
     target: str
     summary: str
@@ -39,7 +39,7 @@ COMMANDS: dict[str, Command] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of the console script; returns the exit status."""
+    """Run the console script; return the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
@@ -58,11 +58,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print(f"ssvd {name}: interrupted", file=sys.stderr)
-        return 130  # what a shell reports for SIGINT
+        return 130  # as a shell reports SIGINT
 
 
 def usage() -> str:
-    """The text of `ssvd --help`."""
+    """Return the text of `ssvd --help`."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
     return "\n".join(

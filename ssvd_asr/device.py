@@ -1,4 +1,4 @@
-"""Where the model runs and in which number format: one rule for training, serving and evaluating."""
+"""Choice of device and number format, by one rule for training, serving and evaluating."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ DTYPES = ("auto", "float32", "bfloat16")
 
 
 def resolve_device(setting: str = "auto") -> torch.device:
-    """The device that `auto`, `cpu`, `cuda` or `cuda:<index>` stands for on this machine.
+    """Return the device that `auto`, `cpu`, `cuda` or `cuda:<index>` stands for on this machine.
 
-    `auto` is the first CUDA device where torch sees one, else the CPU.
+    `auto` is the first CUDA device where torch sees one, else the CPU. `cuda:<index>` also becomes torch's
+    current device.
 
     Raises:
-        SsvdError: an unknown name, or CUDA asked for where torch sees no such device.
+        SsvdError: an unknown name, or a CUDA device that torch does not see.
     """
     import torch
 
@@ -36,14 +37,14 @@ def resolve_device(setting: str = "auto") -> torch.device:
         if int(index or 0) >= present:
             raise SsvdError(f"device {setting!r}: torch sees {present} CUDA devices; use auto or cpu")
         if index:
-            torch.cuda.set_device(int(index))  # what waits for "the" device waits for this one
+            torch.cuda.set_device(int(index))  # a wait for the current device then waits for this one
     return torch.device(setting)
 
 
 def resolve_dtype(setting: str = "auto", device: torch.device | None = None) -> torch.dtype:
-    """The working format that `auto`, `float32` or `bfloat16` stands for on `device`.
+    """Return the working dtype that `auto`, `float32` or `bfloat16` stands for on `device`.
 
-    `auto` is float32 on every device: bfloat16 halves memory and may change a token, so it is asked for.
+    `auto` is float32 on every device. bfloat16 halves memory but may change a token, so it must be requested.
 
     Raises:
         SsvdError: an unknown name, or bfloat16 on a CUDA device that cannot compute in it.
@@ -64,20 +65,23 @@ def resolve_dtype(setting: str = "auto", device: torch.device | None = None) -> 
 
 
 def slow_in(dtype: torch.dtype, device: torch.device) -> bool:
-    """Whether `device` only imitates `dtype`: bfloat16 on a CPU without AVX512-BF16 or AMX (Linux, x86)."""
+    """Return whether `device` only emulates `dtype`.
+
+    That is bfloat16 on a CPU without AVX512-BF16, AMX or Arm's BF16, as Linux lists them.
+    """
     import torch
 
     if dtype is not torch.bfloat16 or device.type != "cpu":
         return False
     flags = set(CPU_INFO.read_text(encoding="utf-8").split()) if CPU_INFO.is_file() else set()
-    return not flags & {"avx512_bf16", "amx_bf16", "bf16"}  # bf16: as Arm calls it
+    return not flags & {"avx512_bf16", "amx_bf16", "bf16"}  # bf16: Arm's name
 
 
 def forbid_tf32() -> None:
-    """Make float32 on CUDA devices mean float32, for the whole process.
+    """Turn TF32 off on CUDA devices for the whole process.
 
-    cuDNN's convolutions round to 10 bits of mantissa (TF32) unless told not to; with that, a row's words
-    could depend on the batch it came in.
+    By default, cuDNN's convolutions round float32 to 10 bits of mantissa (TF32). A row's words could then
+    depend on the batch that the row is in.
     """
     import torch
 

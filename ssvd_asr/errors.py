@@ -1,8 +1,8 @@
-"""Errors a user can cause. Each message names the value, the limit and the setting that would change it."""
+"""Errors that a user can cause. Each message names the value, the limit and the setting that changes it."""
 
 
 class SsvdError(ValueError):
-    """Base of every error this project raises on purpose."""
+    """Base class of all errors that this project raises on purpose."""
 
 
 class BaseModelError(SsvdError):
@@ -14,7 +14,7 @@ class AdapterError(SsvdError):
 
 
 class AdapterUnreadableError(AdapterError):
-    """An adapter's file cannot be read now; neither its content nor its place is at fault."""
+    """An adapter's file cannot be read now, for a reason other than its content or its place."""
 
 
 class WrongBaseError(AdapterError):
@@ -30,7 +30,7 @@ class UnknownDomainError(SsvdError):
 
 
 class StoreError(SsvdError):
-    """The store refuses: a bad name, a read-only domain, a missing version."""
+    """The store refuses a request: a bad name, a read-only domain, a missing version."""
 
 
 class DataError(SsvdError):
@@ -38,12 +38,12 @@ class DataError(SsvdError):
 
 
 class AudioError(SsvdError):
-    """Audio that cannot be used."""
+    """Audio cannot be used."""
 
 
 class AudioUnreadableError(AudioError):
-    """No decoder can read it, or it holds no finite samples."""
+    """No decoder can read the audio, or its samples or sampling rate are unusable."""
 
 
 class AudioTooLongError(AudioError):
-    """Longer, larger or wider than the stated limit."""
+    """The audio exceeds a stated limit: its length, size, channels, sampling rate or decoding cost."""

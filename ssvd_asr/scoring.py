@@ -1,6 +1,6 @@
-"""Word and character error rates, and the one text normalisation everything is scored with.
+"""Word and character error rates, with the one text normalisation that all scores use.
 
-jiwer counts; this module fixes what is counted, so that training, evaluation and the tables agree.
+jiwer counts the errors. This module defines what is counted, so that training, evaluation and tables agree.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LOOSE_APOSTROPHE = re.compile(r"(?<!\w)'+|'+(?!\w)")
 class Score:
     """Error rates as ratios (0.04 is 4 %; more than 1 is possible, insertions count).
 
-    wer, cer and the counts are of the normalised text, wer_raw is of the text as it stands.
+    wer, cer and the counts are of the normalised text; wer_raw is of the unchanged text.
     Errors are summed over all utterances and divided once by the summed reference length.
     """
 
@@ -38,13 +38,13 @@ class Score:
 
 
 def normalise(text: str) -> str:
-    """The text as it is scored: lower case, words parted by one space, no punctuation.
+    """Return the text as it is scored: lower case, words separated by one space, no punctuation.
 
     In this order: Unicode NFC; typographic apostrophes become '; lower case; everything that is not a
     letter, a digit, a combining mark or ' becomes a space (so "well-known" is two words and "3.5" too);
     an apostrophe stays only between two word characters ("don't", "o'clock", but not "'tis" or "boys'");
-    runs of white space become one space, none at the ends. Digits are not spelled out, and no spelling or
-    contraction is rewritten. normalise(normalise(x)) == normalise(x).
+    runs of white space become one space, and none stays at the ends. Digits are not spelled out, and no
+    spelling or contraction is rewritten. normalise(normalise(x)) == normalise(x).
     """
     text = unicodedata.normalize("NFC", text).translate(_APOSTROPHES).lower()
     # lower() can leave decomposed letters behind (İ), hence NFC once more.
@@ -58,8 +58,8 @@ def score(references: Sequence[str], hypotheses: Sequence[str]) -> Score:
     """Score hypotheses against references, utterance by utterance in the same order.
 
     An utterance with an empty reference is scored like any other: every hypothesis word is an insertion.
-    If ALL references are empty the rate divides by 1 instead of 0, so it is the number of invented words
-    (characters), and 0.0 where nothing was invented.  CER counts the single spaces between words.
+    If all references are empty, the rate divides by 1 instead of 0. It is then the number of words
+    (characters) in the hypotheses. CER counts the single spaces between words.
 
     Raises:
         DataError: no utterances, or not as many hypotheses as references.
@@ -92,11 +92,11 @@ def score(references: Sequence[str], hypotheses: Sequence[str]) -> Score:
 
 
 def _is_spoken(character: str) -> bool:
-    """Letters, numbers, combining marks (Devanagari's vowel signs are marks) and the apostrophe."""
+    """Return whether this is a letter, a number, a combining mark (as in Devanagari) or the apostrophe."""
     return character == "'" or unicodedata.category(character)[0] in "LNM"
 
 
-# jiwer's own transforms strip and squeeze; ours are given plainly so that no release changes what is counted.
+# jiwer's own transforms also strip and squeeze. With these, no release of jiwer changes what is counted.
 def _split(texts: list[str]) -> list[list[str]]:
     return [text.split() for text in texts]
 

@@ -1,4 +1,4 @@
-"""Waves to words: the one decode path under the command line, the server and evaluation."""
+"""Transcription of waves: the one decode path of the command line, the server and evaluation."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Transcript:
-    """The words of one wave, and how they were found."""
+    """The words of one wave, and the hypothesis that they come from."""
 
     text: str
     hypothesis: Hypothesis
 
     @property
     def segments(self) -> tuple[TimedText, ...]:
-        """Stretches with times, where times were asked for."""
+        """Pieces of text with times, if timestamps were requested."""
         return self.hypothesis.segments
 
 
@@ -55,20 +55,21 @@ def transcribe(
 
     Args:
         adapted: `adapt(base.network, ...)`; needed for cores and for a stack.
-        cores: by layer name, (k, k) for all waves or (B, k, k) with one a wave. None is the base.
+        cores: by layer name, (k, k) for all waves or (B, k, k) with one per wave. None is the base.
         stack, rows: in place of cores, the domain of each wave as a slot of the stack; slot 0 is the base.
-        language, task, timestamps: the same for all waves ...
-        prompts: ... or one prompt a wave, in their place.
-        max_tokens: where to cut a transcript that does not end; by default the number of encoder frames.
+        language, task, timestamps: the prompt for all waves; unused where `prompts` are given.
+        prompts: one prompt per wave.
+        max_tokens: limit on the tokens of a transcript; default the number of encoder frames.
         beam_size: hypotheses followed for each wave, at most decoding.beam.MAX_BEAM_SIZE.
-        ctc_weight: of CTC in their scores. 0 with beam_size 1 is greedy decoding.
+        ctc_weight: weight of CTC in the scores. 0 with beam_size 1 is greedy decoding.
 
     Raises:
         AudioTooLongError: a wave is longer than the window; cut it first (ssvd_asr.audio.segment).
         AudioError: no waves, or one with several channels.
-        AdapterError: a core that fits no layer, or a slot that the stack has not.
-        SsvdError: an unknown language or task; cores or a stack without the model that takes them, or both;
-            a stack without a slot for each wave; a beam_size or ctc_weight out of range, or CTC with times.
+        AdapterError: a core that fits no layer, or a slot that the stack does not have.
+        SsvdError: an unknown language or task; both cores and a stack, or one of them without an adapted
+            model; a stack without a slot for each wave; an adapted model of another base; a beam_size or
+            ctc_weight out of range, or CTC with times.
     """
     if adapted is not None and adapted.model is not base.network:
         raise SsvdError(
@@ -95,7 +96,10 @@ def _domains(
     rows: Sequence[int] | None,
     waves: int,
 ) -> AbstractContextManager[object]:
-    """The block in which the model speaks for these domains. Raises SsvdError where half is told."""
+    """Return the context in which the model runs with these domains.
+
+    Raises SsvdError for arguments that are incomplete or exclude each other.
+    """
     if cores is not None and stack is not None:
         raise SsvdError("both cores and a stack were given: one way at a time to say the domains")
     if (stack is None) != (rows is None):

@@ -1,7 +1,7 @@
-"""One domain: the trained numbers for a set of layers, and the cores made of them.
+"""One domain's trained numbers for a set of layers, and the cores made of them.
 
-Layers of equal k are held stacked, (L, ...), so that all their cores come out of a few batched operations;
-for the optimiser this is the same as one tensor a layer.
+Layers of equal k and start are stacked, (L, ...), so that a few batched operations make all their cores.
+For the optimiser this is the same as one tensor per layer.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from ssvd_asr.adapter.sparsity import fixed_positions, top_positions
 from ssvd_asr.basis.factors import LayerFactors
 from ssvd_asr.errors import AdapterError
 
-DEFAULT_P = 0.4  # share of min(m, n) that turns; the paper's smallest budget on OWSM-0.1B
+DEFAULT_P = 0.4  # share of the min(m, n) directions that changes; the paper's smallest budget on OWSM-0.1B
 
 logger = logging.getLogger(__name__)
 
 
 class Adapter(nn.Module):
-    """What a form trains for each layer; an untrained one is exactly the base model."""
+    """The tensors that a form trains for a set of layers. An untrained adapter is exactly the base model."""
 
     def __init__(
         self,
@@ -36,11 +36,14 @@ class Adapter(nn.Module):
         starts: Mapping[str, int] | None = None,
         positions: Mapping[str, Tensor] | None = None,
     ) -> None:
-        """Start at zero for layers whose changed directions have the singular values `sigmas[name]` (k,).
+        """Create an untrained adapter: every trained tensor is zero.
 
         Args:
+            form: a form, or a map with the form's defaults.
+            sigmas: the singular values (k,) of the directions that change, by layer name.
+            p: the share that k was made from, for the file; None where k was given.
             starts: the first direction that changes, by layer name; default 0 everywhere.
-            positions: where SVFT's top-k has its entries, int32 (entries,) by layer name.
+            positions: flat positions of the entries of SVFT's top-k, int32 (entries,) by layer name.
 
         Raises AdapterError for an unknown map, no layers, or positions that are missing.
         """
@@ -52,7 +55,7 @@ class Adapter(nn.Module):
         self.limited: dict[str, tuple[int, int]] = {}  # layer: (k asked for, k its spectrum allows)
         self.ks: dict[str, int] = {name: int(sigma.shape[0]) for name, sigma in sigmas.items()}
         self.starts: dict[str, int] = {name: (starts or {}).get(name, 0) for name in sigmas}
-        self._groups: dict[str, list[str]] = {}  # str(k), or k_start: layers in order
+        self._groups: dict[str, list[str]] = {}  # "k" or "k_start": layer names in order
         for name, k in self.ks.items():
             start = self.starts[name]
             self._groups.setdefault(f"{k}_{start}" if start else str(k), []).append(name)
@@ -83,17 +86,18 @@ class Adapter(nn.Module):
         """Build an untrained adapter.
 
         Args:
-            factors: of the base's layers.
-            p: share of each layer's min(m, n); k = int(p * min(m, n)). Default 0.4, for SVFT all.
-                Not with `k`.
+            factors: the factors of the base's layers, by name.
+            p: share of each layer's min(m, n): k = int(p * min(m, n)). Default 0.4, or 1.0 for SVFT.
+                Excludes `k`.
             k: the same k for every layer.
             rotation_map: a map, or a whole form.
-            layers: names to adapt; default all of `factors`.
-            overrides: end of a layer's name -> its own k (int) or p (float); the last that matches counts.
-            directions: `tail` takes the last k determined; padded, the core costs all up to them (`cores`).
+            layers: names of the layers to adapt; default all of `factors`.
+            overrides: k (int) or p (float) by the end of a layer's name; the last match counts.
+            directions: `tail` takes the last k directions that the spectrum determines. Padded, their core
+                costs as much as one of all directions up to them (see `cores`).
 
-        A layer whose spectrum does not determine k directions gets fewer, or none; `limited` and a warning
-        in the log name it.
+        A layer whose spectrum does not determine k directions gets fewer, or none. `limited` and a warning
+        in the log name such layers.
 
         Raises AdapterError for p, k, layers or overrides that fit no layer.
         """
@@ -137,7 +141,10 @@ class Adapter(nn.Module):
         p: float | None = None,
         directions: Directions = "head",
     ) -> Self:
-        """Build an untrained adapter of k directions by layer name, at most those its spectrum determines."""
+        """Build an untrained adapter from k by layer name, leaving out layers with k = 0.
+
+        Each k must be at most the layer's `cut`.
+        """
         form = as_form(form)
         ks = {name: k for name, k in ks.items() if k}
         starts = {name: factors[name].cut - k if directions == "tail" else 0 for name, k in ks.items()}
@@ -148,9 +155,10 @@ class Adapter(nn.Module):
         return cls(form, sigmas, p=p, starts=starts, positions=positions)
 
     def cores(self, dtype: torch.dtype | None = None, *, padded: bool = True) -> dict[str, Tensor]:
-        """Return D (start + k, start + k) per layer, differentiable, zero before `start`.
+        """Return D (start + k, start + k) by layer name, differentiable and zero before `start`.
 
-        Computed in float32 or better, then cast to `dtype`. Not padded, (k, k), they go with `starts`.
+        Cores are computed in float32 or better, then cast to `dtype`. With `padded=False` they are (k, k),
+        for use together with `starts`.
         """
         cores: dict[str, Tensor] = {}
         for key, names in self._groups.items():
@@ -173,7 +181,7 @@ class Adapter(nn.Module):
 
     @property
     def spans(self) -> dict[str, int]:
-        """How many directions a layer must hold for this adapter: start + k."""
+        """The number of directions that each layer must hold for this adapter: start + k."""
         return {name: self.starts[name] + k for name, k in self.ks.items()}
 
     @property
@@ -183,7 +191,7 @@ class Adapter(nn.Module):
 
     @property
     def positions(self) -> dict[str, Tensor]:
-        """Where SVFT's matrices have entries, int32 (entries,) by layer name; empty for other forms."""
+        """Flat positions of SVFT's entries, int32 (entries,) by layer name; empty for other forms."""
         return self._by_layer("positions") if self.form.method == "svft" else {}
 
     def parameter_count(self) -> int:
@@ -192,7 +200,7 @@ class Adapter(nn.Module):
 
     @property
     def state(self) -> dict[str, Tensor]:
-        """Trained tensors, detached, by file key: `<layer>.skew` (or another of `CoreForm.key`) and so on."""
+        """Trained tensors, detached, by their key in a file: the layer's name, a dot and `CoreForm.key`."""
         return {
             f"{name}.{self.form.key(part)}": self._part(part)[key].detach()[row]
             for key, names in self._groups.items()
@@ -203,7 +211,7 @@ class Adapter(nn.Module):
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Copy trained tensors in, cast to this adapter's dtype.
 
-        Raises AdapterError unless keys and shapes are exactly those of `state`; nothing is changed then.
+        Raises AdapterError, and changes nothing, unless keys and shapes are exactly those of the adapter.
         """
         own = self.state
         if state.keys() != own.keys():
@@ -239,9 +247,9 @@ class Adapter(nn.Module):
 
 
 def layer_k(size: int | float, rank: int, layer: str) -> int:
-    """Return k of a layer with r = min(m, n) = `rank` from a k (int) or a p (float): int(p * r).
+    """Return k of a layer with min(m, n) = `rank`: an int `size` itself, or int(size * rank) for a float.
 
-    Raises AdapterError where 1 <= k <= r does not hold.
+    Raises AdapterError unless 1 <= k <= rank.
     """
     k = size if isinstance(size, int) else int(size * rank) if 0.0 < size <= 1.0 else 0
     if not 1 <= k <= rank:

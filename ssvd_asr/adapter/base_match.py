@@ -1,4 +1,4 @@
-"""Whether an adapter belongs to a base: its digest, its layers, the basis of each."""
+"""Checks that an adapter belongs to a base: its digest, its layers, and the basis of each layer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class BaseIdentity(Protocol):
-    """What of a base model an adapter file is checked against."""
+    """The parts of a base model that an adapter file is checked against."""
 
     @property
     def name(self) -> str: ...
@@ -28,9 +28,9 @@ class BaseIdentity(Protocol):
 
 
 def check_base(metadata: AdapterMetadata, base: BaseIdentity) -> None:
-    """Raise WrongBaseError, or AdapterError for layers that the base has not.
+    """Raise WrongBaseError for another digest, or AdapterError for layers that the base does not have.
 
-    The digest says it all; names and shapes are compared too, for a file that lies about its digest.
+    Names and shapes are compared as well, because a file can state a false digest.
     """
     if metadata.base_digest != base.digest:
         raise WrongBaseError(
@@ -54,7 +54,10 @@ def check_base(metadata: AdapterMetadata, base: BaseIdentity) -> None:
 
 
 def check_basis(metadata: AdapterMetadata, factors: Mapping[str, LayerFactors]) -> None:
-    """Raise WrongBasisError where a fingerprint deviates, or AdapterError for a layer without factors."""
+    """Raise WrongBasisError where a fingerprint deviates.
+
+    Raises AdapterError for a layer without factors, or with factors of another shape.
+    """
     import torch
 
     from ssvd_asr.basis.fingerprint import check_fingerprint

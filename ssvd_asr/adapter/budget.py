@@ -1,4 +1,4 @@
-"""How many directions each layer gets, so that an adapter trains at most so many numbers."""
+"""Number of directions for each layer, chosen so that an adapter trains at most a given count of numbers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ssvd_asr.adapter.forms import BudgetRule, CoreForm, Directions
 from ssvd_asr.basis.factors import LayerFactors
 from ssvd_asr.errors import AdapterError
 
-_HALVINGS = 40  # of the share: far below one direction of any layer
+_HALVINGS = 40  # of the interval of shares; what is left is far below one direction of any layer
 
 
 def ks_within(
@@ -23,13 +23,14 @@ def ks_within(
     """Return k by layer name, for the largest share at which all layers train at most `budget` numbers.
 
     Rules:
-        energy: each layer takes as many directions, from the end that trains, as hold this share of its
-            energy, the sum of sigma^2; so among heads, a layer whose spectrum falls slowly gets more.
+        energy: each layer takes the directions, counted from the end that trains, that hold this share of
+            its energy, the sum of sigma^2. Of heads, a layer whose spectrum falls slowly takes more.
         shape: each layer takes this share of its min(m, n), as `p` does.
 
-    What one more step of the share would cost is left over. A layer may come out with no direction.
+    A rest of the budget that is too small for the next step stays unused. Layers without a direction are
+    left out.
 
-    Raises AdapterError where the budget buys no direction at all, or the form has no k to choose.
+    Raises AdapterError where the budget is too small for any direction, or the form has no k to choose.
     """
     if form.method == "svft":
         raise AdapterError(f"a budget chooses k, and {form.map!r} takes every direction: give off_diagonals")

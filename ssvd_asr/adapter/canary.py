@@ -1,11 +1,11 @@
-"""A fixed input whose outputs tell whether an adapter does here what it did where it was made.
+"""Canary: a fixed input whose outputs show whether an adapter works here as it did where it was made.
 
-The fingerprints say that the basis is the same; the canary says that everything after it is too: the map, the
-layers, the code that applies them. It costs three short passes and a few hundred bytes in the file.
+The fingerprints show that the basis is the same. The canary checks the rest: the map, the layers and the code
+that applies them. A check runs the model twice on a short input; a file holds a few hundred bytes for it.
 
-The input is features, not audio: 100 frames (1 s) straight into the encoder, so that resampling and front
-end play no part (the base's digest covers the front end), then three tokens through the decoder. Each output
-is reduced to a few projections on fixed random signs, measured in units of its root mean square.
+The input is 100 feature frames (1 s), which go straight into the encoder, and three tokens for the decoder.
+Resampling and front end take no part; the base's digest covers the front end. Each output is reduced to a few
+projections on fixed random signs, in units of the output's root mean square.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ssvd_asr.basis.fingerprint import probe as uniform_probe
 from ssvd_asr.errors import AdapterError, WrongBaseError
 
 FRAMES = 100  # 1 s at 10 ms
-FRAMES_PER_DRAW = 4  # features hold for 40 ms: white noise would be smoothed away by the subsampling
+FRAMES_PER_DRAW = 4  # features stay the same for 40 ms: the subsampling would smooth white noise away
 PROJECTIONS = 8  # numbers kept of each output
 # In units of the output's RMS. float32: 1e-6 to 1e-5 between thread counts; bfloat16: rounding of each layer.
 TOLERANCE = {"float64": 1e-3, "float32": 1e-3, "float16": 1e-1, "bfloat16": 1e-1}
@@ -47,7 +47,7 @@ class Probe:
 
 
 def _espnet_outputs(network: nn.Module) -> dict[str, Tensor]:
-    """Encoder output (1, T, d), and where there is a decoder its logits (1, 3, V)."""
+    """Return the encoder output (1, T, d) and, where there is a decoder, its logits (1, 3, V)."""
     encoder, frontend = network.get_submodule("encoder"), network.get_submodule("frontend")
     parameter = next(encoder.parameters())
     bins = int(frontend.output_size())  # type: ignore[operator]
@@ -55,7 +55,7 @@ def _espnet_outputs(network: nn.Module) -> dict[str, Tensor]:
     frames = draws.repeat_interleave(FRAMES_PER_DRAW, dim=1) * 3.0**0.5  # unit variance, as after GlobalMVN
     lengths = torch.tensor([FRAMES], device=parameter.device)
     encoded, encoded_lengths = encoder(frames.to(parameter), lengths)[:2]
-    if isinstance(encoded, tuple):  # with the outputs of intermediate CTC layers
+    if isinstance(encoded, tuple):  # comes with the outputs of intermediate CTC layers
         encoded = encoded[0]
     outputs = {"encoder": encoded}
     decoder = getattr(network, "decoder", None)
@@ -72,9 +72,11 @@ ESPNET_PROBE = Probe("espnet-s2t-1", _espnet_outputs)
 
 
 def make_canary(adapted: AdaptedModel, adapter: Adapter, probe: Probe = ESPNET_PROBE) -> Canary:
-    """Return the canary of an adapter as re-read from its file, so that half precision is in it.
+    """Return the canary of an adapter.
 
-    Raises AdapterError where an output of the base is not finite or is zero.
+    Pass the adapter as re-read from its file, so that the file's rounding is included.
+
+    Raises AdapterError where an output is not finite, or an output of the base is zero.
     """
     base = _projections(adapted, None, probe)
     turned = _projections(adapted, adapter, probe)
@@ -89,7 +91,7 @@ def make_canary(adapted: AdaptedModel, adapter: Adapter, probe: Probe = ESPNET_P
         outputs[name] = CanaryOutput(
             base=tuple(numbers.tolist()), adapter=tuple(turned[name][0].tolist()), scale=scale
         )
-    made_in = TOLERANCE[_dtype_name(adapted)]  # numbers made in bfloat16 are no better read in float32
+    made_in = TOLERANCE[_dtype_name(adapted)]  # numbers made in bfloat16 are as coarse in float32
     return Canary(
         probe=probe.name,
         outputs=outputs,
@@ -100,10 +102,10 @@ def make_canary(adapted: AdaptedModel, adapter: Adapter, probe: Probe = ESPNET_P
 def check_canary(
     canary: Canary, adapted: AdaptedModel, adapter: Adapter, probe: Probe = ESPNET_PROBE
 ) -> dict[str, float]:
-    """Run the canary here; return each output's change by the adapter, in units of its RMS.
+    """Run the canary on this model; return each output's change by the adapter, in units of its RMS.
 
-    Raises AdapterError where the probe is another, an output is missing, the base's or the adapter's numbers
-    deviate by more than the tolerance of the model's dtype, or the adapter changes nothing.
+    Raises AdapterError for another probe, a dtype without a tolerance, other outputs than the canary's,
+    numbers of base or adapter that deviate by more than the tolerance, or an adapter that changes nothing.
     """
     if canary.probe != probe.name:
         raise AdapterError(f"the canary was made by probe {canary.probe!r}, this one is {probe.name!r}")
@@ -137,7 +139,7 @@ def check_canary(
 def check_publishable(
     loaded: LoadedAdapter, adapted: AdaptedModel, base: BaseIdentity, probe: Probe = ESPNET_PROBE
 ) -> dict[str, float]:
-    """Decide whether a loaded adapter may be published; return the change it makes to each canary output.
+    """Check that a loaded adapter may be published; return the change it makes to each canary output.
 
     Raises WrongBaseError for another base; AdapterError where a layer is not in the model, there is no
     canary, the canary fails, or the adapter changes nothing.
@@ -171,10 +173,11 @@ def seal_adapter(
     dtype: str = DEFAULT_DTYPE,
     probe: Probe = ESPNET_PROBE,
 ) -> LoadedAdapter:
-    """Write a trained adapter with its canary, and return it as re-read from the file.
+    """Write a trained adapter with its canary, and return it as re-read from the file's bytes.
 
-    The canary is made from the tensors as the file will hold them. Raises AdapterError where the result could
-    not be published (`check_publishable`); no file is left then.
+    The canary is made from the tensors as the file will hold them.
+
+    Raises AdapterError, and writes no file, where the result could not be published (`check_publishable`).
     """
     metadata = describe_adapter(adapter, base, factors, training=training)
     rounded = load_adapter(adapter_bytes(adapter, metadata=metadata, dtype=dtype)).adapter
@@ -187,7 +190,7 @@ def seal_adapter(
 
 
 def _dtype_name(adapted: AdaptedModel) -> str:
-    """The working dtype, by its name in `TOLERANCE`."""
+    """Return the name of the working dtype, as in `TOLERANCE`."""
     return str(next(iter(adapted.layers.values())).weight.dtype).removeprefix("torch.")
 
 
@@ -206,7 +209,10 @@ def _projections(
 
 
 def _project(output: Tensor) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], float]:
-    """Sum the output under fixed signs, over the root of its size: numbers of the size of its RMS."""
+    """Return sums of the output under fixed signs, over the root of its size, and the output's RMS.
+
+    The sums are about as large as the RMS.
+    """
     flat = output.detach().to(device="cpu", dtype=torch.float64).flatten().numpy()
     packed = hashlib.shake_256(b"ssvd-asr canary signs").digest(-(-PROJECTIONS * flat.size // 8))
     bits = np.unpackbits(np.frombuffer(packed, dtype=np.uint8), count=PROJECTIONS * flat.size)
@@ -217,7 +223,7 @@ def _project(output: Tensor) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64
 
 @contextmanager
 def _reproducible(model: nn.Module) -> Iterator[None]:
-    """No dropout, no autocast, no TF32; the modules' own train or eval mode comes back afterwards."""
+    """Turn dropout, autocast and TF32 off; restore the modules' own train or eval mode afterwards."""
     training = [module for module in model.modules() if module.training]
     device = next(model.parameters()).device.type
     cudnn = torch.backends.cudnn.allow_tf32

@@ -1,4 +1,4 @@
-"""From the trained numbers of layers of one size to their cores, whatever the form."""
+"""Cores of layers of one size, made from the trained numbers of any form."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def stacked_cores(
     positions: Tensor | None = None,
     start: int = 0,
 ) -> Tensor:
-    """Return D of L layers, (L, start + k, start + k), float32 or better, differentiable.
+    """Return D of L layers, (L, start + k, start + k), in float32 or better, differentiable.
 
     Args:
         parts: trained tensors, each (L, ...) of the shapes that `form.shapes(k)` gives.
         sigma: singular values (L, k) of the directions that change.
         positions: SVFT's entries, (entries,) for all layers or (L, entries).
-        start: the first direction that changes. Before it D is zero, so that a core of tail directions is one
-            of the first start + k for whoever applies it, at their cost.
+        start: the first direction that changes; D is zero before it. So a core of tail directions is applied
+            as one of the first start + k directions, and costs as much.
     """
     if form.map == "lora-xs":
         mixing = at_least_float32(parts["rotation"])
@@ -44,6 +44,6 @@ def stacked_cores(
 
 
 def _sparse(values: Tensor, positions: Tensor, k: int) -> Tensor:
-    """(L, k, k) with the values (L, entries) at flat positions and zero elsewhere."""
+    """Return (L, k, k) with the values (L, entries) at flat positions and zero elsewhere."""
     where = positions.to(device=values.device, dtype=torch.int64).expand_as(values)
     return values.new_zeros(len(values), k * k).scatter(-1, where, values).view(-1, k, k)

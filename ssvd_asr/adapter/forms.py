@@ -1,7 +1,7 @@
-"""What a domain trains for each layer, by name and shape; imports no torch: files are inspected lightly.
+"""Forms of a layer's trained numbers: the names and shapes of the tensors.
 
-Every form lives in the shared basis: a core D (k, k) over k singular directions of a layer.
-docs/adapter-format.md says how each makes D.
+Every form makes a core D (k, k) over k singular directions of a layer, in the shared basis.
+docs/adapter-format.md says how. This module imports no torch, so that inspecting a file needs none.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CORE_MAPS: tuple[CoreMap, ...] = (*MAPS, "lora-xs", *SVFT_MAPS)
 Directions = Literal["head", "tail"]  # the largest singular values, or the smallest that are determined
 DIRECTIONS: tuple[Directions, ...] = get_args(Directions)
 
-BudgetRule = Literal["energy", "shape"]  # ssvd_asr.adapter.budget
+BudgetRule = Literal["energy", "shape"]  # see ssvd_asr.adapter.budget
 BUDGET_RULES: tuple[BudgetRule, ...] = get_args(BudgetRule)
 
 Part = Literal["rotation", "outer", "delta_sigma", "values"]  # the kinds of trained tensor that a form has
@@ -37,7 +37,7 @@ def skew_size(k: int) -> int:
 
 
 def rotation_shape(rotation_map: CoreMap, k: int) -> tuple[int, ...]:
-    """Return the shape of one layer's K (its upper triangle), or of the whole k x k matrix."""
+    """Return the shape of a layer's rotation tensor: the upper triangle of K, or a whole k x k matrix."""
     return (k, k) if rotation_map in ("free", "lora-xs") else (skew_size(k),)
 
 
@@ -51,7 +51,7 @@ def band_size(k: int, off_diagonals: int) -> int:
 class CoreForm:
     """How the trained numbers of a layer make its core.
 
-    Raises AdapterError where the choices do not go together.
+    Raises AdapterError for choices that do not go together.
     """
 
     map: CoreMap = DEFAULT_MAP
@@ -77,12 +77,12 @@ class CoreForm:
 
     @property
     def method(self) -> Literal["ssvd", "lora-xs", "svft"]:
-        """The family, as an adapter file names it."""
+        """The name of the method in an adapter file."""
         return "ssvd" if self.is_ssvd else "lora-xs" if self.map == "lora-xs" else "svft"
 
     @property
     def plain(self) -> bool:
-        """Whether format version 1 can say it."""
+        """Whether format version 1 can describe this form."""
         return self.is_ssvd and self.delta_sigma and not self.outer
 
     def shapes(self, k: int) -> dict[Part, tuple[int, ...]]:
@@ -98,7 +98,7 @@ class CoreForm:
         return shapes
 
     def key(self, part: Part) -> str:
-        """Return what a part's tensor is called in a file, after the layer's name and a dot."""
+        """Return the name of a part's tensor in a file, where it follows the layer's name and a dot."""
         if part in ("delta_sigma", "values"):
             return part
         rotation = {"free": "g_minus_i", "lora-xs": "r"}.get(self.map, "skew")
@@ -110,5 +110,5 @@ class CoreForm:
 
 
 def as_form(form: CoreForm | CoreMap) -> CoreForm:
-    """A map's name alone means SSVD's plain form, or what the name says."""
+    """Return a form as it is, or the form that has this map and default choices."""
     return form if isinstance(form, CoreForm) else CoreForm(form)

@@ -1,6 +1,6 @@
-"""The header of a safetensors file, read with a limit and without trust. Imports no torch.
+"""Parser for the header of an untrusted safetensors file. Imports no torch.
 
-A file is: 8 bytes, the header's length as little-endian uint64; the header, JSON; the tensors' bytes.
+A file holds the header's length (8 bytes, little-endian uint64), the header (JSON) and the tensors' bytes.
 Format: https://github.com/huggingface/safetensors#format
 """
 
@@ -39,9 +39,9 @@ class Header:
 
 
 def header_length(start: bytes, max_header_bytes: int) -> int:
-    """Return the header's length in bytes from the file's first 8.
+    """Return the header's length in bytes, read from the file's first 8 bytes.
 
-    Raises AdapterError where there are fewer than 8, or the length is over the limit.
+    Raises AdapterError where there are fewer than 8 bytes, or the length is over the limit.
     """
     if len(start) < LENGTH_BYTES:
         raise AdapterError(f"not an adapter file: {len(start)} bytes, shorter than a safetensors header")
@@ -56,8 +56,8 @@ def header_length(start: bytes, max_header_bytes: int) -> int:
 def parse_header(text: bytes) -> Header:
     """Read and check a header.
 
-    Raises AdapterError for anything but UTF-8 JSON in safetensors' own shape with floating tensors: keys
-    given twice, NaN, nesting without end, impossible sizes, offsets that leave holes or overlap.
+    Raises AdapterError for anything but UTF-8 JSON in safetensors' own layout with dtypes of ITEM_BYTES. That
+    includes duplicate keys, NaN, endless nesting, impossible sizes, and offsets with holes or overlaps.
     """
     items = text.count(b",") + text.count(b"[") + text.count(b"{")
     if items > MAX_ITEMS:  # a parsed item takes far more memory than its byte or two of text
@@ -76,7 +76,7 @@ def parse_header(text: bytes) -> Header:
 
 
 def parse_json(text: bytes | str, what: str) -> dict[str, Any]:
-    """Parse one strict JSON object: no key twice, no NaN or infinity. Raises AdapterError naming `what`."""
+    """Parse one JSON object without duplicate keys, NaN or infinity. Raises AdapterError naming `what`."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         table = dict(pairs)

@@ -1,6 +1,6 @@
-"""Leave: a base with an adapter in its weights, as a base of its own that shares nothing with the first.
+"""Bases made from another base: an adapter merged into a copy of it, or weights that were all trained.
 
-Or with all its weights trained, as full fine-tuning and peft's methods leave them.
+A merged base shares nothing with the first. Full fine-tuning and peft's methods train all weights.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def merge_adapter(base: BaseModel, loaded: LoadedAdapter, factors: dict[str, Lay
     """Return a copy of `base` with W' = W + U_k D V_k^T in place of W, and a digest of its own.
 
     Args:
-        base: in float32, not adapted; it is left as it was. Copying takes its size again.
-        loaded: read against this base and these factors (`load_adapter(path, base, factors)`).
+        base: in float32, not adapted; it stays unchanged. The copy takes as much memory again.
+        loaded: read with this base and these factors (`load_adapter(path, base, factors)`).
 
     Raises WrongBaseError for another base; AdapterError where the adapter has no canary or fails it, the base
     is not in float32, or a merged weight is not finite.
@@ -48,7 +48,7 @@ def merge_adapter(base: BaseModel, loaded: LoadedAdapter, factors: dict[str, Lay
 
 
 def is_whole(path: Path) -> bool:
-    """Whether this is a safetensors file, and none of an adapter."""
+    """Return whether this is a safetensors file other than an adapter."""
     try:
         with safe_open(path, framework="pt") as file:
             return METADATA_KEY not in (file.metadata() or {})
@@ -57,7 +57,9 @@ def is_whole(path: Path) -> bool:
 
 
 def with_weights(base: BaseModel, path: Path) -> tuple[BaseModel, str]:
-    """A base with the file's weights and a digest of its own, and the file's SHA-256; `base` is used up.
+    """Return a base with the file's weights and a digest of its own, and the file's SHA-256.
+
+    The weights are loaded into the network of `base`, so `base` itself must not be used afterwards.
 
     Raises BaseModelError where the weights do not fit, or were trained from another base.
     """

@@ -1,4 +1,4 @@
-"""What an adapter file says about itself; docs/adapter-format.md is its reference. Imports no torch."""
+"""Metadata of an adapter file; docs/adapter-format.md is the reference. Imports no torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ssvd_asr.adapter.header import parse_json
 from ssvd_asr.errors import AdapterError
 from ssvd_asr.version import __version__
 
-FORMAT_VERSIONS = (1, 2)  # 2 where 1 cannot say it
+FORMAT_VERSIONS = (1, 2)  # 2 where 1 cannot describe the adapter
 METADATA_KEY = "ssvd"  # in the safetensors header's __metadata__
 FINGERPRINT_ROWS = 3  # S_k, V_k^T g_0, V_k^T g_1
 
@@ -48,13 +48,14 @@ class LayerEntry(_Strict):
 
     @property
     def span(self) -> int:
-        """How many directions the layer must hold: start + k."""
+        """The number of directions that the layer must hold: start + k."""
         return self.start + self.k
 
     def fingerprint_values(self) -> NDArray[np.float64]:
         """Return S_k, V_k^T g_0 and V_k^T g_1 as (3, k).
 
-        Raises AdapterError for bad base64, another size, or numbers that cannot be.
+        Raises AdapterError for bad base64, another size, numbers that are not finite, or singular values
+        that rise or are not positive.
         """
         wanted = FINGERPRINT_ROWS * self.k * 8
         try:
@@ -71,7 +72,7 @@ class LayerEntry(_Strict):
 
     @staticmethod
     def encode_fingerprint(values: NDArray[np.float64]) -> str:
-        """Return (3, k) numbers in the form `fingerprint` holds."""
+        """Return (3, k) numbers in the encoding of the field `fingerprint`."""
         return base64.b64encode(np.ascontiguousarray(values, dtype="<f8").tobytes()).decode("ascii")
 
 
@@ -90,15 +91,15 @@ class CanaryOutput(_Strict):
 
 
 class Canary(_Strict):
-    """A fixed input's outputs, to see that an adapter does here what it did where it was made."""
+    """Outputs of a fixed input, to check that an adapter works here as it did where it was made."""
 
     probe: str = Field(min_length=1, max_length=100)  # names the input and how outputs are projected
     outputs: dict[str, CanaryOutput] = Field(min_length=1, max_length=16)
-    tolerance: dict[str, Annotated[float, Field(gt=0.0, le=1.0)]]  # by dtype, times scale
+    tolerance: dict[str, Annotated[float, Field(gt=0.0, le=1.0)]]  # by dtype, in units of scale
 
 
 class AdapterMetadata(_Strict):
-    """Everything in an adapter file but its tensors."""
+    """Everything in an adapter file except its tensors."""
 
     format_version: Literal[1, 2] = 1
     method: Literal["ssvd", "lora-xs", "svft"] = "ssvd"
@@ -135,7 +136,7 @@ class AdapterMetadata(_Strict):
 
     @property
     def form(self) -> CoreForm:
-        """What the layers train. Raises AdapterError where the choices do not go together."""
+        """The form that the layers train. Raises AdapterError for choices that do not go together."""
         return CoreForm(self.rotation_map, self.outer_rotation, self.delta_sigma, self.off_diagonals)
 
     @property
@@ -149,7 +150,7 @@ class AdapterMetadata(_Strict):
         return {name: entry.start for name, entry in self.layers.items()}
 
     def to_header(self) -> dict[str, str]:
-        """Return the safetensors __metadata__ that holds this."""
+        """Return this metadata as the __metadata__ of a safetensors header."""
         first: dict[str, Any] = {**dict.fromkeys(_SECOND, True), "layers": {"__all__": {"start": True}}}
         return {METADATA_KEY: self.model_dump_json(exclude=first if self.format_version == 1 else None)}
 

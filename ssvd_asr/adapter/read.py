@@ -1,7 +1,7 @@
-"""Reading an adapter file that may be hostile.
+"""Reader of adapter files, which may be hostile.
 
-Sizes are capped before anything is read, keys and shapes are those of the layer list exactly, every number is
-finite, and base and basis are compared. Nothing of a file is used unless all of it is good.
+It limits sizes before it reads, and requires exactly the keys and shapes of the layer list. It refuses
+numbers that are not finite, and compares base and basis. It uses nothing of a file unless all of it is valid.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from ssvd_asr.adapter.adapter import Adapter
     from ssvd_asr.basis.factors import LayerFactors
 
-MASK_KEY = "mask"  # of SVFT's top-k: where a layer has entries, as bits
+MASK_KEY = "mask"  # key of the bits that say where a layer has entries (SVFT's top-k)
 MASK_DTYPE = "U8"
 FILE_DTYPES = {"float16": "F16", "float32": "F32", "float64": "F64"}
 
 
 @dataclass(frozen=True)
 class AdapterFileLimits:
-    """What reading may cost, and what is read may cost whoever expands it to cores.
+    """Limits on the size of an adapter file, and on the size of the cores made from it.
 
-    The header holds the fingerprints, 32 bytes for each of the sum of all k.
+    The header holds the fingerprints: 32 bytes for each of the k directions of each layer.
     """
 
     max_header_bytes: int = 32 * 2**20
@@ -47,7 +47,7 @@ DEFAULT_LIMITS = AdapterFileLimits()
 
 @dataclass(frozen=True)
 class LoadedAdapter:
-    """An adapter as read from a file, and which bytes it was read from."""
+    """An adapter as read from a file, with the hash of the file."""
 
     adapter: Adapter
     metadata: AdapterMetadata
@@ -57,9 +57,9 @@ class LoadedAdapter:
 def inspect_adapter(
     source: Path | str | bytes, *, limits: AdapterFileLimits = DEFAULT_LIMITS
 ) -> AdapterMetadata:
-    """Read the metadata only of a path, or of a file's bytes, without torch.
+    """Return the metadata of an adapter file, given as a path or as bytes, without importing torch.
 
-    Raises AdapterError where the header is not that of an adapter.
+    Raises AdapterError where the file cannot be read, or its header is not that of an adapter.
     """
     if isinstance(source, bytes):
         return _header_of(source, limits)[1]
@@ -81,7 +81,7 @@ def load_adapter(
     *,
     limits: AdapterFileLimits = DEFAULT_LIMITS,
 ) -> LoadedAdapter:
-    """Read an adapter file strictly; nothing of it is used unless all of it is good.
+    """Read an adapter file strictly; nothing of it is used unless all of it is valid.
 
     Args:
         source: a path, or the file's bytes.
@@ -105,7 +105,7 @@ def load_adapter(
 def _read_bounded(path: Path, limits: AdapterFileLimits) -> bytes:
     try:
         with path.open("rb") as stream:
-            # One byte more than there should be: a file that grows meanwhile is seen by its length.
+            # One byte more than expected, so that the length shows whether the file has grown meanwhile.
             return stream.read(_stream_size(stream, path, limits) + 1)
     except OSError as error:
         raise AdapterError(f"adapter {path} cannot be read: {error}") from error
@@ -128,7 +128,10 @@ def check_file_size(size: int, limits: AdapterFileLimits) -> None:
 
 
 def _header_of(data: bytes, limits: AdapterFileLimits) -> tuple[Header, AdapterMetadata]:
-    """Of a whole file's bytes. Raises AdapterError as `_check_header` does, or for a file over the limit."""
+    """Return the checked header and metadata in a whole file's bytes.
+
+    Raises AdapterError as `_check_header` does, or for a file over the limit.
+    """
     check_file_size(len(data), limits)
     length = header_length(data[:LENGTH_BYTES], limits.max_header_bytes)
     return _check_header(data[LENGTH_BYTES : LENGTH_BYTES + length], length, len(data), limits)
@@ -137,7 +140,7 @@ def _header_of(data: bytes, limits: AdapterFileLimits) -> tuple[Header, AdapterM
 def _check_header(
     text: bytes, length: int, file_bytes: int, limits: AdapterFileLimits
 ) -> tuple[Header, AdapterMetadata]:
-    """Check that tensors are exactly those the metadata's layers need, and fill the file exactly."""
+    """Check that the tensors are exactly those of the metadata's layers, and fill the file exactly."""
     if len(text) != length:
         raise AdapterError(f"the file ends inside its header: {len(text)} of {length} bytes")
     header = parse_header(text)
@@ -179,7 +182,10 @@ def _check_header(
 
 
 def _build(data: bytes, header: Header, metadata: AdapterMetadata) -> Adapter:
-    """Read the tensors, refuse NaN and infinity, and make the adapter; S_k comes from the fingerprints."""
+    """Return the adapter that the file holds; S_k comes from the fingerprints.
+
+    Raises AdapterError for NaN or infinity.
+    """
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -205,7 +211,10 @@ def _build(data: bytes, header: Header, metadata: AdapterMetadata) -> Adapter:
 
 
 def _positions(state: dict[str, Tensor], metadata: AdapterMetadata) -> dict[str, Tensor] | None:
-    """Take the masks out of the tensors. Raises AdapterError for one that is not of its layer's size."""
+    """Remove the masks of SVFT's top-k from `state`; return their positions, or None for other maps.
+
+    Raises AdapterError for a mask that does not fit its layer.
+    """
     if metadata.form.map != "svft-top-k":
         return None
     from ssvd_asr.adapter.sparsity import from_mask

@@ -1,9 +1,9 @@
-"""The k x k maths of SSVD: from trained numbers to the core D that a layer adds to its frozen weight.
+"""The k x k maths of SSVD: the core D that a layer adds to its frozen weight, from the trained numbers.
 
     W' x = W x + U_k D V_k^T x,    D = S (G - I) + dS G
 
-Only G - I is ever formed: computing (S + dS) G - S as printed in the paper subtracts two nearly equal
-matrices (0.5-1.7 % error on D's diagonal in float32), and an untrained adapter would not be exactly zero.
+Only G - I is formed. Computing (S + dS) G - S as printed in the paper subtracts two nearly equal matrices
+(0.5-1.7 % error on D's diagonal in float32), and an untrained adapter would not be exactly zero.
 All functions take leading batch axes, so that the layers of one k are computed together.
 
 Source: SSVD, arXiv 2509.02830, section III.
@@ -52,7 +52,7 @@ def skew_matrix(vector: Tensor, k: int | None = None) -> Tensor:
     The vector holds the strict upper triangle row by row: K[0,1], K[0,2], ..., K[1,2], ... The lower
     triangle is its negative.
 
-    Raises AdapterError where the vector has another length than k needs.
+    Raises AdapterError where the vector's length does not match k.
     """
     order = skew_order(vector.shape[-1])
     if k is None:
@@ -73,10 +73,10 @@ def skew_vector(matrix: Tensor) -> Tensor:
 
 
 def rotation_delta(kind: CoreMap, parameter: Tensor) -> Tensor:
-    """Return G - I, (..., k, k), in float32 or better whatever autocast says.
+    """Return G - I, (..., k, k), in float32 or better, also under autocast.
 
     Args:
-        kind: `cayley` G = (I - K)(I + K)^-1, `first-order` G = I - 2 K, `free` G unconstrained.
+        kind: `cayley`: G = (I - K)(I + K)^-1; `first-order`: G = I - 2 K; `free`: G is unconstrained.
         parameter: the skew vector (..., k (k - 1) / 2); for `free` the matrix G - I (..., k, k) itself.
 
     Raises AdapterError for a map that is no rotation of SSVD.
@@ -89,7 +89,7 @@ def rotation_delta(kind: CoreMap, parameter: Tensor) -> Tensor:
             return -2.0 * skew_matrix(parameter)
         if kind == "cayley":
             # (I - K)(I + K)^-1 - I = -2 K (I + K)^-1 = (I + K)^-1 (-2 K): K commutes with its own functions.
-            # I + K is never singular, K's eigenvalues being imaginary.
+            # I + K is never singular, because the eigenvalues of K are imaginary.
             skew = skew_matrix(parameter)
             identity = torch.eye(skew.shape[-1], dtype=skew.dtype, device=skew.device)
             solution: Tensor = torch.linalg.solve(identity + skew, -2.0 * skew)
@@ -100,13 +100,13 @@ def rotation_delta(kind: CoreMap, parameter: Tensor) -> Tensor:
 def core(sigma: Tensor, g_minus_i: Tensor, delta_sigma: Tensor | None = None) -> Tensor:
     """Return D = S (G - I) + dS G, (..., k, k), in the dtype of `g_minus_i`.
 
-    Written as (S + dS)(G - I) + dS, which is the same and holds no difference of large numbers: zero
-    parameters give exactly zero.
+    Computed as (S + dS)(G - I) + dS, which is equal and subtracts no large numbers. Zero parameters give
+    exactly zero.
 
     Args:
-        sigma: the layer's k largest singular values (..., k).
+        sigma: the singular values (..., k) of the layer's directions that change.
         g_minus_i: G - I (..., k, k).
-        delta_sigma: trained changes of the singular values (..., k); None where they stay.
+        delta_sigma: trained changes of the singular values (..., k); None where they do not train.
     """
     with _full_precision(g_minus_i):
         g_minus_i = at_least_float32(g_minus_i)
@@ -120,11 +120,11 @@ def core(sigma: Tensor, g_minus_i: Tensor, delta_sigma: Tensor | None = None) ->
 def outer_core(sigma: Tensor, inner: Tensor, o_minus_i: Tensor) -> Tensor:
     """Return D = O (S + dS) G - S, (..., k, k): a second rotation, on the side of U.
 
-    Written as inner + (O - I)(S + inner), for (S + dS) G is S + inner: exactly zero for zero parameters.
-    In the spirit of SSVD-O, arXiv 2601.12600.
+    Computed as inner + (O - I)(S + inner), since (S + dS) G is S + inner. Zero parameters give exactly zero.
+    Modelled on SSVD-O, arXiv 2601.12600.
 
     Args:
-        sigma: the layer's singular values (..., k).
+        sigma: the singular values (..., k) of the layer's directions that change.
         inner: the core of the inner rotation, as `core` returns it.
         o_minus_i: O - I (..., k, k).
     """
@@ -133,12 +133,12 @@ def outer_core(sigma: Tensor, inner: Tensor, o_minus_i: Tensor) -> Tensor:
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
-    """Return the tensor itself where it is float32 or float64, else in float32."""
+    """Return the tensor itself if it is float32 or float64, else the tensor in float32."""
     return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
 
 
 @contextmanager
 def _full_precision(tensor: Tensor) -> Iterator[None]:
-    """Turn autocast off for this device: bfloat16 products would undo the care taken above."""
+    """Turn autocast off for this device: products in bfloat16 would lose the precision kept here."""
     with torch.autocast(tensor.device.type, enabled=False):
         yield

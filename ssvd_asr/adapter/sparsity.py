@@ -1,8 +1,10 @@
-"""Where the matrix M of SVFT has entries: sorted flat positions, row by row, in a k x k matrix.
+"""Positions of the entries of SVFT's matrix M: sorted flat positions, row by row, in a k x k matrix.
 
-Source: SVFT, arXiv 2405.19597. `plain` is the diagonal, `banded` adds d diagonals on each side; `random` and
-`top-k` have as many entries as that band, anywhere. Plain and banded follow from k and d, random from the
-layer's name too; top-k is stored, as a mask, because it follows from the weight.
+`plain` is the diagonal, and `banded` adds d diagonals on each side. `random` and `top-k` have as many entries
+as that band, anywhere. Plain and banded follow from k and d, and random also from the layer's name. Top-k
+follows from the weight, so a file stores it as a mask.
+
+Source: SVFT, arXiv 2405.19597.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from ssvd_asr.errors import AdapterError
 def fixed_positions(form: CoreForm, layer: str, k: int) -> Tensor:
     """Return the positions (entries,), int32, of a form whose file does not store them.
 
-    Raises AdapterError for a form that has none, or stores them.
+    Raises AdapterError for a form without positions, or with stored ones.
     """
     if form.map in ("svft-plain", "svft-banded"):
         return _band(k, form.off_diagonals)
@@ -31,11 +33,11 @@ def fixed_positions(form: CoreForm, layer: str, k: int) -> Tensor:
 
 
 def top_positions(factors: LayerFactors, k: int, off_diagonals: int) -> Tensor:
-    """Return where left and right singular vectors are aligned most, int32 (entries,).
+    """Return the positions where left and right singular vectors align most, int32 (entries,).
 
-    Of a square weight the largest |u_i . v_j|. Where m and n differ these have no meaning, and SVFT's code
-    takes the entries of whichever of U and V^T is square; so do we. Absolute values, for the signs of
-    singular vectors are a convention.
+    For a square weight these are the largest |u_i . v_j|. Otherwise the products have no meaning. Then, as in
+    SVFT's code, they are the largest entries of whichever of U and V^T is square. Absolute values are
+    compared, because the signs of singular vectors are a convention.
     """
     m, n = factors.shape
     u, vh = factors.u[:, :k], factors.vh[:k]
@@ -45,16 +47,16 @@ def top_positions(factors: LayerFactors, k: int, off_diagonals: int) -> Tensor:
 
 
 def to_mask(positions: Tensor, k: int) -> Tensor:
-    """Return the positions as bits, uint8 (ceil(k k / 8),), the first position in the highest bit."""
+    """Return the positions as a mask of bits, uint8 (ceil(k k / 8),), with position 0 in the highest bit."""
     bits = np.zeros(k * k, dtype=np.uint8)
     bits[positions.cpu().numpy()] = 1
     return torch.from_numpy(np.packbits(bits))
 
 
 def from_mask(mask: Tensor, k: int, entries: int) -> Tensor:
-    """The inverse of `to_mask`, int32. Takes memory for the entries, not for k x k.
+    """Return the positions in a mask, int32: the inverse of `to_mask`. Unpacks only bytes that hold entries.
 
-    Raises AdapterError where the mask has not exactly that many bits, or one beyond k x k.
+    Raises AdapterError unless the mask has exactly `entries` bits set, all within k x k.
     """
     octets = mask.numpy()
     found = int(np.bitwise_count(octets).sum(dtype=np.int64))
@@ -69,7 +71,7 @@ def from_mask(mask: Tensor, k: int, entries: int) -> Tensor:
 
 
 def mask_bytes(k: int) -> int:
-    """Return the size of a layer's mask."""
+    """Return the size of a layer's mask in bytes."""
     return (k * k + 7) // 8
 
 
@@ -82,9 +84,10 @@ def _band(k: int, off_diagonals: int) -> Tensor:
 
 
 def _random(layer: str, k: int, count: int) -> Tensor:
-    """The first `count` distinct numbers below k k of a stream.
+    """Return the first `count` distinct numbers below k k of a stream, sorted.
 
-    SHAKE-256 of "ssvd-asr svft positions <layer>": each 8 bytes a little-endian integer, taken modulo k k.
+    The stream is SHAKE-256 of "ssvd-asr svft positions <layer>". Each 8 bytes are a little-endian integer,
+    taken modulo k k.
     """
     shake = hashlib.shake_256(f"ssvd-asr svft positions {layer}".encode())
     draws = 2 * count + 64

@@ -1,6 +1,6 @@
-"""Writing an adapter file: one safetensors file that holds a domain and refuses to be mistaken for another.
+"""Writer of adapter files: one safetensors file per domain, with the identity of its base and basis.
 
-docs/adapter-format.md describes it field by field; read.py reads it and trusts nothing in it.
+docs/adapter-format.md describes the file field by field. read.py reads it and checks everything in it.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def describe_adapter(
     """Return the metadata of an adapter trained on this base and these factors.
 
     Args:
-        training: JSON values: data, steps, wer_before, wer_after, ...
+        training: a summary in JSON values: data, steps, wer_before, wer_after, ...
 
-    Raises AdapterError where the summary is not JSON (NaN included).
+    Raises AdapterError where the summary is not JSON, or holds NaN or infinity.
     """
     from ssvd_asr.basis.fingerprint import fingerprint
 
@@ -90,8 +90,8 @@ def save_adapter(
 
     The same adapter and metadata give the same bytes.
 
-    Raises AdapterError where the metadata describes another adapter, a number does not fit `dtype`, or the
-    file would be over the limits it is read with.
+    Raises AdapterError where the metadata describes another adapter, `dtype` is unknown or cannot hold a
+    number, or the file would be over `limits`.
     """
     from ssvd_asr.basis.cache import write_atomically
 
@@ -107,7 +107,7 @@ def adapter_bytes(
     dtype: str = DEFAULT_DTYPE,
     limits: AdapterFileLimits = DEFAULT_LIMITS,
 ) -> bytes:
-    """Return the file that `save_adapter` writes."""
+    """Return the bytes of the file that `save_adapter` writes. Raises as it does."""
     import torch
     from safetensors.torch import save
 
@@ -120,7 +120,7 @@ def adapter_bytes(
         raise AdapterError("the metadata describes another adapter: its layers, k or map differ")
     state = {}
     for name, tensor in adapter.state.items():
-        # A copy of its own storage: layers of one k share one, and safetensors refuses shared memory.
+        # Copied, because layers of one k share storage and safetensors refuses shared memory.
         state[name] = tensor.to(device="cpu", dtype=getattr(torch, dtype), copy=True).contiguous()
         if not bool(torch.isfinite(state[name]).all()):
             raise AdapterError(f"{name}: holds a number that is not finite in {dtype}")

@@ -1,8 +1,8 @@
-"""Canonical factors on disk: computed once per base, verified whenever they are read.
+"""Cache of canonical factors on disk, computed once per base and verified at each read.
 
-One safetensors file a layer, in a folder named by the base's digest, so that an interrupted run goes on where
-it stopped. A file is written beside its place, synced and moved there; one that is damaged, or that belongs
-to other weights, is computed anew. Tensors are mapped from disk: only rows that are used cost memory.
+Each layer has one safetensors file in a folder named by the base's digest, so an interrupted run continues
+where it stopped. Files are written atomically. A file that is damaged, or belongs to other weights, is
+computed again. Tensors are mapped from disk: only rows that are used take memory.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 class FactorizableBase(Protocol):
-    """What of a base model this module needs."""
+    """The parts of a base model that this module needs."""
 
     @property
     def digest(self) -> str: ...
@@ -43,7 +43,7 @@ class FactorizableBase(Protocol):
 
 
 def cache_root(cache_dir: Path | str | None = None) -> Path:
-    """Return the cache's folder: the argument, else SSVD_CACHE_DIR, else the user's cache by platformdirs."""
+    """Return the cache's folder: the argument, else SSVD_CACHE_DIR, else platformdirs' user cache folder."""
     if cache_dir is not None:
         return Path(cache_dir)
     if os.environ.get(CACHE_VARIABLE):
@@ -54,7 +54,10 @@ def cache_root(cache_dir: Path | str | None = None) -> Path:
 
 
 def factor_folder(digest: str, cache_dir: Path | str | None = None) -> Path:
-    """Return where the factors of the base with this digest stand."""
+    """Return the folder for the factors of the base with this digest.
+
+    Raises BaseModelError for a digest that is empty or longer than 200 characters.
+    """
     if not digest or len(digest) > 200:
         raise BaseModelError(f"base digest {digest[:80]!r} is empty or longer than 200 characters")
     return cache_root(cache_dir) / "factors" / quote(digest.replace(":", "-"), safe="")
@@ -68,28 +71,28 @@ def factorize(
     patterns: Sequence[str] = DEFAULT_PATTERNS,
     device: torch.device | str | None = None,
 ) -> dict[str, LayerFactors]:
-    """Return the canonical factors of every adaptable layer, from the cache where it has them.
+    """Return the canonical factors of every adaptable layer, from the cache where possible.
 
     Args:
         base: a base model not yet adapted, or its linears by name with its digest.
         cache_dir: default SSVD_CACHE_DIR, else the user's cache folder.
         progress: show a bar on standard error while layers are computed.
         patterns: ends of the layer names, where `base` is a model.
-        device: where missing layers are computed, by default where the weights are; a CUDA device takes
-            those of one shape together.
+        device: where missing layers are computed; default the device of the weights. A CUDA device computes
+            layers of one shape together.
 
-    Side effects: writes below the cache folder, under a lock that a second process waits for. A complete
-    cache is only read.
+    Writes below the cache folder, under a lock that a second process waits for. A complete cache is only
+    read.
 
-    Raises BaseModelError where a weight has no factors, where the weights were rounded to half precision
-    before any factors were cached, or where the folder cannot be written.
+    Raises BaseModelError where a weight has no factors, where weights in half precision have none in the
+    cache yet, or where the folder cannot be written.
     """
     if isinstance(base, tuple):
         linears, digest = base
     else:
         linears, digest = match_layers(base.network, patterns), base.digest
     folder = factor_folder(digest, cache_dir)
-    with ThreadPoolExecutor(VERIFIERS) as pool:  # hashing lets go of the interpreter lock
+    with ThreadPoolExecutor(VERIFIERS) as pool:  # hashing releases the interpreter lock
         read = pool.map(lambda item: _read_verified(folder, item[0], item[1].weight), linears.items())
         found = dict(zip(linears, read, strict=True))
     missing = [name for name, factors in found.items() if factors is None]
@@ -109,9 +112,9 @@ def factorize(
 def _compute(
     folder: Path, weights: Mapping[str, Tensor], done_before: int, device: torch.device, progress: bool
 ) -> dict[str, LayerFactors]:
-    """Compute and store missing layers; what another process stored meanwhile is taken from disk.
+    """Compute and store missing layers; read those that another process has stored meanwhile.
 
-    Each is stored as soon as it is there, so that a run which is stopped goes on behind it.
+    Each layer is stored as soon as it is computed, so that a stopped run can continue after it.
     """
     from filelock import FileLock
     from tqdm import tqdm
@@ -148,7 +151,7 @@ def _compute(
 
 
 def _groups(weights: Mapping[str, Tensor], device: torch.device) -> Iterator[list[str]]:
-    """Names of layers to take together: one by one on the CPU, those of one shape on another device."""
+    """Yield the names of layers to compute together: single layers on the CPU, else layers of one shape."""
     if device.type == "cpu":
         yield from ([name] for name in weights)
         return
@@ -174,7 +177,10 @@ def _factors(weights: Sequence[Tensor], device: torch.device) -> Iterator[LayerF
 
 
 def _stored(folder: Path, name: str, weight: Tensor, factors: LayerFactors) -> LayerFactors:
-    """Write a layer's factors and return them as they are read back, mapped from disk."""
+    """Write a layer's factors and return them as read back, mapped from disk.
+
+    Raises BaseModelError where they fail their check.
+    """
     _write(folder, name, weight, factors)
     found = _read_verified(folder, name, weight)
     if found is None:
@@ -201,7 +207,7 @@ def _write(folder: Path, name: str, weight: Tensor, factors: LayerFactors) -> No
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that a reader, or a crash at any point, sees the old bytes or the new ones."""
+    """Write a file atomically: at any time, also after a crash, it holds the old bytes or the new ones."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(descriptor, "wb") as stream:
@@ -215,13 +221,13 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
-        os.fsync(folder)  # the new name itself
+        os.fsync(folder)  # store the new name too
     finally:
         os.close(folder)
 
 
 def _read_verified(folder: Path, name: str, weight: Tensor) -> LayerFactors | None:
-    """Return a layer's factors, or None where there are none or they fail a check (which is logged)."""
+    """Return a layer's factors, or None where they are missing or fail a check. Failures are logged."""
     from safetensors import SafetensorError, safe_open
 
     path = layer_file(folder, name)

@@ -1,4 +1,4 @@
-"""Whether stored factors are those of a weight: shapes, checksums, the weight rebuilt on a fixed input."""
+"""Check that stored factors belong to a weight: shapes, checksums, the weight rebuilt on a fixed input."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 FORMAT = "ssvd-factors-1"
-# |W g - U S V^T g| / |W g| for a fixed g: rounding is 1e-14; a weight cast to half precision is 1e-2 off.
+# |W g - U S V^T g| / |W g| for a fixed g: rounding gives 1e-14, a weight cast to half precision 1e-2.
 RECONSTRUCTION_TOLERANCE = 1e-9
 HALF_RECONSTRUCTION_TOLERANCE = 5e-2
 HALF = (torch.float16, torch.bfloat16)
@@ -18,7 +18,7 @@ HALF = (torch.float16, torch.bfloat16)
 def fault_of(
     name: str, weight: Tensor, metadata: Mapping[str, str], tensors: Mapping[str, Tensor]
 ) -> str | None:
-    """Return what is wrong with a stored layer (ut (r, m), s (r,), vh (r, n)) of this weight, or None."""
+    """Return what is wrong with the stored factors ut (r, m), s (r,), vh (r, n) of this weight, or None."""
     rank = min(weight.shape)
     expected = {"ut": (rank, weight.shape[0]), "s": (rank,), "vh": (rank, weight.shape[1])}
     if metadata.get("format") != FORMAT or metadata.get("layer") != name:

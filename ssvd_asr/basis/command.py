@@ -47,7 +47,7 @@ def _factorize(arguments: argparse.Namespace) -> dict[str, object]:
     from ssvd_asr.device import resolve_device
 
     device = resolve_device(arguments.device)
-    # float32 on the CPU: what the weights were rounded to for serving is another basis.
+    # float32: weights rounded for serving have another basis.
     base = load_base(
         arguments.base,
         device="cpu",

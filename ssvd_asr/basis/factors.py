@@ -1,8 +1,8 @@
-"""The canonical singular value decomposition of a layer, and how much of it means the same everywhere.
+"""Canonical singular value decomposition of a layer, and how many of its directions are well determined.
 
 An SVD is unique only up to the signs of its columns, and not even that where singular values coincide or
-vanish. One adapter applied to the SVDs that three LAPACK paths return for one matrix gave updates 140 %
-apart. So factors are computed in float64, their signs fixed by a rule, and `cut` says how many columns are
+vanish. Three LAPACK paths return different SVDs for one matrix; one adapter applied to them gave updates
+140 % apart. So factors are computed in float64, a rule fixes their signs, and `cut` says how many columns are
 well determined.
 
 Sign rule: the largest component of each v_i, by absolute value, is positive. Components within a relative
@@ -23,11 +23,11 @@ Driver = Literal["auto", "svd", "gesvd", "eigh"]
 DRIVERS: tuple[Driver, ...] = get_args(Driver)
 
 SMALLEST_SIGMA = 1e-6  # of sigma_1: directions below are rounding noise of a rank-deficient weight
-SMALLEST_GAP = 1e-8  # of sigma_1: nearer neighbours mix freely between LAPACK paths
-SIGN_TIE = 1e-6  # relative; components as near as this to the largest count as tied
-EIGH_MAX_CONDITION = 1e3  # the Gram matrix squares the condition number; at 1e6 it is 5e-5 off
+SMALLEST_GAP = 1e-8  # of sigma_1: LAPACK paths mix the directions of nearer neighbours differently
+SIGN_TIE = 1e-6  # relative; components this near the largest count as tied
+EIGH_MAX_CONDITION = 1e3  # the Gram matrix squares the condition number; at 1e6 the error is 5e-5
 # `auto` takes eigh where it is as exact and faster: 2.2 times at 1536 x 384 and 4096 x 1024, slower on
-# squares (one slow core, Gaussian weights). Its directions lose condition / 2 times the rounding of svd.
+# squares (one slow core, Gaussian weights). Its directions have condition / 2 times the rounding of svd.
 AUTO_MAX_CONDITION = 1e2
 AUTO_MIN_ASPECT = 2.0  # longer over shorter side
 
@@ -36,7 +36,7 @@ AUTO_MIN_ASPECT = 2.0  # longer over shorter side
 class LayerFactors:
     """Canonical W = U S V^T of one weight W (m, n) with r = min(m, n); all float64 on the CPU.
 
-    `cut` is the largest k whose singular directions the spectrum determines; r for a healthy weight.
+    `cut` is the largest k for which the spectrum determines the first k directions; normally r.
     """
 
     u: Tensor  # (m, r)
@@ -60,8 +60,8 @@ def canonical_svd(weight: Tensor, driver: Driver = "auto") -> LayerFactors:
 
     Args:
         weight: any real floating dtype, any device.
-        driver: `svd` is LAPACK's gesdd; `gesvd` the slower and more patient one (taken also where gesdd does
-            not converge); `eigh` goes through the Gram matrix of the shorter side; `auto` is eigh for long
+        driver: `svd` is LAPACK's gesdd, or gesvd where gesdd does not converge. `gesvd` is slower and
+            converges more often. `eigh` uses the Gram matrix of the shorter side. `auto` is eigh for long
             weights whose condition number is at most AUTO_MAX_CONDITION, else svd.
 
     Raises BaseModelError for a weight that is not a finite matrix, an unknown driver, or a condition number
@@ -82,7 +82,7 @@ def canonical_svd(weight: Tensor, driver: Driver = "auto") -> LayerFactors:
 
 
 def checked_matrix(weight: Tensor, device: torch.device) -> Tensor:
-    """Return the weight (m, n) in float64 there. Raises BaseModelError where it is not a finite matrix."""
+    """Return the weight (m, n) in float64 on `device`. Raises BaseModelError unless it is a finite matrix."""
     if weight.ndim != 2 or weight.numel() == 0:
         raise BaseModelError(f"only a matrix has factors, got a weight of shape {tuple(weight.shape)}")
     matrix = weight.detach().to(device=device, dtype=torch.float64)
@@ -92,14 +92,14 @@ def checked_matrix(weight: Tensor, device: torch.device) -> Tensor:
 
 
 def canonical(u: Tensor, s: Tensor, vh: Tensor) -> LayerFactors:
-    """Give any SVD u (m, r), s (r,) falling, vh (r, n) its canonical signs; on the CPU."""
+    """Return any SVD u (m, r), s (r,) falling, vh (r, n) with canonical signs, on the CPU."""
     signs = column_signs(vh)
     u, s, vh = (u * signs).cpu(), s.cpu(), (vh * signs.unsqueeze(-1)).cpu()
     return LayerFactors(u, s, vh, spectrum_cut(s))
 
 
 def column_signs(vh: Tensor) -> Tensor:
-    """Return +1 or -1 for each row of vh (r, n): what makes its deciding component positive."""
+    """Return +1 or -1 for each row of vh (r, n): the sign that makes its deciding component positive."""
     size = vh.abs()
     tied = size >= size.amax(dim=-1, keepdim=True) * (1.0 - SIGN_TIE)
     deciding = tied.to(torch.int8).argmax(dim=-1, keepdim=True)  # argmax returns the first of equals
@@ -111,7 +111,7 @@ def spectrum_cut(s: Tensor) -> int:
     """Return the largest k for which the first k singular directions are determined by the weight.
 
     k ends before the first sigma_i <= 1e-6 sigma_1, and before the first pair sigma_i, sigma_{i+1} closer
-    than 1e-8 sigma_1. 0 for a zero matrix.
+    than 1e-8 sigma_1. It is 0 for a zero matrix.
     """
     largest = s[0]
     if float(largest) <= 0.0:
@@ -127,7 +127,7 @@ def _by_gesdd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     try:
         u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
     except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
-        # gesdd gives up on some matrices that gesvd finishes
+        # gesvd converges on some matrices on which gesdd does not
         return _by_gesvd(matrix)
     return u, s, vh
 
@@ -147,12 +147,15 @@ def _by_the_faster(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         try:
             return _by_gram(matrix, AUTO_MAX_CONDITION)
         except (BaseModelError, torch.linalg.LinAlgError):  # type: ignore[attr-defined]
-            pass  # a worse condition, or no convergence: what svd is for
+            pass  # too large a condition number, or no convergence: use svd
     return _by_gesdd(matrix)
 
 
 def _by_gram(matrix: Tensor, max_condition: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Eigenvectors of W^T W (or W W^T where W is wide) and one product for the other side."""
+    """Return the SVD from the eigenvectors of W^T W (W W^T where W is wide), and one product.
+
+    Raises BaseModelError where the condition number is over the limit.
+    """
     tall = matrix.shape[0] >= matrix.shape[1]
     gram = matrix.mT @ matrix if tall else matrix @ matrix.mT
     values, vectors = torch.linalg.eigh(gram)

@@ -1,7 +1,7 @@
-"""Factors of many weights of one shape together on a GPU, as exact as on the CPU or not taken.
+"""Factors of many weights of one shape, computed together on a GPU and checked.
 
-A GPU's eigensolver is fast and its SVD slow, and neither is the one that the tolerances were measured with.
-So every result is checked (orthonormal sides, the weight rebuilt); what fails is computed on the CPU.
+A GPU's eigensolver is fast and its SVD slow, and the tolerances were measured with neither. So every result
+is checked: orthonormal sides, the weight rebuilt. Weights that fail are computed on the CPU.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 def batch_size(shape: tuple[int, int]) -> int:
-    """How many weights of this shape go together."""
+    """Return how many weights of this shape are computed together."""
     return max(1, BATCH_BYTES // (8 * shape[0] * shape[1]))
 
 
@@ -36,10 +36,10 @@ def canonical_svd_batch(weights: Sequence[Tensor], device: torch.device) -> Iter
     try:
         stacked = torch.stack([checked_matrix(weight, device) for weight in weights])  # (B, m, n)
         found = _factor(stacked)
-    except RuntimeError as error:  # no convergence, or no memory, as which of CUDA's libraries words it
+    except RuntimeError as error:  # no convergence, or no memory: CUDA's libraries word it differently
         logger.warning("no SVD on %s (%s); computing on the CPU", device, error)
         found = stacked = None
-    if found is None or stacked is None:  # out of the handler, whose traceback would keep what is there
+    if found is None or stacked is None:  # outside the handler, whose traceback keeps memory in use
         if device.type == "cuda":
             torch.cuda.empty_cache()
         yield from (canonical_svd(weight) for weight in weights)
@@ -53,7 +53,7 @@ def canonical_svd_batch(weights: Sequence[Tensor], device: torch.device) -> Iter
 
 
 def _factor(stacked: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """u (B, m, r), s (B, r), vh (B, r, n): by the Gram matrices, and by SVD those of too bad a condition."""
+    """Return u (B, m, r), s (B, r), vh (B, r, n) by the Gram matrices, or by SVD where ill-conditioned."""
     tall = stacked.shape[1] >= stacked.shape[2]
     values, vectors = torch.linalg.eigh(stacked.mT @ stacked if tall else stacked @ stacked.mT)
     s = values.flip(1).clamp_min(0.0).sqrt()
@@ -69,7 +69,7 @@ def _factor(stacked: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _is_exact(matrix: Tensor, u: Tensor, s: Tensor, vh: Tensor) -> bool:
-    """Whether this SVD is as good as LAPACK's."""
+    """Return whether the sides are orthonormal and the weight is rebuilt, within EXACT."""
     identity = torch.eye(len(s), dtype=s.dtype, device=s.device)
     left, right = (u.mT @ u - identity).abs().max(), (vh @ vh.mT - identity).abs().max()
     rebuilt = ((u * s) @ vh - matrix).abs().max() / s[0].clamp_min(torch.finfo(s.dtype).tiny)

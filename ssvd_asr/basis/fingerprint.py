@@ -1,7 +1,7 @@
-"""Numbers that tell one singular basis from another.
+"""Fingerprint of a layer's singular basis: numbers that tell one basis from another.
 
-Per layer: S_k, and V_k^T g for two fixed probes g. Numbers and not a hash, since the last bits differ between
-LAPACK builds (3.5e-12 measured) while a wrong basis is far off (the weakest column moves the probes by 5e-3).
+It holds S_k, and V_k^T g for two fixed probes g. A hash would not do, because the last bits differ between
+LAPACK builds (3.5e-12 measured). A wrong basis is far off (the weakest column moves the probes by 5e-3).
 
 Probe i of length n: SHAKE-256 of the ASCII text "ssvd-asr basis probe <i>" gives 8 n bytes; each 8 read as a
 little-endian integer, shifted right by 11, times 2^-52, minus 1: uniform in [-1, 1). A short probe is the
@@ -21,7 +21,7 @@ from ssvd_asr.errors import AdapterError, WrongBasisError
 
 PROBES = 2
 TOLERANCE = 1e-8  # of sigma_1 for S_k; absolute for the probes
-# A column turns by rounding / its distance to the neighbours, so nearly equal singular values are given more.
+# A column turns by rounding / its distance to the neighbours, so close singular values get more tolerance.
 GAP_TOLERANCE = 64 * float(np.finfo(np.float64).eps)
 
 
@@ -76,7 +76,7 @@ def check_fingerprint(layer: str, stored: Tensor, factors: LayerFactors, start: 
 
 
 def _gaps(s: Tensor) -> Tensor:
-    """Return each singular value's distance to its nearest neighbour (r,); the last one's also to zero."""
+    """Return each singular value's distance to its nearest neighbour (r,); for the last, also to zero."""
     down = torch.cat([s[:-1] - s[1:], s[-1:]])
     up = torch.cat([torch.full_like(s[:1], torch.inf), down[:-1]])
     return torch.minimum(down, up)

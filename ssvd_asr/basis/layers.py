@@ -1,4 +1,4 @@
-"""Which linears of a model are adapted, chosen by the ends of their names."""
+"""Choice of the linears of a model to adapt, by the ends of their names."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 # "All linear layers" as the paper's recipe (arXiv 2509.02830) spells them: 128 in OWSM-0.1B, 380 in OWSM-1B,
-# 258 in OWLS-2B. `attn.` ends `self_attn.` and `src_attn.` too. The CTC head and the decoder's embedding stay
-# out.
+# 258 in OWLS-2B. `attn.` also matches `self_attn.` and `src_attn.`. The CTC head and the decoder's embedding
+# do not match.
 DEFAULT_PATTERNS: tuple[str, ...] = (
     "attn.linear_q",
     "attn.linear_k",
@@ -34,8 +34,8 @@ DEFAULT_PATTERNS: tuple[str, ...] = (
 def match_layers(model: nn.Module, patterns: Sequence[str] = DEFAULT_PATTERNS) -> dict[str, nn.Linear]:
     """Return the model's linears whose dotted name ends with one of the patterns, in the model's own order.
 
-    Raises AdapterError where nothing matches, or where one linear stands under two names (adapting it in one
-    place would leave the other behind).
+    Raises AdapterError where nothing matches, or where one linear has two names: adapting it under one name
+    would leave the other unchanged.
     """
     from torch import nn
 

@@ -1,8 +1,8 @@
-"""A linear layer that can follow any domain: the frozen weight, its shared basis, and a small core D.
+"""Linear layer for any domain: the frozen weight, its shared basis, and an exchangeable small core D.
 
     y = W x + b + U_k ( D (V_k^T x) )
 
-W, U and V belong to the base and are held once, however many domains there are. A domain is only D.
+W, U and V belong to the base and are held once for all domains. A domain only has its own D.
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ LANES = 8  # numbers that tensor cores take at a time in half precision: 16 byte
 
 
 def in_lanes(k: int, device: torch.device) -> int:
-    """k, on a GPU rounded up to whole lanes: products by 409 directions take twice as long as by 416."""
+    """Return k, on a GPU rounded up to a multiple of LANES.
+
+    Products by 409 directions take twice as long as by 416.
+    """
     return k if device.type == "cpu" else -(-k // LANES) * LANES
 
 
 class Instead(Protocol):
-    """What takes an adapted layer's calls while a batch of several domains runs."""
+    """Callable that replaces an adapted layer's forward while a batch of several domains runs."""
 
     def __call__(self, x: Tensor) -> Tensor:
         """Map x (B, ..., n) to (B, ..., m)."""
@@ -38,7 +41,7 @@ class AdaptedLinear(nn.Module):
 
     `core` is None (exactly the plain layer), (k, k) for every row, or (B, k, k) with one core per row of x's
     first axis. Smaller cores may be padded with zero rows and columns to a common k without changing them.
-    It turns k directions from `start` on: what an adapter of tail directions saves itself in training.
+    The core acts on the k directions from `start` on, so tail directions train without those before them.
     While a mixture is open (`AdaptedModel.mixing`), `mixed` takes the call instead.
     """
 
@@ -46,7 +49,7 @@ class AdaptedLinear(nn.Module):
     vh: Tensor  # (r, n) rows are v_i
 
     def __init__(self, linear: nn.Linear, factors: LayerFactors, rank: int | None = None) -> None:
-        """Wrap `linear` (the same object, not a copy), holding the first `rank` directions (default: all).
+        """Wrap `linear` (the same object, not a copy) and hold the first `rank` directions (default: all).
 
         Raises AdapterError where the factors are not of this weight's shape.
         """
@@ -64,14 +67,14 @@ class AdaptedLinear(nn.Module):
         # A transposed U keeps the first k directions contiguous, for every k.
         ut = factors.u.mT[:rank].to(device=weight.device, dtype=weight.dtype).contiguous()
         vh = factors.vh[:rank].to(device=weight.device, dtype=weight.dtype).contiguous()
-        self.rank = rank  # directions held; zeros behind them
+        self.rank = rank  # directions held; zero rows may follow them
         self.register_buffer("ut", _whole_lanes(ut), persistent=False)
         self.register_buffer("vh", _whole_lanes(vh), persistent=False)
 
     def join(self) -> None:
-        """Have W and V^T lie one behind the other, so that one product is made of both (`joined`).
+        """Move W and V^T next to each other in memory, so that one product can use both (`joined`).
 
-        The numbers stay, in other memory; `linear.weight` is the same parameter.
+        The values do not change, and `linear.weight` stays the same parameter.
         """
         weight = self.linear.weight
         both = torch.cat([weight.detach(), self.vh])
@@ -79,7 +82,7 @@ class AdaptedLinear(nn.Module):
         self.vh = both[len(weight) :]
 
     def joined(self, k: int) -> Tensor | None:
-        """W above V_k^T (m + k, n), a view; None where they do not lie so, or rows would not be aligned."""
+        """Return W above V_k^T (m + k, n), a view; None unless they are adjacent and their rows aligned."""
         weight, vh = self.linear.weight, self.vh
         follows = weight.data_ptr() + weight.numel() * weight.element_size() == vh.data_ptr()
         same = weight.untyped_storage().data_ptr() == vh.untyped_storage().data_ptr()
@@ -89,7 +92,7 @@ class AdaptedLinear(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The frozen weight (m, n), for code that looks at it."""
+        """The frozen weight (m, n)."""
         return self.linear.weight
 
     @property
@@ -116,7 +119,7 @@ class AdaptedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map x (..., n) to (..., m); with a core (B, k, k), x is (B, ..., n).
 
-        Raises AdapterError where the batch of x is not that of the core.
+        Raises AdapterError where x and the core differ in batch size.
         """
         if self.mixed is not None:
             return self.mixed(x)
@@ -140,7 +143,7 @@ class AdaptedLinear(nn.Module):
         return y + turned @ ut
 
     def basis(self, k: int) -> tuple[Tensor, Tensor]:
-        """U_k^T (k, m) and V_k^T (k, n) of the k directions from `start` on; views."""
+        """Return U_k^T (k, m) and V_k^T (k, n) of the k directions from `start` on, as views."""
         chosen = slice(self.start, self.start + k)
         return self.ut[chosen], self.vh[chosen]
 
@@ -156,7 +159,7 @@ class AdaptedLinear(nn.Module):
         return self.merge(self.core)
 
     def merge(self, core: Tensor) -> Tensor:
-        """Return W' (m, n) of a core (k, k), or (S, m, n) of cores (S, k, k), always from the frozen W."""
+        """Return W' (m, n) of a core (k, k), or (S, m, n) of cores (S, k, k), built from the frozen W."""
         core, weight = core.to(self.ut.dtype), self.linear.weight.detach()
         ut, vh = self.basis(core.shape[-1])
         if core.ndim == 2:
@@ -169,6 +172,6 @@ class AdaptedLinear(nn.Module):
 
 
 def _whole_lanes(basis: Tensor) -> Tensor:
-    """(r, n) with zero rows behind, as many as `in_lanes` says."""
+    """Return the basis (r, n) with zero rows added at its end, up to in_lanes(r)."""
     more = in_lanes(len(basis), basis.device) - len(basis)
     return torch.cat([basis, basis.new_zeros(more, basis.shape[1])]) if more else basis

@@ -1,4 +1,4 @@
-"""What a product of matrices costs on a device: the longer of its operations and its bytes, and a call."""
+"""Cost of a matrix product on a device: the longer of its operations and its memory traffic, plus a call."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class DeviceSpeed:
-    """How fast products go here. Only the ratios decide."""
+    """Speed of matrix products on a device. Only the ratios affect a choice."""
 
     operations_per_s: float
     bytes_per_s: float
-    call_s: float  # what a product costs beside its work: a few calls from Python, and their kernels
+    call_s: float  # fixed cost of a product: a few Python calls and their kernels
 
 
 class Sized(Protocol):
-    """Work whose numbers have a size."""
+    """Work that states the bytes of a number."""
 
     @property
     def itemsize(self) -> int: ...
@@ -24,7 +24,7 @@ class Sized(Protocol):
 
 @dataclass(frozen=True)
 class Cost:
-    """Sum over the products of a form."""
+    """Cost summed over the products of a form."""
 
     operations: float = 0.0
     bytes: float = 0.0
@@ -44,10 +44,10 @@ class Cost:
 
 
 def device_speed(device_type: str, itemsize: int, threads: int = 1) -> DeviceSpeed:
-    """A CPU core with wide vectors, or a large GPU of 2023; what differs by less than 2x changes little.
+    """Return the speed of CPU cores with wide vectors, or of a large GPU of 2023. Only errors over 2x matter.
 
-    The CPU's call_s is measured: with 4e-6 a decoder's step of 28 domains in 64 rows went in blocks by domain
-    at 0.53 of the base's speed, with 40e-6 it goes row by row at 0.65. The GPU's is not.
+    The CPU's call_s is measured: with 4e-6, a decoder's step of 28 domains in 64 rows ran in blocks by domain
+    at 0.53 of the base's speed. With 40e-6 it runs row by row at 0.65. The GPU's is not measured.
     """
     if device_type == "cpu":
         return DeviceSpeed(operations_per_s=60e9 * threads, bytes_per_s=12e9 * threads**0.5, call_s=40e-6)
@@ -56,7 +56,7 @@ def device_speed(device_type: str, itemsize: int, threads: int = 1) -> DeviceSpe
 
 
 def product(work: Sized, speed: DeviceSpeed, rows: int, inner: int, out: int, *, batch: int = 1) -> Cost:
-    """(rows, inner) times (inner, out), `batch` times over: the longer of operations and bytes, a call."""
+    """Return the cost of (rows, inner) times (inner, out), `batch` times, in one call."""
     operations = 2.0 * batch * rows * inner * out
     size = float(batch * (rows * inner + inner * out + rows * out) * work.itemsize)
     slower = max(operations / speed.operations_per_s, size / speed.bytes_per_s)
@@ -64,5 +64,5 @@ def product(work: Sized, speed: DeviceSpeed, rows: int, inner: int, out: int, *,
 
 
 def moved(speed: DeviceSpeed, size: int) -> Cost:
-    """`size` bytes read or written beside a product."""
+    """Return the cost of reading or writing `size` bytes outside a product."""
     return Cost(0.0, float(size), 0, size / speed.bytes_per_s)

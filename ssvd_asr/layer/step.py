@@ -1,11 +1,11 @@
-"""A training step through one adapted layer, in two exact forms that `step_cost` chooses between.
+"""Training step through one adapted layer, in two exact forms; `step_cost` chooses between them.
 
     shared   y = W x + b + U_k (D (V_k^T x))
     merged   y = W' x + b with W' = W + U_k D V_k^T, built for the pass and dropped after it
 
-Both give dD = U_k^T (dY^T X) V_k; nothing is ever formed over all n directions but W' and dW' themselves.
-One autograd function for both: it keeps for the backward pass nothing as large as W', and of the batch only
-what dD needs. Weight and basis take no gradient.
+Both give dD = U_k^T (dY^T X) V_k. Only W' and dW' themselves are formed over all n directions. One autograd
+function serves both. For the backward pass it keeps nothing as large as W', and of the batch only the part
+that dD needs. Weight and basis get no gradient.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ssvd_asr.layer.step_cost import StepChoice, StepForm, StepWork, choose_step
 
 
 def can_step(x: Tensor, core: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
-    """Whether this pass trains the one core (k, k) of a layer, and nothing else in the layer."""
+    """Return whether this pass trains one core (k, k) of a layer, and nothing else in the layer."""
     return (
         core.ndim == 2
         and torch.is_grad_enabled()
@@ -44,7 +44,7 @@ def step(
     """Map x (..., n) to (..., m) through a core (k, k), keeping little for the backward pass.
 
     Takes the frozen weight (m, n), its bias (m,) and the basis U_k^T (k, m), V_k^T (k, n). Under autocast the
-    products are in its format, and the core's gradient comes back in the core's own.
+    products use its dtype; the core's gradient has the core's dtype.
     """
     kind = x.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
@@ -58,7 +58,7 @@ def step(
 
 
 def merged_weight(weight: Tensor, core: Tensor, u: Tensor, vh: Tensor) -> Tensor:
-    """Return W + U_k D V_k^T (m, n) of core (k, k), U (m, k), V^T (k, n), anew; the smaller product first."""
+    """Return W + U_k D V_k^T (m, n), a new tensor, from a core (k, k), U (m, k) and V^T (k, n)."""
     m, n = weight.shape
     left, right = (u, core @ vh) if n <= m else (u @ core, vh)
     return torch.addmm(weight, left, right)
@@ -74,7 +74,7 @@ class _Step(torch.autograd.Function):
     ) -> Tensor:  # fmt: skip
         dtype = x.dtype
         rows, inner = x.reshape(-1, x.shape[-1]), core.to(dtype)
-        w, u, v = weight.to(dtype), ut.to(dtype), vh.to(dtype)  # no copies but under autocast
+        w, u, v = weight.to(dtype), ut.to(dtype), vh.to(dtype)  # copies only under autocast
         offset = None if bias is None else bias.to(dtype)
         kept = rows if way.gradient == "whole" else rows @ v.mT  # (N, n), or X V_k (N, k)
         if way.form == "merged":

@@ -1,8 +1,7 @@
-"""Optional, and not exact: a core D (k, k) held as a product of rank r, at a stated error.
+"""Optional compression, not exact: a core D (k, k) held as a product of rank r, at a stated error.
 
-U_k and V_k have orthonormal columns, so what is lost of D is lost of W' in the same measure:
-|W' - W'_r| = |D - D_r| (Frobenius). Nothing is compressed unless a `Compression` is asked for, and whether a
-core then is depends on its own size alone, not on what stands beside it.
+U_k and V_k have orthonormal columns, so W' has the same error as D: |W' - W'_r| = |D - D_r| (Frobenius).
+Nothing is compressed unless a `Compression` is given. Whether a core then is depends on its own size alone.
 """
 
 from __future__ import annotations
@@ -17,24 +16,24 @@ from ssvd_asr.errors import AdapterError
 
 @dataclass(frozen=True)
 class Compression:
-    """Hold cores at rank `rank`; one that would lose more than `relative_error` of |D| is refused."""
+    """Rank at which cores are held, and the share of |D| that a core may lose before it is refused."""
 
     rank: int
     relative_error: float
 
     def pays(self, k: int) -> bool:
-        """Whether two parts of a core (k, k) are smaller than the core; otherwise it is held exactly."""
+        """Return whether two parts of a core (k, k) are smaller than the core, which is else held exactly."""
         return 2 * self.rank < k
 
     def check(self, name: str, core: Tensor) -> None:
-        """Raise AdapterError for a core that would lose too much; none that is held exactly does."""
+        """Raise AdapterError for a core that would lose too much. A core held exactly always passes."""
         if self.pays(len(core)):
             self.split(name, core)
 
     def split(self, name: str, core: Tensor) -> tuple[Tensor, Tensor]:
         """Return the best parts (k, r) and (r, k) of a core (k, k) with r <= rank, in float32.
 
-        Raises AdapterError where more than `relative_error` is lost; `name` is the layer's, for the message.
+        Raises AdapterError, naming the layer `name`, where more than `relative_error` is lost.
         """
         left, s, right = torch.linalg.svd(core.detach().double(), full_matrices=False)
         lost = _lost(s, self.rank)
@@ -48,20 +47,20 @@ class Compression:
 
 
 def halves(cores: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """Return the columns of cores (..., k, k) with k <= 2 rank as (..., k, rank) and, turned, (..., rank, k).
+    """Return the columns of cores (..., k, k), k <= 2 rank, as (..., k, rank) and, turned, (..., rank, k).
 
-    So a core that is held exactly stands where others have their two parts; either may be narrower.
+    A core held exactly is stored this way in the place of two parts. Either result may have less than `rank`.
     """
     return cores[..., :rank], cores[..., rank:].mT
 
 
 def from_halves(left: Tensor, right: Tensor) -> Tensor:
-    """Return (..., k, 2 rank), of which the first k columns are the cores that `halves` was given."""
+    """Return (..., k, 2 rank), whose first k columns are the cores given to `halves`."""
     return torch.cat([left, right.mT], dim=-1)
 
 
 def core_numbers(k: int, compression: Compression | None) -> int:
-    """Return how many numbers the place of a core of at most (k, k) takes: k k, or 2 k r with a rank r."""
+    """Return how many numbers the place of a core of at most (k, k) takes: k k, or 2 k r at rank r."""
     return 2 * k * compression.rank if compression is not None and compression.pays(k) else k * k
 
 

@@ -1,7 +1,7 @@
-"""Where the cores of many domains stand side by side: one stacked tensor a layer; a row names its slot.
+"""Stack of the cores of many domains: each layer holds them by slot, and each row of a batch names a slot.
 
-Slot 0 is the base: zeros, never written. A domain is written into a slot that nobody reads, and read by as
-many rows as want it.
+Slot 0 is the base: zeros, never written. A domain is written into a slot that no batch reads. Any number of
+rows can read one slot.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ BASE_SLOT = 0
 
 
 class CoreStack:
-    """`slots` places for a domain's cores on the device, in the working dtype of the layers.
+    """Slots for the cores of domains, on the device and in the working dtype of the layers.
 
-    Cores of several sizes live together: a smaller one is padded with zeros, which changes nothing, and rows
-    pay for the largest core among them only. `hot` holds merged weights of the domains asked for most.
+    Cores of several sizes fit in: a smaller one is padded with zeros, which does not change it. The rows of a
+    batch pay for the largest core among them. `hot` holds merged weights of the domains used most.
 
     One thread may run the model while another writes slots that no batch reads.
     """
@@ -39,21 +39,21 @@ class CoreStack:
         hot_bytes: int = DEFAULT_HOT_BYTES,
         compression: Compression | None = None,
     ) -> None:
-        """Take memory for `slots` domains, the base's slot 0 among them.
+        """Allocate `slots` slots, the base's slot 0 included.
 
         Args:
-            layers: by name, of one adapted model.
-            k: the largest core of any layer, or by layer name (a layer left out takes no core); never more
-                than the directions that the layer holds.
-            hot_bytes: at most this much memory for merged weights; 0 keeps none from call to call.
-            compression: hold those cores for which it pays at a lower rank, which is not exact.
+            layers: the layers of one adapted model, by name.
+            k: the largest core of any layer, or by layer name (a layer left out takes no core). It is lowered
+                to the number of directions that the layer holds.
+            hot_bytes: limit on the memory for merged weights; 0 keeps none from call to call.
+            compression: hold cores at a lower rank where that is smaller; not exact.
 
         Raises AdapterError for fewer than 2 slots, an unknown layer, or a k below 1.
         """
         self.compression = compression
         self.hot = HotWeights(hot_bytes)
         self._adapted = layers
-        self._reading: list[frozenset[int]] = []  # the slots of each batch that runs
+        self._reading: list[frozenset[int]] = []  # the slots of each running batch
         self._lock = threading.Lock()
         sizes = self._checked(slots, dict.fromkeys(layers, k) if isinstance(k, int) else k)
         self.slots = slots
@@ -61,7 +61,7 @@ class CoreStack:
 
     @property
     def k(self) -> dict[str, int]:
-        """The largest core that a slot can have, by layer name."""
+        """The size of the largest core that a slot can have, by layer name."""
         return {name: layer.k for name, layer in self._layers.items()}
 
     @property
@@ -71,42 +71,42 @@ class CoreStack:
 
     @property
     def slot_nbytes(self) -> int:
-        """Memory of one slot on the device."""
+        """Memory of one slot on the device, in bytes."""
         return sum(layer.slot_nbytes for layer in self._layers.values())
 
     def size(self, name: str, slot: int) -> int:
-        """k of the core that `slot` has for layer `name`; 0 where it has none."""
+        """Return k of the core that `slot` has for layer `name`; 0 where it has none."""
         layer = self._layers.get(name)
         return layer.sizes[slot] if layer is not None else 0
 
     def sizes(self, name: str) -> Sequence[int]:
-        """k of layer `name` by slot, 0 where a slot has no core there."""
+        """Return k of the cores of layer `name` by slot; 0 where a slot has none."""
         return self._layers[name].sizes
 
     def touched(self, slots: Sequence[int]) -> list[str]:
-        """Names of the layers for which one of these slots has a core."""
+        """Return the names of the layers for which one of these slots has a core."""
         return [name for name, layer in self._layers.items() if any(layer.sizes[slot] for slot in slots)]
 
     def core(self, name: str, slot: int) -> Tensor:
-        """The core (k, k) that `slot` applies to layer `name`, a view where it stands as such."""
+        """Return the core (k, k) of `slot` for layer `name`; a view where it is stored whole."""
         return self._layers[name].core(slot)
 
     def rank(self, name: str, slots: Sequence[int]) -> int | None:
-        """The rank of all the cores that these slots have for layer `name`; None where not all have one."""
+        """Return the rank of these slots' cores of layer `name`; None where one of them is not compressed."""
         return self._layers[name].rank(slots)
 
     def gather(self, name: str, slots: Sequence[int], chosen: Chosen, k: int) -> tuple[Tensor, ...]:
-        """Cores of layer `name` (S, k, k), or their parts (S, k, r), (S, r, k); k is at least theirs."""
+        """Return what `LayerCores.gather` returns for layer `name`."""
         return self._layers[name].gather(slots, chosen, k)
 
     def write(self, slot: int, cores: Mapping[str, Tensor]) -> None:
-        """Make `slot` this domain, entirely: a layer left out is the base's there.
+        """Replace all cores of `slot` by these; layers left out are the base's.
 
         Args:
             cores: (k', k') by layer name with k' at most `k[name]`, any dtype and device.
 
         Raises:
-            AdapterError: slot 0, a slot that is not there, an unknown layer, a core that does not fit, or
+            AdapterError: slot 0, a slot that does not exist, an unknown layer, a core that does not fit, or
                 one that the compression would change too much; nothing is changed then.
             RuntimeError: a batch is reading the slot.
         """
@@ -129,14 +129,14 @@ class CoreStack:
                 layer.put(slot, len(cores[name]) if name in cores else 0, ready.get(name, ()))
 
     def clear(self, slot: int) -> None:
-        """Make `slot` the base. Raises as `write` does."""
+        """Remove all cores of `slot`, so that it is the base. Raises as `write` does."""
         self.write(slot, {})
 
     def resize(self, slots: int, k: Mapping[str, int], moves: Mapping[int, int]) -> None:
-        """Have other slots and other sizes; the domains that stay go from slot to slot as `moves` says.
+        """Change the number of slots and the sizes; `moves` maps old to new slots of the domains that stay.
 
-        Layer by layer, those that shrink first: beside the larger of what there was and what there will be
-        the device holds a layer twice at most. What fails in the midst leaves a stack that must not be used.
+        Layers are resized one by one, those that shrink first. Beside the larger of the old and new stack,
+        the device holds at most one layer twice. After a failure midway, the stack must not be used.
 
         Raises:
             AdapterError: as the constructor, or a domain that stays does not fit; nothing is changed then.
@@ -169,7 +169,7 @@ class CoreStack:
 
     @contextmanager
     def reading(self, slots: Sequence[int]) -> Iterator[None]:
-        """Hold these slots against writing. Raises AdapterError for one that is not there."""
+        """Protect these slots from writing in this block. Raises AdapterError for one that does not exist."""
         held = frozenset(slots)
         if outside := sorted(slot for slot in held if not 0 <= slot < self.slots):
             raise AdapterError(f"slot {outside[0]} is not within 0..{self.slots - 1}")
@@ -182,7 +182,7 @@ class CoreStack:
                 self._reading.remove(held)
 
     def _checked(self, slots: int, k: Mapping[str, int]) -> dict[str, int]:
-        """`k` within what the layers hold. Raises as the constructor."""
+        """Return `k` lowered to the directions that the layers hold. Raises as the constructor does."""
         if slots < 2:
             raise AdapterError(f"slots={slots}: slot 0 is the base, so a stack for domains has at least 2")
         if unknown := sorted(k.keys() - self._adapted.keys()):

@@ -1,13 +1,13 @@
-"""What each way of running a mixed batch costs, and which to take: one function, `choose_form`.
+"""Cost of each way to run a mixed batch; `choose_form` takes the cheapest.
 
 For N tokens of a layer W (m, n) in domains that have a core D (k, k) there:
 
     shared    W x + U_k (D (V_k^T x)), one small product a row     2 N k (m + n + k) operations more than W x
-    grouped   the same, one small product a domain                 as many, but D is read once a domain
+    grouped   the same, one small product a domain                 as many, but D is read once per domain
     merged    W' x with W' = W + U_k D V_k^T of each domain        2 k (m n + k min(m, n)) a domain, once
 
-ssvd_asr.layer.product_cost says what a product costs.
-Every domain of a batch is decided by itself: domains with many tokens are merged, the others share a basis.
+ssvd_asr.layer.product_cost gives the cost of a product.
+Each domain of a batch is decided separately: domains with many tokens are merged, the others share a basis.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Choice:
-    """What to do: these domains (places in `Work.rows`) by their own W', the others over the shared basis."""
+    """The domains (indices in `Work.rows`) that run by their own W'; the others run over the shared basis."""
 
     merged: tuple[int, ...]
     others: Literal["shared", "grouped"]
@@ -53,12 +53,12 @@ class Choice:
 
     @property
     def cost(self) -> Cost:
-        """Of this way."""
+        """Cost of this choice."""
         return _cost(self.work, self.speed, self.merged, self.others)
 
     @property
     def forms(self) -> tuple[tuple[Form, Cost], ...]:
-        """Of each form alone, to compare."""
+        """Cost of each form alone, to compare."""
         everyone = range(len(self.work.rows))
         return (
             ("shared", _cost(self.work, self.speed, (), "shared")),
@@ -69,11 +69,11 @@ class Choice:
 
 @lru_cache(maxsize=4096)
 def choose_form(work: Work, speed: DeviceSpeed) -> Choice:
-    """The cheapest way to do this work, decided domain by domain.
+    """Return the cheapest way to do this work, decided domain by domain.
 
-    The rows of domains must be at least one each. Source: counts of multiplications in the formulas above.
+    Each domain must have at least one row. Source: counts of multiplications in the formulas above.
     """
-    # Those whose W' is held, or pays most, come first: the best way merges some beginning of this order.
+    # Least share of building W' first, then most rows: the best way merges a prefix of this order.
     kinds = list(zip(work.builds, work.rows, strict=True))
     order = sorted(range(len(kinds)), key=lambda index: (kinds[index][0], -kinds[index][1]))
     alike = {kind: index for index, kind in enumerate(kinds)}
@@ -102,12 +102,12 @@ def choose_form(work: Work, speed: DeviceSpeed) -> Choice:
 
 
 def plain_cost(work: Work, speed: DeviceSpeed) -> Cost:
-    """What the same rows cost in the bare layer."""
+    """Return the cost of the same rows in the bare layer."""
     return product(work, speed, (work.plain_rows + sum(work.rows)) * work.tokens, work.n, work.m)
 
 
 def _cost(work: Work, speed: DeviceSpeed, merged: Collection[int], others: str) -> Cost:
-    """These domains by their own W', the others over the shared basis, the plain rows by W."""
+    """Return the cost of these domains by their own W', the others over the basis, the plain rows by W."""
     rows = [count for index, count in enumerate(work.rows) if index not in merged]
     cost = _basis_products(work, speed, sum(rows))
     for index in merged:
@@ -121,16 +121,16 @@ def _cost(work: Work, speed: DeviceSpeed, merged: Collection[int], others: str) 
 
 
 def _joined(work: Work, speed: DeviceSpeed, merged: Collection[int]) -> Cost:
-    """What is saved, so negative: domains of equally many rows build and use their W' in the same calls.
+    """Return a negative cost: domains with equally many rows build and use their W' in the same calls.
 
-    Those whose W' is or shall be held go by themselves (ssvd_asr.mixing.plan).
+    Domains whose W' is held, or will be, run separately (ssvd_asr.mixing.plan).
     """
     rows = [work.rows[index] for index in merged if work.builds[index] == 1.0]
     return _saved(BUILD_CALLS * (len(rows) - len(set(rows))), speed)
 
 
 def _joined_cores(work: Work, speed: DeviceSpeed, rows: Sequence[int]) -> Cost:
-    """What is saved, so negative: domains of equally many rows have one core product."""
+    """Return a negative cost: domains with equally many rows share one core product."""
     return _saved(_core_calls(work) * (len(rows) - len(set(rows))), speed)
 
 
@@ -143,7 +143,7 @@ def _saved(calls: int, speed: DeviceSpeed) -> Cost:
 
 
 def _basis_products(work: Work, speed: DeviceSpeed, adapted: int) -> Cost:
-    """W x of the plain rows and `adapted` others, V_k^T x and U_k of the others."""
+    """Return the cost of W x for plain and `adapted` rows, and of V_k^T x and U_k for the latter."""
     cost = Cost()
     if adapted + work.plain_rows:
         cost = product(work, speed, (adapted + work.plain_rows) * work.tokens, work.n, work.m)
@@ -155,7 +155,7 @@ def _basis_products(work: Work, speed: DeviceSpeed, adapted: int) -> Cost:
 
 
 def _core_product(work: Work, speed: DeviceSpeed, rows: int, *, batch: int = 1) -> Cost:
-    """D of one domain for `rows` rows, `batch` times over."""
+    """Return the cost of one domain's D for `rows` rows, `batch` times."""
     tokens = rows * work.tokens
     if work.rank is None:
         return product(work, speed, tokens, work.k, work.k, batch=batch)
@@ -164,7 +164,7 @@ def _core_product(work: Work, speed: DeviceSpeed, rows: int, *, batch: int = 1) 
 
 
 def _merged(work: Work, speed: DeviceSpeed, domain: int) -> Cost:
-    """One domain by its own weight, and the share of building it."""
+    """Return the cost of one domain by its own weight, and of its share of building it."""
     cost = product(work, speed, work.rows[domain] * work.tokens, work.n, work.m)
     share = work.builds[domain]
     if share:

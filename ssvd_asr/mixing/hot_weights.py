@@ -1,7 +1,7 @@
-"""Merged weights W' of the domains asked for most, within a budget of memory.
+"""Cache of merged weights W' of the domains used most, within a memory limit.
 
-A W' is always built from the frozen W and one core, and dropped when its slot is written: nothing is ever
-subtracted from a weight, so nothing drifts.
+A W' is always built from the frozen W and one core, and dropped when its slot is written. Nothing is
+subtracted from a weight, so no error accumulates.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections.abc import Collection, Iterable
 from torch import Tensor
 
 DEFAULT_HOT_BYTES = 256 * 2**20  # all of OWSM-0.1B's linears in float32 are 300 MB
-COOLING = 0.9  # what a row of the batch before last counts against one of the last
-WARMER = 2.0  # times as hot as what it drives out, so that equals do not take turns
+COOLING = 0.9  # factor on the heat of all slots at each batch
+WARMER = 2.0  # times as hot as the slot that it displaces, so that equals do not alternate
 
 
 class HotWeights:
-    """Thread-safe map from (layer, slot) to W'. The slots with most rows of late keep their place."""
+    """Thread-safe map from (layer, slot) to W'. The slots with most rows in recent batches stay."""
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
@@ -28,25 +28,25 @@ class HotWeights:
         self._lock = threading.Lock()
 
     def warm(self, slots: Iterable[int]) -> None:
-        """Note a batch: the slot of each of its rows."""
+        """Record a batch by the slot of each of its rows."""
         with self._lock:
             self._heat = {slot: heat * COOLING for slot, heat in self._heat.items() if heat > 1e-3}
             for slot in slots:
                 self._heat[slot] = self._heat.get(slot, 0.0) + 1.0
 
     def get(self, layer: str, slot: int) -> Tensor | None:
-        """Return W' (m, n) where it is held."""
+        """Return W' (m, n), or None where it is not held."""
         held = self._weights.get(slot)
         return held.get(layer) if held is not None else None
 
     def builds(self, layer: str, slots: Collection[int], nbytes: int, share: float) -> tuple[float, ...]:
-        """What of building a layer's W' (`nbytes`) each slot's next call pays.
+        """Return the share of building a layer's W' (`nbytes`) that each slot's next call pays.
 
-        0 where it is held, `share` where `offer` would find room, taking it from slots half as hot or colder,
-        and 1 where each call would build it again.
+        0 where W' is held; `share` where `offer` would find room, also in place of slots at most half as hot;
+        1 where each call would build it again.
         """
         with self._lock:
-            if not self._weights:  # as in most batches of a decoder, which ask for many slots at a time
+            if not self._weights:  # as in most decoder batches, which use many slots at a time
                 return (share if nbytes <= self.max_bytes else 1.0,) * len(slots)
             return tuple(
                 0.0 if layer in self._weights.get(slot, ())
@@ -56,7 +56,7 @@ class HotWeights:
             )  # fmt: skip
 
     def offer(self, layer: str, slot: int, weight: Tensor) -> None:
-        """Hold a W' if there is room, or colder slots make it."""
+        """Hold a W' if there is room, dropping weights of colder slots where needed."""
         size = _nbytes(weight)
         with self._lock:
             held = self._weights.get(slot, {})
@@ -70,14 +70,14 @@ class HotWeights:
             self.nbytes += size
 
     def drop(self, slot: int) -> None:
-        """Forget a slot, since another domain comes into it."""
+        """Forget a slot's weights and heat, because another domain is written into it."""
         with self._lock:
             for layer in list(self._weights.get(slot, ())):
                 self._forget(slot, layer)
             self._heat.pop(slot, None)
 
     def _free(self, slot: int, nbytes: int) -> int:
-        """Bytes that this slot may have: what nobody holds, and where that is short what colder ones do."""
+        """Return the bytes that this slot may use: the free ones and, if too few, those of colder slots."""
         free = self.max_bytes - self.nbytes
         return free if free >= nbytes else free + sum(self._bytes[other] for other in self._colder(slot))
 

@@ -1,4 +1,4 @@
-"""The cores of one layer, by slot: how they stand in memory, and how a batch gets those of its rows."""
+"""Cores of one layer by slot: their layout in memory, and the gathering of those that a batch needs."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ Chosen = slice | Tensor
 
 
 class LayerCores:
-    """Places for cores of at most (k, k), zeros behind each one's own size. Not thread-safe."""
+    """Slots for cores of at most (k, k), each padded with zeros. Not thread-safe."""
 
     def __init__(self, like: Tensor, slots: int, k: int, compression: Compression | None) -> None:
-        """Take memory of the device and dtype of `like`."""
+        """Allocate memory on the device and in the dtype of `like`."""
         self.k = k
         self.sizes = [0] * slots  # k of each slot; 0 where it has no core
         self._like = like
         self._compression = compression
-        # D of every slot (slots, k, k), k in whole lanes; or (slots, k, rank) and (slots, rank, k): the two
-        # parts of cores that are compressed, and the columns of smaller ones, that are not (`halves`).
+        # D of every slot (slots, k, k), k in whole lanes; or (slots, k, rank) and (slots, rank, k), with the
+        # two parts of compressed cores and the columns of smaller cores that are exact (`halves`).
         self.parts: Parts = tuple(like.new_zeros(shape) for shape in self._shapes(slots))
 
     @property
     def slot_nbytes(self) -> int:
-        """Memory of one slot."""
+        """Memory of one slot in bytes."""
         return sum(part[0].numel() for part in self.parts) * self._like.element_size()
 
     def core(self, slot: int) -> Tensor:
-        """The core (k, k) of a slot, a view where it stands as such."""
+        """Return the core (k, k) of a slot; a view where it is stored whole."""
         size, parts = self.sizes[slot], [part[slot] for part in self.parts]
         if len(parts) == 1:
             return parts[0][:size, :size]
@@ -44,16 +44,17 @@ class LayerCores:
         return from_halves(*parts)[:size, :size]
 
     def rank(self, slots: Sequence[int]) -> int | None:
-        """The rank of all the cores that these slots have; None where not all have one."""
-        if self._compression is None:  # asked for at every call of a layer
+        """Return the rank of these slots' cores; None where one of them is not compressed."""
+        if self._compression is None:  # this method runs at every call of a layer
             return None
         sizes = {self.sizes[slot] for slot in slots} - {0}
         return self._compression.rank if all(map(self._is_split, sizes)) else None
 
     def gather(self, slots: Sequence[int], chosen: Chosen, k: int) -> Parts:
-        """The cores of these slots (S, k, k), or their parts (S, k, r), (S, r, k); k is at least theirs.
+        """Return the cores of these slots (S, k, k) or, if all are compressed, parts (S, k, r), (S, r, k).
 
-        chosen: of the same slots, by `choose`. Views where they follow each other.
+        `chosen` is the result of `choose` for these slots. k is at least the size of their cores. For
+        consecutive slots the results are views, unless compressed and exact cores are mixed.
         """
         parts = [part[chosen] for part in self.parts]
         if len(parts) == 1:
@@ -62,12 +63,15 @@ class LayerCores:
         if self.rank(slots) is not None:
             return left, right
         exact = from_halves(left, right)
-        exact = pad(exact, (0, k - exact.shape[-1]))  # or cut off, where that is negative
+        exact = pad(exact, (0, k - exact.shape[-1]))  # a negative width cuts columns off
         split = torch.tensor([self._is_split(self.sizes[slot]) for slot in slots], device=left.device)
         return (torch.where(split[:, None, None], left @ right, exact),)
 
     def parts_of(self, name: str, core: Tensor) -> Parts:
-        """A core as it stands here. Raises AdapterError where it loses too much; `name` is the layer's."""
+        """Return the parts in which a core is stored here.
+
+        Raises AdapterError, naming the layer `name`, where the core would lose too much.
+        """
         if self._compression is None or len(self.parts) == 1:
             return (core,)
         if self._is_split(len(core)):
@@ -75,7 +79,7 @@ class LayerCores:
         return halves(core, self._compression.rank)
 
     def put(self, slot: int, size: int, parts: Parts) -> None:
-        """Make this the slot's core, of what `parts_of` gave; no parts and size 0 where it has none."""
+        """Store a core of this size, as `parts_of` gave it; size 0 and no parts leave the slot empty."""
         self.sizes[slot] = size
         for index, part in enumerate(self.parts):
             place = part[slot].zero_()
@@ -84,9 +88,10 @@ class LayerCores:
                 place[: new.shape[0], : new.shape[1]].copy_(new, non_blocking=True)
 
     def resize(self, slots: int, k: int, moves: Mapping[int, int]) -> None:
-        """Have other slots and another k, at least that of the cores that stay: from slot to slot, `moves`.
+        """Change the number of slots and k; `moves` maps old to new slots of the cores that stay.
 
-        On the device, or by way of the host where it has no room for both. What fails leaves no core here.
+        k must be at least the size of those cores. They are copied on the device, or through the host where
+        the device has no room for both. A failure leaves no cores here.
         """
         old, sizes = self.parts, self.sizes
         self.k, self.parts, self.sizes = k, (), [0] * slots
@@ -101,7 +106,7 @@ class LayerCores:
             self.sizes[target] = sizes[source]
 
     def _moved(self, old: Parts, slots: int, moves: Mapping[int, int]) -> Parts:
-        """The parts of another size, on the device of the old ones."""
+        """Return the parts in the new size, on the device of the old ones."""
         new = tuple(old[0].new_zeros(shape) for shape in self._shapes(slots))
         old = tuple(part[list(moves)] for part in old)
         if len(old) > len(new):
@@ -126,7 +131,7 @@ class LayerCores:
 
 
 def choose(slots: Sequence[int], device: torch.device) -> Chosen:
-    """What picks these slots out of a stack: made once, since a GPU waits for an index to be copied."""
+    """Return the index of these slots in a stack. Make it once: a GPU waits while an index is copied."""
     first, count = slots[0], len(slots)
     if tuple(slots) == tuple(range(first, first + count)):
         return slice(first, first + count)

@@ -1,8 +1,8 @@
-"""A batch whose rows belong to different domains, and what an adapted layer does for it.
+"""Batch whose rows belong to different domains, and the call of an adapted layer on it.
 
-`Mixture` says which slot of a `CoreStack` each row has; all layers look at the one object, so rows that leave
-or change places cost one small list. Each layer plans how to treat the rows as they stand (cost.py) and
-keeps the plan until they change.
+`Mixture` holds the slot of each row in a `CoreStack`. All layers share the one object, so removing or moving
+rows only changes one small list. Each layer plans how to treat the current rows (cost.py) and keeps the plan
+until they change.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from ssvd_asr.mixing.plan import Place, Plan, make_plan, run_plan
 
 __all__ = ["FORMS", "CoreStack", "Form", "MixedLayer", "Mixture"]
 
-FEW_LEFT = 3 / 4  # of a batch: a way chosen for all of it is near the best for the rest
-BLOCK_BYTES = 64 * 2**20  # of weights W' built together and thrown away after use
+FEW_LEFT = 3 / 4  # share of a batch for which the way chosen for the whole is still near the best
+BLOCK_BYTES = 64 * 2**20  # of weights W' built together and dropped after use
 
 
 class Mixture:
@@ -39,9 +39,9 @@ class Mixture:
         self.form = form
         self.slots: tuple[int, ...] = tuple(rows)
         self.counts: Mapping[int, int] = Counter(self.slots)  # rows of each slot
-        self.version = 0  # of `slots`: plans made for another one are void
+        self.version = 0  # of `slots`; plans made for another version are invalid
         self.plans: dict[tuple[object, ...], Plan] = {}  # shared by layers that are alike
-        self._sized: dict[tuple[int, ...], tuple[Mapping[int, int], int]] = {}  # the same, see `sized`
+        self._sized: dict[tuple[int, ...], tuple[Mapping[int, int], int]] = {}  # see `sized`
 
     @property
     def rows(self) -> Tensor:
@@ -49,11 +49,11 @@ class Mixture:
         return torch.tensor(self.slots, dtype=torch.long)
 
     def keep(self, indices: Sequence[int]) -> None:
-        """Go on with these rows (B',) of the current ones, in this order; a row may come several times."""
+        """Keep these of the current rows (B',), in this order; a row may appear several times."""
         self.put([self.slots[index] for index in indices])
 
     def put(self, slots: Sequence[int]) -> None:
-        """Have these rows, which must be among those that the batch began with."""
+        """Replace the rows' slots, which must be among those that the batch began with."""
         if tuple(slots) != self.slots:
             self.slots = tuple(slots)
             self.counts = Counter(self.slots)
@@ -62,7 +62,7 @@ class Mixture:
             self._sized.clear()
 
     def sized(self, sizes: Sequence[int]) -> tuple[Mapping[int, int], int]:
-        """Rows of each slot that has a core in a layer with these sizes by slot, and the largest of them."""
+        """Return the rows of each slot with a core in a layer, and its largest core; `sizes` is k by slot."""
         key = tuple(map(sizes.__getitem__, self.counts))
         found = self._sized.get(key)
         if found is None:
@@ -73,39 +73,39 @@ class Mixture:
 
 @dataclass(frozen=True)
 class Way:
-    """What a layer does with the slots of a batch; rows that leave change it only when many have left."""
+    """How one layer treats the slots of a batch. Kept until a quarter of the rows have left."""
 
     rows: int  # of the batch when this was decided
     slots: frozenset[int]  # that have a core here
     merged: frozenset[int]
-    alone: frozenset[int]  # whose W' is held, or shall be
+    alone: frozenset[int]  # whose W' is held, or will be
     grouped: bool
 
     def holds(self, rows: int, slots: Set[int]) -> bool:
-        """Whether it need not be decided anew. Any way is exact: this is about speed alone."""
+        """Return whether this choice is still near the best. Every choice is exact; only speed differs."""
         return FEW_LEFT * self.rows <= rows <= self.rows and slots <= self.slots
 
 
 class MixedLayer:
-    """What stands on an `AdaptedLinear` while a mixture is open: x (B, ..., n) to (B, ..., m)."""
+    """Callable that replaces the forward of an `AdaptedLinear` while a mixture is open."""
 
     def __init__(self, name: str, layer: AdaptedLinear, mixture: Mixture) -> None:
         self.mixture = mixture
         self.name = name
         self._layer = layer
-        self._calls: dict[int, int] = {}  # by vectors a row
+        self._calls: dict[int, int] = {}  # by vectors per row
         self._ways: dict[int, Way] = {}
         self._ready: dict[int, tuple[int, Plan, Place]] = {}  # with the version they are for
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Raises AdapterError where x has other rows than the mixture."""
+        """Map x (B, ..., n) to (B, ..., m). Raises AdapterError where x and the mixture differ in rows."""
         rows = len(self.mixture.slots)
         if x.shape[0] != rows:
             raise AdapterError(f"a mixture of {rows} rows for a batch of {x.shape[0]} rows")
         tokens = x.numel() // (rows * x.shape[-1])
         calls = self._calls[tokens] = self._calls.get(tokens, 0) + 1
         ready = self._ready.get(tokens)
-        # Thought over at calls 2, 4, 8, ...: what was called often will be, and then W' may be worth keeping.
+        # Decide again at calls 1, 2, 4, 8, ...: the more calls there were, the more keeping W' may pay.
         again = not calls & (calls - 1)
         if again or ready is None or ready[0] != self.mixture.version:
             ready = self._ready[tokens] = (self.mixture.version, *self._prepare(tokens, calls, again))
@@ -113,9 +113,9 @@ class MixedLayer:
         return y.view(*x.shape[:-1], y.shape[-1])
 
     def consider(self, tokens: int, calls: int = 1) -> Choice:
-        """What rows of `tokens` vectors are, at the `calls`-th call, to the cost model, and what it says.
+        """Return the cost model's choice for rows of `tokens` vectors at the `calls`-th call.
 
-        Only where some row has a core here.
+        At least one row must have a core here.
         """
         return self._choose(self._work(tokens, calls, *self._sized()))
 
@@ -157,7 +157,7 @@ class MixedLayer:
             )
         before = self._ready.get(tokens)
         if before is not None and before[0] == mixture.version and before[1] is plan and before[2].keep:
-            return before[1:]  # with the cores that it has gathered
+            return before[1:]  # keeps the gathered cores
         return plan, Place(self.name, layer, mixture.stack, k, keep=calls > 1)
 
     def _decide(self, tokens: int, calls: int, counts: Mapping[int, int], k: int) -> Way:

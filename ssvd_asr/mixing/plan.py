@@ -1,9 +1,9 @@
-"""How one layer treats the rows of a mixture: rows in an order, stretches of them by one product each.
+"""Plan of one layer for the rows of a mixture: an order of the rows, and the products for blocks of them.
 
     [ plain rows | rows over the shared basis | rows with a weight of their own ]
       W x          W x + U_k D V_k^T x          W' x, W' = W + U_k D V_k^T
 
-Each part may be empty; rows are put into this order only where their own would not do.
+Each part may be empty. Rows are put into this order only where their own would not do.
 """
 
 from __future__ import annotations
@@ -21,38 +21,38 @@ from ssvd_asr.layer.tall_linear import tall_linear
 from ssvd_asr.mixing.core_stack import BASE_SLOT, CoreStack
 from ssvd_asr.mixing.layer_cores import Chosen, choose
 
-LONG = 512  # vectors of a domain: from here on a GPU takes longer for a product than the host to launch it
-MANY_PLAIN = 3  # plain rows are worth leaving out where they are a third of those they stand among
+LONG = 512  # vectors of a domain, from which on a product takes a GPU longer than its launch takes the host
+MANY_PLAIN = 3  # plain rows among the others are moved out from 1 / MANY_PLAIN of all rows on
 
 
 @dataclass(frozen=True)
 class Block:
-    """Neighbouring rows [start, stop): equally many of each slot, in this order."""
+    """Adjacent rows [start, stop): equally many of each slot, in the order of `slots`."""
 
     start: int
     stop: int
     slots: tuple[int, ...]
-    chosen: Chosen  # the slots in a stack
+    chosen: Chosen  # index of the slots in a stack
 
     @classmethod
     def of(cls, start: int, rows: int, slots: Sequence[int], device: torch.device) -> Block:
-        """So many rows of each of these slots."""
+        """Return a block of `rows` rows of each of these slots, from row `start` on."""
         return cls(start, start + rows * len(slots), tuple(slots), choose(slots, device))
 
 
 @dataclass
 class Place:
-    """Where a plan is carried out: a layer, and what it holds for the rows as they stand."""
+    """Where a plan is carried out: a layer, and what is looked up for the current rows."""
 
     name: str
     layer: AdaptedLinear
     stack: CoreStack
     k: int  # the largest core of any row
-    keep: bool  # the same rows come again, so gathered cores are worth their memory
-    gathered: dict[int, tuple[Tensor, ...]] = field(default_factory=dict)  # by where their block starts
+    keep: bool  # gathered cores, because the same rows come again
+    gathered: dict[int, tuple[Tensor, ...]] = field(default_factory=dict)  # by the start of their block
 
     def __post_init__(self) -> None:
-        # Looked up once: a decoder's step is short enough for attributes of modules to show.
+        # Looked up once: attribute access on modules takes a noticeable part of a decoder's step.
         self.weight, self.bias = self.layer.linear.weight, self.layer.linear.bias  # (m, n), (m,)
         self.k = in_lanes(self.k, self.weight.device)
         self.vh, self.ut = self.layer.vh[: self.k], self.layer.ut[: self.k]  # (k, n), (k, m)
@@ -60,15 +60,15 @@ class Place:
 
 @dataclass(frozen=True)
 class Plan:
-    """Made by `make_plan` for the rows of a mixture; layers of one shape and one choice share it."""
+    """Order and blocks of a mixture's rows, from `make_plan`. Layers of one shape and one choice share it."""
 
-    order: Tensor | None  # (B,) which row stands where; None as they are
+    order: Tensor | None  # (B,) the row at each place; None where the order stays
     back: Tensor | None  # (B,) its inverse
     plain: int  # rows before this one are plain
     based: int  # rows before this one go through W
     cores: tuple[Block, ...]  # of the rows between
     merged: tuple[Block, ...]  # of the rows after
-    at_once: bool  # all rows over the shared basis in one block: the way of most decoder steps
+    at_once: bool  # all rows run over the shared basis in one block, as in most decoder steps
 
 
 def make_plan(
@@ -80,13 +80,13 @@ def make_plan(
     together: int,
     device: torch.device,
 ) -> Plan:
-    """Plan for rows (B,) of slots, BASE_SLOT where a row is plain here.
+    """Return the plan for rows (B,) given by slot, BASE_SLOT where a row is plain here.
 
     Args:
         merged: slots that get a weight of their own.
-        alone: those of them whose weight is held, or shall be: each a block of its own.
-        grouped: over the shared basis, one core product a slot instead of one a row.
-        together: at most so many weights are built for one block.
+        alone: slots whose weight is held, or will be; each of them in `merged` gets a block of its own.
+        grouped: over the shared basis, use one core product per slot instead of one per row.
+        together: limit on the weights that are built for one block.
     """
     counts = Counter(rows)
 
@@ -138,7 +138,7 @@ def run_plan(plan: Plan, place: Place, x: Tensor) -> Tensor:
 
 
 def _at_once(block: Block, place: Place, x: Tensor) -> Tensor:
-    """W x + U_k D V_k^T x for all rows, in four products."""
+    """Return W x + U_k D V_k^T x for all rows, which form one block."""
     heard = x.reshape(-1, x.shape[-1])  # (B T, n)
     y = tall_linear(heard, place.weight, place.bias)
     turned = functional.linear(heard, place.vh)  # (B T, k)
@@ -152,7 +152,7 @@ def _at_once(block: Block, place: Place, x: Tensor) -> Tensor:
 
 
 def _add_over_basis(plan: Plan, place: Place, x: Tensor, y: Tensor) -> None:
-    """y += U_k D V_k^T x for the rows between `plain` and `based`."""
+    """Add U_k D V_k^T x to y for the rows from `plain` to `based`."""
     k = place.k
     inner = functional.linear(x[plan.plain : plan.based], place.vh)  # (R, T, k)
     turned: list[Tensor] = []
@@ -166,7 +166,7 @@ def _add_over_basis(plan: Plan, place: Place, x: Tensor, y: Tensor) -> None:
 
 
 def _gather(block: Block, place: Place) -> tuple[Tensor, ...]:
-    """The block's cores as (S, in, out), to be applied one after the other."""
+    """Return the block's cores as matrices (S, in, out), to be applied one after the other."""
     found = place.gathered.get(block.start)
     if found is None:
         parts = place.stack.gather(place.name, block.slots, block.chosen, place.k)
@@ -177,7 +177,7 @@ def _gather(block: Block, place: Place) -> tuple[Tensor, ...]:
 
 
 def _own_product(block: Block, place: Place, x: Tensor, y: Tensor) -> None:
-    """y = W' x + b for the rows of a block, each slot by its own W'."""
+    """Write y = W' x + b for the rows of a block, each slot by its own W'."""
     stack, name = place.stack, place.name
     heard, out, bias = x[block.start : block.stop], y[block.start : block.stop], place.bias
     if len(block.slots) == 1:
@@ -193,7 +193,7 @@ def _own_product(block: Block, place: Place, x: Tensor, y: Tensor) -> None:
     weights = _weights(block, place)  # (S, m, n)
     heard, out = (each.view(len(block.slots), -1, each.shape[-1]) for each in (heard, out))
     if bias is not None and heard.shape[1] >= LONG and heard.device.type == "cuda":
-        # One by one the bias costs nothing; added to a product of all, it is read and written once more.
+        # In a product per slot the bias is free; after a batched product, y is read and written once more.
         for slot_heard, weight, slot_out in zip(heard, weights, out, strict=True):
             torch.addmm(bias, slot_heard, weight.mT, out=slot_out)
         return
@@ -203,7 +203,7 @@ def _own_product(block: Block, place: Place, x: Tensor, y: Tensor) -> None:
 
 
 def _weights(block: Block, place: Place) -> Tensor:
-    """W' of each of the block's slots (S, m, n)."""
+    """Return W' of each of the block's slots (S, m, n)."""
     stack, name = place.stack, place.name
     k = in_lanes(max(stack.size(name, slot) for slot in block.slots), place.weight.device)
     parts = stack.gather(name, block.slots, block.chosen, k)
@@ -215,13 +215,13 @@ def _flat(x: Tensor) -> Tensor:
 
 
 def _inner_plain(rows: Sequence[int]) -> int:
-    """How many plain rows do not stand at the beginning."""
+    """Return how many plain rows come after the first other row."""
     first = next((index for index, slot in enumerate(rows) if slot != BASE_SLOT), len(rows))
     return sum(slot == BASE_SLOT for slot in rows[first:])
 
 
 def _blocks(rows: Sequence[int], start: int, by_slot: bool, device: torch.device) -> Iterator[Block]:
-    """One block with a slot a row; or by_slot, blocks of slots with equally many rows."""
+    """Yield one block with a slot per row or, `by_slot`, blocks of slots with equally many rows."""
     if not rows:
         return
     if not by_slot:
@@ -235,7 +235,7 @@ def _blocks(rows: Sequence[int], start: int, by_slot: bool, device: torch.device
 def _own_blocks(
     rows: Sequence[int], start: int, alone: Set[int], together: int, device: torch.device
 ) -> Iterator[Block]:
-    """Blocks of slots with equally many rows, at most `together`; those of `alone` by themselves."""
+    """Yield blocks of at most `together` slots with equally many rows; each slot of `alone` gets its own."""
     for count, slots in _runs(rows):
         while slots:
             first = next((index for index, slot in enumerate(slots) if slot in alone), len(slots))
@@ -246,7 +246,7 @@ def _own_blocks(
 
 
 def _runs(rows: Iterable[int]) -> Iterator[tuple[int, list[int]]]:
-    """Neighbouring slots with equally many rows: (rows of each, slots)."""
+    """Yield runs of adjacent slots with equally many rows: (rows of each, slots)."""
     counts = Counter(rows)
     slots: list[int] = []
     for slot, count in counts.items():
