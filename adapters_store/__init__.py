@@ -1,1 +1,1 @@
-"""The catalogue of adapters: names, versions, publishing and rolling back. Imports `ssvd_asr` only."""
+"""Store of adapters: names, versions, publishing and rolling back. Imports `ssvd_asr` only."""

@@ -1,6 +1,6 @@
-"""The store as its readers see it: names, versions and digests, read from disk each time they are asked for.
+"""Catalogue for readers of the store: names, versions and digests, read from disk on every call.
 
-Nothing is cached, so what another process publishes is what the next `resolve` here returns.
+No index is cached, so the next `resolve` sees what another process has published.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 def default_root() -> Path:
-    """SSVD_STORE where it is set, else the user's data folder by platformdirs."""
+    """Return SSVD_STORE if it is set, else a folder in the user's data folder by platformdirs."""
     if chosen := os.environ.get(STORE_VARIABLE):
         return Path(chosen)
     import platformdirs
@@ -35,10 +35,10 @@ def default_root() -> Path:
 
 
 class Catalogue:
-    """What is in a store; it writes nothing, and needs neither a lock nor a root that exists."""
+    """Content of a store. It writes nothing, and needs neither a lock nor a root that exists."""
 
     def __init__(self, root: Path | str | None = None, builtin: Path | str = PACKAGED) -> None:
-        """Opening writes nothing; the root appears with the first publish.
+        """Open a store without writing. The first publish creates the root.
 
         Args:
             root: default `default_root()`.
@@ -53,7 +53,7 @@ class Catalogue:
         """Find "child" (its active version), "child@3" or "child@sha256:<12 or more digits>".
 
         Raises:
-            UnknownDomainError: no such name or version.
+            UnknownDomainError: there is no such name or version.
             StoreError: the domain's index is damaged.
         """
         wanted = parse_reference(reference)
@@ -61,18 +61,19 @@ class Catalogue:
         return self._find(wanted, index, builtin)
 
     def versions(self, name: str) -> tuple[Version, ...]:
-        """All versions of a name, in order of their number.
+        """Return all versions of a name, in order of their number.
 
         Raises:
-            UnknownDomainError: no such name.
+            UnknownDomainError: there is no such name.
+            StoreError: its index is damaged.
         """
         return self.get(name).versions
 
     def get(self, name: str) -> Domain:
-        """A domain with its versions and history.
+        """Return a domain with its versions and history.
 
         Raises:
-            UnknownDomainError: no such name.
+            UnknownDomainError: there is no such name.
             StoreError: its index is damaged.
         """
         index, builtin = self._load(parse_name(name))
@@ -80,8 +81,11 @@ class Catalogue:
         return Domain(index.name, active, self._versions(index, builtin), index.events)
 
     def list(self) -> list[Domain]:
-        """Every domain, by name.  One whose index is damaged is logged and left out, so that the rest serve;
-        asking for it by name says what is wrong."""
+        """Return every domain, by name.
+
+        A domain whose index is damaged is logged and left out, so that the others can be served.  For that
+        domain `get` raises the error.
+        """
         found = []
         for name in sorted({*self._index_names(), *builtins(self.builtin)}):
             try:
@@ -93,7 +97,7 @@ class Catalogue:
         return found
 
     def _load(self, name: str) -> tuple[DomainIndex, Version | None]:
-        """The index as it is on disk now, and the built-in of this name, unless a version 1 hides it."""
+        """Return the index now on disk, and the built-in of this name unless the index has a version 1."""
         builtin = builtins(self.builtin).get(name)
         path = files_in(self._domains).get(f"{name}{INDEX_SUFFIX}")
         if path is None:
@@ -151,6 +155,6 @@ class Catalogue:
         return self._adapters / f"{sha256}{ADAPTER_SUFFIX}"
 
     def _index_names(self) -> set[str]:
-        """The names that have an index; whatever else lies in the folder is not one."""
+        """Return the names that have an index. Other files in the folder are ignored."""
         files = (file for file in files_in(self._domains) if file.endswith(INDEX_SUFFIX))
         return set(filter(is_name, (file.removesuffix(INDEX_SUFFIX) for file in files)))

@@ -17,9 +17,9 @@ from ssvd_asr.errors import SsvdError, StoreError
 if TYPE_CHECKING:
     from ssvd_asr.base.model import BaseModel
 
-ORIGIN_FILE = "merged-from.json"  # beside a merged checkpoint: which bytes it is made of
+ORIGIN_FILE = "merged-from.json"  # beside a merged checkpoint: digests of what it is made of
 
-Report = tuple[dict[str, Any], str]  # for --json, and for people
+Report = tuple[dict[str, Any], str]  # for --json, and as text
 Action = Callable[[AdapterStore, argparse.Namespace], Report]
 
 
@@ -54,7 +54,7 @@ def _show(store: AdapterStore, arguments: argparse.Namespace) -> Report:
 
 
 def _publish(store: AdapterStore, arguments: argparse.Namespace) -> Report:
-    # The header first: a wrong file is refused in milliseconds, before seconds of loading a model.
+    # Check the header first: that takes milliseconds, while loading a model takes seconds.
     from ssvd_asr.adapter.read import inspect_adapter
 
     inspect_adapter(arguments.file)
@@ -120,14 +120,14 @@ def _with_adapter(base: BaseModel, source: Path | bytes) -> tuple[BaseModel, str
     from ssvd_asr.adapter.read import load_adapter
     from ssvd_asr.basis.cache import factorize
 
-    load_adapter(source, base)  # refused before seconds of factorising
+    load_adapter(source, base)  # refuses a wrong file before factorising, which takes seconds
     factors = factorize(base, progress=False)
     loaded = load_adapter(source, base, factors)
     return merge_adapter(base, loaded, factors), loaded.sha256
 
 
 def _base(arguments: argparse.Namespace) -> BaseModel:
-    """On the CPU in float32, where the canary's tolerance is narrow and the basis is computed."""
+    """Load the base on the CPU in float32, where the canary is strict and the basis is computed."""
     from ssvd_asr.base.load import load_base
 
     return load_base(

@@ -1,6 +1,6 @@
-"""The few things the store does to a disk, each of which leaves the old state or the new one.
+"""Disk operations of the store. Each leaves either the old state or the new one.
 
-What is written is written aside, synced, moved into place, and then the folder is synced. Links are not
+Data is written to a scratch file, synced and moved into place; then the folder is synced. Links are not
 followed below the store's root, and only regular files are read.
 """
 
@@ -21,20 +21,20 @@ from ssvd_asr.errors import StoreError
 
 _CHUNK_BYTES = 2**20
 _STAGED = ".staged-"
-_STALE_S = 24 * 3600.0  # a check may take minutes, never a day: what is older was left by a crash
+_STALE_S = 24 * 3600.0  # a check may take minutes, never a day; older files are from a crash
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 @dataclass(frozen=True)
 class Staged:
-    """A copy on the store's own file system, synced, not yet visible."""
+    """Synced copy on the store's own file system, not yet visible."""
 
     path: Path
     sha256: str
     size_bytes: int
 
     def check_unchanged(self) -> None:
-        """Raise StoreError where whoever looked at the copy has changed it."""
+        """Raise StoreError if the copy has changed since it was made."""
         if hashlib.sha256(read_file(self.path, self.size_bytes)).hexdigest() != self.sha256:
             raise StoreError(f"{self.path} was changed while it was checked")
 
@@ -50,10 +50,10 @@ def make_folder(folder: Path) -> None:
 
 
 def files_in(folder: Path) -> dict[str, Path]:
-    """The regular files of a folder by name; nothing where there is no folder.
+    """Return the regular files of a folder by name; none if there is no folder.
 
     Raises:
-        StoreError: the folder is a link, no folder, or closed to us.
+        StoreError: the path is a link, is not a folder, or cannot be read.
     """
     try:
         mode = os.lstat(folder).st_mode
@@ -68,11 +68,11 @@ def files_in(folder: Path) -> dict[str, Path]:
 
 
 def read_file(path: Path, max_bytes: int) -> bytes:
-    """The bytes of a regular file of the store.
+    """Return the bytes of a regular file of the store.
 
     Raises:
-        OSError: it cannot be opened, or is a link.
-        StoreError: it is something else, or larger than max_bytes.
+        OSError: the file cannot be opened, or is a link.
+        StoreError: the file is not a regular one, or is larger than max_bytes.
     """
     with open_regular(os.open(path, _READ), path) as file:
         data = file.read(max_bytes + 1)
@@ -82,7 +82,7 @@ def read_file(path: Path, max_bytes: int) -> bytes:
 
 
 def open_regular(descriptor: int, path: Path) -> BinaryIO:
-    """The descriptor as a file, closed again where it is not a regular one (StoreError)."""
+    """Return the descriptor as a file. If it is not a regular one, close it and raise StoreError."""
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise StoreError(f"{path} is not a regular file")
@@ -90,10 +90,10 @@ def open_regular(descriptor: int, path: Path) -> BinaryIO:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Make `path` hold `data`: all of it or, if this fails or the machine stops, what it held before."""
+    """Make `path` hold `data`. If this fails or the machine stops, it holds all of it or its old content."""
     with _scratch(path.parent) as (descriptor, scratch):
         _write_all(descriptor, data)
-        os.fchmod(descriptor, 0o644)  # a server under another user reads it
+        os.fchmod(descriptor, 0o644)  # a server may run under another user
         os.fsync(descriptor)
         os.replace(scratch, path)
     sync_folder(path.parent)
@@ -101,13 +101,13 @@ def write_file(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def staged_copy(source: Path, folder: Path, max_bytes: int) -> Iterator[Staged]:
-    """Copy a file into the store's folder and hash it; gone at the end unless `commit` moved it.
+    """Copy a file into the store's folder and hash it. The copy is removed unless `commit` moves it.
 
     Raises:
         OSError: the folder cannot be written.
         StoreError: the source cannot be read, is not a regular file, is empty or larger than max_bytes.
     """
-    # The source may be a link (caches are full of them): its bytes are copied, and the copy is what counts.
+    # The source may be a link, as in many caches, because only the copy of its bytes is used.
     try:
         opened = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
@@ -134,19 +134,19 @@ def commit(staged: Staged, path: Path) -> None:
 
 
 def remove_file(path: Path) -> None:
-    """Remove a file, durably; it may be gone already."""
+    """Remove a file, durably. It may be gone already."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
     sync_folder(path.parent)
 
 
 def is_scratch(name: str) -> bool:
-    """Whether a file of this name is one that is being written, or was when its writer crashed."""
+    """Return whether this is the name of a scratch file, of a running writer or a crashed one."""
     return name.startswith(_STAGED)
 
 
 def remove_stale(folder: Path) -> None:
-    """Remove what crashed writers left in a folder."""
+    """Remove the scratch files that crashed writers left in a folder."""
     for name, path in files_in(folder).items():
         with contextlib.suppress(FileNotFoundError):
             if is_scratch(name) and time.time() - path.lstat().st_mtime > _STALE_S:
@@ -164,7 +164,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _scratch(folder: Path) -> Iterator[tuple[int, Path]]:
-    """A new file of our own beside its later place; removed at the end if it is still there."""
+    """Create a scratch file beside its later place. It is removed at the end if it is still there."""
     descriptor, name = tempfile.mkstemp(prefix=_STAGED, dir=folder)
     try:
         yield descriptor, Path(name)

@@ -1,7 +1,7 @@
-"""A domain's index: which versions it has, which is active, and what was done to it.
+"""Index of a domain: its versions, the active one, and the history of changes.
 
-Pure values and transitions; store.py puts them on disk, where replacing this one small file is the whole of
-publishing, activating, rolling back and removing.
+These are pure values and transitions. store.py writes them to disk: publishing, activating, rolling back and
+removing all take effect by replacing this one small file.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ssvd_asr.errors import StoreError
 
 FORMAT: Literal[1] = 1
-BUILTIN_VERSION = 1  # a built-in adapter is version 1 of its name, always
+BUILTIN_VERSION = 1  # a built-in adapter is always version 1 of its name
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Number = Annotated[int, Field(ge=1, le=999_999_999)]
@@ -26,7 +26,7 @@ class _Strict(BaseModel):
 
 
 class Entry(_Strict):
-    """One version: a number that is never used again, and the bytes it stands for."""
+    """Version in the index: a number that is never reused, and the digest and size of its file."""
 
     version: Number
     sha256: Sha256
@@ -35,7 +35,7 @@ class Entry(_Strict):
 
 
 class Event(_Strict):
-    """One thing that was done, and the version it was done to."""
+    """Change to the domain, and the version that it concerns."""
 
     at: str = Field(max_length=40)  # ISO 8601, UTC
     action: Literal["publish", "activate", "rollback", "remove"]
@@ -43,10 +43,10 @@ class Event(_Strict):
 
 
 class DomainIndex(_Strict):
-    """The file `domains/<name>.json`. Every change returns a new index; `events` only grows.
+    """Content of the file `domains/<name>.json`. Every change returns a new index; `events` only grows.
 
-    `previous` is the stack that rollback walks down: the versions that were active before, newest last.
-    `active` is null only where every version was removed; the index stays, so that no number comes twice.
+    `previous` is the stack for rollback: the versions that were active before, newest last. In a file,
+    `active` is null only if every version was removed. The file stays, so that no number is reused.
     """
 
     format: Literal[1] = FORMAT
@@ -69,14 +69,18 @@ class DomainIndex(_Strict):
 
     @classmethod
     def empty(cls, name: str, *, has_builtin: bool) -> DomainIndex:
-        """A domain before its first publish; a built-in is its version 1 and is active."""
+        """Return the index of a domain before its first publish. A built-in is version 1 and active."""
         if has_builtin:
             return cls(name=name, next_version=BUILTIN_VERSION + 1, active=BUILTIN_VERSION)
         return cls(name=name, next_version=1, active=None)
 
     @classmethod
     def from_json(cls, text: bytes, name: str) -> DomainIndex:
-        """Raises StoreError where the text is not the index of this name."""
+        """Return the index of this name from its file's bytes.
+
+        Raises:
+            StoreError: the text is not the index of this name.
+        """
         try:
             index = cls.model_validate_json(text)
         except ValidationError as error:
@@ -88,15 +92,15 @@ class DomainIndex(_Strict):
         return index
 
     def to_json(self) -> bytes:
-        """The file's bytes."""
+        """Return the file's bytes."""
         return self.model_dump_json(indent=1).encode() + b"\n"
 
     def find(self, version: int) -> Entry | None:
-        """The entry of a version, None where there is none (a built-in has none)."""
+        """Return the entry of a version, or None if there is none. A built-in has none."""
         return next((entry for entry in self.versions if entry.version == version), None)
 
     def published(self, sha256: str, size_bytes: int) -> DomainIndex:
-        """A new version, active. Bytes that are a version already become active again as that version."""
+        """Return the index with a new active version. A version that has these bytes is reused."""
         for entry in self.versions:
             if entry.sha256 == sha256:
                 return self._now("publish", entry.version)
@@ -109,14 +113,14 @@ class DomainIndex(_Strict):
         return grown._now("publish", entry.version)
 
     def activated(self, version: int) -> DomainIndex:
-        """An existing version (or the built-in) made active."""
+        """Return the index with an existing version (or the built-in) active."""
         return self._now("activate", version)
 
     def rolled_back(self) -> DomainIndex:
-        """The version active before this one made active; doing it again goes further back.
+        """Return the index with the version active before this one. Doing it again goes further back.
 
         Raises:
-            StoreError: there was none before.
+            StoreError: no version was active before.
         """
         if not self.previous:
             raise StoreError(f"{self.name!r} cannot be rolled back: nothing was active before {self.active}")
@@ -130,8 +134,11 @@ class DomainIndex(_Strict):
         )
 
     def removed(self, versions: set[int], *, has_builtin: bool) -> DomainIndex:
-        """Without these versions. Where the active one goes, what was active before it takes its place,
-        else the newest that is left, else the built-in, else nothing."""
+        """Return the index without these versions.
+
+        If the active one is among them, the version active before it takes its place. If there was none, the
+        newest version left does, else the built-in, else none.
+        """
         kept = tuple(entry for entry in self.versions if entry.version not in versions)
         previous = _without_repeats(number for number in self.previous if number not in versions)
         active = self.active

@@ -1,6 +1,7 @@
 """Names of domains and references to their versions.
 
-A name is matched and then looked up among what is there; nothing a client sends becomes part of a path.
+A name is checked against a pattern and then looked up among existing ones. No client's text becomes part of
+a path.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _DIGEST = re.compile(rf"sha256:([0-9a-f]{{{MIN_DIGEST_DIGITS},64}})")
 
 @dataclass(frozen=True)
 class Reference:
-    """What a request asks for: a name, and at most one of a version number and the start of a digest."""
+    """Reference to a version: a name, and at most one of a version number and the start of a digest."""
 
     name: str
     version: int | None = None
@@ -32,15 +33,15 @@ class Reference:
 
 
 def is_name(text: str) -> bool:
-    """Whether a domain may be called this."""
+    """Return whether a domain may have this name."""
     return _NAME.fullmatch(text) is not None
 
 
 def check_name(name: str) -> str:
-    """Return the name.
+    """Return the name if a domain may have it.
 
     Raises:
-        StoreError: no domain may be called this.
+        StoreError: no domain may have this name.
     """
     if not is_name(name):
         raise StoreError(
@@ -54,7 +55,7 @@ def parse_reference(text: str) -> Reference:
     """Read "child", "child@3" or "child@sha256:0123456789ab".
 
     Raises:
-        UnknownDomainError: it is none of these, so nothing of this name can be in the store.
+        UnknownDomainError: the text is none of these, so the store cannot hold it.
     """
     name, at, pin = text.partition("@")
     if is_name(name):
@@ -71,11 +72,11 @@ def parse_reference(text: str) -> Reference:
 
 
 def parse_name(text: str) -> str:
-    """Read a reference that pins no version.
+    """Read a reference that must not pin a version, and return its name.
 
     Raises:
-        UnknownDomainError: no name.
-        StoreError: a name with a version.
+        UnknownDomainError: the text is not a reference.
+        StoreError: the reference pins a version.
     """
     reference = parse_reference(text)
     if reference.pinned:

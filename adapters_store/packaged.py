@@ -37,10 +37,10 @@ class _BuiltinIndex(_Model):
 
 
 def builtins(folder: Path) -> dict[str, Version]:
-    """The built-in versions by name.
+    """Return the built-in versions by name.
 
     Raises:
-        StoreError: an index is damaged: the installation is.
+        StoreError: the installation is damaged: an index, or its adapter is missing.
     """
     found = {}
     for name in sorted(os.listdir(folder) if folder.is_dir() else []):
@@ -50,10 +50,10 @@ def builtins(folder: Path) -> dict[str, Version]:
 
 
 def write_builtin(folder: Path, name: str, file: Path) -> Version:
-    """Make a file the built-in adapter of a name; for building the package, not for serving.
+    """Make a file the built-in adapter of a name. For building the package, not for serving.
 
     Raises:
-        StoreError: a name or file that cannot be.
+        StoreError: the name is not allowed, or the file cannot be copied.
         OSError: the folder cannot be written.
     """
     home = folder / check_name(name)

@@ -1,4 +1,4 @@
-"""Whether an adapter file may be published: it is for this base, fits it, and does here what it did there."""
+"""Check before publishing an adapter file: it is for this base, fits it, and its canary agrees here."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def publish_check(base: BaseModel, factors: Mapping[str, LayerFactors] | None = None) -> Check:
-    """The check for `AdapterStore.publish` against a base model.
+    """Return the check for `AdapterStore.publish` against a base model.
+
+    The check raises WrongBaseError or WrongBasisError. It raises AdapterError if the file does not match its
+    layer list, holds a number that is not finite, changes nothing, or fails its canary.
 
     Args:
-        base: not adapted at the time of the check, which adapts it and restores it.
-        factors: the base's, where they are at hand; else they come from the cache, or are computed.
-
-    The check raises WrongBaseError, WrongBasisError, or AdapterError where the file is not exactly that of
-    its layer list, holds a number that is not finite, changes nothing, or fails its canary.
+        base: must not be adapted when the check runs; the check adapts it and restores it.
+        factors: the base's factors; if None, they come from the cache or are computed.
     """
 
     def check(path: Path) -> None:

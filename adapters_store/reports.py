@@ -1,4 +1,4 @@
-"""Domains and versions as JSON and as tables."""
+"""Reports on domains and versions, as JSON and as tables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ssvd_asr.errors import AdapterError
 
 
 def describe_domain(domain: Domain) -> dict[str, Any]:
-    """A domain as JSON values, with its active version's digest and summary."""
+    """Return a domain as JSON values, with its active version's digest and summary."""
     return {
         "name": domain.name,
         "active": domain.active.version,
@@ -22,7 +22,7 @@ def describe_domain(domain: Domain) -> dict[str, Any]:
 
 
 def describe_version(version: Version, *, active: bool) -> dict[str, Any]:
-    """A version as JSON values."""
+    """Return a version as JSON values."""
     return {
         "name": version.name,
         "version": version.version,
@@ -36,7 +36,7 @@ def describe_version(version: Version, *, active: bool) -> dict[str, Any]:
 
 
 def domain_table(domains: Iterable[Domain]) -> str:
-    """One line a domain."""
+    """Return a table with one line for each domain."""
     rows = [("domain", "active", "sha256", "versions", "base", "WER before", "after")]
     for domain in domains:
         summary = _summary(domain.active)
@@ -53,7 +53,7 @@ def domain_table(domains: Iterable[Domain]) -> str:
 
 
 def version_table(domain: Domain, versions: Iterable[Version]) -> str:
-    """One line a version, then one line for each thing done to the domain."""
+    """Return a table with one line for each version, then one line for each event of the domain."""
     rows = [("version", "sha256", "kB", "published", "base", "WER before", "after")]
     for version in versions:
         star = "*" if version == domain.active else ""
@@ -66,7 +66,7 @@ def version_table(domain: Domain, versions: Iterable[Version]) -> str:
 
 
 def _summary(version: Version) -> dict[str, Any]:
-    """What the file says about itself, without its layers; or why it cannot be read."""
+    """Return the file's metadata, with its layers only counted, or why it cannot be read."""
     try:
         metadata = version.metadata
     except AdapterError as error:

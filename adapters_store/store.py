@@ -1,12 +1,12 @@
-"""The store of adapters: immutable versions named by their digest, and which of them is active.
+"""Store of adapters: immutable versions named by their digest, one of them active for each domain.
 
     <root>/domains/<name>.json              a domain's index, the only file that ever changes (index.py)
     <root>/adapters/<sha256>.safetensors    one file for each content, never changed
-    <root>/.lock                            held by whoever writes; readers need none
+    <root>/.lock                            held by writers; readers need none
 
-Replacing an index is the one step that makes a change visible, so a crash at any point leaves the old state,
-and at worst an adapter file no index names, which the next writer removes.  Built-in adapters lie beside the
-root, read only, each version 1 of its name; what is published under their names is version 2 and on.
+A change becomes visible only when an index is replaced.  A crash at any point leaves the old state, and at
+worst an adapter file that no index names, which the next writer removes.  Built-in adapters are in a folder
+outside the root, read only, each version 1 of its name.  Versions published under their names begin at 2.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from ssvd_asr.errors import StoreError
 
 __all__ = ["STORE_VARIABLE", "AdapterStore", "Domain", "Version", "check_name", "default_root"]
 
-LOCK_TIMEOUT_S = 30.0  # writers hold it for milliseconds: checks run before
+LOCK_TIMEOUT_S = 30.0  # writers hold it for milliseconds, because checks run before
 MAX_ADAPTER_BYTES = 512 * 2**20
 
 _ADAPTER_FILE = re.compile(r"[0-9a-f]{64}\.safetensors")
@@ -50,20 +50,20 @@ logger = logging.getLogger(__name__)
 
 
 class AdapterStore(Catalogue):
-    """One store; any number of them, in any number of processes, may work on the same root."""
+    """Store under one root. Any number of stores and processes may work on the same root."""
 
     def publish(self, name: str, file: Path | str, *, check: Check | None = None) -> Version:
         """Copy an adapter file into the store as a new version of the name, and make it active.
 
-        The copy is what is read, checked and published; the file may go.  Bytes that are a version of the
-        name already become active again as that version.
+        Only the copy is checked and published; the file is not needed afterwards.  If the name already has a
+        version with these bytes, that version becomes active again.
 
         Args:
-            check: called with the path of the copy before anything is visible; what it raises refuses it.
+            check: called with the path of the copy before anything is visible; an exception refuses the copy.
 
         Raises:
             AdapterError: the file is no adapter.
-            StoreError: the name cannot be, the file cannot be read, or the root cannot be written.
+            StoreError: the name is not allowed, the file cannot be read, or the root cannot be written.
         """
         check_name(name)
         from ssvd_asr.adapter.read import inspect_adapter
@@ -82,10 +82,10 @@ class AdapterStore(Catalogue):
                 return self._write(index, changed, builtin)
 
     def activate(self, name: str, version: int) -> Version:
-        """Make an existing version the one that answers for the name.
+        """Make an existing version of the name active.
 
         Raises:
-            UnknownDomainError: no such name or version.
+            UnknownDomainError: there is no such name or version.
             StoreError: the root cannot be written.
         """
         wanted = Reference(parse_name(name), version=version)
@@ -95,10 +95,10 @@ class AdapterStore(Catalogue):
             return self._write(index, index.activated(version), builtin)
 
     def rollback(self, name: str) -> Version:
-        """Make the version active that was so before the present one; again goes further back.
+        """Make the previously active version active. Doing it again goes further back.
 
         Raises:
-            UnknownDomainError: no such name.
+            UnknownDomainError: there is no such name.
             StoreError: none was active before, or the root cannot be written.
         """
         wanted = Reference(parse_name(name))
@@ -110,12 +110,13 @@ class AdapterStore(Catalogue):
     def remove(self, name: str, version: int | None = None) -> tuple[Version, ...]:
         """Remove a version, or all versions but the active one; return what was removed.
 
-        The active version goes only where its number is given: what was active before it then takes over,
-        and where nothing is left the name is unknown.  Numbers are never used again.
+        The active version is removed only if its number is given.  The version active before it then takes
+        over; if none is left, the name becomes unknown.  Numbers are never reused.
 
         Raises:
-            UnknownDomainError: no such name or version.
-            StoreError: a built-in, or nothing but the active version.
+            UnknownDomainError: there is no such name or version.
+            StoreError: the version is built in, there is no version but the active one, or the root cannot be
+                written.
         """
         wanted = Reference(parse_name(name), version=version)
         with self._writable(), self._lock():
@@ -138,14 +139,14 @@ class AdapterStore(Catalogue):
             return doomed
 
     def _write(self, index: DomainIndex, changed: DomainIndex, builtin: Version | None) -> Version:
-        """Put a changed index on disk, and return its active version."""
+        """Write a changed index to disk, and return its active version."""
         version = self._find(Reference(changed.name), changed, builtin)
         if changed != index:
             write_file(self._index_path(changed.name), changed.to_json())
         return version
 
     def _sweep(self) -> None:
-        """Remove what crashed writers left: stale copies, and adapter files that no index names."""
+        """Remove leftovers of crashed writers: stale copies, and adapter files that no index names."""
         remove_stale(self._adapters)
         remove_stale(self._domains)
         named = set()
@@ -155,7 +156,7 @@ class AdapterStore(Catalogue):
             for file in os.listdir(self._domains)
             if file.removesuffix(INDEX_SUFFIX) not in names and not is_scratch(file)
         }
-        if strange:  # an index that somebody moved or linked may name what looks unused
+        if strange:  # a moved or linked index may name adapter files that look unused
             logger.warning("nothing is swept: %s is no index of the store", self._domains / min(strange))
             return
         for name in names:
@@ -163,7 +164,7 @@ class AdapterStore(Catalogue):
                 index, _ = self._load(name)
             except StoreError as error:
                 logger.warning("nothing is swept: %s", error)
-                return  # what a damaged index names is not known
+                return  # the files that a damaged index names are unknown
             named |= {f"{entry.sha256}{ADAPTER_SUFFIX}" for entry in index.versions}
         for file, path in files_in(self._adapters).items():
             if _ADAPTER_FILE.fullmatch(file) and file not in named:
@@ -181,7 +182,7 @@ class AdapterStore(Catalogue):
 
     @contextmanager
     def _writable(self) -> Iterator[None]:
-        """Make the folders; turn what the operating system refuses into a sentence."""
+        """Make the folders, and turn the operating system's errors into StoreError."""
         try:
             make_folder(self._domains)
             make_folder(self._adapters)
@@ -194,6 +195,6 @@ def _run(check: Check | None, staged: Staged) -> None:
     try:
         if check is not None:
             check(staged.path)
-    except OSError as error:  # not the store's: it must not read as if the root were at fault
+    except OSError as error:  # not the store's, so the message must not blame the root
         raise StoreError(f"the file could not be checked: {error}") from error
     staged.check_unchanged()

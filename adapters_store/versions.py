@@ -1,4 +1,4 @@
-"""What the store hands out: immutable versions, and domains as lists of them."""
+"""Values that the store returns: immutable versions, and domains with their versions."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ssvd_asr.errors import AdapterError, AdapterUnreadableError, StoreError
 if TYPE_CHECKING:
     from ssvd_asr.adapter.metadata import AdapterMetadata
 
-_LASTING = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.ELOOP}  # until somebody changes the file
-_METADATA_KEPT = 32  # of a 1B model's adapter it is a few MB
+_LASTING = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.ELOOP}  # last until the file is changed
+_METADATA_KEPT = 32  # a few MB each for adapters of a 1B model
 
 
 @dataclass(frozen=True)
 class Version:
-    """One immutable version of a domain. The digest is its identity; the number is for people."""
+    """Immutable version of a domain. The digest identifies it; the number is for people."""
 
     name: str
     version: int
@@ -34,15 +34,15 @@ class Version:
 
     @property
     def reference(self) -> str:
-        """ "name@version", which resolves to this version for good."""
+        """Reference "name@version", which always resolves to this version."""
         return f"{self.name}@{self.version}"
 
     def read_bytes(self) -> bytes:
-        """The file, verified.
+        """Return the file's bytes after checking their digest.
 
         Raises:
             AdapterUnreadableError: the disk fails, or the process has too many files open.
-            AdapterError: it is gone, a link, closed to us, or its bytes are not those that were published.
+            AdapterError: the file is gone, a link, not readable for this process, or not as it was published.
         """
         try:
             data = read_file(self.path, self.size_bytes)
@@ -57,7 +57,7 @@ class Version:
 
     @property
     def metadata(self) -> AdapterMetadata:
-        """What the file says about itself, of verified bytes; read when asked for, and then kept.
+        """Metadata of the file, read after checking its digest and then cached.
 
         Raises:
             AdapterError: the file is gone, changed, or no adapter.
@@ -67,17 +67,17 @@ class Version:
 
 @dataclass(frozen=True)
 class Domain:
-    """A name, its versions in order of their number, and which of them answers for the name."""
+    """Domain: a name, its versions in order of their number, and the active one."""
 
     name: str
     active: Version
     versions: tuple[Version, ...]
-    events: tuple[Event, ...]  # what was done to it, oldest first
+    events: tuple[Event, ...]  # oldest first
 
 
 @lru_cache(maxsize=_METADATA_KEPT)
 def _verified_metadata(version: Version) -> AdapterMetadata:
-    # Keyed by all of a version, its digest included: what is kept can never be of other bytes.
+    # The key is all of a version with its digest, so an entry is not reused for other bytes.
     from ssvd_asr.adapter.read import inspect_adapter
 
     version.read_bytes()

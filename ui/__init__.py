@@ -1,1 +1,1 @@
-"""The demo page. It talks to the server over HTTP and imports only constants of `ssvd_asr`."""
+"""Demo page. It talks to the server over HTTP and imports only `ssvd_asr.errors`."""

@@ -1,6 +1,6 @@
-"""The demo page: a recording, a domain, and both transcripts side by side.
+"""Demo page: a recording, a domain, and both transcripts side by side.
 
-It knows a server by its address only, so it looks the same mounted in that server, or alone by `ssvd ui`.
+It knows a server only by its address, so it is the same mounted in that server or alone with `ssvd ui`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from ui.clips import Clips
 from ui.style import STYLE
 
 TITLE = "ssvd-asr"
-SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")  # nothing is fetched
+SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")  # no font is fetched
 SYSTEM_MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
 
 
 def mount(app: Any, *, path: str, server_url: str, max_file_size: int) -> None:
-    """Put the page under `path` of a FastAPI app; max_file_size in bytes."""
+    """Mount the page under `path` of a FastAPI app. max_file_size is in bytes."""
     gr.mount_gradio_app(
         app, build(ServerClient(server_url)), path=path, max_file_size=max_file_size, **_page_options()
     )
@@ -38,7 +38,7 @@ def launch(client: ServerClient, host: str, port: int) -> None:
 
 
 def build(client: ServerClient) -> gr.Blocks:
-    """The page for one server, which need not run yet: it is asked when a browser opens the page."""
+    """Build the page for one server. The server need not run until a browser opens the page."""
     page = _Page(client)
     blocks: gr.Blocks
     with gr.Blocks(title=TITLE, analytics_enabled=False) as blocks:
@@ -71,7 +71,7 @@ def build(client: ServerClient) -> gr.Blocks:
         refresh.click(page.fill, [domain, example], lists, **private)
         domain.input(page.describe, domain, about, **private)
         example.input(page.fetch, example, [audio, outcome], **private)
-        # A recording of one's own is no example any more; its words are not known.
+        # The visitor's own recording is not an example, and its words are not known.
         for own in (audio.upload, audio.stop_recording, audio.clear):
             own(lambda: (None, render.hint(WELCOME)), None, [example, outcome], **private)
         go.click(page.transcribe, [audio, domain, example], outcome, api_visibility="private")
@@ -82,7 +82,7 @@ WELCOME = "Choose a recording and a domain, then press Transcribe."
 
 
 class _Page:
-    """What the page's events do. Holds nothing of a visitor: only the clips it has fetched."""
+    """Event handlers of the page. They keep the fetched clips, and nothing of a visitor."""
 
     def __init__(self, client: ServerClient) -> None:
         self._client = client
@@ -91,7 +91,7 @@ class _Page:
         self._clips = Clips(client, Path(folder))
 
     def fill(self, domain: str | None, example: str | None) -> tuple[Any, Any, str, str, Any]:
-        """Ask the server for its domains and their clips; keep what is chosen if it is still there."""
+        """Fill the menus with the server's domains and clips. A choice that is still there is kept."""
         try:
             catalogue = self._client.catalogue()
             choices = self._clips.refresh(catalogue)
@@ -108,14 +108,14 @@ class _Page:
         )
 
     def describe(self, domain: str | None) -> str:
-        """The line under the selector."""
+        """Return the line under the domain selector."""
         try:
             return _about(self._client.catalogue(), domain)
         except ServerProblem as problem:
             return render.problem(str(problem))
 
     def fetch(self, example: str | None) -> tuple[Any, str]:
-        """Put a clip into the player."""
+        """Return a clip's file for the player, and the message below."""
         if example is None:
             return gr.skip(), render.hint(WELCOME)
         try:
@@ -124,7 +124,7 @@ class _Page:
             return None, render.problem(str(problem))
 
     def transcribe(self, audio: str | None, domain: str | None, example: str | None) -> str:
-        """Both transcripts, or the reason why not."""
+        """Return both transcripts as HTML, or the reason why there are none."""
         if audio is None:
             return render.problem("There is no recording yet: choose an example, record, or upload one.")
         try:

@@ -1,4 +1,4 @@
-"""The page's only way to the server: HTTP. What goes wrong comes back as words for people."""
+"""HTTP client of the page, its only way to the server. Errors become sentences to show."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ CONNECT_TIMEOUT_S = 5.0
 
 
 class ServerProblem(Exception):
-    """The server refused or did not answer; the text says why, in a sentence to show."""
+    """The server refused or did not answer. The message is a sentence to show."""
 
 
 @dataclass(frozen=True)
 class Domain:
-    """A domain as the server lists it."""
+    """Domain as the server lists it."""
 
     name: str
     version: int
@@ -31,7 +31,7 @@ class Domain:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What a server serves."""
+    """Base and domains of a server."""
 
     base: str
     base_digest: str
@@ -40,7 +40,7 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class Clip:
-    """An example recording of a domain."""
+    """Example recording of a domain."""
 
     domain: str
     id: str
@@ -50,7 +50,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Transcript:
-    """What the server understood, and the bytes that made it."""
+    """Transcript by the server, with the digests of the base and the adapter that made it."""
 
     text: str
     base: str
@@ -61,15 +61,15 @@ class Transcript:
 
 
 class ServerClient:
-    """One server. Thread-safe: every call is a request of its own."""
+    """Client of one server. It is thread-safe, because every call is a request of its own."""
 
     def __init__(self, url: str, transport: httpx.BaseTransport | None = None) -> None:
-        """`transport` stands in for the network in tests."""
+        """`transport` replaces the network in tests."""
         self.url = url.rstrip("/")
         self._transport = transport
 
     def catalogue(self) -> Catalogue:
-        """The base and the domains that can be asked for now.
+        """Return the base and the domains that can be used now.
 
         Raises ServerProblem, as all methods do.
         """
@@ -81,16 +81,16 @@ class ServerClient:
         )
 
     def clips(self, domain: str) -> tuple[Clip, ...]:
-        """The example recordings of a domain, often none."""
+        """Return the example recordings of a domain, often none."""
         body = self._json("GET", f"/v1/domains/{quote(domain)}/samples")
         return tuple(Clip(domain, entry["id"], entry["text"], entry["url"]) for entry in body["data"])
 
     def audio(self, clip: Clip) -> bytes:
-        """An example recording's file."""
+        """Return the bytes of an example recording's file."""
         return self._send("GET", clip.url).content
 
     def transcribe(self, audio: Path, domain: str | None) -> Transcript:
-        """What a recording says, in a domain or to the base alone."""
+        """Transcribe a recording with a domain, or with the base alone if `domain` is None."""
         with audio.open("rb") as file:
             body = self._json(
                 "POST",
@@ -143,11 +143,11 @@ def _domain(entry: dict[str, Any]) -> Domain:
 
 
 def _ratio(value: object) -> float | None:
-    """A training summary may hold anything; only a number is shown."""
+    """Return a number as float, or None for any other value that a training summary may hold."""
     return float(value) if isinstance(value, int | float) else None
 
 
-# What the person at the page can do about it; the server's own message follows.
+# Advice to the visitor by status code; the server's own message follows it.
 _ADVICE = {
     404: "The server does not know this domain any more; refresh the list.",
     413: "The recording is too large.",

@@ -1,4 +1,4 @@
-"""The example recordings: listed for the menu, fetched from the server when one is chosen."""
+"""Example recordings of the page: listed for the menu, fetched from the server when chosen."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ MENU_WORDS = 7  # of a clip's text
 
 
 class Clips:
-    """The clips of one server; each is fetched once into `folder`."""
+    """Clips of one server. Each is fetched once into `folder`."""
 
     def __init__(self, client: ServerClient, folder: Path) -> None:
         self._client = client
         self._folder = folder
-        self._known: dict[str, Clip] = {}  # "child/clip-1"
+        self._known: dict[str, Clip] = {}  # by key, as "child/clip-1"
         self._fetching = threading.Lock()
 
     def refresh(self, catalogue: Catalogue) -> list[tuple[str, str]]:
-        """Ask for the clips of every domain; (label, key) pairs for the menu.
+        """Ask for the clips of every domain, and return (label, key) pairs for the menu.
 
         Raises ServerProblem.
         """
@@ -30,20 +30,20 @@ class Clips:
         return [(_label(clip), key) for key, clip in self._known.items()]
 
     def fetch(self, key: str) -> Path:
-        """The clip's audio as a file.
+        """Return the path of the clip's audio, fetching it if needed.
 
         Raises ServerProblem.
         """
         clip = self._known[key]
         with self._fetching:
-            # A file name of our own: what the server calls its clip is not trusted as one.
+            # The file name does not use the server's name of the clip, which is not trusted.
             path = self._folder / f"{list(self._known).index(key)}-{clip.domain}.ogg"
             if not path.exists():
                 path.write_bytes(self._client.audio(clip))
             return path
 
     def words(self, key: str | None) -> str | None:
-        """What is said in a clip; None for a recording that is not one."""
+        """Return the text of a clip, or None for a recording that is not one."""
         clip = self._known.get(key or "")
         return None if clip is None else clip.text
 

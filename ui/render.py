@@ -1,4 +1,4 @@
-"""The parts of the page that are HTML. Everything that came from elsewhere is escaped here."""
+"""HTML of the page. Text from outside is escaped here."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEADER = """
 
 
 def result(base: Transcript, domain: Transcript | None, reference: str | None) -> str:
-    """Both transcripts side by side with differing words marked, what was said if known, what made them."""
+    """Return both transcripts with differing words marked, the reference if known, and what made them."""
     ours, theirs = compare(base.text, domain.text) if domain else (_plain(base.text), [])
     said = "" if reference is None else _said(reference)
     cards = [_card("Base model", "base", ours, base.text, reference)]
@@ -31,17 +31,17 @@ def result(base: Transcript, domain: Transcript | None, reference: str | None) -
 
 
 def problem(message: str) -> str:
-    """Something went wrong, in words."""
+    """Return an error message."""
     return f'<div class="ssvd-problem" role="alert">{escape(message)}</div>'
 
 
 def hint(message: str) -> str:
-    """What to do next."""
+    """Return a hint on what to do next."""
     return f'<p class="ssvd-hint">{escape(message)}</p>'
 
 
 def about_domain(domain: Domain | None) -> str:
-    """One line under the selector."""
+    """Return the line under the domain selector."""
     if domain is None:
         return hint("Choose who is speaking.")
     origin = "built in" if domain.builtin else "published here"
@@ -55,7 +55,7 @@ def about_domain(domain: Domain | None) -> str:
 
 
 def about_base(catalogue: Catalogue) -> str:
-    """What to expect of the model, honestly."""
+    """Return a note on the base model, with the limits of owsm-nano."""
     if catalogue.base != NANO:
         return f'<p class="ssvd-note">Base model: <code>{escape(catalogue.base)}</code></p>'
     return (
@@ -93,7 +93,7 @@ def _score(reference: str, text: str) -> str:
 
 
 def _provenance(made_by: Transcript) -> str:
-    """The exact bytes; the whole digests are in the title."""
+    """Return the line with the base, the adapter and their digests. Whole digests are in the titles."""
     parts = [f"{escape(made_by.base)} {_digest(made_by.base_digest.removeprefix('sha256:'))}"]
     if made_by.domain is not None and made_by.sha256 is not None:
         parts.append(f"{escape(made_by.domain)} version {made_by.version} {_digest(made_by.sha256)}")

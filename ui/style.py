@@ -1,4 +1,4 @@
-"""The page's style: only what the theme has not; for light and dark. No font or image is fetched."""
+"""CSS of the page: what the theme lacks, for light and dark. No font or image is fetched."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ssvd ui`: the demo page alone, for a server that runs elsewhere."""
+"""Command `ssvd ui`: the demo page alone, for a server that runs elsewhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ PORT = 7860
 
 
 def main(argv: list[str]) -> int:
-    """Serve the page until Ctrl+C; refused where the server does not answer."""
+    """Serve the page until Ctrl+C.
+
+    Raises:
+        SsvdError: the server does not answer.
+    """
     args = _parser().parse_args(argv)
     from ui.client import ServerClient, ServerProblem
 

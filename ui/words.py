@@ -1,4 +1,4 @@
-"""Two transcripts word by word: which words differ, and how many are wrong."""
+"""Comparison of two transcripts word by word: which words differ, and how many are wrong."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _NOT_SPOKEN = re.compile(r"[^\w']+")
 
 @dataclass(frozen=True)
 class Word:
-    """A word as it was written, and whether the other transcript has it in this place."""
+    """Word as it was written, and whether the other transcript differs in this place."""
 
     text: str
     differs: bool
 
 
 def compare(left: str, right: str) -> tuple[list[Word], list[Word]]:
-    """Both transcripts as words, those marked that the other has not in their place.
+    """Return both transcripts as words. A word is marked if the other has no such word in its place.
 
     Case and punctuation do not make words differ.
     """
@@ -36,7 +36,10 @@ def compare(left: str, right: str) -> tuple[list[Word], list[Word]]:
 
 
 def wrong_words(reference: str, transcript: str) -> tuple[int, int]:
-    """(errors, words of the reference): words replaced, missing or too many, the fewest that explain it."""
+    """Return (errors, words of the reference).
+
+    Errors are the fewest words replaced, missing or added that explain the transcript.
+    """
     spoken, heard = _keys(reference.split()), _keys(transcript.split())
     previous = list(range(len(heard) + 1))
     for row, word in enumerate(spoken, start=1):
@@ -49,5 +52,5 @@ def wrong_words(reference: str, transcript: str) -> tuple[int, int]:
 
 
 def _keys(words: list[str]) -> list[str]:
-    """What is compared: case and punctuation aside, but a word of punctuation alone is still a word."""
+    """Return the words without case and punctuation. A word of punctuation alone stays as it is."""
     return [_NOT_SPOKEN.sub("", word).casefold() or word for word in words]

@@ -1,7 +1,7 @@
-"""Decoders behind one shape: a rate, a channel count, and blocks whose size the file cannot choose.
+"""Decoders of audio files: libsndfile, and FFmpeg for what libsndfile refuses.
 
-libsndfile first, FFmpeg for what it refuses.  Limits on what is decoded are the reader's business
-(ssvd_asr.audio.read); limits on what is read and allocated while decoding are kept here.
+Both give an `AudioSource`.  This module limits what is read and allocated while decoding; ssvd_asr.audio.read
+limits what is decoded.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _READ_BYTES = 2**20
 
 @contextmanager
 def open_audio(source: str | PathLike[str] | bytes | BinaryIO, limits: AudioLimits) -> Iterator[AudioSource]:
-    """Open with the first decoder that accepts it.
+    """Open a source with the first decoder that accepts it.
 
     Raises:
-        AudioTooLongError: more than limits.max_bytes, or a decoder that would cost too much.
-        AudioUnreadableError: not a regular file, or neither decoder knows it.
+        AudioTooLongError: the source has more than limits.max_bytes, or FFmpeg exceeds its limits.
+        AudioUnreadableError: the path is not a readable regular file, or neither decoder accepts the source.
     """
     name = os.fspath(source) if isinstance(source, str | PathLike) else "audio"
     with ExitStack() as stack:
@@ -46,7 +46,10 @@ def open_audio(source: str | PathLike[str] | bytes | BinaryIO, limits: AudioLimi
 
 
 def _bounded_file(source: str | PathLike[str] | bytes | BinaryIO, name: str, max_bytes: int) -> BinaryIO:
-    """A seekable file of at most max_bytes; streams are copied: decoders' callbacks swallow read errors."""
+    """Return a seekable file of at most max_bytes.
+
+    A stream is copied into memory first, because the decoders' callbacks hide read errors.
+    """
     if isinstance(source, str | PathLike):
         return _regular_file(name, max_bytes)
     if isinstance(source, bytes | bytearray | memoryview):
@@ -65,7 +68,7 @@ def _bounded_file(source: str | PathLike[str] | bytes | BinaryIO, name: str, max
 def _regular_file(path: str, max_bytes: int) -> BinaryIO:
     try:
         status = os.stat(path)
-        # Opening a pipe would wait for its writer, reading a device might never end.
+        # Opening a pipe would wait for its writer, and reading a device might never end.
         if not stat.S_ISREG(status.st_mode):
             raise AudioUnreadableError(f"{path}: not a regular file")
         if status.st_size > max_bytes:
@@ -76,7 +79,10 @@ def _regular_file(path: str, max_bytes: int) -> BinaryIO:
 
 
 class _SequentialSoundFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile is untyped for mypy here
-    """soundfile seeks after every block it reads; for MP3 that loses the bit reservoir: other samples."""
+    """SoundFile that never seeks between blocks.
+
+    Seeking loses the bit reservoir of an MP3, which changes its samples.
+    """
 
     def seekable(self) -> bool:
         return False
@@ -84,7 +90,7 @@ class _SequentialSoundFile(soundfile.SoundFile):  # type: ignore[misc]  # soundf
 
 @contextmanager
 def _sndfile(file: BinaryIO, name: str) -> Iterator[AudioSource]:
-    # By descriptor, not by path: libsndfile would otherwise guess headerless formats from the file's name.
+    # Open by descriptor: given a path, libsndfile guesses headerless formats from the file's name.
     handle = file if isinstance(file, io.BytesIO) else file.fileno()
     with _SequentialSoundFile(handle, closefd=False) as opened:
         yield _SndfileSource(opened, name)
@@ -101,7 +107,7 @@ class _SndfileSource:
     def blocks(self, start_frame: int) -> Iterator[FloatArray]:
         frames = max(1, BLOCK_SAMPLES // self.channels)
         try:
-            # The header's word on the length: enough to say no, never to allocate.
+            # The header's length is trusted to refuse a start, but never to allocate memory.
             if start_frame >= self._opened.frames:
                 self.end_frame = self._opened.frames
                 return

@@ -1,9 +1,9 @@
-"""FFmpeg for the formats a browser or a telephone sends and libsndfile cannot read, at arm's length.
+"""FFmpeg decoder for browser and telephone formats that libsndfile cannot read, run in a child process.
 
-FFmpeg trusts counts in headers: an m4a of 2.5 kB whose sample table claims 30 million entries costs it 1 GiB
-(measured), and it has no setting against that.  So it runs in a child process (ffmpeg_child.py, through
-PyAV) under the operating system's limits; a crash in a decoder ends the child and not the server.  The child
-costs about 0.15 s a file.
+FFmpeg trusts counts in headers and has no setting against that: a 2.5 kB m4a whose sample table claims
+30 million entries costs it 1 GiB (measured).  The child (ffmpeg_child.py, through PyAV) therefore runs under
+the operating system's limits.  A crash in a decoder ends the child, not the server.  The child costs about
+0.15 s a file.
 """
 
 from __future__ import annotations
@@ -37,26 +37,26 @@ def open_ffmpeg(file: BinaryIO, name: str, limits: AudioLimits) -> Iterator[Audi
     """Start the child on a seekable file and read its header.
 
     Raises:
-        AudioUnreadableError: with FFmpeg's reason.
-        AudioTooLongError: the child needed more memory or time than the limits.
+        AudioUnreadableError: FFmpeg cannot read the file; the message gives its reason.
+        AudioTooLongError: the child needs more memory or CPU time than the limits allow.
     """
     with _on_disk(file) as descriptor:
-        # The descriptor itself: libsndfile moved it, and a buffered seek may not touch it.
+        # Rewind the descriptor itself: libsndfile moved it, and a buffered seek may not touch it.
         os.lseek(descriptor.fileno(), 0, os.SEEK_SET)
         bounds = [str(limits.max_decoder_bytes), str(limits.max_decoder_cpu_s)]
-        # -P: the child's folder must not become its first import path.
+        # -P keeps the child's folder out of its import path.
         command = [sys.executable, "-P", str(_CHILD), *bounds]
         child = subprocess.Popen(command, stdin=descriptor, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     with child:  # closes the pipes and waits
         try:
             yield _FfmpegSource(child, name, limits)
         finally:
-            child.kill()  # what is not wanted is not decoded
+            child.kill()  # the caller may not want the rest
 
 
 @contextmanager
 def _on_disk(file: BinaryIO) -> Iterator[IO[bytes]]:
-    """Something with a descriptor a child can inherit: FFmpeg seeks, so a pipe will not do."""
+    """Yield a file with a descriptor for the child. FFmpeg seeks, so a pipe does not work."""
     if not isinstance(file, io.BytesIO):
         yield file
         return
@@ -80,11 +80,14 @@ class _FfmpegSource:
         self.channels = int(fields["channels"])
 
     def blocks(self, start_frame: int) -> Iterator[FloatArray]:
-        """Decodes and drops what lies before start_frame: container seeks are not exact to the sample."""
+        """Yield blocks from start_frame on.
+
+        Earlier frames are decoded and dropped, because container seeks are not exact to the sample.
+        """
         frame_bytes = self.channels * _FLOAT_BYTES
         block_bytes = max(1, BLOCK_SAMPLES // self.channels) * frame_bytes
         while data := self._stdout.read(block_bytes):
-            whole = len(data) // frame_bytes * frame_bytes  # less only where the child was stopped
+            whole = len(data) // frame_bytes * frame_bytes  # drops a partial frame of a stopped child
             block = np.frombuffer(data[:whole], dtype=np.float32).reshape(-1, self.channels)
             drop = max(0, start_frame - self.end_frame)
             self.end_frame += len(block)
@@ -99,9 +102,9 @@ class _FfmpegSource:
         return self._child.stdout
 
     def _failure(self) -> AudioError:
-        """The child's last words, or what its silence means."""
+        """Return the error that the child reported, or the one that its exit status implies."""
         assert self._child.stderr is not None
-        self._stdout.close()  # a child that still writes ends here
+        self._stdout.close()  # ends a child that is still writing
         status = self._child.wait()
         words = self._child.stderr.read().decode("utf-8", "replace")
         if status == EXIT_UNREADABLE:
@@ -111,7 +114,7 @@ class _FfmpegSource:
                 f"{self.name}: FFmpeg needs more than the limit of {self._limits.max_decoder_cpu_s} s "
                 "(max_decoder_cpu_s)"
             )
-        # Much of FFmpeg does not survive a refused allocation, so a crash is told in the same words.
+        # Much of FFmpeg crashes when an allocation is refused, so a crash gets nearly the same message.
         how = "needs more than" if status == EXIT_MEMORY else f"ended with status {status} within"
         return AudioTooLongError(
             f"{self.name}: FFmpeg {how} the limit of {self._limits.max_decoder_bytes} bytes "

@@ -1,9 +1,9 @@
-"""The decoding child of ffmpeg.py: a file on stdin, a JSON header line and float32 samples on stdout.
+"""Decoding child of ffmpeg.py: a file on stdin, a JSON header line and float32 samples on stdout.
 
-Run as a script, with the limits in bytes and seconds as arguments.  It imports nothing of ours and no numpy:
-starting it is part of the price of every m4a.  FFmpeg knows hundreds of formats, some of which open other
-files or addresses (playlists, concat scripts) or decode pictures; only the containers and decoders named here
-are tried, and no protocol.
+It is run as a script, with the limits in bytes and seconds as arguments.  It imports neither numpy nor this
+package, because every m4a pays for its start.  FFmpeg knows hundreds of formats; some open other files or
+addresses (playlists, concat scripts) or decode pictures.  Only the containers and decoders named here are
+tried, and no protocol.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ DECODERS = (
 
 
 def main(max_bytes: int, max_cpu_s: int) -> int:
-    """Decode stdin to stdout; the exit status says how it went, stderr says why."""
+    """Decode stdin to stdout and return the exit status. An error's reason goes to stderr."""
     words = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries may chatter without end; the parent reads last
-    import av  # noqa: F401  # before the limits, which are for what the file costs
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries may fill stderr, which the parent reads last
+    import av  # noqa: F401  # before the limits, which are meant for the file
 
     _limit_resources(max_bytes, max_cpu_s)
     try:
         _decode(sys.stdin.buffer, sys.stdout.buffer)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the parent has heard enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the parent stopped reading
         return 0
     except MemoryError:
         return EXIT_MEMORY
     except Exception as error:
-        # Whatever it was, it was this file; FFmpeg's own "no memory" is also a MemoryError.
+        # Any other error is this file's. FFmpeg's own "no memory" is a MemoryError too, handled above.
         words.write(str(getattr(error, "strerror", None) or error)[:1000])
         words.flush()
         return EXIT_UNREADABLE
@@ -70,7 +70,7 @@ def _decode(source: BinaryIO, sink: BinaryIO) -> None:
         if codec not in DECODERS:
             raise ValueError(f"codec {codec!r} is not one of {DECODERS}")
         frames = container.decode(stream)
-        # Headers are not believed: rate and channels are those of the first decoded frame.
+        # Take rate and channels from the first decoded frame, because headers are not trusted.
         first = next(frames, None)
         if first is None:
             raise ValueError("holds no samples")

@@ -1,8 +1,8 @@
-"""Reading audio: every path (file, upload, manifest, command line) goes through `read_audio`.
+"""Reader of audio. Every path (file, upload, manifest, command line) goes through `read_audio`.
 
-Memory is bounded for any input, whatever its header says: encoded bytes are counted while they are read,
-samples while they are decoded, in blocks whose size does not depend on the file.  What a call can hold at
-once is about max_bytes (streams; paths are read in place) + 2 * max_duration_s * 16000 * 4 bytes + some MB.
+Memory is bounded for any input, whatever its header says.  Encoded bytes are counted while they are read, and
+samples while they are decoded, in blocks whose size does not depend on the file.  A call holds at most about
+max_bytes (streams; paths are read in place) + 2 * max_duration_s * 16000 * 4 bytes + some MB.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-# soxr, not torchaudio's resample: it works on a stream, block by block (so a bomb never exists whole), at any
-# ratio, and without importing torch, which costs 3 s and is of no use to a command that only lists or checks.
+# soxr instead of torchaudio's resample: it works block by block, so a decompression bomb is never held whole,
+# and at any ratio. It does not import torch, which takes 3 s.
 import soxr
 
 from ssvd_asr.audio.decoders import open_audio
@@ -26,10 +26,10 @@ from ssvd_asr.errors import AudioError, AudioTooLongError, AudioUnreadableError
 
 __all__ = ["DEFAULT_LIMITS", "SAMPLE_RATE", "AudioLimits", "read_audio"]
 
-SAMPLE_RATE = 16_000  # Hz; what every OWSM hears
-# Full scale is 1.  A float file may lie above it, but beyond this the power spectrum leaves float32.
+SAMPLE_RATE = 16_000  # Hz; the input rate of every OWSM
+# Full scale is 1.  A float file may exceed it; this limit keeps its power spectrum inside float32.
 MAX_ABS_SAMPLE = 65_536.0
-# Manifests round their times; a segment may overrun the end by this much and is then simply shorter.
+# Manifests round their times.  A segment may overrun the end by this much; it is then shorter.
 END_TOLERANCE_S = 0.1
 
 FloatArray = npt.NDArray[np.float32]
@@ -41,23 +41,24 @@ def read_audio(
     start_s: float = 0.0,
     duration_s: float | None = None,
 ) -> FloatArray:
-    """Decode to mono 16 kHz.
+    """Decode audio, or a segment of it, to mono 16 kHz.
 
-    Any format of libsndfile (WAV, FLAC, Ogg Vorbis and Opus, MP3, AIFF, ...); what it refuses goes to FFmpeg
+    libsndfile reads its formats (WAV, FLAC, Ogg Vorbis and Opus, MP3, AIFF, ...); the rest goes to FFmpeg
     through PyAV (m4a, webm, AAC, AMR, WMA).  Channels are averaged.  A file that ends early gives the samples
-    that are there; a codec that cannot go on (FLAC) gives an error, as do samples that are not finite.
+    that it has.  A codec that cannot go on (FLAC) raises an error, and so do samples that are not finite.
 
     Args:
-        source: a path, the encoded bytes, or a binary stream, which is read to its end from where it stands.
-        limits: the bounds; max_duration_s counts the segment, not what lies before it.
-        start_s, duration_s: a segment; to the end where duration_s is None.
+        source: a path, the encoded bytes, or a binary stream, which is read from its position to its end.
+        limits: the limits; max_duration_s counts the segment, not what lies before it.
+        start_s, duration_s: the segment; without duration_s it lasts to the end of the audio.
 
     Returns:
         (samples,) float32 at 16 kHz, at least one sample, full scale 1.
 
     Raises:
-        AudioUnreadableError: no decoder reads it, it is damaged, empty, or not finite.
-        AudioTooLongError: more bytes, seconds, channels or Hz than the limits.
+        AudioUnreadableError: no decoder reads the source, or it is damaged, empty, not finite, far above full
+            scale, or below limits.min_source_rate_hz.
+        AudioTooLongError: the source exceeds a limit on bytes, seconds, channels, Hz or FFmpeg's cost.
         AudioError: the segment is not inside the audio.
     """
     _check_segment(start_s, duration_s, limits)
@@ -102,7 +103,7 @@ def _check_header(opened: AudioSource, limits: AudioLimits) -> None:
 def _segment(
     opened: AudioSource, limits: AudioLimits, start_s: float, duration_s: float | None
 ) -> Iterator[FloatArray]:
-    """The segment's mono blocks at the source's rate, counted as they come."""
+    """Yield the segment's mono blocks at the source's rate, and check its length."""
     rate = opened.rate_hz
     start = round(start_s * rate)
     wanted = None if duration_s is None else max(1, round(duration_s * rate))
@@ -133,8 +134,12 @@ def _segment(
 
 
 def _mono(block: FloatArray, name: str, position: int, rate: int) -> FloatArray:
-    """(frames, channels) -> (frames,), refusing what would poison everything after it."""
-    bad = ~(np.abs(block) <= MAX_ABS_SAMPLE).all(axis=1)  # false for NaN as well
+    """Average (frames, channels) to (frames,).
+
+    Raises:
+        AudioUnreadableError: a sample is not finite or is over MAX_ABS_SAMPLE.
+    """
+    bad = ~(np.abs(block) <= MAX_ABS_SAMPLE).all(axis=1)  # the comparison is false for NaN
     if bad.any():
         first = int(bad.argmax())
         raise AudioUnreadableError(
@@ -146,7 +151,7 @@ def _mono(block: FloatArray, name: str, position: int, rate: int) -> FloatArray:
 
 
 class _Resampler:
-    """Blocks at any rate in, one 16 kHz array out."""
+    """Resampler of blocks at any rate to one 16 kHz array."""
 
     def __init__(self, rate_hz: int) -> None:
         self._rate_hz = rate_hz
@@ -161,7 +166,7 @@ class _Resampler:
     def finish(self) -> FloatArray:
         self._blocks.append(self._convert(np.empty(0, np.float32), last=True))
         wave = np.concatenate(self._blocks)
-        # soxr may end a sample early or late; 16000 * seconds is the length that times are derived from.
+        # soxr may end a sample early or late, but times are derived from a length of 16000 * seconds.
         length = max(1, round(self._frames * SAMPLE_RATE / self._rate_hz))
         if len(wave) < length:
             wave = np.pad(wave, (0, length - len(wave)))

@@ -1,12 +1,12 @@
-"""Cuts speech that is longer than the model's window, at silences found by Silero VAD.
+"""Cutter of speech that is longer than the model's window, at silences found by Silero VAD.
 
 The network is the ONNX file inside the silero-vad package, run by onnxruntime.  The package itself is
-not imported: its import sets torch's thread count to 1 for the whole process.  The block layout (512 new
-samples after 64 old ones, LSTM state handed on) is that of its `sequence_vad.py`.
+not imported, because its import sets torch's thread count to 1 for the whole process.  The block layout
+(512 new samples after 64 old ones, LSTM state carried over) is that of its `sequence_vad.py`.
 
-The network is unsure of high voices: it missed one child's clip in fifty. Played slower, children sound like
-adults, so where the first look is not enough a second one hears the audio slowed down and at full level.
-Noise stays noise at any speed.
+The network is unsure of high voices: it missed one child's clip in fifty.  Played slower, children sound like
+adults.  Where the first pass is not enough, a second one gets the audio slowed down and at full level.  Noise
+stays noise at any speed.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ import numpy.typing as npt
 
 from ssvd_asr.errors import AudioError
 
-FRAME_SAMPLES = 512  # 32 ms at 16 kHz: what one probability is about
+FRAME_SAMPLES = 512  # 32 ms at 16 kHz; one probability each
 CONTEXT_SAMPLES = 64
 STATE_SIZE = 128
-BLOCK_FRAMES = 510  # a call of the network, 16.3 s: bounds its memory whatever the length, slowed or not
+BLOCK_FRAMES = 510  # per call of the network (16.3 s), to bound its memory for any length
 
 SPEECH_PROBABILITY = 0.3  # below Silero's own 0.5: losing a word costs more than decoding a breath
 MARGIN_FRAMES = 7  # 0.22 s kept before the first and after the last word of a span
-SLOWDOWNS = ((4, 3), (3, 2))  # samples made of samples; each hears voices that the other misses
-FULL_LEVEL = 0.9  # peak of the second look's audio: quiet high voices are missed as well
-MAX_GAIN = 30.0  # to get there: below a peak of 0.03 less is reached, and noise of a few bits stays noise
+SLOWDOWNS = ((4, 3), (3, 2))  # (samples out, samples in); each finds voices that the other misses
+FULL_LEVEL = 0.9  # peak of the second pass's audio, because quiet high voices are missed too
+MAX_GAIN = 30.0  # reached at a peak of 0.03; below that, noise of a few bits must stay noise
 
 FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of audio, in samples at 16 kHz: [start, stop)."""
+    """Span [start, stop) of audio, in samples at 16 kHz."""
 
     start: int
     stop: int
@@ -50,9 +50,10 @@ class Span:
 
 
 def find_spans(wave: FloatArray, window_samples: int) -> list[Span]:
-    """What to decode of `wave` (samples,) at 16 kHz: in order, disjoint, each at most `window_samples`.
+    """Return the spans of `wave` (samples,) at 16 kHz to decode.
 
-    Nothing where there is no speech; the whole where it fits; else stretches cut at silences (see `cut`).
+    They are in order, disjoint, and at most `window_samples` long.  Audio without speech has no span, and
+    audio that fits is one span.  Longer audio is cut at silences (see `cut`).
     """
     seen = speech_probabilities(wave)
     if len(wave) > window_samples or not (seen >= SPEECH_PROBABILITY).any():
@@ -61,14 +62,14 @@ def find_spans(wave: FloatArray, window_samples: int) -> list[Span]:
 
 
 def cut(probabilities: Sequence[float] | FloatArray, samples: int, window_samples: int) -> list[Span]:
-    """Stretches of at most a window that together hold every frame of speech.
+    """Cut audio into spans of at most one window that together hold every frame of speech.
 
-    A stretch that must end before the speech does ends in the middle of the longest silence of the window's
-    second half (the later one of equals); speech without any is cut where it is least sure to be speech.
-    Silence between stretches is left out.
+    A span that must end before the speech does ends in the middle of the longest silence in the second half
+    of the window (the later one of equals).  Without a silence there, it ends at the frame least likely to be
+    speech.  Silence between spans is left out.
 
     Args:
-        probabilities: of speech, one for each FRAME_SAMPLES samples, the last frame possibly partial.
+        probabilities: of speech, one for each FRAME_SAMPLES samples; the last frame may be partial.
 
     Raises:
         AudioError: the window is shorter than two frames.
@@ -97,15 +98,15 @@ def cut(probabilities: Sequence[float] | FloatArray, samples: int, window_sample
 
 
 def speech_probabilities(wave: FloatArray) -> FloatArray:
-    """(samples,) at 16 kHz -> (ceil(samples / 512),) probability of speech in each 32 ms."""
+    """Return the probability of speech in each 32 ms, (ceil(samples / 512),), of (samples,) at 16 kHz."""
     step = BLOCK_FRAMES * FRAME_SAMPLES
     return _probabilities(wave[start : start + step] for start in range(0, len(wave), step))
 
 
 def high_voice_probabilities(wave: FloatArray) -> FloatArray:
-    """The same of the audio played slower, so at a lower pitch, and at full level: the most of SLOWDOWNS.
+    """Return the same for the audio played slower, so at a lower pitch, and at full level.
 
-    A frame has the highest probability of the slowed frames that overlap it.
+    Each frame has the highest probability of the slowed frames that overlap it, over all SLOWDOWNS.
     """
     frames = np.arange(math.ceil(len(wave) / FRAME_SAMPLES))
     seen = np.zeros(len(frames), dtype=np.float32)
@@ -115,14 +116,17 @@ def high_voice_probabilities(wave: FloatArray) -> FloatArray:
     gain = min(FULL_LEVEL / peak, MAX_GAIN)
     for longer, shorter in SLOWDOWNS:
         slowed = _probabilities(_slowed_blocks(wave, gain, longer, shorter))
-        first = frames * longer // shorter  # two overlap a frame where it gets less than twice as long
+        first = frames * longer // shorter  # at these ratios two slowed frames overlap a frame
         last = np.minimum(first + 1, len(slowed) - 1)
         seen = np.maximum(seen, np.maximum(slowed[first], slowed[last]))
     return seen
 
 
 def _slowed_blocks(wave: FloatArray, gain: float, longer: int, shorter: int) -> Iterator[FloatArray]:
-    """`wave` times `gain`, `longer` samples for `shorter` by linear interpolation, in BLOCK_FRAMES frames."""
+    """Yield `wave` times `gain` in blocks of BLOCK_FRAMES frames.
+
+    Linear interpolation makes `longer` samples of every `shorter` ones.
+    """
     step = BLOCK_FRAMES * FRAME_SAMPLES * shorter // longer
     for start in range(0, len(wave), step):
         block = wave[start : start + step + 1]  # one sample of the next block to interpolate to
@@ -132,7 +136,10 @@ def _slowed_blocks(wave: FloatArray, gain: float, longer: int, shorter: int) -> 
 
 
 def _probabilities(blocks: Iterable[FloatArray]) -> FloatArray:
-    """The network's answers, one a frame, its state handed on; only the last block may be partial."""
+    """Run the network over blocks, carrying its state over, and return one probability a frame.
+
+    Only the last block may end in a partial frame.
+    """
     session = _session()
     hidden = cell = np.zeros((1, 1, STATE_SIZE), dtype=np.float32)
     context = np.zeros(CONTEXT_SAMPLES, dtype=np.float32)
@@ -150,7 +157,7 @@ def _probabilities(blocks: Iterable[FloatArray]) -> FloatArray:
 
 
 def _place_to_cut(frames: FloatArray, start: int, window_samples: int) -> int:
-    """A sample in (start + window/2, start + window], wholly inside the audio."""
+    """Return the sample to cut at, in (start + window/2, start + window] and inside the audio."""
     first = math.ceil((start + window_samples // 2) / FRAME_SAMPLES)
     stop = (start + window_samples) // FRAME_SAMPLES  # exclusive: frames that end within the window
     first = min(first, stop - 1)
@@ -162,7 +169,7 @@ def _place_to_cut(frames: FloatArray, start: int, window_samples: int) -> int:
 
 
 def _longest_run(flags: npt.NDArray[np.bool_]) -> tuple[int, int]:
-    """(start, length) of the longest run of True, the later of equals; length 0 where there is none."""
+    """Return (start, length) of the longest run of True, the later of equals; length 0 if there is none."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
     starts, lengths = edges[::2], edges[1::2] - edges[::2]
     if not len(lengths):
@@ -172,7 +179,7 @@ def _longest_run(flags: npt.NDArray[np.bool_]) -> tuple[int, int]:
 
 
 def _frames(samples: FloatArray) -> FloatArray:
-    """(n,) -> (ceil(n / 512), 512), the last one filled up with zeros."""
+    """Split (n,) into frames (ceil(n / 512), 512), the last one filled up with zeros."""
     count = math.ceil(len(samples) / FRAME_SAMPLES)
     frames = np.zeros(count * FRAME_SAMPLES, dtype=np.float32)
     frames[: len(samples)] = samples
@@ -181,17 +188,17 @@ def _frames(samples: FloatArray) -> FloatArray:
 
 @cache
 def _session() -> Any:
-    """The onnxruntime.InferenceSession of this process; its `run` may be called from several threads."""
+    """Return this process's onnxruntime.InferenceSession. Several threads may call its `run`."""
     import onnxruntime  # type: ignore[import-untyped]  # the package has no stubs
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1  # 4 ms a second of audio on one core
-    options.log_severity_level = 3  # errors; the GPU build warns at every start on a machine without one
+    options.log_severity_level = 3  # errors; the GPU build warns at every start on a machine without a GPU
     return onnxruntime.InferenceSession(str(_network()), options, providers=["CPUExecutionProvider"])
 
 
 def _network() -> Path:
-    spec = find_spec("silero_vad")  # finds without importing
+    spec = find_spec("silero_vad")  # does not import it
     if spec is None or spec.origin is None:
         raise AudioError("the silero-vad package is not installed: audio cannot be cut at silences")
     return Path(spec.origin).parent / "data" / "silero_vad_16k_sequence.onnx"

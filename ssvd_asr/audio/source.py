@@ -1,4 +1,4 @@
-"""An opened audio file, as every decoder gives it: a rate, a channel count, and blocks of bounded size."""
+"""Interface of an opened audio file: a rate, a channel count, and blocks of bounded size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FloatArray = npt.NDArray[np.float32]
 
 
 class AudioSource(Protocol):
-    """An opened file.  blocks() may be called once."""
+    """Opened audio file, whatever the decoder. blocks() may be called once."""
 
     name: str
     rate_hz: int
@@ -22,5 +22,5 @@ class AudioSource(Protocol):
     end_frame: int  # after the last block: the number of frames in the file
 
     def blocks(self, start_frame: int) -> Iterator[FloatArray]:
-        """(frames, channels) float32 from start_frame on; nothing where the audio ends before it."""
+        """Yield (frames, channels) float32 from start_frame on; nothing if the audio ends before it."""
         ...

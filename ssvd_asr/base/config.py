@@ -1,4 +1,4 @@
-"""An ESPnet S2T config.yaml, as far as the model needs it. Imports neither torch nor ESPnet."""
+"""Reader of an ESPnet S2T config.yaml, as far as the model needs it. Imports neither torch nor ESPnet."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import yaml
 from ssvd_asr.audio.read import SAMPLE_RATE
 from ssvd_asr.errors import BaseModelError
 
-# What ESPnet's S2TPreprocessor assumes for keys that preprocessor_conf leaves out.
+# Defaults of ESPnet's S2TPreprocessor for keys that preprocessor_conf leaves out.
 _PREPROCESSOR_DEFAULTS: dict[str, Any] = {
     "fs": SAMPLE_RATE,
     "speech_length": 30.0,  # s
@@ -27,31 +27,31 @@ _PREPROCESSOR_DEFAULTS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What config.yaml says about one S2T model, with its files found.
+    """Config of one S2T model, with the paths of the files that it names.
 
-    raw is the mapping as ESPnet wrote it; paths in it may be relative to a folder that is not ours.
+    raw is the mapping as ESPnet wrote it; paths in it may be relative to another folder.
     """
 
     raw: Mapping[str, Any]
     token_list: tuple[str, ...]
     bpe_model: Path | None
     stats_file: Path | None  # of global_mvn
-    window_s: float  # speech is padded to this length, always
+    window_s: float  # speech is always padded to this length
     time_step_s: float  # between two neighbouring time symbols
     na_symbol: str
     notime_symbol: str
     first_time_symbol: str
     last_time_symbol: str
-    knows_previous_text: bool  # whether training told it what was said before
+    knows_previous_text: bool  # whether it was trained with previous text
     sample_rate_hz: int = SAMPLE_RATE
 
     @property
     def window_samples(self) -> int:
-        """Rounded as Speech2Text rounds it."""
+        """Window length in samples, rounded as in Speech2Text."""
         return int(self.sample_rate_hz * self.window_s)
 
     def section(self, name: str) -> dict[str, Any]:
-        """A copy of one `<name>_conf`; empty where the config has none."""
+        """Return a copy of `<name>_conf`, empty if the config has none."""
         return dict(self.raw.get(name) or {})
 
 
@@ -59,10 +59,10 @@ def read_config(path: Path, *, root: Path | None = None) -> ModelConfig:
     """Read a config.yaml whose file names are relative to `root`.
 
     Without a root they are looked for in the config's own folder, then in the three above it (a hub
-    repository keeps its config in exp/<run>/), then where the process runs, as ESPnet would.
+    repository keeps its config in exp/<run>/), then in the current directory, as ESPnet does.
 
     Raises:
-        BaseModelError: the file or one that it names is missing, or it describes no S2T model.
+        BaseModelError: the config or a file that it names is missing, or it describes no S2T model.
     """
     if not path.is_file():
         raise BaseModelError(f"base config {path} does not exist")
@@ -82,8 +82,8 @@ def parse_config(raw: Mapping[str, Any], *, roots: Sequence[Path] = ()) -> Model
     """Check an ESPnet config mapping and find its files under the first of `roots` that has them.
 
     Raises:
-        BaseModelError: no token list, a file not found, a sample rate other than 16 kHz, or a task
-            (CTC-only, adapter checkpoints) that this project does not run.
+        BaseModelError: the config has no usable token list, names a missing file, has a sample rate other
+            than 16 kHz, or is of a kind that is not supported (CTC-only, adapter checkpoints).
     """
     if raw.get("model", "espnet") not in (None, "espnet"):
         raise BaseModelError(
@@ -122,11 +122,11 @@ def parse_config(raw: Mapping[str, Any], *, roots: Sequence[Path] = ()) -> Model
 
 
 def _token_list(value: object, roots: Sequence[Path]) -> tuple[str, ...]:
-    """token_list is a list in a trained config, and a file name in a hand-written one."""
+    """Return the tokens of a list, as in a trained config, or of a file, as in a hand-written one."""
     if isinstance(value, str):
         path = _find(value, roots, "token_list")
         assert path is not None
-        # As ESPnet reads it: the first character stays even where it is white space.
+        # As in ESPnet, the first character stays even if it is white space.
         lines = path.read_text(encoding="utf-8").split("\n")
         tokens = tuple(line[0] + line[1:].rstrip() for line in lines if line)
     elif isinstance(value, (list, tuple)) and value:
@@ -139,10 +139,10 @@ def _token_list(value: object, roots: Sequence[Path]) -> tuple[str, ...]:
 
 
 def _find(value: object, roots: Sequence[Path], setting: str) -> Path | None:
-    """The file that a path in the config means, or None where the config names none.
+    """Return the file that a path in the config names, or None if the config names none.
 
-    Of an absolute path that is gone (the folder was moved, or espnet_model_zoo had written its cache's path
-    into the config) the longest tail that exists is taken, as espnet_model_zoo does.
+    An absolute path may be gone, because the folder was moved or espnet_model_zoo wrote its cache's path into
+    the config. Its longest tail that exists under a root is then taken, as in espnet_model_zoo.
     """
     if value is None:
         return None

@@ -1,7 +1,7 @@
-"""OWSM-CTC: an encoder and a CTC head, no decoder; the encoder is told language, task and previous text.
+"""OWSM-CTC model: an encoder that also reads language, task and previous text, and a CTC head; no decoder.
 
-ESPnet's task `s2t_ctc`. Such a model is decoded by its best path (ssvd_asr.decoding.best_path). Adapters and
-the server are for encoder-decoder bases, which is why `load_base` refuses it.
+It is ESPnet's task `s2t_ctc` and is decoded by its best path (ssvd_asr.decoding.best_path). Adapters and the
+server need encoder-decoder bases, so `load_base` refuses it.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from ssvd_asr.base.prompt import Prompt
 
-CTC_ONLY = "espnet_ctc"  # what the task writes as the config's `model`
-PADDING = -1  # of previous texts, as ESPnet's own
+CTC_ONLY = "espnet_ctc"  # the config's `model`, as the task writes it
+PADDING = -1  # of previous texts, as in ESPnet
 _CLASSES: Mapping[str, Mapping[str, str]] = {
     "encoder": {
         "e_branchformer_ctc": "espnet2.asr.encoder.e_branchformer_ctc_encoder:EBranchformerCTCEncoder"
@@ -44,7 +44,7 @@ _CLASSES: Mapping[str, Mapping[str, str]] = {
 
 
 class CtcModel:
-    """A frozen OWSM-CTC in float32."""
+    """Frozen OWSM-CTC in float32."""
 
     def __init__(self, network: ESPnetS2TCTCModel, config: ModelConfig, device: torch.device) -> None:
         self.network = network.requires_grad_(False).eval().to(device)
@@ -54,13 +54,14 @@ class CtcModel:
 
     @torch.no_grad()
     def encode(self, waves: Sequence[FloatArray], prompts: Sequence[Prompt]) -> Tensor:
-        """Encoder output (B, T, d) of B waves (samples,), each told its prompt, which has two frames.
+        """Return encoder output (B, T, d) of B waves (samples,), each with its own prompt.
 
-        Every wave is padded with zeros to the whole window, as Speech2Text.batch_decode does.
+        The prompt's language and task take the first two frames. Every wave is padded with zeros to the whole
+        window, as in Speech2Text.batch_decode.
 
         Raises:
-            AudioTooLongError, AudioError: as BaseModel.encode.
-            SsvdError: an unknown language or task.
+            AudioTooLongError, AudioError: as in BaseModel.encode.
+            SsvdError: the model has no such language or task.
         """
         speech = torch.zeros(len(waves), self.config.window_samples)
         fill_window(speech.numpy(), waves, self.config, "OWSM-CTC")
@@ -75,12 +76,12 @@ class CtcModel:
             "prefix_lengths": torch.full((len(told),), 2),
         }
         encoded, _ = self.network.encode(**{key: value.to(self.device) for key, value in batch.items()})
-        # With intermediate CTC the encoder returns its layers' outputs beside its own.
+        # With intermediate CTC the encoder also returns its layers' outputs.
         output: Tensor = encoded[0] if isinstance(encoded, tuple) else encoded
         return output
 
     def _previous(self, prompt: Prompt) -> list[int]:
-        """What was said before; "<na>" where nothing was, or what was is not known."""
+        """Return the ids of the previous text, or only "<na>" if there is none or it contains "<na>"."""
         ids = self.tokens.encode(prompt.previous_text) if prompt.previous_text is not None else []
         return [self.tokens.na] if not ids or self.tokens.na in ids else ids
 
@@ -90,7 +91,7 @@ def load_ctc_model(config: Path, checkpoint: Path, device: str = "auto") -> CtcM
 
     Raises:
         BaseModelError: a file is missing or damaged, or the model is of another kind.
-        SsvdError: no such device.
+        SsvdError: there is no such device.
     """
     target = resolve_device(device)
     if target.type == "cuda":
@@ -102,7 +103,7 @@ def load_ctc_model(config: Path, checkpoint: Path, device: str = "auto") -> CtcM
 
 
 def build_ctc_network(config: ModelConfig) -> ESPnetS2TCTCModel:
-    """The network with freshly initialised weights and ESPnet's parameter names.
+    """Return the network with freshly initialised weights and ESPnet's parameter names.
 
     Raises:
         BaseModelError: the config names a part or an option that is not supported.
@@ -134,7 +135,7 @@ def build_ctc_network(config: ModelConfig) -> ESPnetS2TCTCModel:
 
 
 def _read_config(path: Path) -> ModelConfig:
-    """A config whose `model` is espnet_ctc; the rest of it is as for other S2T models."""
+    """Read a config whose `model` is espnet_ctc; the rest is as for other S2T models."""
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -1,12 +1,12 @@
-"""What a base model IS, as one SHA-256: adapters are bound to it and every reply names it.
+"""Digest of a base model: one SHA-256 of all that it computes with. Adapters and replies name it.
 
 Covered: each tensor of the state (name, dtype, shape, bytes), tokens, BPE model, front end, normalisation,
-the options of encoder and decoder that leave no trace in a shape (heads, activations), the window and the
-prompt's symbols. Not covered: where the files lie, their container, and what only training reads (dropout,
-SpecAugment, loss weights). So a hub download, a folder, a .pth and a safetensors copy of one model agree.
+the options of encoder and decoder that no shape shows (heads, activations), the window and the prompt's
+symbols. Not covered: the files' paths and container, and options for training only (dropout, SpecAugment,
+loss weights). So a hub download, a folder, a .pth and a safetensors copy of one model have the same digest.
 
-The state is taken after ESPnet's own upgrade hooks have renamed old keys, in float32 (which holds every half
-precision value exactly) and before any cast to a working dtype: serving in bfloat16 changes no digest.
+The state is taken after ESPnet's upgrade hooks have renamed old keys, in float32 (which holds every half
+precision value exactly) and before any cast to a working dtype. Serving in bfloat16 changes no digest.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from espnet2.s2t.espnet_model import ESPnetS2TModel
 
 _DIGEST_FORMAT = 1
-# Named one by one: an option that a later ESPnet adds must not change the digest of an old model.
+# Listed by name, so that an option that a later ESPnet adds does not change the digest of an old model.
 _ENCODER_OPTIONS = (
     "attention_heads", "attention_layer_type", "pos_enc_layer_type", "rel_pos_type", "input_layer",
     "use_linear_after_conv", "gate_activation", "ffn_activation_type", "zero_triu", "normalize_before",
@@ -37,9 +37,9 @@ _DECODER_OPTIONS = ("attention_heads", "input_layer", "normalize_before", "conca
 
 
 def base_digest(network: ESPnetS2TModel, config: ModelConfig, tokens: TokenMap) -> str:
-    """ "sha256:..." of a network whose floating tensors are float32."""
+    """Return "sha256:..." of a network whose floating tensors are float32."""
     state = sorted(network.state_dict().items())
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # hashlib lets go of the interpreter lock
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # hashlib releases the interpreter lock
         tensors = list(pool.map(_tensor_entry, state))
     content = {
         "format": _DIGEST_FORMAT,
@@ -69,7 +69,7 @@ def _sha256(data: bytes | memoryview) -> str:
 
 
 def _frontend(network: ESPnetS2TModel) -> dict[str, Any]:
-    """Read from the built module, where the config's values and ESPnet's defaults have met."""
+    """Return the front end's options from the built module, which include ESPnet's defaults."""
     front = network.frontend
     stft = {key: getattr(front.stft, key) for key in ("n_fft", "win_length", "hop_length", "center", "window",
                                                       "normalized", "onesided")}  # fmt: skip
@@ -78,7 +78,7 @@ def _frontend(network: ESPnetS2TModel) -> dict[str, Any]:
 
 
 def _normalize(network: ESPnetS2TModel) -> dict[str, Any]:
-    """Means and deviations of global_mvn are tensors and covered there."""
+    """Return the normalisation's options. The means and deviations of global_mvn count as tensors."""
     layer = network.normalize
     if layer is None:
         return {}
@@ -86,7 +86,7 @@ def _normalize(network: ESPnetS2TModel) -> dict[str, Any]:
 
 
 def _options(module: torch.nn.Module, given: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    """Options by name, with the class's own default where the config is silent."""
+    """Return the options of these names, with the class's default if the config has none."""
     parameters = inspect.signature(type(module).__init__).parameters
     values = {
         name: given.get(name, parameters[name].default)

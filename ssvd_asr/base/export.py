@@ -1,4 +1,4 @@
-"""A base model back to files: ESPnet's own form, and the compact one that this package embeds."""
+"""Export of a base model to files, in ESPnet's form and in the compact one that this package embeds."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ _TASK_DEFAULTS: dict[str, Any] = {
 def export_espnet(base: BaseModel, folder: Path) -> tuple[Path, Path]:
     """Write config.yaml, model.pth, bpe.model and feats_stats.npz; return the paths of the first two.
 
-    `espnet2.bin.s2t_inference.Speech2Text(config, checkpoint)` loads them unmodified. It looks files up from
-    where the process runs, so the config names them by absolute paths; `load_base(folder)` reads the same
-    folder also after it was moved.
+    `espnet2.bin.s2t_inference.Speech2Text(config, checkpoint)` loads them unmodified. It resolves paths from
+    the current directory, so the config has absolute ones. `load_base(folder)` still works after the folder
+    has been moved.
 
     Raises:
-        BaseModelError: the network is no longer what was loaded (adapted, trained, or cast to bfloat16).
+        BaseModelError: the network has changed since loading (adapted, trained, or cast to bfloat16).
     """
     state = _unchanged_state(base)
     folder = folder.absolute()
@@ -55,10 +55,10 @@ def export_espnet(base: BaseModel, folder: Path) -> tuple[Path, Path]:
 def export_compact(base: BaseModel, folder: Path, *, half_precision: bool = False) -> None:
     """Write the embedded form: config.yaml with relative names, tokens.txt, bpe.model, model.safetensors.
 
-    With `half_precision` the weights are rounded to float16, which makes another model with another digest.
+    With `half_precision` the weights are rounded to float16, which gives another model with another digest.
 
     Raises:
-        BaseModelError: as `export_espnet`, or a weight lies outside the range of float16.
+        BaseModelError: as in `export_espnet`, or a weight is outside the range of float16.
     """
     from safetensors.torch import save_file
 
@@ -74,7 +74,7 @@ def export_compact(base: BaseModel, folder: Path, *, half_precision: bool = Fals
 
 
 def _unchanged_state(base: BaseModel) -> dict[str, torch.Tensor]:
-    """The network's tensors on the CPU, proved to be those that the digest names."""
+    """Return the network's tensors on the CPU. Raise BaseModelError if the base's digest no longer fits."""
     if base_digest(base.network, base.config, base.tokens) != base.digest:
         raise BaseModelError(
             f"base model {base.name!r} is no longer what was loaded and cannot be exported: "
@@ -84,7 +84,7 @@ def _unchanged_state(base: BaseModel) -> dict[str, torch.Tensor]:
 
 
 def _write_config(base: BaseModel, folder: Path, *, absolute: bool) -> Path:
-    """config.yaml and the files it names, all in `folder`."""
+    """Write config.yaml and the files that it names into `folder`, and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     config = {**_TASK_DEFAULTS, **base.config.raw}
 
@@ -101,7 +101,7 @@ def _write_config(base: BaseModel, folder: Path, *, absolute: bool) -> Path:
         config["normalize_conf"] = {**config["normalize_conf"], "stats_file": name_of("feats_stats.npz")}
     path = folder / "config.yaml"
     with path.open("w", encoding="utf-8") as stream:
-        # yaml's C writer is 10 times faster, which 50,000 tokens notice.
+        # yaml's C writer is 10 times faster, which matters for 50,000 tokens.
         dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
         yaml.dump(config, stream, Dumper=dumper, allow_unicode=True, sort_keys=False)
     return path

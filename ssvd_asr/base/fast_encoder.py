@@ -1,17 +1,20 @@
-"""Ways through a front end's and an encoder's modules that take less time; their weights stay as they are.
+"""Faster computation for the modules of a front end and an encoder. Weights stay as they are.
 
-The spectrum of padding is not set to zero: ESPnet's Stft builds that mask on the host, as large as the
-spectrum itself (45 ms of the host for 64 rows of 30 s), and LogMel masks the same frames again.
+Stft does not mask the spectrum of padding. ESPnet builds that mask on the host, as large as the spectrum
+itself (45 ms for 64 rows of 30 s), and LogMel masks the same frames again.
 
-Attention is torch's own scaled dot product, an option of ESPnet's modules: no scores are written to memory
-and masked (16 rows of 186 frames, one core, float32: 9 ms a layer instead of 27).
+Attention is torch's scaled dot product, an option of ESPnet's modules. It writes no scores to memory
+(16 rows of 186 frames, one core, float32: 9 ms a layer instead of 27).
 
-Convolutions have the channels last in memory. On a CPU a depthwise one of 31 taps over (16, 256, 186) takes
-0.7 ms instead of 11, the first of the subsampling (1 to 128 channels) 79 instead of 145, the second 157
-instead of 253; on an H200 in bfloat16 one of 31 taps over (32, 2048, 749) takes 0.35 ms instead of 0.95.
+Convolutions have the channels last in memory:
 
-Layers leave their mask out where whole windows are encoded: ESPnet's set padded frames to zero twice, each
-time by a copy of the whole batch, a fifth of the time that 32 windows of the 1B shape take.
+    CPU, depthwise, 31 taps over (16, 256, 186)         0.7 ms instead of 11
+    CPU, first of the subsampling (1 to 128 channels)    79 ms instead of 145
+    CPU, second of the subsampling                      157 ms instead of 253
+    H200, bfloat16, 31 taps over (32, 2048, 749)       0.35 ms instead of 0.95
+
+Layers leave out their mask when whole windows are encoded. ESPnet's layers set padded frames to zero twice,
+each time with a copy of the whole batch: a fifth of the time for 32 windows of the 1B shape.
 """
 
 from __future__ import annotations
@@ -36,14 +39,14 @@ class ChannelsLastConv2d(nn.Conv2d):
                 )
             return whole.bfloat16()
         if _gains(input, self.padding_mode):
-            # Cloned: of a weight for one channel the order is told by its strides alone.
+            # Cloned, because only its strides tell the order of a weight for one channel.
             input, weight = _channels_last(input), weight.clone(memory_format=torch.channels_last)
         made: Tensor = super()._conv_forward(input, weight, bias)
         return made
 
 
 class ChannelsLastConv1d(nn.Conv1d):
-    """`nn.Conv1d` by way of the two-dimensional one, which alone has an order with the channels last."""
+    """`nn.Conv1d` computed as two-dimensional, because only that has an order with the channels last."""
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if not _gains(input, self.padding_mode) or isinstance(self.padding, str):
@@ -59,8 +62,8 @@ class ChannelsLastConv1d(nn.Conv1d):
 
 
 def quicken_frontend(frontend: nn.Module) -> None:
-    """Have no mask built for the spectra of one channel, which LogMel alone reads. Gives the same bits."""
-    # Imported here, where the front end has imported ESPnet's before.
+    """Build no mask for one-channel spectra, which only LogMel reads. The features stay bit-identical."""
+    # Imported here, because the front end has imported ESPnet already.
     from espnet2.layers.stft import Stft
 
     from ssvd_asr.base.unmasked_stft import UnmaskedStft
@@ -70,8 +73,8 @@ def quicken_frontend(frontend: nn.Module) -> None:
 
 
 def quicken(encoder: nn.Module) -> None:
-    """Have plain attention, and convolutions that are two-dimensional or depthwise, computed that way."""
-    # Imported here, where the encoder has imported it before: by itself it prints a notice.
+    """Use the faster plain attention, layers, and two-dimensional or depthwise convolutions in an encoder."""
+    # Imported here, because the encoder has imported it already; the first import prints a notice.
     from espnet2.asr.encoder.e_branchformer_encoder import EBranchformerEncoderLayer
     from espnet2.legacy.nets.pytorch_backend.transformer.attention import MultiHeadedAttention
 
@@ -90,7 +93,7 @@ def quicken(encoder: nn.Module) -> None:
 
 @contextmanager
 def whole_windows(encoder: nn.Module) -> Iterator[None]:
-    """Encode batches in which every row has as many frames as the longest: nothing is masked."""
+    """Encode without masks inside the block. All rows of a batch must have equally many frames."""
     layers = [layer for layer in encoder.get_submodule("encoders").children() if hasattr(layer, "unmasked")]
     for layer in layers:
         layer.unmasked = True  # type: ignore[assignment]
@@ -102,7 +105,7 @@ def whole_windows(encoder: nn.Module) -> Iterator[None]:
 
 
 def as_espnet(encoder: nn.Module) -> nn.Module:
-    """A copy that goes ESPnet's own ways, to compare with."""
+    """Return a copy that computes as ESPnet does, for comparison."""
     from espnet2.asr.encoder.e_branchformer_encoder import EBranchformerEncoderLayer
 
     from ssvd_asr.base.whole_window_layer import WholeWindowLayer

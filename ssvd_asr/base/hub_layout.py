@@ -1,4 +1,4 @@
-"""Where a base model's two files are: the embedded one, a folder, a hub tag, or a config and a checkpoint."""
+"""Locator of a base model's two files: embedded, in a folder, under a hub tag, or given one by one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HUB_TAG = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")
 
 @dataclass(frozen=True)
 class BaseFiles:
-    """The two files of a base model. root: the folder that paths in the config are relative to, if known."""
+    """Files of a base model. root: the folder that paths in the config are relative to, if known."""
 
     name: str
     config: Path
@@ -27,10 +27,10 @@ class BaseFiles:
 
 
 def locate_base(spec: str | Path, config: Path | None = None, checkpoint: Path | None = None) -> BaseFiles:
-    """Find the files that a `--base` setting means; nothing is loaded, but a hub tag is downloaded.
+    """Find the files that a `--base` setting means. A hub tag is downloaded; nothing is loaded.
 
     Raises:
-        BaseModelError: no such model, a file of it is missing, or the hub cannot be reached.
+        BaseModelError: there is no such model, a file of it is missing, or the hub cannot be reached.
     """
     if (config is None) != (checkpoint is None):
         raise BaseModelError("a base config and a base checkpoint belong together: give both or neither")
@@ -51,10 +51,11 @@ def locate_base(spec: str | Path, config: Path | None = None, checkpoint: Path |
 
 
 def read_folder(folder: Path) -> BaseFiles:
-    """The files of a folder in the hub's layout (meta.yaml), or with a config.yaml and one checkpoint in it.
+    """Return the files of a folder in the hub's layout (meta.yaml), or with config.yaml and one checkpoint.
 
     Raises:
-        BaseModelError: meta.yaml is unusable, names a missing file, or one outside the folder.
+        BaseModelError: meta.yaml is unusable or names a file that is missing or outside the folder, or the
+            folder has neither layout.
     """
     meta_file = folder / "meta.yaml"
     name = folder.absolute().name
@@ -73,10 +74,10 @@ def read_folder(folder: Path) -> BaseFiles:
 
 
 def fetch_from_hub(tag: str) -> BaseFiles:
-    """Download (once; the hub's client keeps a cache) through espnet_model_zoo.
+    """Download a model through espnet_model_zoo, once; the hub's client keeps a cache.
 
     Raises:
-        BaseModelError: the download failed, or the tag is not an S2T model.
+        BaseModelError: the download fails, or the tag is not an S2T model.
     """
     try:
         from espnet_model_zoo.downloader import ModelDownloader
@@ -111,7 +112,10 @@ def _plain_folder(folder: Path, name: str) -> BaseFiles:
 
 
 def _inside(folder: Path, named: str, meta_file: Path) -> Path:
-    """A file of the folder. Compared as text: a hub cache is links into a store outside the folder."""
+    """Return the path of a file in the folder, or raise BaseModelError.
+
+    Paths are compared as text, because files of a hub cache are links to a store outside the folder.
+    """
     path = Path(os.path.normpath(folder.absolute() / named))
     if not path.is_relative_to(os.path.normpath(folder.absolute())):
         raise BaseModelError(f"{meta_file} names {named!r}, which lies outside its folder")

@@ -1,4 +1,4 @@
-"""load_base: from a name to a frozen model, the same strict way for every form a checkpoint comes in."""
+"""Loader of a base model: from a name to a frozen model, with the same checks for every checkpoint form."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ def load_base(
 ) -> BaseModel:
     """Load a base model, check it and freeze it.
 
-    spec is `owsm-nano` (embedded), a hub tag `org/name` or `org/name@revision` (fetched through
-    espnet_model_zoo), or a folder: in the hub's layout, or with a config.yaml and one checkpoint. With
-    `config` and `checkpoint` (.pth or .safetensors) those two files are the model and spec is its name.
+    Args:
+        spec: `owsm-nano` (embedded), a hub tag `org/name` or `org/name@revision` (fetched through
+            espnet_model_zoo), or a folder in the hub's layout or with a config.yaml and one checkpoint.
+        config, checkpoint: the model's two files (.pth or .safetensors); spec is then only its name.
 
     Raises:
-        BaseModelError: the model is missing, incomplete, damaged, or of a kind we cannot run.
-        SsvdError: no such device or dtype.
+        BaseModelError: the model is missing, incomplete, damaged, or of a kind that is not supported.
+        SsvdError: there is no such device or dtype.
     """
     target = resolve_device(device)
     working = resolve_dtype(dtype, target)

@@ -1,4 +1,4 @@
-"""The frozen base model: one network, its tokens and its digest."""
+"""Frozen base model: one network, its tokens and its digest."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ FloatArray = npt.NDArray[np.float32]
 
 
 class BaseModel:
-    """An ESPnet S2T model in evaluation mode, none of whose parameters takes a gradient.
+    """ESPnet S2T model in evaluation mode, with no gradients.
 
     Attributes:
-        name: what it was loaded as, for people; `digest` is what identifies it.
+        name: the name that it was loaded by, for people; `digest` identifies it.
         digest: "sha256:..." of its content (see base/digest.py), fixed at loading.
         network: ESPnet's own module; adapting it in place changes neither its weights nor the digest.
-        config, tokens: what config.yaml and the BPE model say.
-        device, dtype: where and in which format encoder and decoder compute. The front end and the
-            normalisation stay float32: a power spectrum does not fit into 8 bits of mantissa.
+        config, tokens: its config.yaml and its vocabulary.
+        device, dtype: device of the network, and dtype of encoder, decoder and CTC head. The front end and
+            the normalisation stay float32: a power spectrum does not fit into 8 bits of mantissa.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class BaseModel:
         device: torch.device | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        """Take over a float32 network on the CPU: digest it, freeze it, then move and cast it."""
+        """Compute the digest of a float32 network, freeze it, then move and cast it in place."""
         self.name = name
         self.config = config
         self.tokens = TokenMap(config)
@@ -57,19 +57,19 @@ class BaseModel:
 
     @torch.no_grad()
     def encode(self, waves: Sequence[FloatArray]) -> torch.Tensor:
-        """Encoder output (B, T, d) in `dtype` for B waves of float32 samples at 16 kHz, each (samples,).
+        """Return encoder output (B, T, d) in `dtype` for B waves (samples,), float32 at 16 kHz.
 
-        Every wave is padded with zeros to the whole window and the silence is encoded too, as the model
-        was trained and as Speech2Text does; so T is the same for every input.
+        Every wave is padded with zeros to the whole window, and the silence is encoded too, as in training
+        and in Speech2Text. So T is the same for every input.
 
         Raises:
             AudioTooLongError: a wave is longer than the window.
-            AudioError: no waves, or one that is not a vector.
+            AudioError: there are no waves, or one is not a vector.
             RuntimeError: the network is in training mode, where dropout would change the words.
         """
         if self.network.training:
             raise RuntimeError("the base network is in training mode: call network.eval() before decoding")
-        # Page-locked for a GPU: else its driver copies 60 MB for 32 windows once more.
+        # Page-locked for a GPU, which saves its driver a copy (60 MB for 32 windows).
         pinned = self.device.type == "cuda"
         speech = torch.zeros(len(waves), self.config.window_samples, pin_memory=pinned)  # (B, samples)
         fill_window(speech.numpy(), waves, self.config, self.name)
@@ -81,15 +81,15 @@ class BaseModel:
             feats, lengths = self.network.normalize(feats, lengths)
         with whole_windows(self.network.encoder):
             encoded, _, _ = self.network.encoder(feats.to(self.dtype), lengths)
-        # With intermediate CTC the encoder returns its layers' outputs beside its own.
+        # With intermediate CTC the encoder also returns its layers' outputs.
         output: torch.Tensor = encoded[0] if isinstance(encoded, tuple) else encoded
         return output
 
 
 def fill_window(rows: FloatArray, waves: Sequence[FloatArray], config: ModelConfig, name: str) -> None:
-    """Write the waves into rows of zeros (B, window_samples), the window of model `name`.
+    """Write the waves into rows of zeros (B, window_samples). `name` is the model's, for messages.
 
-    Raises AudioTooLongError and AudioError, as `BaseModel.encode`.
+    Raises AudioTooLongError and AudioError, as `BaseModel.encode` does.
     """
     if not waves:
         raise AudioError("no audio given: 0 waves")

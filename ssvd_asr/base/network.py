@@ -1,6 +1,6 @@
-"""An ESPnet S2T network from its config, importing only the classes that the config names.
+"""Builder of an ESPnet S2T network from its config. Imports only the classes that the config names.
 
-ESPnet's own way, `espnet2.tasks.s2t`, imports every encoder and decoder it has and takes 12-30 s.
+ESPnet's own builder, `espnet2.tasks.s2t`, imports every encoder and decoder it has, which takes 12-30 s.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ssvd_asr.errors import BaseModelError
 if TYPE_CHECKING:
     from espnet2.s2t.espnet_model import ESPnetS2TModel
 
-# config key -> its values -> the class. What is not here is refused by name, not guessed.
+# config key -> value -> class. A value that is not listed is refused.
 _CLASSES: Mapping[str, Mapping[str, str]] = {
     "frontend": {"default": "espnet2.asr.frontend.default:DefaultFrontend"},
     "specaug": {"specaug": "espnet2.asr.specaug.specaug:SpecAug"},
@@ -38,17 +38,17 @@ _CLASSES: Mapping[str, Mapping[str, str]] = {
     "decoder": {"transformer": "espnet2.asr.decoder.transformer_decoder:TransformerDecoder"},
 }
 _DEFAULTS = {"frontend": "default", "normalize": "utterance_mvn", "ctc": "ctc"}  # of ESPnet's task
-# Flash attention is chosen by what is installed; one model must be one computation everywhere.
+# ESPnet uses flash attention where it is installed, but a model must compute the same everywhere.
 NO_FLASH: Mapping[str, Any] = {"use_flash_attn": False}
 _FLASH_NOTICE = re.compile(r"^Failed to import Flash Attention.*\n?", re.MULTILINE)
 
 
 def build_network(config: ModelConfig, *, spec_augment: bool = False) -> ESPnetS2TModel:
-    """The network of `config` with freshly initialised weights, on torch's current default device.
+    """Return the network of `config` with freshly initialised weights, on torch's current default device.
 
     Parameter names are those of ESPnet's checkpoints. Flash attention is always off, as in Speech2Text's
-    default. `spec_augment` builds the config's SpecAugment, which then acts in training mode only; left
-    out, training and decoding see the same features.
+    default. With `spec_augment` the network has the config's SpecAugment, which acts in training mode only.
+    Without it, training and decoding use the same features.
 
     Raises:
         BaseModelError: the config names a part or an option that is not supported.
@@ -90,12 +90,14 @@ def build_network(config: ModelConfig, *, spec_augment: bool = False) -> ESPnetS
 def build_part(
     config: ModelConfig, key: str, classes: Mapping[str, Mapping[str, str]] = _CLASSES, **given: Any
 ) -> Any:
-    """The module of config key `key`, or None where the config switches an optional one off.
+    """Return the module of config key `key`, or None if the config turns an optional one off.
 
-    classes: by key and value of the config, as "module:Class".
+    Args:
+        classes: "module:Class" by key and value of the config.
+        given: options that override the config's.
 
     Raises:
-        BaseModelError: the config names another class, or options that the class has not.
+        BaseModelError: the config names another class, or options that the class does not have.
     """
     raw = config.raw
     name = raw.get(key, _DEFAULTS.get(key))
@@ -111,7 +113,7 @@ def build_part(
 
 
 def load_class(target: str) -> Any:
-    """Import "module:Class". ESPnet prints that flash_attn is absent on every start; that line is dropped."""
+    """Import "module:Class" and return the class. ESPnet's notice that flash_attn is absent is dropped."""
     module, _, name = target.partition(":")
     notices = io.StringIO()
     try:

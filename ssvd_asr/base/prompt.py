@@ -1,4 +1,4 @@
-"""What stands before the transcript: [<sop> previous text] <sos> <language> <task> [<notimestamps>]."""
+"""Prompt before the transcript: [<sop> previous text] <sos> <language> <task> [<notimestamps>]."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ssvd_asr.base.tokens import TokenMap
 
 @dataclass(frozen=True)
 class Prompt:
-    """What the decoder of one row is told: language, task, whether to give times, what was said before."""
+    """Prompt of one row: language, task, whether to give times, and the previous text."""
 
     language: str = "<eng>"
     task: str = "<asr>"
@@ -17,7 +17,7 @@ class Prompt:
     previous_text: str | None = None
 
     def ids(self, tokens: TokenMap) -> list[int]:
-        """The prompt's token ids, as Speech2Text builds them.
+        """Return the prompt's token ids, as Speech2Text builds them.
 
         Raises:
             SsvdError: the model has no such language or task.
@@ -28,5 +28,5 @@ class Prompt:
         if self.previous_text is None:
             return ids
         previous = tokens.encode(self.previous_text)
-        # "<na>" is how training data says that there is no previous text.
+        # Training data writes "<na>" if there is no previous text.
         return ids if tokens.na in previous else [tokens.sop, *previous, *ids]

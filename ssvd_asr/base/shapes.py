@@ -1,7 +1,7 @@
-"""OWSM at its real sizes with random weights, from config alone: for benchmarks and tests, without the hub.
+"""OWSM models with random weights, at real sizes and tiny ones, for benchmarks and tests without the hub.
 
-Figures: facts of the published checkpoints (arXiv 2509.02830, table III, and their config.yaml). The numbers
-of parameters agree with the paper's; the words that such a model says mean nothing.
+Sizes are those of the published checkpoints (arXiv 2509.02830, table III, and their config.yaml). The numbers
+of parameters agree with the paper's. The words that such a model outputs mean nothing.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     import torch
     from espnet2.s2t.espnet_model import ESPnetS2TModel
 
-NANO = Path(__file__).parent / "nano"  # its BPE model serves every shape
+NANO = Path(__file__).parent / "nano"  # every shape uses its BPE model
 TIME_STEP_S = 0.02
 
 
 @dataclass(frozen=True)
 class OwsmShape:
-    """One model size; the defaults are a tiny one that runs in milliseconds."""
+    """Size of a model. The defaults are a tiny one that runs in milliseconds."""
 
     width: int = 32
     encoder_layers: int = 2
@@ -39,7 +39,7 @@ class OwsmShape:
     vocabulary: int | None = None  # None: as many as there are symbols and pieces
 
     def encoder_conf(self) -> dict[str, Any]:
-        """The config's encoder_conf, as OWSM's (E-Branchformer) or OWLS's (Transformer) have it."""
+        """Return the config's encoder_conf, as in OWSM (E-Branchformer) or OWLS (Transformer)."""
         common = {
             "output_size": self.width,
             "attention_heads": self.heads,
@@ -64,7 +64,7 @@ class OwsmShape:
             "use_ffn": True,
             "macaron_ffn": True,
             "merge_conv_kernel": 31,
-            "use_flash_attn": True,  # as OWSM's own configs have it
+            "use_flash_attn": True,  # as in OWSM's own configs
         }
 
 
@@ -97,9 +97,10 @@ SHAPES: Mapping[str, OwsmShape] = {
 
 
 def token_list(pieces: Sequence[str], window_s: float, vocabulary: int | None = None) -> list[str]:
-    """OWSM's order: blank, unk, controls, languages, tasks, times, pieces, sos, eos, sop.
+    """Return a token list in OWSM's order.
 
-    `filler` tokens make up what `vocabulary` asks for beyond these.
+    That is blank, unk, controls, languages, tasks, times, pieces, sos, eos, sop. `filler` tokens before sos
+    bring the list to `vocabulary` tokens.
     """
     times = [f"<{step * TIME_STEP_S:.2f}>" for step in range(round(window_s / TIME_STEP_S) + 1)]
     head = ["<blank>", "<unk>", "<na>", "<nospeech>", "<eng>", "<nld>", "<asr>", "<st_nld>", "<notimestamps>"]
@@ -112,7 +113,7 @@ def token_list(pieces: Sequence[str], window_s: float, vocabulary: int | None = 
 def espnet_config(
     shape: OwsmShape, tokens: Sequence[str], bpe_file: str, stats_file: str | None
 ) -> dict[str, Any]:
-    """A config.yaml as ESPnet's S2T task leaves it after training; without statistics, no normalisation."""
+    """Return a config as ESPnet's S2T task writes it. Without statistics it has no normalisation."""
     return {
         "init": None,
         "input_size": None,
@@ -158,7 +159,7 @@ def espnet_config(
 
 
 def shape_config(shape: OwsmShape) -> ModelConfig:
-    """The config of a model of this shape with owsm-nano's BPE pieces and no statistics."""
+    """Return the config of a model of this shape, with owsm-nano's BPE pieces and no statistics."""
     path = NANO / "bpe.model"
     pieces = bpe_processor(path.read_bytes(), path)
     words = [pieces.IdToPiece(i) for i in range(pieces.GetPieceSize()) if not pieces.IsControl(i)]
@@ -167,7 +168,7 @@ def shape_config(shape: OwsmShape) -> ModelConfig:
 
 
 def meta_network(shape: OwsmShape) -> ESPnetS2TModel:
-    """The network without storage, to count and to look at."""
+    """Return the network on the meta device, without storage, to count or inspect parameters."""
     import torch
 
     with torch.device("meta"):
@@ -177,9 +178,9 @@ def meta_network(shape: OwsmShape) -> ESPnetS2TModel:
 def random_base(
     shape: OwsmShape, *, seed: int = 1, device: torch.device | str = "cpu", dtype: torch.dtype | None = None
 ) -> BaseModel:
-    """A base of this shape with freshly initialised weights, the same for one seed and kind of device.
+    """Return a base of this shape with random weights, the same for one seed and kind of device.
 
-    Takes 4 bytes a parameter on the device, whatever the dtype: OWSM-1B 4 GB, OWLS-2B 9 GB.
+    Building it takes 4 bytes a parameter on the device, whatever the dtype: OWSM-1B 4 GB, OWLS-2B 9 GB.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Text to token ids and back, with the checkpoint's own BPE model and token list."""
+"""Map of text to token ids and back, with the checkpoint's own BPE model and token list."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from ssvd_asr.errors import BaseModelError, SsvdError
 class TokenMap:
     """OWSM's vocabulary: BPE pieces, and symbols in angle brackets for everything that is not speech.
 
-    Attributes are ids: blank, sos, eos, sop (start of previous text), na (text not available), notime,
-    and first_time..last_time, which are consecutive, `time_step_s` apart, and start at 0 s.
+    The attributes blank, unk, sos, eos, sop (start of previous text), na (text not available), notime,
+    first_time and last_time are ids. Times are consecutive ids, `time_step_s` apart, from 0 s on.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         """Read the BPE model.
 
         Raises:
-            BaseModelError: the config names no BPE model, the file is not one, or a symbol is missing.
+            BaseModelError: the config names no BPE model, or the file is not one.
+            SsvdError: the token list lacks a symbol.
         """
         if config.raw.get("token_type", "bpe") != "bpe" or config.bpe_model is None:
             raise BaseModelError(
@@ -43,7 +44,7 @@ class TokenMap:
         return len(self.token_list)
 
     def id(self, symbol: str) -> int:
-        """The id of one token, such as "<eng>".
+        """Return the id of one token, such as "<eng>".
 
         Raises:
             SsvdError: the model has no such token.
@@ -54,22 +55,22 @@ class TokenMap:
             raise SsvdError(f"the base model has no token {symbol!r}") from None
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text; a piece that the token list lacks becomes <unk>, as in ESPnet."""
+        """Return the ids of a text. A piece that the token list lacks becomes <unk>, as in ESPnet."""
         return [self._ids.get(piece, self.unk) for piece in self._pieces.EncodeAsPieces(text)]
 
     def decode(self, ids: Iterable[int], *, keep_symbols: bool = False) -> str:
-        """The text of ids, without the symbols in angle brackets unless asked for."""
+        """Return the text of ids, without symbols in angle brackets unless `keep_symbols`."""
         tokens = [self.token_list[index] for index in ids]
         if not keep_symbols:
             tokens = [token for token in tokens if not _is_symbol(token)]
         return str(self._pieces.DecodePieces(tokens))
 
     def is_time(self, index: int) -> bool:
-        """Whether the id is a time symbol."""
+        """Return whether the id is a time symbol."""
         return self.first_time <= index <= self.last_time
 
     def time_s(self, index: int) -> float:
-        """The time that a time symbol stands for, in seconds from the start of the window.
+        """Return the time of a time symbol, in seconds from the start of the window.
 
         Raises:
             SsvdError: the id is not a time symbol.
@@ -79,10 +80,10 @@ class TokenMap:
         return round((index - self.first_time) * self.time_step_s, 6)
 
     def time_id(self, time_s: float) -> int:
-        """The id of the time symbol nearest to `time_s`.
+        """Return the id of the time symbol nearest to `time_s`.
 
         Raises:
-            SsvdError: the time lies outside the window.
+            SsvdError: the time is outside the window.
         """
         index = self.first_time + round(time_s / self.time_step_s)
         if not self.is_time(index):
@@ -90,14 +91,14 @@ class TokenMap:
         return index
 
     def symbols(self) -> Sequence[str]:
-        """Every token in angle brackets that is not a time: languages, tasks and controls."""
+        """Return every token in angle brackets that is not a time: languages, tasks and controls."""
         return [t for i, t in enumerate(self.token_list) if _is_symbol(t) and not self.is_time(i)]
 
 
 def bpe_processor(model: bytes, source: Path) -> Any:
-    """A SentencePieceProcessor of a serialised model."""
+    """Return a SentencePieceProcessor of a serialised model. `source` is named in the BaseModelError."""
     with warnings.catch_warnings():
-        # Where warnings are errors, this one leaves half a module behind that crashes the process when used.
+        # As an error, this warning leaves a half-imported module that crashes the process when used.
         warnings.filterwarnings("ignore", "builtin type .* has no __module__", DeprecationWarning)
         import sentencepiece
     processor = sentencepiece.SentencePieceProcessor()
@@ -109,5 +110,5 @@ def bpe_processor(model: bytes, source: Path) -> Any:
 
 
 def _is_symbol(token: str) -> bool:
-    """ESPnet's rule for what is not part of the transcript."""
+    """Return whether ESPnet leaves the token out of the transcript."""
     return token[0] == "<" and token[-1] == ">"

@@ -8,10 +8,10 @@ from torch import Tensor
 
 
 class UnmaskedStft(Stft):  # type: ignore[misc]
-    """Of one channel; of several it is as ESPnet's."""
+    """Stft without the mask for one channel, and ESPnet's own for several."""
 
     def forward(self, input: Tensor, ilens: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """(B, samples) to (B, frames, frequencies, 2), and the frames of each row."""
+        """Return spectra (B, frames, frequencies, 2) of (B, samples), and the frames of each row."""
         if ilens is None or input.dim() > 2:
             made: tuple[Tensor, Tensor | None] = super().forward(input, ilens)
             return made

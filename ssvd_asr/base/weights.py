@@ -1,4 +1,4 @@
-"""A checkpoint's tensors into a network: every name, every shape, finite, and no code run while reading."""
+"""Reader of checkpoints: checks every name, shape and value, and runs no code from the file."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ssvd_asr.errors import BaseModelError
 if TYPE_CHECKING:
     import torch
 
-BASE_DIGEST_KEY = "base_digest"  # in the metadata of whole weights that a run leaves
+BASE_DIGEST_KEY = "base_digest"  # metadata key in the whole weights that a training run writes
 _SHOWN = 5  # names listed in a message
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The state dict in a .safetensors file or in a .pth that holds tensors and nothing else.
+    """Return the state dict of a .safetensors file, or of a .pth that holds only tensors.
 
     Raises:
-        BaseModelError: the file is missing or damaged, needs pickle's code to be read, or is no state dict.
+        BaseModelError: the file is missing or damaged, would run code when unpickled, or is no state dict.
     """
     import torch
 
@@ -36,7 +36,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         except safetensors.SafetensorError as error:
             raise BaseModelError(f"base checkpoint {path} is damaged: {error}") from error
     try:
-        # mmap keeps one copy of a 4 GB file in memory instead of two; the format before zip cannot.
+        # mmap keeps one copy of a 4 GB file in memory instead of two; the format before zip has no mmap.
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError, AttributeError) as error:
         raise BaseModelError(
@@ -56,7 +56,7 @@ def fill(network: torch.nn.Module, state: dict[str, torch.Tensor], source: str) 
     """Copy `state` into `network`, after ESPnet's hooks have renamed keys of older versions.
 
     Raises:
-        BaseModelError: a tensor is missing, superfluous, of another shape, or not finite.
+        BaseModelError: a tensor is missing, unexpected, of another shape, or not finite.
     """
     import torch
 
@@ -75,9 +75,10 @@ def fill(network: torch.nn.Module, state: dict[str, torch.Tensor], source: str) 
 
 
 def read_trained(path: Path, base_digest: str) -> tuple[dict[str, torch.Tensor], str]:
-    """The tensors of a safetensors file of whole weights and the SHA-256 of the same bytes.
+    """Return the tensors of a safetensors file of whole weights, and the file's SHA-256.
 
-    Raises BaseModelError where it cannot be read, or says that it was trained from another base.
+    Raises:
+        BaseModelError: the file cannot be read, or its metadata names another base.
     """
     from safetensors import SafetensorError, safe_open
     from safetensors.torch import load

@@ -1,4 +1,4 @@
-"""ESPnet's encoder layer without its mask where no row of a batch is padded. Imports ESPnet."""
+"""ESPnet's encoder layer without its mask, for batches without padding. Imports ESPnet."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class WholeWindowLayer(EBranchformerEncoderLayer):  # type: ignore[misc]
-    """Within `fast_encoder.whole_windows` its mask, which hides nothing, is left out."""
+    """Encoder layer that ignores its mask while `fast_encoder.whole_windows` sets `unmasked`."""
 
     unmasked = False
 

@@ -1,7 +1,7 @@
-"""Beam search over a batch, by attention and CTC: each row gets what Speech2Text gives for it alone.
+"""Beam search over a batch, by attention and CTC. Each row gets what Speech2Text gives for it alone.
 
-ESPnet's BatchBeamSearch, rule by rule: the pre-beam that CTC scores, the end of the search, the length limit.
-Hypotheses of all utterances are rows of one decoder; those that end leave.
+It follows ESPnet's BatchBeamSearch: the pre-beam that CTC scores, the end of the search, the length limit.
+Hypotheses of all utterances are rows of one decoder; those that end leave it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ssvd_asr.decoding.search import Candidate, Path, Search
 from ssvd_asr.decoding.static_decoder import open_decoder
 from ssvd_asr.errors import SsvdError
 
-MAX_BEAM_SIZE = 20  # ESPnet's own scripts go no further; memory and time grow with it
+MAX_BEAM_SIZE = 20  # the most in ESPnet's own scripts; memory and time grow with it
 PRE_BEAM_RATIO = 1.5  # BeamSearch's pre_beam_ratio
 
 
@@ -42,11 +42,11 @@ def beam(
     Args:
         beam_size: hypotheses followed for each row, 1..MAX_BEAM_SIZE.
         ctc_weight: weight of the CTC prefix score, in [0, 1); the decoder's is one minus it.
-        max_tokens: where to cut; by default T, as Speech2Text's maxlenratio of 0.
+        max_tokens: most tokens to add; by default T, as with Speech2Text's maxlenratio of 0.
 
     Raises:
-        SsvdError: not one prompt a row, an unknown language or task, or an option out of its range; times
-            asked for with a ctc_weight above 0, since CTC does not know them.
+        SsvdError: there is not one prompt for each row, a language or task is unknown, an option is out of
+            range, or a prompt asks for times, which CTC does not know, with a ctc_weight above 0.
     """
     check_options(beam_size, ctc_weight, prompts)
     if len(prompts) != len(encoded):
@@ -63,7 +63,7 @@ def beam(
 
 
 def check_options(beam_size: int, ctc_weight: float, prompts: Sequence[Prompt]) -> None:
-    """Refuse what cannot be decoded. Raises SsvdError."""
+    """Raise SsvdError if an option is out of its range, or if times are wanted with CTC."""
     if not 1 <= beam_size <= MAX_BEAM_SIZE:
         raise SsvdError(f"beam_size={beam_size}: must be within 1..{MAX_BEAM_SIZE}")
     if not 0.0 <= ctc_weight < 1.0:
@@ -74,7 +74,7 @@ def check_options(beam_size: int, ctc_weight: float, prompts: Sequence[Prompt]) 
 
 @dataclass(frozen=True)
 class _Scorer:
-    """Scores the next tokens of all rows and follows what the searches choose."""
+    """Scorer of the next tokens of all rows. It advances the searches and keeps the rows they choose."""
 
     decoder: Decoder
     ctc: CtcPrefix | None
@@ -107,17 +107,17 @@ class _Scorer:
             logp = self.decoder.advance(torch.tensor(said, device=logp.device).unsqueeze(1))
 
     def _candidates(self, logp: Tensor, paths: Sequence[Path]) -> list[tuple[list[Candidate], float]]:
-        """For each row its next tokens with the sums they lead to, and the distance of the others."""
+        """Return each row's next tokens with their total scores, and the distance to those left out."""
         totals = torch.tensor([path.score for path in paths], device=logp.device)
         scores = (1.0 - self.ctc_weight) * logp  # (R, V)
         forbid(scores, [path.ids for path in paths], self.tokens)
         if self.ctc is None:
-            # One more than can be kept: the distance to it says how near the choice was.
+            # One more than can be kept, so that the search can measure the margin.
             best = (scores + totals.unsqueeze(1)).topk(min(self.beam_size + 1, scores.size(1)), dim=-1)
             sums, ids, edges = best.values, best.indices, torch.full_like(totals, torch.inf)
         else:
             sums, ids, edges = self._with_ctc(self.ctc, scores, totals)
-        # Read back at once, since each time the host waits; a float32 holds every id below 2^24.
+        # One transfer, since the host waits for each; a float32 holds every id below 2^24.
         table = torch.stack([sums, ids.to(sums.dtype), edges.unsqueeze(1).expand_as(sums)]).tolist()
         return [
             ([Candidate(score, int(token)) for score, token in zip(row, i, strict=True)], edge[0])
@@ -125,13 +125,16 @@ class _Scorer:
         ]
 
     def _with_ctc(self, ctc: CtcPrefix, scores: Tensor, totals: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Sums and ids (R, S + 1): the decoder's best tokens, and <eos>, which CTC always scores."""
+        """Return total scores and ids (R, S + 1), and the distance (R,) to the first token left out.
+
+        The tokens are the decoder's S best ones and <eos>, which CTC always scores.
+        """
         size = min(int(PRE_BEAM_RATIO * self.beam_size), scores.size(1) - 1)
         eos = self.tokens.eos
         best = scores.topk(size + 1, dim=-1)
         part = best.indices[:, :size]
         gains, ends = ctc.score(part)
-        gains = gains.masked_fill(part == eos, -torch.inf)  # it has a column of its own
+        gains = gains.masked_fill(part == eos, -torch.inf)  # <eos> has a column of its own
         gains = torch.cat([gains, ends.unsqueeze(1)], dim=1).to(scores.dtype)
         known = torch.cat([best.values[:, :size], scores[:, eos : eos + 1]], dim=1)
         ids = torch.cat([part, torch.full_like(part[:, :1], eos)], dim=1)

@@ -1,4 +1,4 @@
-"""CTC's best path, batched: the likeliest token of each frame, without repetitions and blanks. No search."""
+"""CTC best path of a batch: the likeliest token of each frame, without repetitions and blanks. No search."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ CHUNK_BYTES = 64 * 2**20  # of logits over the whole vocabulary at a time
 
 @torch.no_grad()
 def best_path(ctc: CTC, encoded: Tensor, tokens: TokenMap) -> list[Hypothesis]:
-    """Read the CTC head on encoder output (B, T, d), of OWSM-CTC or any base, as Speech2Text.best_path does.
+    """Decode encoder output (B, T, d) of OWSM-CTC or any base by its CTC head, as Speech2Text.best_path does.
 
-    Hypothesis.score is that of the one path, margin the smallest distance of the two best tokens of a frame.
-    Nothing is asked of the head: what it hears is what it was trained on, whatever the prompt's task.
+    Hypothesis.score is that of this path, and margin is the smallest distance between the two best tokens of
+    a frame. The head takes no prompt: it does the task that it was trained on.
 
-    Raises SsvdError where a frame's scores are not finite.
+    Raises:
+        SsvdError: a frame's scores are not finite.
     """
     frames = max(1, CHUNK_BYTES // (4 * len(tokens)))
     best, scores, margins = [], [], []

@@ -1,10 +1,10 @@
 """CTC prefix scores of many rows at once: how likely the audio begins with a row's tokens and one more.
 
 Algorithm 2 of Watanabe et al., "Hybrid CTC/attention architecture for end-to-end speech recognition" (2017),
-as ESPnet's CTCPrefixScore computes it. ESPnet walks the frames one by one. Here each recursion over frames is
-a cumulative sum in the log domain; that needs float64, since log-probabilities summed over a window are large
-beside the differences that matter. Scores of tokens that nobody asks about are never made: all frames by all
-tokens would be a gigabyte for eight windows of OWSM.
+as ESPnet's CTCPrefixScore computes it. ESPnet loops over the frames. Here each recursion over frames is a
+cumulative sum in the log domain. That needs float64, because log-probabilities summed over a window are large
+compared with the differences that matter. Only the tokens that are asked for get scores: all frames by all
+tokens would take a gigabyte for eight windows of OWSM.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ CHUNK_BYTES = 64 * 2**20  # of logits over the whole vocabulary at a time
 
 
 class CtcPrefix:
-    """R rows over U utterances, each with a prefix; begins with one empty prefix an utterance.
+    """Prefixes of R rows over U utterances. Begins with one empty prefix for each utterance.
 
-    State of a row (R, T), float64: the log-probability of all paths that have said its prefix by frame t and
-    stand on its last token (`_label`) or on a blank (`_silent`).
+    The state of the rows is (R, T), float64: the log-probability of all paths that have output the prefix by
+    frame t and are at its last token (`_label`) or at a blank (`_silent`).
     """
 
     def __init__(self, ctc: CTC, encoded: Tensor, *, blank: int) -> None:
-        """Read the CTC head on encoder output (U, T, d).
+        """Prepare the scores of a CTC head on encoder output (U, T, d).
 
         Raises:
-            BaseModelError: a head that is not one linear layer.
+            BaseModelError: the head is not one linear layer with a bias.
         """
         if not isinstance(ctc.ctc_lo, nn.Linear) or ctc.ctc_lo.bias is None:
             raise BaseModelError(
@@ -53,12 +53,12 @@ class CtcPrefix:
         self._silent = self._stay
         self._label = torch.full_like(self._silent, -math.inf)
         self._score = self._silent.new_zeros(len(encoded))  # (R,) of the prefixes
-        self._last = torch.full_like(blanks[:, 0], -1)  # (R,) their last tokens; -1: nothing said yet
+        self._last = torch.full_like(blanks[:, 0], -1)  # (R,) their last tokens; -1 if empty
 
     def score(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """What appending tokens (R, S) adds to the rows' log-probabilities (R, S), and what ending adds (R,).
+        """Return what appending tokens (R, S) adds to the rows' log-probabilities, and what ending adds.
 
-        Both float64. The blank cannot be appended: -inf.
+        Both are float64, (R, S) and (R,). The blank cannot be appended and gets -inf.
         """
         gains = torch.logsumexp(self._entered(tokens) + self._frames(tokens), dim=-1)
         gains = gains.masked_fill(tokens == self._blank, -math.inf)
@@ -66,7 +66,7 @@ class CtcPrefix:
         return gains - self._score.unsqueeze(1), ends - self._score
 
     def extend(self, rows: Sequence[int], tokens: Sequence[int]) -> None:
-        """Go on with these rows (R',) of the current ones, each with its token appended."""
+        """Keep these rows (R',) of the current ones, and append a token to each."""
         self._keep(rows)
         said = torch.tensor(tokens, device=self._last.device)
         appended = said.unsqueeze(1)
@@ -88,10 +88,10 @@ class CtcPrefix:
         self._score, self._last = self._score[chosen], self._last[chosen]
 
     def _entered(self, tokens: Tensor) -> Tensor:
-        """Log-probability (R, S, T) of the paths that can step onto the token at frame t.
+        """Return the log-probability (R, S, T) of the paths that can step onto the token at frame t.
 
-        From the token itself no step leads to its repetition, but over a blank. An empty prefix is there
-        before the first frame.
+        A path steps from a token to its repetition only through a blank. An empty prefix exists before the
+        first frame.
         """
         either = torch.logaddexp(self._label, self._silent)
         repeated = (tokens == self._last.unsqueeze(1)).unsqueeze(2)
@@ -101,7 +101,7 @@ class CtcPrefix:
         return entered
 
     def _frames(self, tokens: Tensor) -> Tensor:
-        """Log-probability (R, S, T), float64, of each of a row's tokens (R, S) at each frame."""
+        """Return the log-probability (R, S, T), float64, of each of a row's tokens (R, S) at each frame."""
         asked = self._rows.spread(self._weight[tokens].float())  # (U, width, S, d)
         logits = torch.bmm(asked.flatten(1, 2), self._heard)  # (U, width S, T)
         logits = logits.view(*asked.shape[:3], -1)
@@ -109,7 +109,7 @@ class CtcPrefix:
         return logits.double() - self._rows.each(self._whole).unsqueeze(1)
 
     def _normaliser(self, encoded: Tensor) -> Tensor:
-        """(U, T), float64: logsumexp over the vocabulary, a stretch of frames at a time."""
+        """Return the logsumexp over the vocabulary, (U, T), float64, computed in chunks of frames."""
         weight, bias = self._weight.float(), self._bias.float()
         frames = max(1, CHUNK_BYTES // (4 * len(weight)))
         parts = torch.split(encoded.flatten(0, 1), frames)
@@ -118,5 +118,5 @@ class CtcPrefix:
 
 
 def _delayed(x: Tensor, first: float) -> Tensor:
-    """x (..., T) one frame later."""
+    """Return x (..., T) one frame later, beginning with `first`."""
     return torch.cat([torch.full_like(x[..., :1], first), x[..., :-1]], dim=-1)

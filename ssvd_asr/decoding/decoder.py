@@ -1,8 +1,8 @@
-"""A Transformer decoder that advances rows by a token and remembers keys and values.
+"""Transformer decoder that advances rows by a token and caches keys and values.
 
-ESPnet's own step caches layer outputs and projects keys and values of the whole prefix and of the whole
-encoder output again for every token (5.8x slower, 0.1B on two cores). The arithmetic here is ESPnet's, done
-by ESPnet's modules, so adapted linears in them work unchanged.
+ESPnet's own step caches layer outputs. For every token it projects keys and values of the whole prefix and of
+the whole encoder output again (5.8x slower, 0.1B on two cores). The arithmetic here is ESPnet's, done by
+ESPnet's modules, so adapted linears in them work unchanged.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 
 class Decoder(Protocol):
-    """Rows in lock step: each reads its own prompt, then all say one token after the other."""
+    """Decoder of rows in lock step: each reads its own prompt, then all advance token by token."""
 
     def read(self, prompts: Sequence[Sequence[int]]) -> Tensor:
-        """Begin the R rows with their prompts, of any lengths, and return what `advance` does."""
+        """Begin the R rows with their prompts, of any lengths. Return log-probabilities as `advance` does."""
         ...
 
     def advance(self, tokens: Tensor) -> Tensor:
@@ -43,25 +43,25 @@ class Decoder(Protocol):
         ...
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Go on with these rows (R',) of the current ones, in this order.
+        """Keep these rows (R',) of the current ones, in this order.
 
-        A row may come several times: then it is several hypotheses of one utterance.
+        A row may occur several times, as several hypotheses of one utterance.
         """
         ...
 
 
 class CachedDecoder:
-    """A `Decoder` over ESPnet's TransformerDecoder and one encoder output.
+    """`Decoder` over ESPnet's TransformerDecoder and one encoder output.
 
-    A context manager: rows that leave take their domains along (their places in a mixture, or their per-row
-    cores), and leaving the block gives the adapted linears back what they had on entering.
+    It is a context manager. Rows that leave take along their places in a mixture, or their per-row cores.
+    Leaving the block restores the adapted linears to their state when the decoder was made.
     """
 
     def __init__(self, decoder: TransformerDecoder, encoded: Tensor) -> None:
         """Project keys and values of the encoder output (R, T, d), once for all steps.
 
         Raises:
-            BaseModelError: a decoder of another build than OWSM's.
+            BaseModelError: the decoder is not built like OWSM's.
         """
         check_build(decoder)
         self._decoder = decoder
@@ -70,12 +70,12 @@ class CachedDecoder:
         adapted = [m for m in decoder.modules() if isinstance(m, AdaptedLinear)]
         self._adapted = [m for m in adapted if m.mixed is None and _per_row(m)]
         self._entered_with = [m.core for m in self._adapted]
-        # All layers of a mixture look at one object.
+        # All layers of a mixture share one object.
         mixed = (m.mixed for m in adapted if isinstance(m.mixed, MixedLayer))
         self._mixture = next((each.mixture for each in mixed), None)
         self._entered_slots = None if self._mixture is None else self._mixture.slots
-        # Keys and values by layer. Of the encoder output, once an utterance, however many rows it has: as
-        # `_heard` makes them. Of the prefix: (R, heads, time, d / heads).
+        # Keys and values by layer. Those of the encoder output are held once for each utterance, as the
+        # function `_heard` makes them. Those of the prefix are (R, heads, time, d / heads).
         self._rows = Rows(len(encoded), encoded.device)
         self._heard = [_heard(layer.src_attn, encoded) for layer in decoder.decoders]
         self._said: list[tuple[Tensor, Tensor] | None] = [None] * len(decoder.decoders)
@@ -109,7 +109,7 @@ class CachedDecoder:
         return torch.log_softmax(output(self._decoder.output_layer, last).float(), dim=-1)
 
     def keep(self, rows: Sequence[int]) -> None:
-        """See `Decoder.keep`. Padding that all these rows have is dropped."""
+        """See `Decoder.keep`. Padding that all kept rows have is dropped."""
         left = self._rows.keep(rows)
         if left is not None:
             heard = torch.tensor(left, device=self._device)
@@ -126,7 +126,7 @@ class CachedDecoder:
             self._mixture.keep(rows)
 
     def _embed(self, tokens: Tensor) -> Tensor:
-        """Token and position: PositionalEncoding.forward, starting where the rows stand."""
+        """Embed tokens (R, L) as PositionalEncoding.forward does, starting at the rows' positions."""
         embedding, positions = self._decoder.embed
         x: Tensor = embedding(tokens)
         length = tokens.size(1)
@@ -135,7 +135,7 @@ class CachedDecoder:
         return x
 
     def _layer(self, index: int, layer: DecoderLayer, x: Tensor, hidden: Tensor | None) -> Tensor:
-        """DecoderLayer.forward for the new positions only: (R, L, d) to (R, L, d)."""
+        """Compute DecoderLayer.forward for the new positions only: (R, L, d) to (R, L, d)."""
 
         def attend(y: Tensor) -> Tensor:
             keys, values = keys_values(layer.self_attn, y)
@@ -148,9 +148,9 @@ class CachedDecoder:
         return through_layer(layer, x, attend, lambda y: self._listen(layer.src_attn, y, *self._heard[index]))
 
     def _listen(self, attention: MultiHeadedAttention, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """MultiHeadedAttention.forward of queries x (R, L, d) on what their utterances' encoder output says.
+        """Compute MultiHeadedAttention.forward of queries x (R, L, d) on their utterances' encoder output.
 
-        The rows of an utterance ask together, so its keys and values are read once for all of them.
+        The rows of an utterance are computed together, so its keys and values are read once.
         """
         asked = self._rows.spread(attention.linear_q(x))  # (U, width, L, d)
         queries = attention.q_norm(split(attention, asked.flatten(1, 2))) / math.sqrt(attention.d_k)
@@ -162,7 +162,7 @@ class CachedDecoder:
 def through_layer(
     layer: DecoderLayer, x: Tensor, attend: Callable[[Tensor], Tensor], listen: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """DecoderLayer.forward with these two attentions, to what was said and to what was heard."""
+    """Compute DecoderLayer.forward with `attend` on the prefix and `listen` on the encoder output."""
     before = layer.normalize_before
     x = x + attend(layer.norm1(x) if before else x)
     x = x if before else layer.norm1(x)
@@ -173,7 +173,7 @@ def through_layer(
 
 
 def output(layer: nn.Module, x: Tensor) -> Tensor:
-    """layer(x) of the output layer: (R, d) to (R, V)."""
+    """Return layer(x) of the output layer: (R, d) to (R, V)."""
     if type(layer) is nn.Linear:
         return tall_linear(x, layer.weight, layer.bias)
     scores: Tensor = layer(x)
@@ -181,15 +181,15 @@ def output(layer: nn.Module, x: Tensor) -> Tensor:
 
 
 def keys_values(attention: MultiHeadedAttention, x: Tensor) -> tuple[Tensor, Tensor]:
-    """(R, time, d) to keys and values (R, heads, time, d / heads)."""
+    """Project (R, time, d) to keys and values (R, heads, time, d / heads)."""
     keys = attention.k_norm(split(attention, attention.linear_k(x)))
     return keys, split(attention, attention.linear_v(x))
 
 
 def _heard(attention: MultiHeadedAttention, encoded: Tensor) -> tuple[Tensor, Tensor]:
-    """Encoder output (U, T, d) to keys (U, heads, d / heads, T) and values (U, heads, T, d / heads).
+    """Project encoder output (U, T, d) to keys (U, heads, d / heads, T) and values (U, heads, T, d / heads).
 
-    In the order in which every step reads them: else each step would copy them into it.
+    Every step reads them in this memory order, and would otherwise copy them into it.
     """
     keys, values = keys_values(attention, encoded)
     return keys.transpose(-2, -1).contiguous(), values.contiguous()
@@ -198,7 +198,7 @@ def _heard(attention: MultiHeadedAttention, encoded: Tensor) -> tuple[Tensor, Te
 def _attend(
     attention: MultiHeadedAttention, x: Tensor, keys: Tensor, values: Tensor, hidden: Tensor | None
 ) -> Tensor:
-    """MultiHeadedAttention.forward of queries x (R, L, d), which do not see the hidden keys."""
+    """Compute MultiHeadedAttention.forward of queries x (R, L, d), which do not see the hidden keys."""
     queries = attention.q_norm(split(attention, attention.linear_q(x))) / math.sqrt(attention.d_k)
     scores = torch.matmul(queries, keys.transpose(-2, -1))  # (R, heads, L, time)
     if hidden is not None:
@@ -209,7 +209,7 @@ def _attend(
 
 
 def split(attention: MultiHeadedAttention, x: Tensor) -> Tensor:
-    """(R, time, d) to (R, heads, time, d / heads)."""
+    """Split (R, time, d) into heads: (R, heads, time, d / heads)."""
     return x.view(len(x), -1, attention.h, attention.d_k).transpose(1, 2)
 
 
@@ -218,7 +218,7 @@ def _per_row(module: AdaptedLinear) -> bool:
 
 
 def check_build(decoder: TransformerDecoder) -> None:
-    """OWSM's decoders are all built alike; another build would be computed wrongly, so it is refused."""
+    """Raise BaseModelError if the decoder is not built like OWSM's and would be computed wrongly."""
     from espnet2.asr.decoder.transformer_decoder import TransformerDecoder
     from espnet2.legacy.nets.pytorch_backend.transformer.attention import MultiHeadedAttention
     from espnet2.legacy.nets.pytorch_backend.transformer.embedding import PositionalEncoding

@@ -1,4 +1,4 @@
-"""Greedy decoding of a batch: each row gets the tokens that Speech2Text(beam_size=1) gives for it alone."""
+"""Greedy decoding of a batch. Each row gets the tokens that Speech2Text(beam_size=1) gives for it alone."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from ssvd_asr.decoding.hypothesis import Hypothesis, check_finite, timed_segment
 from ssvd_asr.decoding.static_decoder import open_decoder
 from ssvd_asr.errors import SsvdError
 
-ENDED_SHARE = 1 / 8  # of a batch: for fewer, copying what the others' keys and values hold costs more
+ENDED_SHARE = 1 / 8  # of a batch; for fewer rows, copying the others' keys and values costs more
 
 
 @dataclass
 class _Row:
-    """A row on its way. ids: prompt and everything said since."""
+    """State of a row. ids: its prompt and all tokens since."""
 
     prompt: Sequence[int]
-    limit: int  # tokens to say at most
+    limit: int  # most tokens to add
     ids: list[int] = field(init=False)
     score: float = 0.0
     margin: float = math.inf
@@ -53,12 +53,16 @@ def greedy(
 ) -> list[Hypothesis]:
     """Decode encoder output (B, T, d), each row after its own prompt, until each has ended.
 
-    A row ends with <eos>, or after `max_tokens` tokens, of all rows or of each (default: T, as Speech2Text's
-    maxlenratio of 0). Rows that have ended leave the batch, a share of it at a time; per-row cores on the
-    decoder's adapted linears leave with them and are back when this returns.
+    Rows that have ended leave the batch, a share of it at a time. Per-row cores on the decoder's adapted
+    linears leave with them and are back when this returns.
+
+    Args:
+        max_tokens: a row without <eos> ends after this many tokens; one limit for all rows, or one for each.
+            By default T, as with Speech2Text's maxlenratio of 0.
 
     Raises:
-        SsvdError: not one prompt a row, an unknown language or task, or no token has a finite score.
+        SsvdError: there is not one prompt for each row, a language or task is unknown, max_tokens is below 1,
+            or no token has a finite score.
     """
     if len(prompts) != len(encoded):
         raise SsvdError(f"{len(prompts)} prompts for {len(encoded)} rows of audio: need one for each")
@@ -74,20 +78,20 @@ def greedy(
 
 
 def _decode(decoder: Decoder, rows: Sequence[_Row], tokens: TokenMap) -> None:
-    """Advance all rows in lock step, filling them in."""
+    """Advance all rows in lock step and record their tokens, until all are done."""
     running = list(rows)
     scores = decoder.read([row.prompt for row in rows])  # (R, V)
     totals = scores.new_zeros(len(rows))  # (R,) float32
     while True:
         forbid(scores, [row.ids for row in running], tokens)
-        # The sum so far is added before the best is taken, as the search does: it decides ties alike.
+        # Add the sum so far before taking the best, as the beam search does, so that ties fall alike.
         best = (scores + totals.unsqueeze(1)).topk(2, dim=-1)
-        # Read back at once, since each time the host waits; a float32 holds every id below 2^24.
+        # One transfer, since the host waits for each; a float32 holds every id below 2^24.
         found = torch.cat([best.values, best.indices[:, :1].to(best.values.dtype)], dim=1).tolist()
         for row, (*reached, chosen) in zip(running, found, strict=True):
             if not row.done:
                 _say(row, int(chosen), reached, tokens.eos)
-        totals, fed = best.values[:, 0], best.indices[:, :1]  # a row that has ended is fed anything
+        totals, fed = best.values[:, 0], best.indices[:, :1]  # rows that have ended get any token
         alive = [index for index, row in enumerate(running) if not row.done]
         if not alive:
             return
@@ -99,7 +103,7 @@ def _decode(decoder: Decoder, rows: Sequence[_Row], tokens: TokenMap) -> None:
 
 
 def _say(row: _Row, token: int, reached: Sequence[float], eos: int) -> None:
-    """Note the row's next token. reached: the totals with the best and with the second best token."""
+    """Record the row's next token. reached: the totals with the best and with the second best token."""
     check_finite(reached[0])
     row.score = reached[0]
     row.margin = min(row.margin, reached[0] - reached[1])

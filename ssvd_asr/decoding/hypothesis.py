@@ -1,4 +1,4 @@
-"""What decoding gives for one row."""
+"""Hypothesis: the result of decoding one row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ssvd_asr.errors import SsvdError
 
 @dataclass(frozen=True)
 class TimedText:
-    """A stretch of the transcript; times in seconds from the start of the window."""
+    """Segment of the transcript, with times in seconds from the start of the window."""
 
     start_s: float
     end_s: float
@@ -23,14 +23,15 @@ class TimedText:
 class Hypothesis:
     """One decoded row.
 
-    token_ids: what the decoder added to the prompt, without the closing <eos> and without <blank>.
-    text: the words of token_ids; times and other symbols are left out.
-    score: sum of the natural log-probabilities of all tokens, <eos> included; in a beam search with CTC, the
-        weighted sum of the decoder's and CTC's.
-    margin: the smallest distance at any step between a score that was kept and the best that was not. Below
-        about 1e-4, rounding on another device or in another batch may choose the other token.
-    ended: the decoder closed the transcript itself; False where the length limit cut it off.
-    segments: the stretches between time symbols; empty where no times were asked for.
+    Attributes:
+        token_ids: tokens that the decoder added to the prompt, without the closing <eos> and without <blank>.
+        text: the words of token_ids, without times and other symbols.
+        score: sum of the natural log-probabilities of all tokens, <eos> included; in a beam search with CTC,
+            the weighted sum of the decoder's and CTC's.
+        margin: the smallest distance at any step between a score that was kept and the best that was not.
+            Below about 1e-4, rounding on another device or in another batch may choose the other token.
+        ended: whether the transcript ended by itself; False if the length limit cut it off.
+        segments: the segments between time symbols; empty if the prompt asked for no times.
     """
 
     token_ids: tuple[int, ...]
@@ -42,7 +43,7 @@ class Hypothesis:
 
 
 def timed_segments(ids: Sequence[int], tokens: TokenMap) -> tuple[TimedText, ...]:
-    """Cut `<start> words <end> <start> words <end> ...` into segments; those without words are left out.
+    """Cut `<start> words <end> <start> words <end> ...` into segments. Those without words are left out.
 
     A last segment that the length limit left open ends with the window.
     """
@@ -70,6 +71,6 @@ def timed_segments(ids: Sequence[int], tokens: TokenMap) -> tuple[TimedText, ...
 
 
 def check_finite(score: float) -> None:
-    """Raise SsvdError where the best score is none: NaN is never an empty transcript."""
+    """Raise SsvdError if the best score is not finite, so that NaN does not become an empty transcript."""
     if not math.isfinite(score):
         raise SsvdError("no token has a finite score: the model or what it heard holds NaN or infinity")

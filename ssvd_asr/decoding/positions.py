@@ -1,4 +1,4 @@
-"""Where a decoder's rows stand: shorter prompts are padded in front, and then all rows go on side by side."""
+"""Positions of a decoder's rows. Shorter prompts are padded in front, so that all rows advance together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Positions:
-    """R rows with equally many positions so far, the first of which are padding where a prompt is shorter."""
+    """Positions of R rows, equally many for each. A row with a shorter prompt begins with padding."""
 
     def __init__(self, rows: int, device: torch.device) -> None:
         self.count = 0  # so far, padding included
@@ -17,7 +17,7 @@ class Positions:
         self._set([0] * rows)
 
     def pad(self, prompts: Sequence[Sequence[int]]) -> Tensor:
-        """Begin the rows with these prompts: their tokens (R, L), int64, for the next L positions."""
+        """Begin the rows with these prompts, and return their padded tokens (R, L), int64."""
         longest = max(map(len, prompts))
         self._set([longest - len(prompt) for prompt in prompts])
         return torch.tensor(
@@ -25,16 +25,17 @@ class Positions:
         )
 
     def places(self, length: int) -> Tensor | slice:
-        """The next positions, padding not counted: (R, length), int64, or a slice where no row has any."""
+        """Return the next positions without padding: (R, length), int64, or a slice if no row is padded."""
         end = self.count + length
         if self._padded is None:
             return slice(self.count, end)
         return (torch.arange(self.count, end, device=self._device) - self._padded).clamp(min=0)
 
     def hidden(self, length: int) -> Tensor | None:
-        """Keys that the next positions' queries must not see, or None: (R or 1, 1, length or 1, time), bool.
+        """Return a mask of the keys that the next queries must not see, or None if they see all.
 
-        A query on padding is left without any; it weighs all alike, and nobody looks at what it finds.
+        The mask is (R or 1, 1, length or 1, time), bool. A query on padding sees no key. It weighs all keys
+        alike, and its result is not used.
         """
         time = self.count + length
         hidden = None
@@ -47,7 +48,7 @@ class Positions:
         return hidden
 
     def keep(self, rows: Sequence[int]) -> int:
-        """Go on with these rows (R',), without the padding that all of them have: how much that is."""
+        """Keep these rows (R',), drop the padding that all of them have, and return its length."""
         padding = [self._padding[row] for row in rows]
         common = min(padding)
         self.count -= common
@@ -56,5 +57,5 @@ class Positions:
 
     def _set(self, padding: Sequence[int]) -> None:
         self._padding = padding
-        # (R, 1) on the device; None in the normal case, which then costs nothing.
+        # (R, 1) on the device; None in the usual case of no padding.
         self._padded = torch.tensor(padding, device=self._device).unsqueeze(1) if any(padding) else None

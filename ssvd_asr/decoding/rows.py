@@ -1,4 +1,4 @@
-"""Rows of a decoder over the utterances they belong to: beams share what was heard instead of copying it."""
+"""Rows of a decoder and their utterances. Rows of one utterance share its encoder output, without copies."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor
 
 
 class Rows:
-    """R rows of U utterances, each utterance with one row or more; begins with one row each.
+    """R rows of U utterances, with one or more rows for each utterance. Begins with one row each.
 
-    What belongs to an utterance is held once, (U, ...); what belongs to a row is (R, ...). To bring the two
-    together, rows are spread over a grid (U, width, ...), in which an utterance with fewer rows has gaps.
+    Data of an utterance is held once, (U, ...); data of a row is (R, ...). To combine the two, rows are
+    spread over a grid (U, width, ...). An utterance with fewer rows has gaps in the grid.
     """
 
     def __init__(self, utterances: int, device: torch.device) -> None:
@@ -21,15 +21,16 @@ class Rows:
         self.of: list[int]  # the utterance of each row
         self.utterances: int
         self.width: int  # most rows of an utterance
-        self._index: Tensor | None  # `of` on the device, where it is asked for
-        self._places: Tensor | None  # of each row in a grid (U x width); None where there are no gaps
+        self._index: Tensor | None  # `of` on the device, made when needed
+        self._places: Tensor | None  # of each row in a grid (U x width); None if there are no gaps
         self._lay(range(utterances))
 
     def keep(self, rows: Sequence[int]) -> list[int] | None:
-        """Go on with these rows (R',) of the current ones, in this order; a row may come several times.
+        """Keep these rows (R',) of the current ones, in this order. A row may occur several times.
 
-        Returns which utterances are left, as indices of the current ones in their new order, or None where
-        all are left in the order they had.
+        Returns:
+            The utterances that are left, as indices of the current ones in their new order, or None if all
+            are left in their old order.
         """
         of = [self.of[row] for row in rows]
         left = list(dict.fromkeys(of))
@@ -41,7 +42,7 @@ class Rows:
         return left
 
     def spread(self, x: Tensor) -> Tensor:
-        """(R, ...) to (U, width, ...), zeros in the gaps."""
+        """Spread (R, ...) over the grid (U, width, ...), with zeros in the gaps."""
         if self._places is None:
             return x.view(self.utterances, self.width, *x.shape[1:])
         grid = x.new_zeros(self.utterances * self.width, *x.shape[1:])
@@ -49,12 +50,12 @@ class Rows:
         return grid.view(self.utterances, self.width, *x.shape[1:])
 
     def collect(self, grid: Tensor) -> Tensor:
-        """(U, width, ...) back to (R, ...)."""
+        """Collect the grid (U, width, ...) back to (R, ...)."""
         flat = grid.reshape(self.utterances * self.width, *grid.shape[2:])
         return flat if self._places is None else flat[self._places]
 
     def each(self, x: Tensor) -> Tensor:
-        """What belongs to utterances (U, ...), for each row (R, ...)."""
+        """Return data of utterances (U, ...) for each row (R, ...)."""
         if self.width == 1 and self._places is None:
             return x
         if self._index is None:

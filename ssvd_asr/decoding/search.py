@@ -1,4 +1,4 @@
-"""The beam of one utterance: which hypotheses go on, which have ended, and when no better one can come."""
+"""Beam search of one utterance: which hypotheses go on, which have ended, and when the search stops."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from typing import NamedTuple
 
 from ssvd_asr.decoding.hypothesis import check_finite
 
-HOPELESS = -10.0  # ESPnet's end_detect: natural log, of the best that ended
-LOOK_BACK = 3  # ... at that many lengths in turn
+HOPELESS = -10.0  # ESPnet's end_detect: natural log, relative to the best that ended
+LOOK_BACK = 3  # ... at this many successive lengths
 
 
 class Candidate(NamedTuple):
-    """A hypothesis made longer by a token: the sum of scores it would have."""
+    """Next token of a hypothesis, and the total score with it."""
 
     score: float
     token: int
 
 
 class Path(NamedTuple):
-    """A hypothesis. ids: the prompt and everything said since, <eos> included where it ended itself."""
+    """Hypothesis. ids: the prompt and all tokens since, including an <eos>."""
 
     ids: tuple[int, ...]
     score: float
 
 
 class Search:
-    """The hypotheses of one utterance; the one it begins with is the prompt.
+    """Hypotheses of one utterance. The first one is the prompt.
 
     Attributes:
-        running: those that go on, best first.
-        done: nothing is left to follow.
+        running: the hypotheses that go on, best first.
+        done: whether the search is over.
         margin: the smallest distance between a score that was kept and one that was not.
     """
 
@@ -46,14 +46,15 @@ class Search:
         self._eos = eos
 
     def advance(self, candidates: Sequence[tuple[Sequence[Candidate], float]]) -> list[int]:
-        """Say one more token; `running` is replaced. Returns the places of its parents in it.
+        """Add one token to the hypotheses in `running`. Return the old indices of the new ones' parents.
 
-        candidates: of each running hypothesis, with the distance at which others were left out beforehand.
+        Args:
+            candidates: those of each running hypothesis, and the distance to tokens left out beforehand.
 
         Raises:
-            SsvdError: not one candidate has a finite score.
+            SsvdError: no candidate has a finite score.
         """
-        step = len(self.running[0].ids) - len(self.prompt)  # tokens said before this one
+        step = len(self.running[0].ids) - len(self.prompt)  # tokens before this one
         offered = [(c.score, parent, c.token) for parent, (row, _) in enumerate(candidates) for c in row]
         offered = sorted((o for o in offered if o[0] > -math.inf), key=lambda o: -o[0])
         check_finite(offered[0][0] if offered else -math.inf)
@@ -76,14 +77,17 @@ class Search:
         return [] if self.done else parents
 
     def best(self) -> Path:
-        """The best hypothesis that ended, once done; `margin` then counts the second best as well."""
+        """Return the best hypothesis that ended, once done. `margin` then includes the second best."""
         ranked = sorted(self._ended, key=lambda path: -path.score)
         if len(ranked) > 1:
             self.margin = min(self.margin, ranked[0].score - ranked[1].score)
         return ranked[0]
 
     def _hopeless(self, step: int) -> bool:
-        """ESPnet's end_detect: what ended of late, at each of three lengths, was far below the best."""
+        """Return whether to stop, by ESPnet's end_detect.
+
+        At each of the last LOOK_BACK lengths a hypothesis has ended, and all of these are far below the best.
+        """
         if not self._ended:
             return False
         best = max(path.score for path in self._ended)
