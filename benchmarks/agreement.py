@@ -33,6 +33,7 @@ from ssvd_asr.base.model import BaseModel, FloatArray
 from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.basis.cache import factorize
 from ssvd_asr.decoding.hypothesis import Hypothesis
+from ssvd_asr.decoding.options import GREEDY, DecodingOptions
 from ssvd_asr.device import forbid_tf32, resolve_device
 from ssvd_asr.transcription import transcribe
 from training.corpus.manifests import read_entries
@@ -110,7 +111,8 @@ def _compare(
     ours: list[Hypothesis] = []
     for start in range(0, len(waves), BATCH):
         batch = waves[start : start + BATCH]
-        found = transcribe(base, batch, beam_size=mode.beam_size, ctc_weight=mode.ctc_weight, **options)
+        search = GREEDY if mode.beam_size == 1 else DecodingOptions("beam", mode.beam_size, mode.ctc_weight)
+        found = transcribe(base, batch, options=search, **options)
         ours += [each.hypothesis for each in found]
     skipped = len(Prompt().ids(base.tokens)) - 1  # its tokens begin after <sos>
     same, ties, differ, deviation, closest = 0, 0, 0, 0.0, math.inf

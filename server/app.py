@@ -18,7 +18,7 @@ from server.api.body_limit import BodyLimit
 from server.bank.bank import Bank
 from server.domains import Domains
 from server.engine.engine import Engine
-from server.engine.recogniser import OwsmRecogniser, Recogniser, Search
+from server.engine.recogniser import OwsmRecogniser, Recogniser
 from server.engine.threads import use_threads
 from server.samples import Samples
 from server.settings import ServerSettings, load_settings
@@ -50,7 +50,7 @@ def start_engine(settings: ServerSettings) -> Engine:
         device=settings.device,
         dtype=settings.dtype,
         hot_max_bytes=settings.hot_max_bytes,
-        search=Search(settings.beam_size, settings.ctc_weight),
+        search=settings.decoding,
         compression=settings.compression,
         basis_share=settings.basis_share,
     )

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ssvd_asr.audio.read import AudioLimits
 from ssvd_asr.decoding.beam import MAX_BEAM_SIZE
+from ssvd_asr.decoding.options import DecodingOptions, Method
 from ssvd_asr.errors import SsvdError
 from ssvd_asr.mixing.compression import Compression
 from ssvd_asr.mixing.hot_weights import DEFAULT_HOT_BYTES
@@ -73,17 +74,28 @@ class ServerSettings(BaseSettings):
         gt=0,
         description="Audio that may wait for the device, before padding; more is 429 (seconds of audio).",
     )
+    search: Method = Field(
+        default=DecodingOptions.method,
+        description="How words are found: `checked` (greedy, and a beam search for rows that CTC doubts), "
+        "`beam`, `greedy` or `ctc`, CTC's best path without a decoder (name).",
+    )
     beam_size: int = Field(
-        default=1,
+        default=DecodingOptions.beam_size,
         ge=1,
         le=MAX_BEAM_SIZE,
-        description="Hypotheses followed for each row; 1 is greedy, others cost as much more (hypotheses).",
+        description="Hypotheses of a row that a beam search follows (hypotheses).",
     )
     ctc_weight: float = Field(
-        default=0.0,
+        default=DecodingOptions.ctc_weight,
         ge=0,
         lt=1,
-        description="Share of the CTC score in the search; requests for times go without it (share of 1).",
+        description="Weight of the CTC score in a beam search; the decoder has the rest (share of 1).",
+    )
+    doubt_nats: float = Field(
+        default=DecodingOptions.doubt_nats,
+        ge=0,
+        description="`checked` decodes a row again if CTC's best path is more probable than its words by "
+        "more than this (nats).",
     )
     batch_max_audio_s: float = Field(
         default=240.0,
@@ -167,6 +179,11 @@ class ServerSettings(BaseSettings):
                 f"{self.max_duration_s:g}: a request of that length could never be accepted"
             )
         return self
+
+    @property
+    def decoding(self) -> DecodingOptions:
+        """How words are found."""
+        return DecodingOptions(self.search, self.beam_size, self.ctc_weight, self.doubt_nats)
 
     @property
     def compression(self) -> Compression | None:

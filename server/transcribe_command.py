@@ -16,6 +16,7 @@ from server.languages import language_symbol
 from server.options import add_model_options
 from server.settings import ServerSettings, load_settings
 from ssvd_asr.audio.read import read_audio
+from ssvd_asr.decoding.options import METHODS
 from ssvd_asr.errors import SsvdError
 
 
@@ -31,6 +32,7 @@ def main(argv: list[str]) -> int:
             device=args.device,
             dtype=args.dtype,
             store=args.store,
+            search=args.search,
             beam_size=args.beam_size,
             ctc_weight=args.ctc_weight,
         )
@@ -104,7 +106,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--domain", help="child, child@2 or child@sha256:<digest>; left out: the base")
     parser.add_argument("--language", help="ISO 639-1 or 639-3 code")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-    parser.add_argument("--beam-size", type=int, help="hypotheses followed for each piece (1: greedy)")
-    parser.add_argument("--ctc-weight", type=float, help="share of the CTC score in the search, below 1")
+    parser.add_argument(
+        "--search",
+        choices=METHODS,
+        help="default checked: greedy, and a beam search where CTC doubts",
+    )
+    parser.add_argument("--beam-size", type=int, help="hypotheses that a beam search follows for each piece")
+    parser.add_argument("--ctc-weight", type=float, help="weight of the CTC score in a beam search, below 1")
     add_model_options(parser)
     return parser

@@ -11,9 +11,9 @@ import torch
 
 from ssvd_asr.base.model import BaseModel, FloatArray
 from ssvd_asr.base.prompt import Prompt
-from ssvd_asr.decoding.beam import beam, check_options
-from ssvd_asr.decoding.greedy import greedy
+from ssvd_asr.decoding.decode import decode
 from ssvd_asr.decoding.hypothesis import Hypothesis, TimedText
+from ssvd_asr.decoding.options import CHECKED, DecodingOptions
 from ssvd_asr.errors import SsvdError
 
 if TYPE_CHECKING:
@@ -23,10 +23,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Transcript:
-    """The words of one wave, and the hypothesis that they come from."""
+    """The words of one wave, and the hypothesis that they come from.
+
+    Attributes:
+        search: `greedy`, `beam` or `ctc`: the search that found the words.
+        doubt_nats: by how much CTC's best path is more probable than the words (natural log), 0 where both
+            agree; None where CTC cannot tell, for translations and for words with the base's own times.
+    """
 
     text: str
     hypothesis: Hypothesis
+    search: str
+    doubt_nats: float | None
 
     @property
     def segments(self) -> tuple[TimedText, ...]:
@@ -48,8 +56,7 @@ def transcribe(
     timestamps: bool = False,
     prompts: Sequence[Prompt] | None = None,
     max_tokens: int | None = None,
-    beam_size: int = 1,
-    ctc_weight: float = 0.0,
+    options: DecodingOptions = CHECKED,
 ) -> list[Transcript]:
     """Transcribe waves, each (samples,) float32 at 16 kHz and within the window, as one batch.
 
@@ -60,16 +67,15 @@ def transcribe(
         language, task, timestamps: the prompt for all waves; unused where `prompts` are given.
         prompts: one prompt per wave.
         max_tokens: limit on the tokens of a transcript; default the number of encoder frames.
-        beam_size: hypotheses followed for each wave, at most decoding.beam.MAX_BEAM_SIZE.
-        ctc_weight: weight of CTC in the scores. 0 with beam_size 1 is greedy decoding.
+        options: the search; by default greedy, and beam search with CTC for rows that CTC doubts.
 
     Raises:
         AudioTooLongError: a wave is longer than the window; cut it first (ssvd_asr.audio.segment).
         AudioError: no waves, or one with several channels.
         AdapterError: a core that fits no layer, or a slot that the stack does not have.
         SsvdError: an unknown language or task; both cores and a stack, or one of them without an adapted
-            model; a stack without a slot for each wave; an adapted model of another base; a beam_size or
-            ctc_weight out of range, or CTC with times.
+            model; a stack without a slot for each wave; an adapted model of another base; an option out of
+            its range, or CTC with times.
     """
     if adapted is not None and adapted.model is not base.network:
         raise SsvdError(
@@ -77,16 +83,26 @@ def transcribe(
         )
     if prompts is None:
         prompts = [Prompt(language, task, timestamps)] * len(waves)
-    check_options(beam_size, ctc_weight, prompts)
-    with _domains(adapted, cores, stack, rows, len(waves)):
+    options.check(prompts)
+
+    def domains(chosen: Sequence[int]) -> AbstractContextManager[object]:
+        """The domains of some of the waves."""
+        slots = None if rows is None else [rows[row] for row in chosen]
+        return _domains(adapted, _of(cores, chosen), stack, slots, len(chosen))
+
+    if stack is not None and rows is not None and len(rows) != len(waves):
+        raise SsvdError(f"{len(rows)} slots for {len(waves)} waves: need one for each")
+    with domains(range(len(waves))):
         encoded = base.encode(waves)
-        if beam_size == 1 and ctc_weight == 0:
-            found = greedy(base, encoded, prompts, max_tokens)
-        else:
-            found = beam(
-                base, encoded, prompts, beam_size=beam_size, ctc_weight=ctc_weight, max_tokens=max_tokens
-            )
-    return [Transcript(hypothesis.text, hypothesis) for hypothesis in found]
+    found = decode(base, encoded, prompts, options, domains, max_tokens)
+    return [Transcript(each.hypothesis.text, each.hypothesis, each.search, each.doubt_nats) for each in found]
+
+
+def _of(cores: Mapping[str, torch.Tensor] | None, chosen: Sequence[int]) -> Mapping[str, torch.Tensor] | None:
+    """The cores of some of the waves, where each wave has its own."""
+    if cores is None:
+        return None
+    return {name: core if core.ndim < 3 else core[list(chosen)] for name, core in cores.items()}
 
 
 def _domains(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from ssvd_asr.adapted_model import AdaptedModel
     from ssvd_asr.base.model import BaseModel
+    from ssvd_asr.decoding.options import DecodingOptions
 
 EVALUATION_BATCH = 16  # utterances decoded together
 
@@ -86,8 +87,9 @@ def evaluate(
     batch_size: int = EVALUATION_BATCH,
     first: int | None = None,
     progress: bool = True,
+    options: DecodingOptions | None = None,
 ) -> Evaluation:
-    """Decode the usable utterances of ``source`` greedily and score their texts.
+    """Decode the usable utterances of ``source`` and score their texts.
 
     Entries that cannot be read, or are longer than the window, are left out and named in the report.
 
@@ -98,12 +100,15 @@ def evaluate(
         min_usable: a count (int), or a share of all entries (float).
         batch_size: utterances decoded together.
         first: how many entries to read from the start; None reads all.
+        options: the search; None is the default, greedy with a beam search for rows that CTC doubts.
 
     Raises:
         DataError: ``source`` is no manifest, or fewer than ``min_usable`` utterances are usable.
     """
+    from ssvd_asr.decoding.options import CHECKED
     from ssvd_asr.transcription import transcribe
 
+    options = options or CHECKED
     entries = read_entries(source)[:first]
     problems = [entry for entry in entries if isinstance(entry, Problem)]
     utterances = [entry for entry in entries if isinstance(entry, Utterance)]
@@ -116,7 +121,9 @@ def evaluate(
             problems += bad
             if clips:
                 waves = [wave for _, _, wave in clips]
-                transcripts = transcribe(base, waves, adapted=adapted, cores=cores, language=language)
+                transcripts = transcribe(
+                    base, waves, adapted=adapted, cores=cores, language=language, options=options
+                )
                 for (index, utterance, wave), transcript in zip(clips, transcripts, strict=True):
                     found[index] = Decoded(utterance.id, utterance.text, transcript.text)
                     samples += len(wave)

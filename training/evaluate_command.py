@@ -13,6 +13,8 @@ from ssvd_asr.device import DTYPES
 from training.arguments import add_base_arguments, min_usable
 from training.evaluate import EVALUATION_BATCH, Evaluation, evaluate
 
+SEARCHES = ("checked", "beam", "greedy", "ctc")  # ssvd_asr.decoding.options.METHODS, whose import takes 5 s
+
 if TYPE_CHECKING:
     from ssvd_asr.base.model import BaseModel
 
@@ -25,6 +27,9 @@ def main(argv: Sequence[str]) -> int:
     base = load_base(
         arguments.base, arguments.device, arguments.dtype, arguments.config, arguments.checkpoint
     )
+    from ssvd_asr.decoding.options import DecodingOptions
+
+    search = DecodingOptions() if arguments.search is None else DecodingOptions(arguments.search)
     options, provenance = _adapter(arguments, base)
     found = evaluate(
         base,
@@ -32,6 +37,7 @@ def main(argv: Sequence[str]) -> int:
         language=arguments.language,
         min_usable=arguments.min_usable,
         batch_size=arguments.batch,
+        options=search,
         **options,
     )
     if arguments.hypotheses is not None:
@@ -39,6 +45,7 @@ def main(argv: Sequence[str]) -> int:
     print(found.report.summary(), file=sys.stderr)
     result = {
         **found.as_json(),
+        "search": search.method,
         "data": str(arguments.data),
         "base": base.name,
         "base_digest": base.digest,
@@ -53,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ssvd evaluate",
-        description="Decode a manifest greedily in the model's full window and score it.",
+        description="Decode a manifest in the model's full window and score it.",
     )
     parser.add_argument("--data", required=True, type=Path, help="manifest, cut set or Kaldi data directory")
     what = parser.add_mutually_exclusive_group()
@@ -63,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--store", type=Path, help="the store's folder (default: the user's)")
     parser.add_argument("--hypotheses", type=Path, help="write id, ref and hyp as JSON lines")
     parser.add_argument("--batch", type=int, default=EVALUATION_BATCH, help="utterances decoded together")
+    parser.add_argument("--search", choices=SEARCHES, help="default checked: greedy, beam where CTC doubts")
     parser.add_argument("--min-usable", type=min_usable, default=1, metavar="N", help="a count, or a share")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     add_base_arguments(parser)

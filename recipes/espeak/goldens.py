@@ -25,6 +25,7 @@ from ssvd_asr.base.model import BaseModel
 from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.basis.cache import factorize
 from ssvd_asr.decoding.decoder import CachedDecoder
+from ssvd_asr.decoding.options import GREEDY
 from ssvd_asr.transcription import Transcript, transcribe
 
 COMMAND = "python -m recipes.espeak.goldens"
@@ -53,7 +54,7 @@ class Listener:
     def hear(self, audio: Sequence[str], domain: str | None) -> list[Transcript]:
         """Transcribe clips named relative to the folder of built-ins. Domain None is the base."""
         waves = [read_audio(PACKAGED / name) for name in audio]
-        return transcribe(self.base, waves, adapted=self._adapted, cores=self._cores[domain])
+        return transcribe(self.base, waves, adapted=self._adapted, cores=self._cores[domain], options=GREEDY)
 
     @torch.no_grad()
     def distance(self, audio: str, domain: str | None, a: Sequence[int], b: Sequence[int]) -> float:

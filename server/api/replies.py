@@ -9,7 +9,7 @@ from urllib.parse import quote
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from server.api.form import ResponseFormat
-from server.engine.messages import Provenance, Reply, TextSegment
+from server.engine.messages import PieceDecoding, Provenance, Reply, TextSegment
 
 
 def render(reply: Reply, response_format: ResponseFormat) -> Response:
@@ -25,7 +25,8 @@ def render(reply: Reply, response_format: ResponseFormat) -> Response:
             "duration": reply.duration_s,
             "segments": [_segment(index, each) for index, each in enumerate(reply.segments)],
         }
-    return JSONResponse(body | {"ssvd": asdict(reply.provenance)}, headers=headers)
+    ssvd = asdict(reply.provenance) | {"decoding": [_decoding(each) for each in reply.decoding]}
+    return JSONResponse(body | {"ssvd": ssvd}, headers=headers)
 
 
 def provenance_headers(provenance: Provenance) -> dict[str, str]:
@@ -43,6 +44,16 @@ def provenance_headers(provenance: Provenance) -> dict[str, str]:
         header: quote(str(values[field]), safe=" /:@")
         for field, header in names.items()
         if values[field] is not None
+    }
+
+
+def _decoding(piece: PieceDecoding) -> dict[str, Any]:
+    """One piece of the field `ssvd.decoding`."""
+    return {
+        "start": round(piece.start_s, 3),
+        "end": round(piece.end_s, 3),
+        "search": piece.search,
+        "doubt_nats": None if piece.doubt_nats is None else round(piece.doubt_nats, 2),
     }
 
 

@@ -223,6 +223,7 @@ class Engine:
                 language=job.request.language.strip("<>"),
                 duration_s=len(job.request.wave) / SAMPLE_RATE,
                 provenance=self._provenance(job.lease),
+                decoding=tuple(each.decoding for each in decoded if each.decoding is not None),
             )
         )
 

@@ -46,6 +46,16 @@ class TextSegment:
 
 
 @dataclass(frozen=True)
+class PieceDecoding:
+    """How the words of one piece were found. Times in seconds from the start of the request's audio."""
+
+    start_s: float
+    end_s: float
+    search: str  # `greedy`, `beam` or `ctc`
+    doubt_nats: float | None  # by how much CTC prefers its best path; None where it cannot tell
+
+
+@dataclass(frozen=True)
 class Provenance:
     """The exact base and adapter that made a reply (promise 1). The last three are None without a domain."""
 
@@ -65,3 +75,4 @@ class Reply:
     language: str
     duration_s: float
     provenance: Provenance
+    decoding: tuple[PieceDecoding, ...] = ()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -15,7 +15,7 @@ from adapters_store.versions import Version
 from server.bank.bank import AdapterSource
 from server.bank.mount import Mount
 from server.bank.packed import Layout, PackedAdapter, layout_of, pack
-from server.engine.messages import Piece, TextSegment
+from server.engine.messages import Piece, PieceDecoding, TextSegment
 from ssvd_asr.adapted_model import AdaptedModel, adapt
 from ssvd_asr.adapter.read import inspect_adapter, load_adapter
 from ssvd_asr.audio.read import SAMPLE_RATE
@@ -24,6 +24,7 @@ from ssvd_asr.base.model import BaseModel
 from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.basis.cache import factorize
 from ssvd_asr.basis.factors import LayerFactors
+from ssvd_asr.decoding.options import CHECKED, GREEDY, DecodingOptions
 from ssvd_asr.errors import AdapterError, SsvdError
 from ssvd_asr.mixing.compression import Compression
 from ssvd_asr.mixing.core_stack import CoreStack
@@ -31,18 +32,8 @@ from ssvd_asr.mixing.hot_weights import DEFAULT_HOT_BYTES
 from ssvd_asr.transcription import Transcript, transcribe
 
 MAX_LAYOUTS = 64  # kept, 1.3 MB each for a 1B model; reading one again takes a fifth of a check's time
+MAX_DOUBT_NATS = 1e4  # told where CTC finds the words impossible
 MAX_KNOWN = 100_000  # digests kept of files that have been checked
-
-
-@dataclass(frozen=True)
-class Search:
-    """Parameters of the search; see the settings of these names."""
-
-    beam_size: int = 1
-    ctc_weight: float = 0.0
-
-
-GREEDY = Search()
 
 
 @dataclass(frozen=True)
@@ -51,6 +42,7 @@ class Decoded:
 
     text: str
     segments: tuple[TextSegment, ...]
+    decoding: PieceDecoding | None = None
 
 
 class Recogniser(AdapterSource, Protocol):
@@ -84,7 +76,7 @@ class OwsmRecogniser:
         adapted: AdaptedModel,
         *,
         hot_max_bytes: int = DEFAULT_HOT_BYTES,
-        search: Search = GREEDY,
+        search: DecodingOptions = CHECKED,
         compression: Compression | None = None,
     ) -> None:
         """See `load`. `adapted` is the network of `base`, adapted with `factors`."""
@@ -112,7 +104,7 @@ class OwsmRecogniser:
         dtype: str,
         cache_dir: Path | None = None,
         hot_max_bytes: int = DEFAULT_HOT_BYTES,
-        search: Search = GREEDY,
+        search: DecodingOptions = CHECKED,
         compression: Compression | None = None,
         basis_share: float = 1.0,
     ) -> OwsmRecogniser:
@@ -169,19 +161,19 @@ class OwsmRecogniser:
         """See Recogniser."""
         slots = mount.launch()
         order = sorted(range(len(pieces)), key=slots.__getitem__)  # rows of a domain side by side
-        # CTC scores give no times: rows that want times are searched without it.
-        timed = [index for index in order if pieces[index].timestamps and self._search.ctc_weight]
+        # CTC knows no time symbols: rows that want them are decoded without it.
+        untold = replace(self._search, ctc_weight=0.0) if self._search.method == "beam" else GREEDY
+        timed = [index for index in order if pieces[index].timestamps]
         others = [index for index in order if index not in timed]
         decoded: dict[int, Decoded] = {}
-        for part, ctc_weight in ((others, self._search.ctc_weight), (timed, 0.0)):
+        for part, options in ((others, self._search), (timed, untold)):
             if part:
-                decoded |= self._decode(
-                    [(index, pieces[index], slots[index]) for index in part], mount, ctc_weight
-                )
+                rows = [(index, pieces[index], slots[index]) for index in part]
+                decoded |= self._decode(rows, mount, options)
         return [decoded[index] for index in range(len(pieces))]
 
     def _decode(
-        self, rows: Sequence[tuple[int, Piece, int]], mount: Mount, ctc_weight: float
+        self, rows: Sequence[tuple[int, Piece, int]], mount: Mount, options: DecodingOptions
     ) -> dict[int, Decoded]:
         """Decode rows of (place, piece, slot) together. Return the results by place."""
         transcripts = transcribe(
@@ -193,8 +185,7 @@ class OwsmRecogniser:
             prompts=[
                 Prompt(piece.language, "<asr>", piece.timestamps, piece.previous_text) for _, piece, _ in rows
             ],
-            beam_size=self._search.beam_size,
-            ctc_weight=ctc_weight,
+            options=options,
         )
         return {
             place: _placed(piece, each) for (place, piece, _), each in zip(rows, transcripts, strict=True)
@@ -244,4 +235,6 @@ def _placed(piece: Piece, transcript: Transcript) -> Decoded:
     )
     if not segments and transcript.text:
         segments = (TextSegment(piece.start_s, end_s, transcript.text, avg_logprob),)
-    return Decoded(transcript.text, segments)
+    doubt = transcript.doubt_nats
+    told = None if doubt is None else min(doubt, MAX_DOUBT_NATS)  # JSON knows no infinity
+    return Decoded(transcript.text, segments, PieceDecoding(piece.start_s, end_s, transcript.search, told))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -43,8 +44,13 @@ def best_path(ctc: CTC, encoded: Tensor, tokens: TokenMap) -> list[Hypothesis]:
     ]
 
 
+def collapsed(path: Sequence[int], blank: int) -> tuple[int, ...]:
+    """Return a path's tokens without repetitions and blanks."""
+    changes = [token for place, token in enumerate(path) if place == 0 or path[place - 1] != token]
+    return tuple(token for token in changes if token != blank)
+
+
 def _hypothesis(path: list[int], score: float, margin: float, tokens: TokenMap) -> Hypothesis:
     check_finite(score)
-    changes = [token for place, token in enumerate(path) if place == 0 or path[place - 1] != token]
-    ids = tuple(token for token in changes if token != tokens.blank)
+    ids = collapsed(path, tokens.blank)
     return Hypothesis(ids, tokens.decode(ids), score, margin, ended=True)

@@ -13,9 +13,10 @@ from adapters_store.store import AdapterStore
 from recipes.espeak.goldens import GOLDENS
 from server.app import engine_over
 from server.engine.messages import Request
-from server.engine.recogniser import GREEDY, OwsmRecogniser, Search
+from server.engine.recogniser import OwsmRecogniser
 from server.settings import ServerSettings
 from ssvd_asr.audio.read import read_audio
+from ssvd_asr.decoding.options import GREEDY, DecodingOptions
 from tests.devices import DEVICES
 
 CLEAR = 0.3  # nats: some fifty roundings to bfloat16 of a log-probability of one
@@ -46,13 +47,13 @@ def test_greedy_decoding_says_the_same(tmp_path: Path, clear: Sequence[Clip], de
 def test_a_beam_with_ctc_says_nearly_always_the_same(
     tmp_path: Path, clear: Sequence[Clip], device: str
 ) -> None:
-    some, search = clear[::2], Search(beam_size=2, ctc_weight=0.3)
+    some, search = clear[::2], DecodingOptions("beam", beam_size=2, ctc_weight=0.3)
     half, whole = (_heard(tmp_path, device, dtype, search, some) for dtype in ("bfloat16", "float32"))
     # What decides between the hypotheses of a beam is not told, and may be narrow.
     assert sum(one == other for one, other in zip(half, whole, strict=True)) >= len(some) - 2
 
 
-def _heard(empty: Path, device: str, dtype: str, search: Search, clips: Sequence[Clip]) -> list[str]:
+def _heard(empty: Path, device: str, dtype: str, search: DecodingOptions, clips: Sequence[Clip]) -> list[str]:
     """What the engine answers to all clips, asked at once."""
     recogniser = OwsmRecogniser.load("owsm-nano", device=device, dtype=dtype, search=search)
     engine = engine_over(recogniser, ServerSettings(), AdapterStore(empty))

@@ -12,7 +12,7 @@ from torch import nn
 from adapters_store.versions import Version
 from server.bank.mount import Mount
 from server.bank.packed import PackedAdapter, layout_of, pack
-from server.engine.messages import Piece, TextSegment
+from server.engine.messages import Piece, PieceDecoding, TextSegment
 from server.engine.recogniser import Decoded
 from ssvd_asr.adapter.adapter import Adapter
 from ssvd_asr.adapter.read import inspect_adapter
@@ -98,7 +98,8 @@ class FakeRecogniser:
         lease = piece.lease
         text = "base words" if lease is None else f"{lease.name} words of version {lease.version}"
         end_s = piece.start_s + len(piece.wave) / SAMPLE_RATE
-        return Decoded(text, (TextSegment(piece.start_s, end_s, text, -0.5),))
+        decoding = PieceDecoding(piece.start_s, end_s, "greedy", 0.5)
+        return Decoded(text, (TextSegment(piece.start_s, end_s, text, -0.5),), decoding)
 
 
 def write_adapter(path: Path, seed: int, *, wer_before: float = 0.5, wer_after: float = 0.1) -> Path:

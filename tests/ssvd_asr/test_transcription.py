@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +18,10 @@ from ssvd_asr.base.model import BaseModel
 from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.basis.cache import factorize
 from ssvd_asr.decoding.beam import beam
+from ssvd_asr.decoding.best_path import best_path
+from ssvd_asr.decoding.greedy import greedy
 from ssvd_asr.decoding.hypothesis import Hypothesis
+from ssvd_asr.decoding.options import GREEDY, DecodingOptions
 from ssvd_asr.errors import AudioError, AudioTooLongError, SsvdError
 from ssvd_asr.mixing.core_stack import CoreStack
 from ssvd_asr.transcription import transcribe
@@ -97,9 +99,18 @@ def test_cores_that_would_do_nothing_are_refused(
         transcribe(tiny_base, waves(1), adapted=adapted)
 
 
-@pytest.mark.parametrize("setting", [{}, {"beam_size": 3, "ctc_weight": 0.3}], ids=["greedy", "beam"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        GREEDY,
+        DecodingOptions("beam", 3, 0.3),
+        DecodingOptions("checked", 3, 0.3, doubt_nats=20.0),  # of random words: some rows are decoded again
+        DecodingOptions("ctc"),
+    ],
+    ids=["greedy", "beam", "checked", "ctc"],
+)
 def test_a_batch_of_domains_and_prompts_gives_each_row_its_own_words(
-    tiny_base: BaseModel, tmp_path: Path, setting: dict[str, Any]
+    tiny_base: BaseModel, tmp_path: Path, options: DecodingOptions
 ) -> None:
     adapted = adapt(tiny_base.network, factorize(tiny_base, tmp_path, progress=False))
     stack = CoreStack(adapted.layers, 3, 6)
@@ -118,7 +129,7 @@ def test_a_batch_of_domains_and_prompts_gives_each_row_its_own_words(
         found = transcribe(
             tiny_base, [audio[i] for i in places], adapted=adapted, stack=stack,
             rows=[slots[i] if slot is None else slot for i in places],
-            prompts=[prompts[i] for i in places], **setting,
+            prompts=[prompts[i] for i in places], options=options,
         )  # fmt: skip
         return [transcript.hypothesis for transcript in found]
 
@@ -134,13 +145,45 @@ def test_a_batch_of_domains_and_prompts_gives_each_row_its_own_words(
 def test_beam_and_greedy_are_chosen_by_their_settings(tiny_base: BaseModel) -> None:
     audio = waves(2)
     encoded = tiny_base.encode(audio)
-    by_beam = transcribe(tiny_base, audio, beam_size=4, ctc_weight=0.5)
+    by_beam = transcribe(tiny_base, audio, options=DecodingOptions("beam", 4, 0.5))
     assert [t.hypothesis for t in by_beam] == beam(
         tiny_base, encoded, [Prompt()] * 2, beam_size=4, ctc_weight=0.5
     )
-    assert transcribe(tiny_base, audio) == transcribe(tiny_base, audio, beam_size=1, ctc_weight=0.0)
-    with pytest.raises(SsvdError, match=r"beam_size=99: must be within 1\.\.20"):
-        transcribe(tiny_base, audio, beam_size=99)
+    plain = transcribe(tiny_base, audio, options=GREEDY)
+    assert [t.hypothesis for t in plain] == greedy(tiny_base, encoded, [Prompt()] * 2)
+    best = transcribe(tiny_base, audio, options=DecodingOptions("ctc"))
+    assert [t.hypothesis for t in best] == best_path(tiny_base.network.ctc, encoded, tiny_base.tokens)
+    assert [t.search for t in (*by_beam, *plain, *best)] == ["beam"] * 2 + ["greedy"] * 2 + ["ctc"] * 2
+    for options, error in (
+        (DecodingOptions("beam", 99), r"beam_size=99: must be within 1\.\.20"),
+        (DecodingOptions("loud"), "search 'loud' is not one of checked"),  # type: ignore[arg-type]
+        (DecodingOptions(doubt_nats=-1), "doubt_nats=-1: must be at least 0"),
+        (DecodingOptions(doubt_nats=float("nan")), "doubt_nats=nan: must be at least 0"),
+    ):
+        with pytest.raises(SsvdError, match=error):
+            transcribe(tiny_base, audio, options=options)
+
+
+def test_a_row_that_ctc_doubts_is_decoded_again_and_says_so(tiny_base: BaseModel) -> None:
+    audio = waves(4)
+    plain = transcribe(tiny_base, audio, options=GREEDY)
+    doubts = sorted(t.doubt_nats for t in plain if t.doubt_nats is not None)
+    assert doubts[0] < doubts[-1]
+    between = (doubts[1] + doubts[2]) / 2
+    checked = transcribe(tiny_base, audio, options=DecodingOptions(doubt_nats=between))
+    by_beam = transcribe(tiny_base, audio, options=DecodingOptions("beam"))
+    for greedy_row, row, beam_row in zip(plain, checked, by_beam, strict=True):
+        assert greedy_row.doubt_nats is not None
+        expected = beam_row if greedy_row.doubt_nats > between else greedy_row
+        assert (row.text, row.search) == (expected.text, expected.search)
+        assert row.doubt_nats == pytest.approx(expected.doubt_nats, abs=1e-3)
+
+
+def test_ctc_has_no_say_about_translations_and_times(tiny_base: BaseModel) -> None:
+    audio = waves(2)
+    prompts = [Prompt(task="<st_nld>"), Prompt(timestamps=True)]
+    found = transcribe(tiny_base, audio, prompts=prompts, options=DecodingOptions(doubt_nats=0.0))
+    assert [(each.search, each.doubt_nats) for each in found] == [("greedy", None), ("greedy", None)]
 
 
 def test_a_stack_that_is_told_by_half_is_refused(tiny_base: BaseModel, tmp_path: Path) -> None:

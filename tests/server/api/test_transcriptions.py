@@ -48,6 +48,7 @@ def test_json_has_the_text_and_what_made_it(client: TestClient, store: AdapterSt
             "domain": "child",
             "adapter_version": 2,
             "adapter_sha256": store.resolve("child").sha256,
+            "decoding": [{"start": 0.0, "end": 2.0, "search": "greedy", "doubt_nats": 0.5}],
         },
     }
 

@@ -14,10 +14,11 @@ from server.app import engine_over
 from server.engine import recogniser as recogniser_module
 from server.engine.engine import Engine
 from server.engine.messages import Request
-from server.engine.recogniser import OwsmRecogniser, Search
+from server.engine.recogniser import OwsmRecogniser
 from server.settings import ServerSettings
 from ssvd_asr.audio.segment import find_spans
 from ssvd_asr.base.prompt import Prompt
+from ssvd_asr.decoding.options import DecodingOptions
 from ssvd_asr.errors import AdapterError
 from ssvd_asr.mixing.compression import Compression
 from ssvd_asr.transcription import transcribe
@@ -189,7 +190,7 @@ def test_a_beam_through_the_engine_is_the_librarys_beam_row_by_row(
         device="cpu",
         dtype="float32",
         cache_dir=cache,
-        search=Search(beam_size=4, ctc_weight=0.3),
+        search=DecodingOptions("beam", beam_size=4, ctc_weight=0.3),
     )
     engine = engine_over(searching, ServerSettings(), real_store)
     cores = searching.read_adapter(real_store.resolve("child")).expand("cpu", torch.float32)
@@ -201,13 +202,17 @@ def test_a_beam_through_the_engine_is_the_librarys_beam_row_by_row(
         engine.close(timeout_s=30)
     expected = [
         transcribe(
-            searching._base, [WAVE], adapted=searching._adapted, cores=each, beam_size=4, ctc_weight=0.3
+            searching._base,
+            [WAVE],
+            adapted=searching._adapted,
+            cores=each,
+            options=DecodingOptions("beam", beam_size=4, ctc_weight=0.3),
         )
         for each in (cores, None)
     ]
     assert texts == [" ".join(found[0].text.split()) for found in expected]
     prompt = Prompt("<eng>", "<asr>", True)
-    plain = transcribe(searching._base, [WAVE], prompts=[prompt], beam_size=4, ctc_weight=0.0)
+    plain = transcribe(searching._base, [WAVE], prompts=[prompt], options=DecodingOptions("beam", 4, 0.0))
     assert timed.text == " ".join(plain[0].text.split())
 
 

@@ -1,0 +1,80 @@
+"""What CTC thinks of a transcript that the decoder wrote: log-probabilities of token sequences, and doubt.
+
+An attention decoder can loop or stop early with high probabilities of its own. CTC reads the same encoder
+output frame by frame and does neither, so it tells such transcripts from others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.functional import ctc_loss, linear
+from torch.nn.utils.rnn import pad_sequence
+
+from ssvd_asr.base.tokens import TokenMap
+from ssvd_asr.decoding.best_path import CHUNK_BYTES, collapsed
+
+if TYPE_CHECKING:
+    from espnet2.asr.ctc import CTC
+
+
+class CtcJudge:
+    """The CTC head's view of encoder output (U, T, d), for rows of any domains.
+
+    Attributes:
+        best: the tokens of each row's best path.
+    """
+
+    @torch.no_grad()
+    def __init__(self, ctc: CTC, encoded: Tensor, tokens: TokenMap) -> None:
+        """Read all frames once. No tensor of all frames by all tokens is kept."""
+        self._weight, self._bias = ctc.ctc_lo.weight, ctc.ctc_lo.bias  # (V, d), (V,)
+        self._encoded, self._blank = encoded, tokens.blank
+        frames = max(1, CHUNK_BYTES // (4 * len(tokens)))
+        paths, wholes = [], []
+        for part in torch.split(self._encoded.flatten(0, 1), frames):  # (frames, d)
+            logits = linear(part, self._weight, self._bias).float()
+            paths.append(logits.argmax(dim=-1))
+            wholes.append(torch.logsumexp(logits, dim=-1))
+        self._whole = torch.cat(wholes).view(encoded.shape[:2])  # (U, T): log of the sum over all tokens
+        self.best = [
+            collapsed(path, tokens.blank) for path in torch.cat(paths).view(encoded.shape[:2]).tolist()
+        ]
+        self._best_score: Tensor | None = None
+
+    @torch.no_grad()
+    def log_probability(self, said: Sequence[Sequence[int]]) -> Tensor:
+        """Natural log of P(tokens | audio), summed over all alignments, for one sequence a row: (U,) float64.
+
+        -inf where the row has fewer frames than the sequence needs. Source: the forward algorithm of Graves
+        et al., "Connectionist temporal classification" (2006), as torch's ctc_loss computes it.
+        """
+        device = self._encoded.device
+        known = [list(dict.fromkeys(row)) for row in said]  # the columns of each row, after the blank's
+        asked = pad_sequence(
+            [torch.tensor([self._blank, *row]) for row in known], batch_first=True, padding_value=self._blank
+        ).to(device)  # (U, C)
+        logits = torch.bmm(self._encoded, self._weight[asked].mT) + self._bias[asked].unsqueeze(1)
+        scores = (logits.double() - self._whole.unsqueeze(2)).transpose(0, 1)  # (T, U, C)
+        places = [{token: place + 1 for place, token in enumerate(row)} for row in known]
+        targets = [place[token] for place, row in zip(places, said, strict=True) for token in row]
+        lengths = torch.tensor([len(row) for row in said])
+        frames = torch.full((len(said),), len(scores))
+        loss = ctc_loss(
+            scores, torch.tensor(targets, dtype=torch.long, device=device), frames, lengths,
+            blank=0, reduction="none",
+        )  # fmt: skip
+        return -loss
+
+    def doubt(self, said: Sequence[Sequence[int]]) -> list[float]:
+        """By how many nats each row's best path is more probable than what was said; 0 where they agree."""
+        if self._best_score is None:
+            self._best_score = self.log_probability(self.best)
+        apart = (self._best_score - self.log_probability(said)).tolist()
+        return [
+            0.0 if tuple(tokens) == best else float(nats)
+            for tokens, best, nats in zip(said, self.best, apart, strict=True)
+        ]

@@ -1,0 +1,107 @@
+"""Decode a batch as its options say, and ask CTC about every row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ssvd_asr.base.model import BaseModel
+from ssvd_asr.base.prompt import Prompt
+from ssvd_asr.decoding.beam import beam
+from ssvd_asr.decoding.best_path import best_path
+from ssvd_asr.decoding.ctc_judge import CtcJudge
+from ssvd_asr.decoding.greedy import greedy
+from ssvd_asr.decoding.hypothesis import Hypothesis
+from ssvd_asr.decoding.options import DecodingOptions
+
+RECOGNITION = "<asr>"  # the only task whose words CTC was trained on
+
+# Opens the domains of these rows of the batch, as long as the block runs.
+Domains = Callable[[Sequence[int]], AbstractContextManager[object]]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One row's words.
+
+    Attributes:
+        search: the search that found them; with `checked`, `beam` for a row that was decoded again.
+        doubt_nats: by how much CTC's best path is more probable (natural log), 0 where both agree. None
+            where CTC cannot tell: a translation, or words with the base's own times.
+    """
+
+    hypothesis: Hypothesis
+    search: Literal["greedy", "beam", "ctc"]
+    doubt_nats: float | None
+
+
+@torch.no_grad()
+def decode(
+    base: BaseModel,
+    encoded: Tensor,
+    prompts: Sequence[Prompt],
+    options: DecodingOptions,
+    domains: Domains,
+    max_tokens: int | None = None,
+) -> list[Decoded]:
+    """Decode encoder output (B, T, d), each row after its own prompt.
+
+    Args:
+        domains: opens the domains of some rows; the block around a search of just these rows.
+        max_tokens: where to cut a transcript that does not end; by default T.
+
+    Raises:
+        SsvdError: as the searches do.
+    """
+    everyone = range(len(encoded))
+    with domains(everyone):
+        if options.method == "ctc":
+            found = best_path(base.network.ctc, encoded, base.tokens)
+        elif options.method == "beam":
+            found = _beam(base, encoded, prompts, options, max_tokens)
+        else:
+            found = greedy(base, encoded, prompts, max_tokens)
+    search = "greedy" if options.method == "checked" else options.method
+    known = [row for row in everyone if prompts[row].task == RECOGNITION and not prompts[row].timestamps]
+    doubts = _doubts(base, encoded, found, known)
+    decoded = [Decoded(each, search, doubts.get(row)) for row, each in enumerate(found)]
+    if options.method != "checked":
+        return decoded
+    again = [row for row in known if doubts[row] > options.doubt_nats]
+    if again:
+        chosen = encoded[torch.tensor(again, device=encoded.device)]
+        with domains(again):
+            better = _beam(base, chosen, [prompts[row] for row in again], options, max_tokens)
+        doubts = _doubts(base, chosen, better, range(len(again)))
+        for place, (row, each) in enumerate(zip(again, better, strict=True)):
+            decoded[row] = Decoded(each, "beam", doubts[place])
+    return decoded
+
+
+def _beam(
+    base: BaseModel,
+    encoded: Tensor,
+    prompts: Sequence[Prompt],
+    options: DecodingOptions,
+    max_tokens: int | None,
+) -> list[Hypothesis]:
+    return beam(
+        base, encoded, prompts,
+        beam_size=options.beam_size, ctc_weight=options.ctc_weight, max_tokens=max_tokens,
+    )  # fmt: skip
+
+
+def _doubts(
+    base: BaseModel, encoded: Tensor, found: Sequence[Hypothesis], rows: Sequence[int]
+) -> dict[int, float]:
+    """CTC's doubt about the words of these rows, by row."""
+    if not rows:
+        return {}
+    chosen = encoded if len(rows) == len(encoded) else encoded[torch.tensor(rows, device=encoded.device)]
+    judge = CtcJudge(base.network.ctc, chosen, base.tokens)
+    return dict(zip(rows, judge.doubt([found[row].token_ids for row in rows]), strict=True))

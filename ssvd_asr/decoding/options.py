@@ -1,0 +1,52 @@
+"""Options of decoding: which search, and when CTC has its say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from ssvd_asr.base.prompt import Prompt
+from ssvd_asr.decoding.beam import check_options
+from ssvd_asr.errors import SsvdError
+
+Method = Literal["checked", "greedy", "beam", "ctc"]
+METHODS: tuple[Method, ...] = get_args(Method)
+
+# Chosen on the validation sets of owsm-nano's domains (docs/results/search.md): a larger one leaves errors, a
+# smaller one only costs time.
+DOUBT_NATS = 3.0
+
+
+@dataclass(frozen=True)
+class DecodingOptions:
+    """How encoder output becomes words.
+
+    Attributes:
+        method: `greedy` attention; `beam` search by attention and CTC; `ctc`, the best path without a
+            decoder; `checked`, greedy, and `beam` for the rows that CTC doubts.
+        beam_size: hypotheses of a row that `beam` follows, 1 to decoding.beam.MAX_BEAM_SIZE.
+        ctc_weight: weight of CTC in the scores of `beam`, in [0, 1).
+        doubt_nats: `checked` decodes a row again if CTC's best path is more probable than its words by
+            more than this (natural log).
+    """
+
+    method: Method = "checked"
+    beam_size: int = 5
+    ctc_weight: float = 0.3
+    doubt_nats: float = DOUBT_NATS
+
+    def check(self, prompts: Sequence[Prompt]) -> None:
+        """Raise SsvdError for an option out of its range, or one that does not go with these prompts."""
+        if self.method not in METHODS:
+            raise SsvdError(f"search {self.method!r} is not one of {', '.join(METHODS)}")
+        if not self.doubt_nats >= 0:
+            raise SsvdError(f"doubt_nats={self.doubt_nats}: must be at least 0")
+        timed = [] if self.method == "checked" else prompts  # rows with times are not checked
+        check_options(self.beam_size, self.ctc_weight, timed if self.method == "beam" else [])
+        if self.method == "ctc" and any(prompt.timestamps for prompt in prompts):
+            raise SsvdError("search ctc with timestamps: CTC knows no time symbols")
+
+
+CHECKED = DecodingOptions()  # the default everywhere
+GREEDY = DecodingOptions("greedy")
