@@ -13,7 +13,14 @@ from ssvd_asr.adapter.read import DEFAULT_LIMITS
 from ssvd_asr.cli import COMMANDS
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*.md")])
+PAGES = sorted(
+    [
+        ROOT / "README.md",
+        *(ROOT / "docs").glob("*.md"),
+        *(ROOT / "examples").glob("*.md"),
+        *(ROOT / ".github").glob("*.md"),
+    ]
+)
 FORMAT = (ROOT / "docs" / "adapter-format.md").read_text(encoding="utf-8")
 
 
