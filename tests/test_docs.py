@@ -15,7 +15,7 @@ from ssvd_asr.cli import COMMANDS
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
     [
-        ROOT / "README.md",
+        *ROOT.glob("*.md"),
         *(ROOT / "docs").glob("*.md"),
         *(ROOT / "examples").glob("*.md"),
         *(ROOT / ".github").glob("*.md"),
