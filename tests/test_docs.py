@@ -13,7 +13,14 @@ from ssvd_asr.adapter.read import DEFAULT_LIMITS
 from ssvd_asr.cli import COMMANDS
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").glob("*.md"),
+        *(ROOT / "examples").glob("*.md"),
+        *(ROOT / ".github").glob("*.md"),
+    ]
+)
 FORMAT = (ROOT / "docs" / "adapter-format.md").read_text(encoding="utf-8")
 
 
@@ -94,7 +101,7 @@ def test_the_limits_of_reading_are_those_of_the_code(limit: str) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_path_a_page_names_is_there(page: Path) -> None:
     named = re.findall(
-        r"`((?:ssvd_asr|adapters_store|training|server|ui|recipes|benchmarks|tests|docs)/[\w./]*)`",
+        r"`((?:ssvd_asr|adapters_store|training|server|ui|recipes|benchmarks|examples|tests|docs)/[\w./]*)`",
         page.read_text(encoding="utf-8"),
     )
     assert [path for path in named if not (ROOT / path).exists()] == []
