@@ -11,8 +11,9 @@ from types import FrameType
 
 import uvicorn
 
-from server.app import UI_PATH, create_app, local_url, start_engine
+from server.app import UI_PATH, create_app, local_url
 from server.engine.engine import Engine
+from server.engine.start import start_engine
 from server.options import add_model_options
 from server.samples import Samples
 from server.settings import ServerSettings, load_settings
