@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -18,10 +19,18 @@ from server.engine.start import start_engine
 from server.samples import Samples
 from server.settings import ServerSettings, load_settings
 from server.state import ServerState
+from ssvd_asr.extras import how_to_add, missing
 from ssvd_asr.version import __version__
+
+logger = logging.getLogger(__name__)
 
 UI_PATH = "/ui"
 FETCHERS = 64  # threads that only wait, apart from those that work
+
+
+def serves_page(settings: ServerSettings) -> bool:
+    """Whether the demo page is served: what the setting says, or else whether its extra is installed."""
+    return not missing("ui") if settings.ui is None else settings.ui
 
 
 def create_app(settings: ServerSettings | None = None, engine: Engine | None = None) -> FastAPI:
@@ -55,8 +64,10 @@ def create_app(settings: ServerSettings | None = None, engine: Engine | None = N
     app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes)
     for part in (transcriptions, catalogue, health):
         app.include_router(part.router)
-    if settings.ui:
+    if serves_page(settings):
         _mount_ui(app, settings)
+    elif settings.ui is None:
+        logger.info("no page at %s: it needs %s", UI_PATH, how_to_add("ui"))
     return app
 
 

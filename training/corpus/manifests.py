@@ -2,6 +2,7 @@
 
 All give the same frozen `Utterance`s; an entry that cannot become one is a `Problem`, never a crash.
 Only a source that is no manifest at all (missing, wrong kind, not text) raises DataError.
+Cut sets need lhotse, which the extra `train` brings.
 """
 
 from __future__ import annotations
