@@ -16,7 +16,7 @@ WORKDIR /opt/ssvd-asr
 COPY pyproject.toml constraints.txt ./
 RUN pip install --no-cache-dir --constraint constraints.txt uv \
     && uv pip install --system --no-cache --torch-backend=${TORCH_BACKEND} \
-        --constraints constraints.txt --requirements pyproject.toml
+        --constraints constraints.txt --requirements pyproject.toml --extra serve --extra ui
 
 COPY LICENSE README.md ./
 COPY ssvd_asr ssvd_asr

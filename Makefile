@@ -49,11 +49,11 @@ $(BIN)/uv:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
 
 $(VENV)/.serve: pyproject.toml constraints.txt | $(BIN)/uv
-	$(INSTALL) --editable .
+	$(INSTALL) --editable '.[serve,ui]'
 	@touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/uv
-	$(INSTALL) --editable '.[dev,benchmark]'
+	$(INSTALL) --editable '.[dev]'
 	@touch $@ $(VENV)/.serve
 
 clean:

@@ -8,8 +8,8 @@ It runs the server's engine, so recordings of any length are cut at silences.
 import argparse
 from pathlib import Path
 
-from server.app import start_engine
 from server.engine.messages import Request
+from server.engine.start import start_engine
 from server.settings import load_settings
 from ssvd_asr import read_audio
 

@@ -12,18 +12,14 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse
 
-from adapters_store.store import AdapterStore
 from server.api import catalogue, health, refusals, transcriptions
 from server.api.body_limit import BodyLimit
-from server.bank.bank import Bank
-from server.domains import Domains
 from server.engine.engine import Engine
-from server.engine.recogniser import OwsmRecogniser, Recogniser
-from server.engine.threads import use_threads
+from server.engine.start import start_engine
 from server.samples import Samples
 from server.settings import ServerSettings, load_settings
 from server.state import ServerState
-from ssvd_asr.device import slow_in
+from ssvd_asr.extras import how_to_add, missing
 from ssvd_asr.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -32,52 +28,9 @@ UI_PATH = "/ui"
 FETCHERS = 64  # threads that only wait for a disk, apart from those that compute
 
 
-def open_store(settings: ServerSettings) -> AdapterStore:
-    """Open the store that the settings name."""
-    return AdapterStore(settings.store)
-
-
-def start_engine(settings: ServerSettings) -> Engine:
-    """Load the base and start the engine that the server and `ssvd transcribe` both run.
-
-    Side effect: sets the number of torch threads of the process (see use_threads).
-
-    Raises BaseModelError or SsvdError if the base cannot be loaded.
-    """
-    threads = use_threads(settings.threads)
-    recogniser = OwsmRecogniser.load(
-        settings.base,
-        device=settings.device,
-        dtype=settings.dtype,
-        hot_max_bytes=settings.hot_max_bytes,
-        search=settings.decoding,
-        compression=settings.compression,
-        basis_share=settings.basis_share,
-    )
-    on_cpu = recogniser.device.type == "cpu"
-    dtype = str(recogniser.dtype).removeprefix("torch.")
-    logger.info("%s on %s in %s%s", recogniser.name, recogniser.device, dtype,
-                f", {threads} threads" if on_cpu else "")  # fmt: skip
-    if slow_in(recogniser.dtype, recogniser.device):
-        logger.warning("this CPU has no instructions for bfloat16: float32 is faster here (SSVD_DTYPE)")
-    return engine_over(recogniser, settings, open_store(settings))
-
-
-def engine_over(recogniser: Recogniser, settings: ServerSettings, store: AdapterStore) -> Engine:
-    """Start an engine with an empty bank."""
-    bank = Bank(
-        recogniser,
-        max_bytes=settings.bank_max_bytes,
-        host_max_bytes=settings.bank_host_max_bytes,
-        load_timeout_s=settings.load_timeout_s,
-    )
-    return Engine(
-        recogniser,
-        Domains(store, bank),
-        queue_max_audio_s=settings.queue_max_audio_s,
-        batch_max_audio_s=settings.batch_max_audio_s,
-        request_timeout_s=settings.request_timeout_s,
-    )
+def serves_page(settings: ServerSettings) -> bool:
+    """Whether the demo page is served: what the setting says, or else whether its extra is installed."""
+    return not missing("ui") if settings.ui is None else settings.ui
 
 
 def create_app(settings: ServerSettings | None = None, engine: Engine | None = None) -> FastAPI:
@@ -111,8 +64,10 @@ def create_app(settings: ServerSettings | None = None, engine: Engine | None = N
     app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes)
     for part in (transcriptions, catalogue, health):
         app.include_router(part.router)
-    if settings.ui:
+    if serves_page(settings):
         _mount_ui(app, settings)
+    elif settings.ui is None:
+        logger.info("no page at %s: it needs %s", UI_PATH, how_to_add("ui"))
     return app
 
 

@@ -11,12 +11,14 @@ from types import FrameType
 
 import uvicorn
 
-from server.app import UI_PATH, create_app, local_url, start_engine
+from server.app import UI_PATH, create_app, local_url, serves_page
 from server.engine.engine import Engine
+from server.engine.start import start_engine
 from server.options import add_model_options
 from server.samples import Samples
 from server.settings import ServerSettings, load_settings
 from ssvd_asr.errors import SsvdError
+from ssvd_asr.extras import require
 from ssvd_asr.version import __version__
 
 GRACE_S = 3  # for answers being sent, and for the page's event streams, which never end by themselves
@@ -25,6 +27,8 @@ GRACE_S = 3  # for answers being sent, and for the page's event streams, which n
 def main(argv: list[str]) -> int:
     """Serve until SIGTERM or Ctrl+C. Return 1 if the server cannot start."""
     settings = load_settings(**vars(_parser().parse_args(argv)))
+    if settings.ui:  # asked for: told before the model is loaded
+        require("ui")
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for ours in ("server", "uvicorn"):  # other libraries log warnings only
         logging.getLogger(ours).setLevel(logging.INFO)
@@ -91,7 +95,7 @@ def ready_message(settings: ServerSettings, engine: Engine) -> str:
     lines = [
         f"ssvd-asr {__version__} serves {engine.recogniser.name} at {url}",
         f"domains: {', '.join(names) or 'none yet'}",
-        *([f"page:    {url}{UI_PATH}"] if settings.ui else []),
+        *([f"page:    {url}{UI_PATH}"] if serves_page(settings) else []),
         "try:     curl"
         + (f" -F domain={name}" if name else "")
         + f" -F file=@{clip} {url}/v1/audio/transcriptions",

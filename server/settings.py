@@ -46,7 +46,11 @@ class ServerSettings(BaseSettings):
     port: int = Field(
         default=8000, ge=0, le=65_535, description="Port to listen on; 0 takes a free one (TCP port)."
     )
-    ui: bool = Field(default=True, description="Whether the demo page is served under /ui (true or false).")
+    ui: bool | None = Field(
+        default=None,
+        description="Whether the demo page is served under /ui; empty means where the extra `ui` is "
+        "installed (true or false).",
+    )
     max_upload_bytes: int = Field(
         default=25 * 2**20, gt=0, description="Largest request body; more is 413 (bytes)."
     )

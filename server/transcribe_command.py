@@ -9,9 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from server.app import start_engine
 from server.engine.engine import Engine
 from server.engine.messages import Provenance, Request
+from server.engine.start import start_engine
 from server.languages import language_symbol
 from server.options import add_model_options
 from server.settings import ServerSettings, load_settings

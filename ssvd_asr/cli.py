@@ -2,7 +2,7 @@
 
 COMMANDS is the only place where this package names the packages above it. It names them as strings, so that
 `ssvd --help` imports neither torch nor ESPnet. Each target takes the arguments after its own name and returns
-the exit status: 0 done, 1 refused with a reason, 2 wrong usage.
+the exit status: 0 done, 1 refused with a reason, 2 wrong usage or an extra that is not installed.
 """
 
 from __future__ import annotations
@@ -14,26 +14,34 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ssvd_asr.errors import SsvdError
+from ssvd_asr.extras import extra_of, how_to_add, require
 from ssvd_asr.version import __version__
 
 
 class Command(NamedTuple):
-    """A subcommand: its target, "module:function", and its summary in one line."""
+    """A subcommand: its target, "module:function", its summary in one line, and the extra it needs."""
 
     target: str
     summary: str
+    extra: str | None = None  # None: the bare install has all of it
 
 
 COMMANDS: dict[str, Command] = {
-    "train": Command("training.train_command:main", "train a domain's adapter from audio and transcripts"),
+    "train": Command(
+        "training.train_command:main", "train a domain's adapter from audio and transcripts", "train"
+    ),
     "evaluate": Command(
         "training.evaluate_command:main", "word error rate of a base or adapter on a manifest"
     ),
     "transcribe": Command("server.transcribe_command:main", "transcribe audio files in a domain"),
-    "serve": Command("server.serve_command:main", "serve every domain from one base model over HTTP"),
-    "ui": Command("ui.ui_command:main", "open the demo page for a running server"),
+    "serve": Command(
+        "server.serve_command:main", "serve every domain from one base model over HTTP", "serve"
+    ),
+    "ui": Command("ui.ui_command:main", "open the demo page for a running server", "ui"),
     "adapters": Command("adapters_store.commands:main", "list, publish, roll back and remove adapters"),
-    "bench": Command("training.bench.command:main", "compare methods of adaptation on owsm-nano's domains"),
+    "bench": Command(
+        "training.bench.command:main", "compare methods of adaptation on owsm-nano's domains", "benchmark"
+    ),
     "factorize": Command("ssvd_asr.basis.command:main", "compute and cache a base model's factors"),
 }
 
@@ -51,8 +59,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         print(_unknown(name), file=sys.stderr)
         return 2
+    command = COMMANDS[name]
     try:
-        return resolve(COMMANDS[name].target)(rest)
+        if command.extra is not None:
+            require(command.extra)
+        return resolve(command.target)(rest)
+    except ModuleNotFoundError as error:
+        extra = extra_of(error)
+        if extra is None:
+            raise
+        print(f"ssvd {name} needs {how_to_add(extra)}", file=sys.stderr)
+        return 2
     except SsvdError as error:
         print(f"ssvd {name}: {error}", file=sys.stderr)
         return 1

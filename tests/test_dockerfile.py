@@ -59,7 +59,7 @@ def test_the_dependencies_are_a_layer_before_the_source() -> None:
     copies = [index for index, name in enumerate(NAMES) if name == "COPY"]
     first, source = copies[0], copies[1]
     assert set(INSTRUCTIONS[first][1].split()[:-1]) == {"pyproject.toml", "constraints.txt"}
-    assert "--requirements pyproject.toml" in INSTRUCTIONS[first + 1][1]
+    assert "--requirements pyproject.toml --extra serve --extra ui" in INSTRUCTIONS[first + 1][1]
     assert first + 1 < source
     assert "--no-deps ." in arguments("RUN")[-1]
 

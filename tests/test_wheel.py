@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
+import httpx
 import pytest
+
+from ssvd_asr.cli import COMMANDS
+from tests.installs import Install
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = {"ssvd_asr", "adapters_store", "training", "server", "ui"}
@@ -84,3 +92,126 @@ def test_the_command_and_the_builtins_work_from_the_wheel(installed: Path) -> No
 def test_the_console_script_is_declared(installed: Path) -> None:
     entry_points = next(installed.glob("*.dist-info")) / "entry_points.txt"
     assert "ssvd = ssvd_asr.cli:main" in entry_points.read_text(encoding="utf-8")
+
+
+CLIPS = ROOT / "adapters_store" / "builtin" / "child" / "samples"
+CLIP = str(CLIPS / "child-test-000002.opus")
+ARGUMENTS = {
+    "serve": (),
+    "ui": ("--server", "http://127.0.0.1:9"),
+    "train": ("--domain", "d", "--data", "a.jsonl", "--valid", "b.jsonl"),
+    "bench": ("methods",),
+}
+
+
+@pytest.fixture(scope="module")
+def install(wheel: Path, installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Install]:
+    """An install of the wheel with the extras that are named, made once."""
+
+    @cache
+    def make(*extras: str) -> Install:
+        return Install(wheel, installed, tmp_path_factory.mktemp("venv"), extras)
+
+    return make
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> str:
+    """A manifest of three clips."""
+    lines = (CLIPS / "test.jsonl").read_text(encoding="utf-8").splitlines()[:3]
+    entries = [{**entry, "audio": str(CLIPS / entry["audio"])} for entry in map(json.loads, lines)]
+    path = tmp_path / "few.jsonl"
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
+    return str(path)
+
+
+def test_the_bare_install_lists_commands_and_domains(install: Callable[..., Install]) -> None:
+    status, out, err = install().run("ssvd", "--help")
+    assert (status, err) == (0, "")
+    assert all(name in out for name in COMMANDS)
+    status, out, err = install().run("ssvd", "adapters", "list", "--json")
+    assert status == 0, err
+    assert {'"child"', '"scottish"'} <= set(re.findall(r'"\w+"', out))
+
+
+def test_the_bare_install_transcribes_in_a_domain(install: Callable[..., Install]) -> None:
+    status, out, err = install().run("ssvd", "transcribe", CLIP, "--domain", "child", "--json")
+    assert status == 0, err
+    found = json.loads(out)
+    assert found["domain"] == "child"
+    assert found["text"]
+
+
+def test_the_bare_install_evaluates_and_names_the_extra_of_cut_sets(
+    install: Callable[..., Install], few: str, tmp_path: Path
+) -> None:
+    status, out, err = install().run("ssvd", "evaluate", "--data", few, "--domain", "child", "--json")
+    assert status == 0, err
+    assert json.loads(out)["utterances"] == 3
+    cuts = tmp_path / "cuts.jsonl"
+    cuts.write_text('{"type": "MonoCut", "supervisions": []}\n')
+    status, _, err = install().run("ssvd", "evaluate", "--data", str(cuts))
+    assert (status, err.splitlines()[-1]) == (2, hint("evaluate", "train"))
+
+
+@pytest.mark.parametrize("command", [name for name, command in COMMANDS.items() if command.extra])
+def test_a_command_without_its_extra_names_it_in_one_line(
+    install: Callable[..., Install], command: str
+) -> None:
+    extra = COMMANDS[command].extra
+    assert extra is not None
+    assert install().run("ssvd", command, *ARGUMENTS[command]) == (2, "", hint(command, extra) + "\n")
+
+
+def hint(command: str, extra: str) -> str:
+    return f'ssvd {command} needs the extra "{extra}": pip install "ssvd-asr[{extra}]"'
+
+
+def test_with_serve_the_api_answers_and_the_log_names_the_extra_of_the_page(
+    install: Callable[..., Install],
+) -> None:
+    process = install("serve").start("ssvd", "serve", "--port", "0")
+    assert process.stdout is not None
+    try:
+        told = ""
+        while "try:" not in told:
+            line = process.stdout.readline()
+            assert line, process.communicate()[1]
+            told += line
+        found = re.search(r" at (http://127\.0\.0\.1:\d+)\n", told)
+        assert found is not None
+        assert "page:" not in told
+        url = f"{found[1]}/v1/audio/transcriptions"
+        files = {"file": ("clip.opus", Path(CLIP).read_bytes())}
+        reply = httpx.post(url, files=files, data={"domain": "child"}, timeout=60)
+        assert reply.status_code == 200, reply.text
+        assert httpx.get(f"{found[1]}/ui/").status_code == 404
+        process.terminate()
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
+    assert err.count('the extra "ui": pip install "ssvd-asr[ui]"') == 1
+
+
+def test_with_serve_a_page_that_is_asked_for_is_refused(install: Callable[..., Install]) -> None:
+    asked = install("serve").run("ssvd", "serve", "--port", "0", "--ui")
+    assert asked == (2, "", hint("serve", "ui") + "\n")
+
+
+def test_with_ui_the_page_can_be_made_and_asks_its_server(install: Callable[..., Install]) -> None:
+    script = "from ui.app import build; from ui.client import ServerClient; build(ServerClient('http://a'))"
+    status, _, err = install("ui").run("python", "-c", script)
+    assert status == 0, err
+    status, _, err = install("ui").run("ssvd", "ui", *ARGUMENTS["ui"])
+    assert status == 1
+    assert "127.0.0.1:9" in err
+
+
+def test_with_train_a_domain_is_trained(install: Callable[..., Install], few: str, tmp_path: Path) -> None:
+    data = ("--data", few, "--valid", few, "--out", str(tmp_path / "run"), "--json", "--device", "cpu")
+    short = ("--epochs", "1", "--min-batches-per-epoch", "1", "--max-batches-per-epoch", "1", "--k", "4")
+    status, out, err = install("train").run("ssvd", "train", "--domain", "few", *data, *short)
+    assert status == 0, err
+    assert json.loads(out)["finished"]
+    assert (tmp_path / "run" / "adapter.safetensors").is_file()

@@ -11,9 +11,9 @@ import pytest
 from adapters_store.packaged import PACKAGED
 from adapters_store.store import AdapterStore
 from recipes.espeak.goldens import GOLDENS
-from server.app import engine_over
 from server.engine.messages import Request
 from server.engine.recogniser import OwsmRecogniser
+from server.engine.start import engine_over
 from server.settings import ServerSettings
 from ssvd_asr.audio.read import read_audio
 from ssvd_asr.decoding.options import GREEDY, DecodingOptions

@@ -9,9 +9,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from adapters_store.store import AdapterStore
-from server.app import create_app, engine_over
+from server.app import create_app
 from server.engine.engine import Engine
 from server.engine.messages import Request
+from server.engine.start import engine_over
 from server.settings import ServerSettings
 from tests.server.fakes import TIMEOUT_S, FakeRecogniser, write_adapter
 from tests.speechlike import babble, wav_bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
+from server import app
 from server.app import create_app
 from server.engine.engine import Engine
 from server.settings import ServerSettings
@@ -135,3 +137,21 @@ def test_the_docs_name_every_route(client: TestClient) -> None:
     paths = [path.partition("/{")[0] for path in client.get("/openapi.json").json()["paths"]]
     assert len(paths) > 5
     assert [path for path in paths if path not in docs] == []
+
+
+def test_without_the_extra_of_the_page_the_log_says_once_how_to_add_it(
+    settings: ServerSettings,
+    engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(app, "missing", lambda _: ["gradio"])
+    by_default = settings.model_copy(update={"ui": None})
+    with caplog.at_level(logging.INFO, "server"):
+        without_page = create_app(by_default, engine)
+    assert app.UI_PATH not in {getattr(route, "path", "") for route in without_page.routes}
+    assert caplog.text.count('pip install "ssvd-asr[ui]"') == 1
+    assert not app.serves_page(by_default)
+    caplog.clear()
+    create_app(settings, engine)  # not asked for
+    assert caplog.text == ""

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from adapters_store.store import AdapterStore
 from adapters_store.versions import Version
-from server.app import engine_over
 from server.bank.loader import LoaderError
 from server.bank.mount import Mount
 from server.bank.packed import PackedAdapter
 from server.engine.engine import Engine
 from server.engine.messages import Piece, Request
 from server.engine.recogniser import Decoded, OwsmRecogniser
+from server.engine.start import engine_over
 from server.errors import DrainingError, OutOfMemoryError
 from server.settings import ServerSettings
 from ssvd_asr.errors import AdapterUnreadableError

@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-from ssvd_asr import cli
+from ssvd_asr import cli, extras
 from ssvd_asr.errors import UnknownDomainError
 from ssvd_asr.version import __version__
 
@@ -109,3 +109,36 @@ def test_a_fault_of_ours_keeps_its_traceback(stand_in: ModuleType) -> None:
     stand_in.__dict__["main"] = fail
     with pytest.raises(ZeroDivisionError):
         cli.main(["act"])
+
+
+@pytest.mark.parametrize(("module", "extra"), [("uvicorn", "serve"), ("gradio", "ui"), ("lhotse", "train")])
+def test_a_missing_module_of_an_extra_is_one_line_that_names_the_extra(
+    stand_in: ModuleType, capsys: pytest.CaptureFixture[str], module: str, extra: str
+) -> None:
+    def lack(_: list[str]) -> int:
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
+    stand_in.__dict__["main"] = lack
+    assert cli.main(["act"]) == 2
+    assert capsys.readouterr().err == f'ssvd act needs the extra "{extra}": pip install "ssvd-asr[{extra}]"\n'
+
+
+@pytest.mark.parametrize("module", ["server.nowhere", "torch", "gradio.nowhere", None])
+def test_a_missing_module_of_ours_or_inside_an_installed_one_keeps_its_traceback(
+    stand_in: ModuleType, module: str | None
+) -> None:
+    def lack(_: list[str]) -> int:
+        raise ModuleNotFoundError("missing", name=module)
+
+    stand_in.__dict__["main"] = lack
+    with pytest.raises(ModuleNotFoundError):
+        cli.main(["act"])
+
+
+def test_the_extra_of_a_command_is_asked_for_before_its_module_is_imported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(cli.COMMANDS, "act", cli.Command("no_such_module:main", "act", "ui"))
+    monkeypatch.setattr(extras, "find_spec", lambda module: None if module == "gradio" else module)
+    assert cli.main(["act"]) == 2
+    assert 'the extra "ui"' in capsys.readouterr().err

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ssvd_asr.errors import SsvdError
 from training.bench.study import DOMAINS
 from training.bench.tables import Entry
 
@@ -24,14 +23,9 @@ Drawing = Callable[["Axes", Sequence[Entry], Styles], None]
 
 
 def write_figures(found: Sequence[Entry], groups: Sequence[str], folder: Path) -> list[Path]:
-    """Write the figures into ``folder`` and return their paths. A group looks the same in all of them.
+    """Write the figures into ``folder`` and return their paths. A group looks the same in all of them."""
+    import matplotlib
 
-    Raises SsvdError if matplotlib is not installed.
-    """
-    try:
-        import matplotlib
-    except ModuleNotFoundError as error:
-        raise SsvdError("the figures need matplotlib: pip install ssvd-asr[benchmark]") from error
     matplotlib.use("svg")
     # The same results give the same file, without date or random names.
     matplotlib.rcParams.update({"svg.hashsalt": "ssvd", "svg.fonttype": "none", "font.size": 9})

@@ -2,6 +2,7 @@
 
 All yield frozen `Utterance`s. An unusable entry becomes a `Problem` and raises nothing; a source that is
 no manifest at all (missing, wrong kind, not text) raises DataError.
+Cut sets need lhotse, which the extra `train` brings.
 """
 
 from __future__ import annotations
@@ -120,25 +121,27 @@ def _kaldi(folder: Path) -> Iterator[Entry]:
     for needed in ("wav.scp", "text"):
         if not (folder / needed).is_file():
             raise DataError(f"{folder} is not a Kaldi data directory: it has no {needed}")
-    from lhotse.kaldi import load_kaldi_text_file
-
-    try:
-        # Unlike lhotse's other readers, load_kaldi_text_file accepts keys without a value.
-        tables = {
-            name: load_kaldi_text_file(folder / name) if (folder / name).is_file() else {}
-            for name in ("wav.scp", "text", "segments", "utt2spk")
-        }
-    except UnicodeDecodeError as error:
-        raise DataError(f"{folder} holds a file that is not UTF-8 text: {error}") from error
+    tables = {
+        name: _kaldi_table(folder / name) if (folder / name).is_file() else {}
+        for name in ("wav.scp", "text", "segments", "utt2spk")
+    }
     segments = tables["segments"] or {key: key for key in tables["wav.scp"]}
     for key in tables["text"]:
-        if key and key not in segments:
+        if key not in segments:
             yield Problem(
                 key, "", "missing file", f"{folder.name}/text names it, segments and wav.scp do not"
             )
     for key, segment in segments.items():
-        if key:
-            yield _kaldi_entry(folder, key, segment, tables)
+        yield _kaldi_entry(folder, key, segment, tables)
+
+
+def _kaldi_table(path: Path) -> dict[str, str]:
+    """One file of a data directory: on each line a key, and the rest as its value, which may be empty."""
+    table = {}
+    for _, line in _lines(path):
+        key, *value = line.split(maxsplit=1)
+        table[key] = value[0].rstrip() if value else ""
+    return table
 
 
 def _kaldi_entry(folder: Path, key: str, segment: str, tables: dict[str, dict[str, str]]) -> Entry:

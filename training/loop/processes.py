@@ -149,7 +149,7 @@ def launch(count: int, device: str, *, sharded: bool = False) -> Processes:
 
     A single process does not import Lightning Fabric.
 
-    Raises SsvdError if the options contradict each other or Fabric is not installed.
+    Raises SsvdError if the options contradict each other, ModuleNotFoundError if Fabric is not installed.
     """
     started = int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else None
     if started is not None and count not in (1, started):
@@ -160,11 +160,9 @@ def launch(count: int, device: str, *, sharded: bool = False) -> Processes:
         return ALONE
     if ":" in device:
         raise SsvdError(f"--device {device} is one device; several processes take one each: use cuda")
-    try:
-        from lightning_fabric import Fabric
-        from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
-    except ImportError as error:
-        raise SsvdError(f"several processes need: pip install 'ssvd-asr[processes]' ({error})") from error
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
+
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces each process
     here = int(os.environ.get("LOCAL_WORLD_SIZE", count)) if started else count
     machines = (started or count) // here

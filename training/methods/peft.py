@@ -51,7 +51,7 @@ class PeftMethod:
             alpha: the update is scaled by alpha / rank (default: rank). Not used by VeRA.
             seed: of the random half of LoRA and DoRA; torch's own random state is unchanged.
 
-        Raises SsvdError if peft is not installed.
+        Raises ModuleNotFoundError if peft is not installed.
         """
         self.network = network
         self.kind = kind
@@ -108,15 +108,11 @@ class PeftMethod:
 
 
 def _inject(network: nn.Module, kind: PeftKind, layers: Sequence[str], rank: int, alpha: float) -> None:
-    try:
-        from peft import LoraConfig, VeraConfig
-        from peft.tuners.lora import LoraModel
-        from peft.tuners.tuners_utils import BaseTunerLayer
-        from peft.tuners.vera import VeraModel
-    except ImportError as error:
-        raise SsvdError(
-            f"method {kind!r} needs the peft library, which is missing: pip install 'ssvd-asr[benchmark]'"
-        ) from error
+    from peft import LoraConfig, VeraConfig
+    from peft.tuners.lora import LoraModel
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.tuners.vera import VeraModel
+
     embedding = [name for name in layers if isinstance(network.get_submodule(name), nn.Embedding)]
     linears = [name for name in layers if name not in embedding]
     if kind == "vera":

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from adapters_store.store import AdapterStore
-from server.app import engine_over
 from server.engine import recogniser as recogniser_module
 from server.engine.engine import Engine
 from server.engine.messages import Request
 from server.engine.recogniser import OwsmRecogniser
+from server.engine.start import engine_over
 from server.settings import ServerSettings
 from ssvd_asr.audio.segment import find_spans
 from ssvd_asr.base.prompt import Prompt

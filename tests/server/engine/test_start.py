@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from server import app
+from server.engine import start
 from server.settings import ServerSettings
 from tests.random_owsm import write_random_owsm
 
@@ -18,11 +18,11 @@ def test_base_device_and_number_format_are_told(
     dtype: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSVD_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(app, "slow_in", lambda working, _: working is torch.bfloat16)
+    monkeypatch.setattr(start, "slow_in", lambda working, _: working is torch.bfloat16)
     folder = write_random_owsm(tmp_path / "tiny")
     settings = ServerSettings(base=str(folder), device="cpu", dtype=dtype, store=tmp_path / "store")
     with caplog.at_level(logging.INFO, "server"):
-        app.start_engine(settings).close(timeout_s=30)
+        start.start_engine(settings).close(timeout_s=30)
     told = "float32" if dtype == "auto" else dtype
     assert f"on cpu in {told}, {torch.get_num_threads()} threads" in caplog.text
     assert ("float32 is faster here" in caplog.text) == (dtype == "bfloat16")

@@ -1,0 +1,38 @@
+"""Optional extras of the package: the modules each brings, and the line that says how to add one.
+
+`ssvd_asr.cli` prints that line where a command lacks a module of an extra. Nothing is imported to look.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+# As pyproject.toml declares them; a test compares the two.
+MODULES: dict[str, tuple[str, ...]] = {
+    "serve": ("anyio", "fastapi", "python_multipart", "starlette", "uvicorn"),
+    "ui": ("gradio", "httpx"),
+    "train": ("lhotse", "tensorboard"),
+    "processes": ("lightning_fabric",),
+    "benchmark": ("matplotlib", "peft"),
+}
+
+
+def missing(extra: str) -> list[str]:
+    """The modules of an extra that are not installed."""
+    return [module for module in MODULES[extra] if find_spec(module) is None]
+
+
+def require(extra: str) -> None:
+    """Raise ModuleNotFoundError, as an import would, for the first module of an extra that is missing."""
+    for module in missing(extra):
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
+
+def extra_of(error: ModuleNotFoundError) -> str | None:
+    """The extra that brings the missing module; None for a module of ours or of the base install."""
+    return next((extra for extra, modules in MODULES.items() if error.name in modules), None)
+
+
+def how_to_add(extra: str) -> str:
+    """`the extra "ui": pip install "ssvd-asr[ui]"`."""
+    return f'the extra "{extra}": pip install "ssvd-asr[{extra}]"'
