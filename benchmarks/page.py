@@ -1,4 +1,7 @@
-"""All results of the benchmarks as one page, docs/results/engine.md: python -m benchmarks.page."""
+"""Pages of docs/results/ made from its JSON files: python -m benchmarks.page.
+
+engine.md holds every benchmark. search.md compares the searches, those of before CTC had a say among them.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,15 @@ from typing import Any
 
 from benchmarks.report import RESULTS
 
-PAGE = "engine.md"
+PAGE, SEARCH_PAGE = "engine.md", "search.md"
 ROWS = {"rows", "benchmark", "command", "quick"}  # not told among the conditions
 
 
 def main() -> None:
-    """Write the page from what stands in docs/results/."""
-    (RESULTS / PAGE).write_text(page(read(RESULTS)), encoding="utf-8")
+    """Write the pages from what stands in docs/results/."""
+    records = read(RESULTS)
+    (RESULTS / PAGE).write_text(page(records), encoding="utf-8")
+    (RESULTS / SEARCH_PAGE).write_text(search_page(records), encoding="utf-8")
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
@@ -37,6 +42,34 @@ def page(records: Sequence[Mapping[str, Any]]) -> str:
         ]
         parts += ["", f"## {record['benchmark']}", "", f"`{record['command']}`: {', '.join(conditions)}", ""]
         parts += table(record["rows"])
+    return "\n".join(parts) + "\n"
+
+
+def search_page(records: Sequence[Mapping[str, Any]]) -> str:
+    """Return the Markdown of benchmarks.search's records: WER % by search and domain, and what each costs."""
+    parts = ["# Which search finds the words", "", "Written by `python -m benchmarks.page`.", ""]
+    parts += [
+        "WER in %. The base hears `adult`, the packaged adapters hear `child` and `scottish`. `greedy` was the",
+        "default before CTC had a say; `checked` is the default now. Time is encoding and decoding together over",
+        "greedy's, the mean of the domains. `again` is the share of rows that are decoded twice.",
+    ]
+    for record in records:
+        if not record["benchmark"].startswith("search-"):
+            continue
+        rows = {(row["domain"], row["search"]): row for row in record["rows"]}
+        domains = list(dict.fromkeys(domain for domain, _ in rows))
+        counts = ", ".join(f"{rows[domain, 'greedy']['utterances']} {domain}" for domain in domains)
+        parts += ["", f"## {record['split']}: {counts}", "", f"`{record['command']}`, {record['device']}", ""]
+        lines = []
+        for search in dict.fromkeys(search for _, search in rows):
+            found = [rows[domain, search] for domain in domains]
+            lines.append({
+                "search": search,
+                **{domain: f"{row['wer']:.2f}" for domain, row in zip(domains, found, strict=True)},
+                "time": f"{sum(row['times_greedy'] for row in found) / len(found):.2f}",
+                "again": f"{100 * sum(row['again'] for row in found) / len(found):.0f} %",
+            })  # fmt: skip
+        parts += table(lines)
     return "\n".join(parts) + "\n"
 
 

@@ -205,7 +205,7 @@ def _cell(value: object) -> str:
 
 
 def _command() -> str:
-    """The command as a reader would type it: no interpreter's path, no output folder."""
+    """Return the command as a reader would type it, without the output folder; of a path only its last part."""
     module = getattr(sys.modules["__main__"], "__spec__", None)
     words = ["python", "-m", module.name if module is not None else Path(sys.argv[0]).stem]
     arguments = iter(sys.argv[1:])
@@ -213,7 +213,7 @@ def _command() -> str:
         if argument == "--out":
             next(arguments, None)
         elif not argument.startswith("--out="):
-            words.append(argument)
+            words.append(Path(argument).name if Path(argument).is_absolute() else argument)
     return " ".join(words)
 
 

@@ -64,3 +64,5 @@ def test_the_page_has_every_full_record_and_no_quick_one() -> None:
 def test_the_page_of_results_is_made_from_the_files_beside_it() -> None:
     made = page.page(page.read(report.RESULTS))
     assert (report.RESULTS / page.PAGE).read_text(encoding="utf-8") == made, "run python -m benchmarks.page"
+    searches = page.search_page(page.read(report.RESULTS))
+    assert (report.RESULTS / page.SEARCH_PAGE).read_text(encoding="utf-8") == searches
