@@ -49,9 +49,9 @@ def search_page(records: Sequence[Mapping[str, Any]]) -> str:
     """Return the Markdown of benchmarks.search's records: WER % by search and domain, and what each costs."""
     parts = ["# Which search finds the words", "", "Written by `python -m benchmarks.page`.", ""]
     parts += [
-        "WER in %. The base hears `adult`, the packaged adapters hear `child` and `scottish`. `greedy` was the",
-        "default before CTC had a say; `checked` is the default now. Time is encoding and decoding together over",
-        "greedy's, the mean of the domains. `again` is the share of rows that are decoded twice.",
+        "WER in %. The base hears `adult`, the packaged adapters hear `child` and `scottish`. `greedy` was",
+        "the default before CTC had a say; `checked` is the default now. Time is encoding and decoding",
+        "together over greedy's, the mean of the domains. `again` is the share of rows decoded twice.",
     ]
     for record in records:
         if not record["benchmark"].startswith("search-"):

@@ -205,7 +205,7 @@ def _cell(value: object) -> str:
 
 
 def _command() -> str:
-    """Return the command as a reader would type it, without the output folder; of a path only its last part."""
+    """Return the command as a reader would type it: no output folder, and of a path only its last part."""
     module = getattr(sys.modules["__main__"], "__spec__", None)
     words = ["python", "-m", module.name if module is not None else Path(sys.argv[0]).stem]
     arguments = iter(sys.argv[1:])
