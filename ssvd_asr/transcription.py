@@ -11,6 +11,7 @@ import torch
 
 from ssvd_asr.base.model import BaseModel, FloatArray
 from ssvd_asr.base.prompt import Prompt
+from ssvd_asr.decoding.align import Alignment, TimedWord, align, clock_of
 from ssvd_asr.decoding.beam import beam, check_options
 from ssvd_asr.decoding.greedy import greedy
 from ssvd_asr.decoding.hypothesis import Hypothesis, TimedText
@@ -23,14 +24,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Transcript:
-    """The words of one wave, and the hypothesis that they come from."""
+    """The text of one wave, and the hypothesis that it comes from.
+
+    words: with times by forced alignment, where these were asked for; else empty.
+    warnings: what the caller has to know about them, as sentences.
+    """
 
     text: str
     hypothesis: Hypothesis
+    words: tuple[TimedWord, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def segments(self) -> tuple[TimedText, ...]:
-        """Pieces of text with times, if timestamps were requested."""
+        """Pieces of text with the base's own times, if its prompt asked for them."""
         return self.hypothesis.segments
 
 
@@ -50,6 +57,7 @@ def transcribe(
     max_tokens: int | None = None,
     beam_size: int = 1,
     ctc_weight: float = 0.0,
+    word_times: bool | Sequence[bool] = False,
 ) -> list[Transcript]:
     """Transcribe waves, each (samples,) float32 at 16 kHz and within the window, as one batch.
 
@@ -57,11 +65,13 @@ def transcribe(
         adapted: `adapt(base.network, ...)`; needed for cores and for a stack.
         cores: by layer name, (k, k) for all waves or (B, k, k) with one per wave. None is the base.
         stack, rows: in place of cores, the domain of each wave as a slot of the stack; slot 0 is the base.
-        language, task, timestamps: the prompt for all waves; unused where `prompts` are given.
+        language, task, timestamps: the prompt for all waves; unused where `prompts` are given. `timestamps` asks
+            for the base's own time tokens, which may change the words.
         prompts: one prompt per wave.
         max_tokens: limit on the tokens of a transcript; default the number of encoder frames.
         beam_size: hypotheses followed for each wave, at most decoding.beam.MAX_BEAM_SIZE.
         ctc_weight: weight of CTC in the scores. 0 with beam_size 1 is greedy decoding.
+        word_times: whether to align the words, of all waves or of each (decoding/align.py). It changes no word.
 
     Raises:
         AudioTooLongError: a wave is longer than the window; cut it first (ssvd_asr.audio.segment).
@@ -86,7 +96,33 @@ def transcribe(
             found = beam(
                 base, encoded, prompts, beam_size=beam_size, ctc_weight=ctc_weight, max_tokens=max_tokens
             )
-    return [Transcript(hypothesis.text, hypothesis) for hypothesis in found]
+        aligned = _align(base, waves, encoded, found, word_times)
+    return [
+        Transcript(hypothesis.text, hypothesis, alignment.words, alignment.warnings)
+        for hypothesis, alignment in zip(found, aligned, strict=True)
+    ]
+
+
+def _align(
+    base: BaseModel,
+    waves: Sequence[FloatArray],
+    encoded: torch.Tensor,
+    hypotheses: Sequence[Hypothesis],
+    word_times: bool | Sequence[bool],
+) -> list[Alignment]:
+    """Align the hypotheses of those waves whose word times are wanted with encoder output (B, T, d)."""
+    wanted = [word_times] * len(waves) if isinstance(word_times, bool) else word_times
+    found = [Alignment()] * len(waves)
+    rows = [row for row, want in zip(range(len(waves)), wanted, strict=True) if want]
+    durations_s = [len(waves[row]) / base.config.sample_rate_hz for row in rows]
+    clock = clock_of(base, encoded.size(1))
+    heard = (encoded[row] for row in rows)
+    said = [hypotheses[row] for row in rows]
+    for row, alignment in zip(
+        rows, align(base.network.ctc, heard, said, durations_s, base.tokens, clock), strict=True
+    ):
+        found[row] = alignment
+    return found
 
 
 def _domains(
