@@ -50,7 +50,7 @@ def start_engine(settings: ServerSettings) -> Engine:
         device=settings.device,
         dtype=settings.dtype,
         hot_max_bytes=settings.hot_max_bytes,
-        search=Search(settings.beam_size, settings.ctc_weight),
+        search=Search(settings.beam_size, settings.ctc_weight, settings.times),
         compression=settings.compression,
         basis_share=settings.basis_share,
     )

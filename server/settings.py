@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -83,7 +83,13 @@ class ServerSettings(BaseSettings):
         default=0.0,
         ge=0,
         lt=1,
-        description="Share of the CTC score in the search; requests for times go without it (share of 1).",
+        description="Share of the CTC score in the search; where times is `base`, requests for times go "
+        "without it (share of 1).",
+    )
+    times: Literal["aligned", "base"] = Field(
+        default="aligned",
+        description="Where times of segments come from: `aligned` to the words, or `base`: the base says its "
+        "own, which may change its words (name).",
     )
     batch_max_audio_s: float = Field(
         default=240.0,

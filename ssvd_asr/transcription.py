@@ -65,13 +65,13 @@ def transcribe(
         adapted: `adapt(base.network, ...)`; needed for cores and for a stack.
         cores: by layer name, (k, k) for all waves or (B, k, k) with one per wave. None is the base.
         stack, rows: in place of cores, the domain of each wave as a slot of the stack; slot 0 is the base.
-        language, task, timestamps: the prompt for all waves; unused where `prompts` are given. `timestamps` asks
-            for the base's own time tokens, which may change the words.
+        language, task, timestamps: the prompt for all waves; unused where `prompts` are given. `timestamps`
+            asks for the base's own time tokens, which may change the words.
         prompts: one prompt per wave.
         max_tokens: limit on the tokens of a transcript; default the number of encoder frames.
         beam_size: hypotheses followed for each wave, at most decoding.beam.MAX_BEAM_SIZE.
         ctc_weight: weight of CTC in the scores. 0 with beam_size 1 is greedy decoding.
-        word_times: whether to align the words, of all waves or of each (decoding/align.py). It changes no word.
+        word_times: whether to align the words (decoding/align.py), of all waves or of each. Changes no word.
 
     Raises:
         AudioTooLongError: a wave is longer than the window; cut it first (ssvd_asr.audio.segment).

@@ -16,8 +16,8 @@ ESPEAK_RATE_HZ = 22_050
 def word_starts_s(text: str, domain: str, speaker: Speaker) -> list[float | None]:
     """Return the start of every word of `text` in the wave that `speak` makes of it, in seconds.
 
-    None for a word that espeak-ng speaks together with the one before it: the two have one event. A child's text
-    is spoken from its mnemonics; where their number is not that of the text's events, no word has a time.
+    None for a word that espeak-ng speaks together with the one before it: the two have one event. A child's
+    text is spoken from its mnemonics; where their number is not that of the text's events, no word has one.
     """
     words = text.split()
     aligner = _aligner(data_folder(speaker.variant))
