@@ -131,7 +131,7 @@ def _align_row(
     if not words:
         return Alignment()
     ids = [index for _, pieces in words for index in pieces]
-    frames = min(len(encoded), max(1, math.ceil(duration_s / clock.frame_s)))
+    frames = min(len(encoded), max(1, math.ceil(round(duration_s / clock.frame_s, 6))))
     needed = len(ids) + sum(one == other for one, other in pairwise(ids))
     if ctc is None:
         return _untimed(words, "the base has no CTC head")
