@@ -37,6 +37,10 @@ class LanguageError(SsvdError):
     """The base does not support this language."""
 
 
+class OutputError(SsvdError):
+    """A transcript cannot be written where it was asked for."""
+
+
 class ApiError(SsvdError):
     """A refusal with its HTTP status, the field at fault and a machine-readable code."""
 

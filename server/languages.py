@@ -23,6 +23,22 @@ tw twi ty tah ug uig uk ukr ur urd uz uzb ve ven vi vie vo vol wa wln wo wol xh 
 zh zho zu zul
 """
 _ISO_639_3: dict[str, str] = dict(re.findall(r"\b(\w{2})\s(\w{3})\b", _TABLE))
+# 639-3 codes and English names as OpenAI's replies have them.
+_NAME_TABLE = """
+afr afrikaans amh amharic ara arabic asm assamese aze azerbaijani bak bashkir bel belarusian bul
+bulgarian ben bengali bod tibetan bre breton bos bosnian cat catalan ces czech cym welsh dan danish deu
+german ell greek eng english spa spanish est estonian eus basque fas persian fin finnish fao faroese fra
+french glg galician guj gujarati hau hausa haw hawaiian heb hebrew hin hindi hrv croatian hat
+haitian_creole hun hungarian hye armenian ind indonesian isl icelandic ita italian jpn japanese jav
+javanese kat georgian kaz kazakh khm khmer kan kannada kor korean lat latin ltz luxembourgish lin lingala
+lao lao lit lithuanian lav latvian mlg malagasy mri maori mkd macedonian mal malayalam mon mongolian mar
+marathi msa malay mlt maltese mya myanmar nep nepali nld dutch nno nynorsk nor norwegian oci occitan pan
+punjabi pol polish pus pashto por portuguese ron romanian rus russian san sanskrit snd sindhi sin sinhala
+slk slovak slv slovenian sna shona som somali sqi albanian srp serbian sun sundanese swe swedish swa
+swahili tam tamil tel telugu tgk tajik tha thai tuk turkmen tgl tagalog tur turkish tat tatar ukr
+ukrainian urd urdu uzb uzbek vie vietnamese yid yiddish yor yoruba yue cantonese zho chinese
+"""
+_NAMES: dict[str, str] = dict(re.findall(r"\b(\w{3})\s(\w+)", _NAME_TABLE))
 _NOT_LANGUAGES = {"asr"}  # a task token, in the same brackets
 
 
@@ -35,3 +51,8 @@ def language_symbol(code: str) -> str:
     if bare in _NOT_LANGUAGES:
         raise LanguageError(f"{code!r} is a task of the base, not a language")
     return f"<{_ISO_639_3.get(bare, bare)}>"
+
+
+def language_name(code: str) -> str:
+    """Return the English name of a 639-3 code, "english" for "eng"; the code itself where none is known."""
+    return _NAMES.get(code, code).replace("_", " ")

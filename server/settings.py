@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -100,6 +100,11 @@ class ServerSettings(BaseSettings):
         ge=0,
         description="`checked` decodes a row again if CTC's best path is more probable than its words by "
         "more than this (nats).",
+    )
+    times: Literal["aligned", "base"] = Field(
+        default="aligned",
+        description="Where times of segments come from: `aligned` to the words, or `base`: the base says its "
+        "own, which may change its words (name).",
     )
     batch_max_audio_s: float = Field(
         default=240.0,

@@ -5,28 +5,30 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from server.engine.engine import Engine
-from server.engine.messages import Provenance, Request
+from server.engine.messages import Reply, Request
 from server.engine.start import start_engine
 from server.languages import language_symbol
 from server.options import add_model_options
 from server.settings import ServerSettings, load_settings
+from server.transcript_files import FORMATS, TranscriptFormat, entry, targets, written
 from ssvd_asr.audio.read import read_audio
 from ssvd_asr.decoding.options import METHODS
 from ssvd_asr.errors import SsvdError
 
 
 def main(argv: list[str]) -> int:
-    """Print the text of each file. Return 1 if the engine cannot start or a file is refused."""
-    args = _parser().parse_args(argv)
+    """Print or write the text of each file. Return 1 if the engine cannot start or a file is refused."""
+    args = _arguments(argv)
     as_json: bool = args.json
     results: list[dict[str, Any]] = []
     refused: str | None = None
     try:
+        places = _places(args)
         settings = load_settings(
             base=args.base,
             device=args.device,
@@ -42,7 +44,7 @@ def main(argv: list[str]) -> int:
     else:
         try:
             for path in args.files:
-                result = _transcribe(engine, settings, path, args.domain, args.language)
+                result = _transcribe(engine, settings, path, args, places)
                 results.append(result)
                 if not as_json:
                     _print_line(result, several=len(args.files) > 1)
@@ -55,37 +57,62 @@ def main(argv: list[str]) -> int:
     return 1 if refused is not None or any("error" in result for result in results) else 0
 
 
+def _arguments(argv: list[str]) -> argparse.Namespace:
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.format not in (None, "txt") and args.out is None and (len(args.files) > 1 or args.json):
+        parser.error(f"--format {args.format} of several files, or beside --json, needs --out FOLDER")
+    return args
+
+
+def _places(args: argparse.Namespace) -> Mapping[Path, Path]:
+    """Return where each file's transcript is written; nothing without --out. Raises as `targets` does."""
+    if args.out is None:
+        return {}
+    return targets(args.files, args.out, args.format or "txt", overwrite=args.overwrite)
+
+
 def _transcribe(
-    engine: Engine, settings: ServerSettings, path: Path, domain: str | None, language: str | None
+    engine: Engine,
+    settings: ServerSettings,
+    path: Path,
+    args: argparse.Namespace,
+    places: Mapping[Path, Path],
 ) -> dict[str, Any]:
-    """Return one file's entry: text and provenance, or an error."""
+    """Return one file's entry: text and provenance, or an error. Write its transcript, if it has a place.
+
+    `shown` is what is printed for people: the transcript in the format asked for, or where it was written.
+    """
+    kind: TranscriptFormat = args.format or "txt"
     try:
         request = Request(
             wave=read_audio(path, settings.audio_limits),
-            domain=domain,
-            language=language_symbol(language or settings.language),
+            domain=args.domain,
+            language=language_symbol(args.language or settings.language),
+            timestamps=kind != "txt",
         )
         reply = engine.submit(request).result()
-    except SsvdError as error:
+        return entry(path, reply) | {"shown": _put(path, reply, kind, places)}
+    except (SsvdError, OSError) as error:
         return {"file": str(path), "error": str(error)}
-    return {
-        "file": str(path),
-        "text": reply.text,
-        "duration_s": round(reply.duration_s, 3),
-        **_provenance(reply.provenance),
-    }
 
 
-def _provenance(made_by: Provenance) -> dict[str, Any]:
-    """Return the fields of the HTTP reply's `ssvd`, and `adapter`: a reference pinned to the digest."""
-    adapter = None if made_by.domain is None else f"{made_by.domain}@sha256:{made_by.adapter_sha256}"
-    return {**asdict(made_by), "adapter": adapter}
+def _put(path: Path, reply: Reply, kind: TranscriptFormat, places: Mapping[Path, Path]) -> str:
+    """Write a transcript to its place and return the place, or return the transcript itself."""
+    text = written(path, reply, kind)
+    place = places.get(path)
+    if place is None:
+        return text.rstrip("\n")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(text, encoding="utf-8")
+    return str(place)
 
 
 def _document(results: list[dict[str, Any]], refused: str | None) -> dict[str, Any]:
     """Return the object printed for --json: one file's fields, a list of files, or an error."""
     if refused is not None:
         return {"error": refused}
+    results = [{name: value for name, value in each.items() if name != "shown"} for each in results]
     return results[0] if len(results) == 1 else {"files": results}
 
 
@@ -94,7 +121,9 @@ def _print_line(result: dict[str, Any], *, several: bool) -> None:
     if "error" in result:
         print(f"ssvd transcribe: {prefix}{result['error']}", file=sys.stderr)
     else:
-        print(f"{prefix}{result['text']}", flush=True)
+        print(f"{prefix}{result['shown']}", flush=True)
+        for warning in result["warnings"]:
+            print(f"ssvd transcribe: {prefix}{warning}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -106,6 +135,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--domain", help="child, child@2 or child@sha256:<digest>; left out: the base")
     parser.add_argument("--language", help="ISO 639-1 or 639-3 code")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add_argument(
+        "--format", choices=FORMATS, help="of what is printed or written (txt); several files need --out"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="write FOLDER/<name>.<format> for each file"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace transcripts that FOLDER has already"
+    )
     parser.add_argument(
         "--search",
         choices=METHODS,

@@ -11,6 +11,7 @@ import torch
 
 from ssvd_asr.base.model import BaseModel, FloatArray
 from ssvd_asr.base.prompt import Prompt
+from ssvd_asr.decoding.align import Alignment, TimedWord, align, clock_of
 from ssvd_asr.decoding.decode import decode
 from ssvd_asr.decoding.hypothesis import Hypothesis, TimedText
 from ssvd_asr.decoding.options import CHECKED, DecodingOptions
@@ -23,22 +24,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Transcript:
-    """The words of one wave, and the hypothesis that they come from.
+    """The text of one wave, and the hypothesis that it comes from.
 
     Attributes:
         search: `greedy`, `beam` or `ctc`: the search that found the words.
         doubt_nats: by how much CTC's best path is more probable than the words (natural log), 0 where both
             agree; None where CTC cannot tell, for translations and for words with the base's own times.
+        words: with times by forced alignment, if these were requested; else empty.
+        warnings: sentences on what is missing or doubtful.
     """
 
     text: str
     hypothesis: Hypothesis
     search: str
     doubt_nats: float | None
+    words: tuple[TimedWord, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def segments(self) -> tuple[TimedText, ...]:
-        """Pieces of text with times, if timestamps were requested."""
+        """Pieces of text with the base's own times, if its prompt asked for them."""
         return self.hypothesis.segments
 
 
@@ -57,6 +62,7 @@ def transcribe(
     prompts: Sequence[Prompt] | None = None,
     max_tokens: int | None = None,
     options: DecodingOptions = CHECKED,
+    word_times: bool | Sequence[bool] = False,
 ) -> list[Transcript]:
     """Transcribe waves, each (samples,) float32 at 16 kHz and within the window, as one batch.
 
@@ -64,10 +70,12 @@ def transcribe(
         adapted: `adapt(base.network, ...)`; needed for cores and for a stack.
         cores: by layer name, (k, k) for all waves or (B, k, k) with one per wave. None is the base.
         stack, rows: in place of cores, the domain of each wave as a slot of the stack; slot 0 is the base.
-        language, task, timestamps: the prompt for all waves; unused where `prompts` are given.
+        language, task, timestamps: the prompt for all waves; unused where `prompts` are given. `timestamps`
+            asks for the base's own time tokens, which may change the words.
         prompts: one prompt per wave.
         max_tokens: limit on the tokens of a transcript; default the number of encoder frames.
         options: the search; by default greedy, and beam search with CTC for rows that CTC doubts.
+        word_times: whether to align the words (decoding/align.py), of all waves or of each. Changes no word.
 
     Raises:
         AudioTooLongError: a wave is longer than the window; cut it first (ssvd_asr.audio.segment).
@@ -95,7 +103,14 @@ def transcribe(
     with domains(range(len(waves))):
         encoded = base.encode(waves)
     found = decode(base, encoded, prompts, options, domains, max_tokens)
-    return [Transcript(each.hypothesis.text, each.hypothesis, each.search, each.doubt_nats) for each in found]
+    aligned = _align(base, waves, encoded, [each.hypothesis for each in found], word_times)
+    return [
+        Transcript(
+            each.hypothesis.text, each.hypothesis, each.search, each.doubt_nats,
+            alignment.words, alignment.warnings,
+        )
+        for each, alignment in zip(found, aligned, strict=True)
+    ]  # fmt: skip
 
 
 def _of(cores: Mapping[str, torch.Tensor] | None, chosen: Sequence[int]) -> Mapping[str, torch.Tensor] | None:
@@ -103,6 +118,28 @@ def _of(cores: Mapping[str, torch.Tensor] | None, chosen: Sequence[int]) -> Mapp
     if cores is None:
         return None
     return {name: core if core.ndim < 3 else core[list(chosen)] for name, core in cores.items()}
+
+
+def _align(
+    base: BaseModel,
+    waves: Sequence[FloatArray],
+    encoded: torch.Tensor,
+    hypotheses: Sequence[Hypothesis],
+    word_times: bool | Sequence[bool],
+) -> list[Alignment]:
+    """Align the hypotheses of those waves whose word times are wanted with encoder output (B, T, d)."""
+    wanted = [word_times] * len(waves) if isinstance(word_times, bool) else word_times
+    found = [Alignment()] * len(waves)
+    rows = [row for row, want in zip(range(len(waves)), wanted, strict=True) if want]
+    durations_s = [len(waves[row]) / base.config.sample_rate_hz for row in rows]
+    clock = clock_of(base, encoded.size(1))
+    heard = (encoded[row] for row in rows)
+    said = [hypotheses[row] for row in rows]
+    for row, alignment in zip(
+        rows, align(base.network.ctc, heard, said, durations_s, base.tokens, clock), strict=True
+    ):
+        found[row] = alignment
+    return found
 
 
 def _domains(

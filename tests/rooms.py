@@ -44,9 +44,9 @@ FLOORS: dict[str, list[tuple[str, ...]]] = {
     ],
     "server": [
         ("__init__", "serve_command", "transcribe_command"),
-        ("app",),
+        ("app", "transcript_files"),
         ("api/",),
-        ("state",),
+        ("state", "subtitles"),
         ("engine/",),
         ("domains",),
         ("bank/",),

@@ -19,13 +19,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from recipes.espeak.speak import Speaker, utterance
+from recipes.espeak.speak import Speaker, speaking_rate, utterance
 from recipes.espeak.voices import data_folder
 
 _SYNCHRONOUS, _PHONEME_EVENTS = 2, 1
 _RATE, _PITCH = 1, 3
-_CHARS_UTF8, _END_PAUSE = 1, 0x1000
-_EVENT_END, _EVENT_PHONEME = 0, 7
+_CHARS_UTF8, _PHONEMES, _END_PAUSE = 1, 0x100, 0x1000  # _PHONEMES: [[...]] holds mnemonics, not text
+_EVENT_END, _EVENT_WORD, _EVENT_PHONEME = 0, 1, 7
 
 
 class _Id(ctypes.Union):
@@ -58,28 +58,45 @@ class Aligner:
         if self._lib.espeak_Initialize(_SYNCHRONOUS, 0, str(data).encode(), _PHONEME_EVENTS) < 0:
             raise RuntimeError("espeak-ng's library did not start")
         self._found: list[tuple[str, int]] = []
+        self._words: list[tuple[int, int]] = []
+        self._samples = 0
         self._callback = _CALLBACK(self._collect)  # kept alive: the library holds only a pointer
         self._lib.espeak_SetSynthCallback(self._callback)
 
-    def _collect(self, _: Any, __: int, events: Any) -> int:
+    def _collect(self, _: Any, samples: int, events: Any) -> int:
+        self._samples += samples
         i = 0
         while events[i].type != _EVENT_END:
             if events[i].type == _EVENT_PHONEME:
                 self._found.append((events[i].id.string.decode(), events[i].audio_position))
+            elif events[i].type == _EVENT_WORD:
+                self._words.append((events[i].text_position - 1, events[i].audio_position))
             i += 1
         return 0
 
     def align(self, text: str, speaker: Speaker) -> list[tuple[str, int]]:
         """Return (mnemonic, start in ms) of every phoneme; an empty mnemonic is a pause."""
-        self._found = []
+        self._speak(text, speaker, _CHARS_UTF8 | _END_PAUSE)
+        return self._found
+
+    def words(self, text: str, speaker: Speaker) -> tuple[list[tuple[int, int]], int]:
+        """Return (place in the text, start in ms) of every word event, and the samples spoken.
+
+        Phoneme mnemonics in the text stand in double square brackets. espeak-ng speaks some pairs of words as
+        one, which has one event.
+        """
+        self._speak(text, speaker, _CHARS_UTF8 | _PHONEMES | _END_PAUSE)
+        return self._words, self._samples
+
+    def _speak(self, text: str, speaker: Speaker, flags: int) -> None:
+        self._found, self._words, self._samples = [], [], 0
         voice = f"{speaker.accent}+{speaker.variant}".encode()
         if self._lib.espeak_SetVoiceByName(voice) != 0:
             raise RuntimeError(f"espeak-ng has no voice {voice.decode()}")
-        self._lib.espeak_SetParameter(_RATE, speaker.words_per_minute, 0)
+        self._lib.espeak_SetParameter(_RATE, speaking_rate(speaker), 0)
         self._lib.espeak_SetParameter(_PITCH, speaker.pitch, 0)
         data = text.encode() + b"\0"
-        self._lib.espeak_Synth(data, len(data), 0, 1, 0, _CHARS_UTF8 | _END_PAUSE, None, None)
-        return self._found
+        self._lib.espeak_Synth(data, len(data), 0, 1, 0, flags, None, None)
 
 
 _aligner: tuple[Path, Aligner] | None = None

@@ -82,9 +82,13 @@ def childlike(text: str, rng: random.Random) -> str:
     return " ".join(words)
 
 
+def speaking_rate(speaker: Speaker) -> int:
+    """Return espeak-ng's words per minute, which the vocal-tract scaling then raises."""
+    return max(80, round(speaker.words_per_minute / speaker.tract_scale))
+
+
 def espeak(text: str, speaker: Speaker, *, phonemes: bool = False) -> bytes:
     """Run espeak-ng; return WAV bytes, or phoneme mnemonics. Raises CalledProcessError if it fails."""
-    rate = max(80, round(speaker.words_per_minute / speaker.tract_scale))
     voice = speaker.accent if phonemes else f"{speaker.accent}+{speaker.variant}"
     command = [
         "espeak-ng",
@@ -92,7 +96,7 @@ def espeak(text: str, speaker: Speaker, *, phonemes: bool = False) -> bytes:
         "-v",
         voice,
         "-s",
-        str(rate),
+        str(speaking_rate(speaker)),
         "-p",
         str(speaker.pitch),
     ]
@@ -105,14 +109,17 @@ def r_as_w(phonemes: str) -> str:
     return re.sub(r"r(?![2-])", "w", phonemes)
 
 
+def child_phonemes(text: str, speaker: Speaker) -> str:
+    """Return the mnemonics that a child says for the text, words apart by spaces."""
+    return r_as_w(espeak(text, speaker, phonemes=True).decode().strip())
+
+
 def speak(text: str, domain: str, speaker: Speaker) -> np.ndarray:
     """Return the waveform: float32 mono at SAMPLE_RATE, shape (samples,).
 
     Raises RuntimeError if espeak-ng's output is silent.
     """
-    spoken = text
-    if domain == "child":
-        spoken = f"[[{r_as_w(espeak(text, speaker, phonemes=True).decode().strip())}]]"
+    spoken = f"[[{child_phonemes(text, speaker)}]]" if domain == "child" else text
     wave: np.ndarray
     wave, rate = sf.read(io.BytesIO(espeak(spoken, speaker)), dtype="float32")
     # Resampling from a nominally higher rate raises formants and pitch together.

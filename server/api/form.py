@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -17,7 +17,10 @@ MAX_FIELDS = 32
 MAX_FIELD_BYTES = 64 * 1024
 LISTS = ("timestamp_granularities", "include")  # OpenAI's clients send them as name[]
 
-ResponseFormat = Literal["json", "text", "verbose_json"]
+ResponseFormat = Literal["json", "text", "srt", "verbose_json", "vtt"]
+FORMATS: tuple[ResponseFormat, ...] = get_args(ResponseFormat)
+UNTIMED: tuple[ResponseFormat, ...] = ("json", "text")
+GRANULARITIES = ("word", "segment")
 
 
 class TranscriptionForm(BaseModel):
@@ -30,11 +33,15 @@ class TranscriptionForm(BaseModel):
     )
     domain: str | None = Field(default=None, description="`child`, `child@2` or `child@sha256:<digest>`.")
     language: str | None = Field(default=None, description="ISO 639-1 or 639-3 code.")
-    response_format: str = Field(default="json", description="`json`, `text` or `verbose_json`.")
+    response_format: str = Field(
+        default="json", description="`json`, `text`, `srt`, `vtt` or `verbose_json`."
+    )
     temperature: float = Field(default=0.0, description="Only 0: decoding is greedy.")
     prompt: str = Field(default="", description="What was said before the audio, as text.")
     stream: bool = Field(default=False, description="Not supported yet.")
-    timestamp_granularities: tuple[str, ...] = Field(default=(), description="Only `segment`.")
+    timestamp_granularities: tuple[str, ...] = Field(
+        default=(), description="`word`, `segment` or both; with `verbose_json` only."
+    )
     include: tuple[str, ...] = Field(default=(), description="Not supported yet.")
     chunking_strategy: str = Field(default="auto", description="Only `auto`: long audio is cut at silences.")
 
@@ -43,13 +50,17 @@ class TranscriptionForm(BaseModel):
         """The response format, checked by `parse`."""
         return self.response_format  # type: ignore[return-value]  # narrowed by _UNSUPPORTED
 
+    @property
+    def granularities(self) -> tuple[str, ...]:
+        """The times that `verbose_json` lists. Without any named, as with OpenAI, those of segments."""
+        return self.timestamp_granularities or ("segment",)
+
 
 # field: (supported values, advice for the error message)
 _UNSUPPORTED: Mapping[str, tuple[tuple[Any, ...], str]] = {
-    "response_format": (("json", "text", "verbose_json"), "use json, text or verbose_json"),
+    "response_format": (FORMATS, f"use one of {', '.join(FORMATS)}"),
     "temperature": ((0.0,), "decoding is greedy; leave it out or send 0"),
     "stream": ((False,), "the answer comes whole; leave it out or send false"),
-    "timestamp_granularities": (((), ("segment",)), "only segment times are known"),
     "include": (((),), "nothing more can be included; leave it out"),
     "chunking_strategy": (("auto",), "long audio is cut at silences; leave it out or send auto"),
 }
@@ -111,7 +122,21 @@ def parse(fields: Mapping[str, Any]) -> TranscriptionForm:
             raise ApiError(
                 422, f"{name}={shown!r} is not supported: {advice}", code="unsupported_value", param=name
             )
+    _check_granularities(form)
     return form
+
+
+def _check_granularities(form: TranscriptionForm) -> None:
+    """Raise ApiError for unknown granularities, and for any in a format that does not list times."""
+    shown = list(form.timestamp_granularities)
+    unknown = [value for value in shown if value not in GRANULARITIES]
+    if not shown or (not unknown and form.format == "verbose_json"):
+        return
+    advice = f"use {' or '.join(GRANULARITIES)}" if unknown else "only response_format=verbose_json has them"
+    raise ApiError(
+        422, f"timestamp_granularities={shown!r} is not supported: {advice}",
+        code="unsupported_value", param="timestamp_granularities",
+    )  # fmt: skip
 
 
 def request_schema() -> dict[str, Any]:

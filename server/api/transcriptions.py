@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
-from server.api.form import TranscriptionForm, open_form, request_schema
+from server.api.form import UNTIMED, TranscriptionForm, open_form, request_schema
 from server.api.naming import wanted_domain
 from server.api.replies import render
 from server.engine.messages import Reply
@@ -38,7 +38,7 @@ async def transcribe(request: Request) -> Response:
         async with state.decoders:
             future = await run_in_threadpool(_submit, state, file, form, domain)
     reply = await _unless_client_leaves(request, future, state.engine.request_timeout_s)
-    return Response(status_code=CLIENT_LEFT) if reply is None else render(reply, form.format)
+    return Response(status_code=CLIENT_LEFT) if reply is None else render(reply, form)
 
 
 def _check_prompt(prompt: str, state: ServerState) -> None:
@@ -77,7 +77,7 @@ def _submit(
             wave=wave,
             domain=domain,
             language=language_symbol(form.language or settings.language),
-            timestamps=form.format == "verbose_json",
+            timestamps=form.format not in UNTIMED,
             previous_text=form.prompt.strip() or None,
         )
     )

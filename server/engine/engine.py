@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 
 from server.bank.bank import Lease
 from server.domains import Domains
@@ -20,6 +21,7 @@ from server.engine.jobs import Job, Part
 from server.engine.messages import Piece, Provenance, Reply, Request, TextSegment
 from server.engine.queue import Scheduler, Waiting
 from server.engine.recogniser import Decoded, Recogniser
+from server.engine.segments import no_speech_prob, speech_of
 from server.errors import DEVICE_ENDED, DrainingError, LanguageError, QueueFullError, late
 from ssvd_asr.audio.read import SAMPLE_RATE
 from ssvd_asr.audio.segment import FloatArray, Span, find_spans
@@ -99,6 +101,8 @@ class Engine:
         self._unfinished.add(job)
         job.future.add_done_callback(lambda _: self._leave(job))
         try:
+            if request.timestamps:
+                job.speech = speech_of(request.wave)
             parts = self._cut(job)
             job.pieces_left = len(parts)
             if not parts:  # no speech
@@ -215,6 +219,8 @@ class Engine:
     def _finish(self, job: Job) -> None:
         decoded = [job.decoded[index] for index in sorted(job.decoded)]
         segments: tuple[TextSegment, ...] = tuple(s for each in decoded for s in each.segments)
+        if job.speech is not None:
+            segments = tuple(replace(s, no_speech_prob=no_speech_prob(job.speech, s)) for s in segments)
         texts = (each.text.strip() for each in decoded)
         job.answer(
             Reply(
@@ -224,6 +230,7 @@ class Engine:
                 duration_s=len(job.request.wave) / SAMPLE_RATE,
                 provenance=self._provenance(job.lease),
                 decoding=tuple(each.decoding for each in decoded if each.decoding is not None),
+                warnings=tuple(warning for each in decoded for warning in each.warnings),
             )
         )
 

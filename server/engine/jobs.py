@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from server.bank.bank import Lease
-from server.engine.messages import Piece, Reply, Request
+from server.engine.messages import FloatArray, Piece, Reply, Request
 from server.engine.recogniser import Decoded
 
 
@@ -21,6 +21,7 @@ class Job:
     future: Future[Reply] = field(default_factory=Future)
     pieces_left: int = 0
     decoded: dict[int, Decoded] = field(default_factory=dict)  # by place in the request
+    speech: FloatArray | None = None  # (frames,) its probability, where segments are to say it
     _claimed: threading.Lock = field(default_factory=threading.Lock)
 
     def answer(self, reply: Reply) -> None:

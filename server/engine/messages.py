@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from server.bank.bank import Lease
+from ssvd_asr.decoding.align import TimedWord
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -19,7 +20,7 @@ class Request:
     wave: FloatArray  # (samples,) mono, 16 kHz
     domain: str | None = None  # "child", "child@2" or "child@sha256:..."; None is the base
     language: str = "<eng>"  # a token of the base
-    timestamps: bool = False
+    timestamps: bool = False  # whether words and segments get times
     previous_text: str | None = None  # what was said before the wave
 
 
@@ -37,12 +38,17 @@ class Piece:
 
 @dataclass(frozen=True)
 class TextSegment:
-    """A stretch of text with its times, seconds from the start of the request's audio."""
+    """A stretch of text with its times, seconds from the start of the request's audio.
+
+    Without `timestamps` in the request it is a whole piece, and has no words and no no_speech_prob.
+    """
 
     start_s: float
     end_s: float
     text: str
     avg_logprob: float  # natural logarithm, per token, of the segment's whole piece
+    words: tuple[TimedWord, ...] = ()  # without times where the piece could not be aligned
+    no_speech_prob: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -76,3 +82,9 @@ class Reply:
     duration_s: float
     provenance: Provenance
     decoding: tuple[PieceDecoding, ...] = ()
+    warnings: tuple[str, ...] = ()  # sentences on what the reply lacks
+
+    @property
+    def words(self) -> tuple[TimedWord, ...]:
+        """Every word of the segments, if times were asked for."""
+        return tuple(word for segment in self.segments for word in segment.words)

@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from adapters_store.versions import Version
 from server.bank.bank import AdapterSource
 from server.bank.mount import Mount
 from server.bank.packed import Layout, PackedAdapter, layout_of, pack
 from server.engine.messages import Piece, PieceDecoding, TextSegment
+from server.engine.segments import segments_of, shifted
 from ssvd_asr.adapted_model import AdaptedModel, adapt
 from ssvd_asr.adapter.read import inspect_adapter, load_adapter
 from ssvd_asr.audio.read import SAMPLE_RATE
@@ -24,6 +26,7 @@ from ssvd_asr.base.model import BaseModel
 from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.basis.cache import factorize
 from ssvd_asr.basis.factors import LayerFactors
+from ssvd_asr.decoding.hypothesis import TimedText
 from ssvd_asr.decoding.options import CHECKED, GREEDY, DecodingOptions
 from ssvd_asr.errors import AdapterError, SsvdError
 from ssvd_asr.mixing.compression import Compression
@@ -31,7 +34,10 @@ from ssvd_asr.mixing.core_stack import CoreStack
 from ssvd_asr.mixing.hot_weights import DEFAULT_HOT_BYTES
 from ssvd_asr.transcription import Transcript, transcribe
 
+Times = Literal["aligned", "base"]  # where times come from, see the setting
+
 MAX_LAYOUTS = 64  # kept, 1.3 MB each for a 1B model; reading one again takes a fifth of a check's time
+UNSURE_NATS = 10.0  # of doubt that is left: above it the reply warns (docs/serving.md)
 MAX_DOUBT_NATS = 1e4  # told where CTC finds the words impossible
 MAX_KNOWN = 100_000  # digests kept of files that have been checked
 
@@ -43,6 +49,7 @@ class Decoded:
     text: str
     segments: tuple[TextSegment, ...]
     decoding: PieceDecoding | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class Recogniser(AdapterSource, Protocol):
@@ -77,6 +84,7 @@ class OwsmRecogniser:
         *,
         hot_max_bytes: int = DEFAULT_HOT_BYTES,
         search: DecodingOptions = CHECKED,
+        times: Times = "aligned",
         compression: Compression | None = None,
     ) -> None:
         """See `load`. `adapted` is the network of `base`, adapted with `factors`."""
@@ -90,7 +98,7 @@ class OwsmRecogniser:
         self._factors = factors
         self._adapted = adapted
         self._hot_max_bytes = hot_max_bytes
-        self._search = search
+        self._search, self._times = search, times
         self.compression = compression
         self._known: OrderedDict[str, None] = OrderedDict()  # checked files, least recently used first
         self._layouts: OrderedDict[str, Layout] = OrderedDict()  # of some of the known files
@@ -105,6 +113,7 @@ class OwsmRecogniser:
         cache_dir: Path | None = None,
         hot_max_bytes: int = DEFAULT_HOT_BYTES,
         search: DecodingOptions = CHECKED,
+        times: Times = "aligned",
         compression: Compression | None = None,
         basis_share: float = 1.0,
     ) -> OwsmRecogniser:
@@ -126,6 +135,7 @@ class OwsmRecogniser:
             adapt(base.network, factors, share=basis_share),
             hot_max_bytes=hot_max_bytes,
             search=search,
+            times=times,
             compression=compression,
         )
 
@@ -161,9 +171,9 @@ class OwsmRecogniser:
         """See Recogniser."""
         slots = mount.launch()
         order = sorted(range(len(pieces)), key=slots.__getitem__)  # rows of a domain side by side
-        # CTC knows no time symbols: rows that want them are decoded without it.
+        # CTC scores no time tokens: rows that are to say them are decoded without it.
         untold = replace(self._search, ctc_weight=0.0) if self._search.method == "beam" else GREEDY
-        timed = [index for index in order if pieces[index].timestamps]
+        timed = [index for index in order if self._says_times(pieces[index])]
         others = [index for index in order if index not in timed]
         decoded: dict[int, Decoded] = {}
         for part, options in ((others, self._search), (timed, untold)):
@@ -183,13 +193,19 @@ class OwsmRecogniser:
             stack=mount.stack,
             rows=None if mount.stack is None else [slot for _, _, slot in rows],
             prompts=[
-                Prompt(piece.language, "<asr>", piece.timestamps, piece.previous_text) for _, piece, _ in rows
+                Prompt(piece.language, "<asr>", self._says_times(piece), piece.previous_text)
+                for _, piece, _ in rows
             ],
+            word_times=[piece.timestamps for _, piece, _ in rows],
             options=options,
         )
         return {
             place: _placed(piece, each) for (place, piece, _), each in zip(rows, transcripts, strict=True)
         }
+
+    def _says_times(self, piece: Piece) -> bool:
+        """Return whether the base is to say its own time tokens, which may change its words."""
+        return piece.timestamps and self._times == "base"
 
     def _checked(self, data: bytes) -> Layout:
         loaded = load_adapter(data, self._base, self._factors)
@@ -219,22 +235,46 @@ def _remember[T](used: OrderedDict[str, T], sha256: str, what: T, limit: int) ->
 
 
 def _placed(piece: Piece, transcript: Transcript) -> Decoded:
-    """Convert times from the window to the request. Without predicted times the piece is one segment."""
+    """Convert times from the window to the request.
+
+    Segments come from the base's own times, if it was asked for them, else from the words' times. A piece
+    without any times is one segment.
+    """
     hypothesis = transcript.hypothesis
     avg_logprob = hypothesis.score / (len(hypothesis.token_ids) + 1)  # the score includes <eos>
     end_s = piece.start_s + len(piece.wave) / SAMPLE_RATE
-    # A model may predict times in the padding after the piece.
-    segments = tuple(
-        TextSegment(
-            min(piece.start_s + timed.start_s, end_s),
-            min(piece.start_s + timed.end_s, end_s),
-            timed.text,
-            avg_logprob,
-        )
-        for timed in hypothesis.segments
-    )
-    if not segments and transcript.text:
-        segments = (TextSegment(piece.start_s, end_s, transcript.text, avg_logprob),)
+    words = shifted(transcript.words, piece.start_s)
+    whole = TextSegment(piece.start_s, end_s, transcript.text.strip(), avg_logprob, words)
+    stretch = f"{piece.start_s:.2f} to {end_s:.2f} s: "
     doubt = transcript.doubt_nats
     told = None if doubt is None else min(doubt, MAX_DOUBT_NATS)  # JSON knows no infinity
-    return Decoded(transcript.text, segments, PieceDecoding(piece.start_s, end_s, transcript.search, told))
+    decoding = PieceDecoding(piece.start_s, end_s, transcript.search, told)
+    unsure = [] if told is None or told <= UNSURE_NATS else ["CTC finds other words far more likely"]
+    warnings = tuple(stretch + warning for warning in (*transcript.warnings, *unsure))
+    if not whole.text:
+        return Decoded(transcript.text, (), decoding, warnings)
+    if hypothesis.segments:
+        segments = _by_own_times(piece, hypothesis.segments, whole)
+    elif any(word.start_s is None for word in words) or not words:
+        segments = (whole,)
+    else:
+        segments = segments_of(words, avg_logprob)
+    return Decoded(transcript.text, segments, decoding, warnings)
+
+
+def _by_own_times(
+    piece: Piece, stretches: Sequence[TimedText], whole: TextSegment
+) -> tuple[TextSegment, ...]:
+    """Make segments of the stretches that the base timed itself, each with its share of the piece's words."""
+    rest = iter(whole.words)
+    return tuple(
+        replace(
+            whole,
+            # A model may predict times in the padding after the piece.
+            start_s=min(piece.start_s + timed.start_s, whole.end_s),
+            end_s=min(piece.start_s + timed.end_s, whole.end_s),
+            text=timed.text,
+            words=tuple(islice(rest, len(timed.text.split()))),
+        )
+        for timed in stretches
+    )

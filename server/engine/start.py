@@ -35,6 +35,7 @@ def start_engine(settings: ServerSettings) -> Engine:
         dtype=settings.dtype,
         hot_max_bytes=settings.hot_max_bytes,
         search=settings.decoding,
+        times=settings.times,
         compression=settings.compression,
         basis_share=settings.basis_share,
     )

@@ -43,6 +43,8 @@ class ModelConfig:
     first_time_symbol: str
     last_time_symbol: str
     knows_previous_text: bool  # whether it was trained with previous text
+    word_start_shift_s: float = 0.0  # of decoding/align.py; `alignment_conf`, which ESPnet does not read
+    word_end_shift_s: float = 0.0
     sample_rate_hz: int = SAMPLE_RATE
 
     @property
@@ -106,6 +108,7 @@ def parse_config(raw: Mapping[str, Any], *, roots: Sequence[Path] = ()) -> Model
     stats = (
         (raw.get("normalize_conf") or {}).get("stats_file") if raw.get("normalize") == "global_mvn" else None
     )
+    alignment = raw.get("alignment_conf") or {}
     return ModelConfig(
         raw=raw,
         token_list=tokens,
@@ -118,6 +121,8 @@ def parse_config(raw: Mapping[str, Any], *, roots: Sequence[Path] = ()) -> Model
         first_time_symbol=symbols["first_time_symbol"],
         last_time_symbol=symbols["last_time_symbol"],
         knows_previous_text=float(front["text_prev_apply_prob"]) > 0,
+        word_start_shift_s=float(alignment.get("start_shift_s", 0.0)),
+        word_end_shift_s=float(alignment.get("end_shift_s", 0.0)),
     )
 
 

@@ -10,6 +10,8 @@ from typing import Any
 from ssvd_asr.base.config import ModelConfig
 from ssvd_asr.errors import BaseModelError, SsvdError
 
+WORD_MARK = "\u2581"  # sentencepiece's sign for a space
+
 
 class TokenMap:
     """OWSM's vocabulary: BPE pieces, and symbols in angle brackets for everything that is not speech.
@@ -64,6 +66,14 @@ class TokenMap:
         if not keep_symbols:
             tokens = [token for token in tokens if not _is_symbol(token)]
         return str(self._pieces.DecodePieces(tokens))
+
+    def is_symbol(self, index: int) -> bool:
+        """Whether the id is a symbol in angle brackets, which is not part of the transcript."""
+        return _is_symbol(self.token_list[index])
+
+    def begins_word(self, index: int) -> bool:
+        """Whether the id is a piece that begins a word, by sentencepiece's mark for the space before it."""
+        return self.token_list[index].startswith(WORD_MARK)
 
     def is_time(self, index: int) -> bool:
         """Return whether the id is a time symbol."""

@@ -19,6 +19,7 @@ from ssvd_asr.adapter.read import inspect_adapter
 from ssvd_asr.adapter.write import describe_adapter, save_adapter
 from ssvd_asr.audio.read import SAMPLE_RATE
 from ssvd_asr.basis.factors import canonical_svd
+from ssvd_asr.decoding.align import TimedWord
 from ssvd_asr.errors import AdapterError
 from ssvd_asr.layer.linear import AdaptedLinear
 from ssvd_asr.mixing.core_stack import CoreStack
@@ -64,6 +65,7 @@ class FakeRecogniser:
         self.fail: BaseException | None = None
         self.max_rows: int | None = None  # more are out of memory
         self.short_windows = False
+        self.warnings: tuple[str, ...] = ()
 
     def has_language(self, symbol: str) -> bool:
         return symbol in ("<eng>", "<nld>")
@@ -99,7 +101,17 @@ class FakeRecogniser:
         text = "base words" if lease is None else f"{lease.name} words of version {lease.version}"
         end_s = piece.start_s + len(piece.wave) / SAMPLE_RATE
         decoding = PieceDecoding(piece.start_s, end_s, "greedy", 0.5)
-        return Decoded(text, (TextSegment(piece.start_s, end_s, text, -0.5),), decoding)
+        words = spread(text.split(), piece.start_s, end_s) if piece.timestamps else ()
+        return Decoded(text, (TextSegment(piece.start_s, end_s, text, -0.5, words),), decoding, self.warnings)
+
+
+def spread(words: Sequence[str], start_s: float, end_s: float) -> tuple[TimedWord, ...]:
+    """Words that share a stretch of time evenly."""
+    step_s = (end_s - start_s) / len(words)
+    return tuple(
+        TimedWord(word, (index,), start_s + index * step_s, start_s + (index + 1) * step_s, 0.9)
+        for index, word in enumerate(words)
+    )
 
 
 def write_adapter(path: Path, seed: int, *, wer_before: float = 0.5, wer_after: float = 0.1) -> Path:

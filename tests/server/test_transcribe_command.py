@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pysubs2
 import pytest
 
 from adapters_store.store import AdapterStore
 from server import transcribe_command
 from server.engine.engine import Engine
 from server.settings import ServerSettings
+from server.transcript_files import FORMATS
 from ssvd_asr.errors import BaseModelError
 from tests.server.fakes import BASE, DIGEST
 
@@ -53,6 +55,7 @@ def test_one_file_is_one_object_with_text_domain_adapter_and_base(
         "adapter_version": 2,
         "adapter_sha256": sha256,
         "adapter": f"child@sha256:{sha256}",
+        "warnings": [],
     }
     assert store.resolve(f"child@sha256:{sha256}").version == 2
 
@@ -124,3 +127,61 @@ def test_a_base_that_cannot_be_loaded_is_one_object_too(
     assert run_json(capsys, clip_file, status=1) == {"error": "no such base"}
     assert transcribe_command.main([str(clip_file)]) == 1
     assert capsys.readouterr().err == "ssvd transcribe: no such base\n"
+
+
+@pytest.mark.usefixtures("started")
+@pytest.mark.parametrize("kind", FORMATS)
+def test_every_format_is_written_with_the_same_words(
+    capsys: pytest.CaptureFixture[str], clip_file: Path, tmp_path: Path, kind: str
+) -> None:
+    other = clip_file.with_name("other.wav")
+    other.write_bytes(clip_file.read_bytes())
+    out = tmp_path / "new" / "out"
+    arguments = [str(clip_file), str(other), "--format", kind, "--out", str(out)]
+    assert transcribe_command.main(arguments) == 0
+    assert sorted(path.name for path in out.iterdir()) == [f"clip.{kind}", f"other.{kind}"]
+    assert str(out / f"other.{kind}") in capsys.readouterr().out
+    written = (out / f"clip.{kind}").read_text(encoding="utf-8")
+    if kind == "txt":
+        assert written == "base words\n"
+    elif kind == "json":
+        document = json.loads(written)
+        assert document["text"] == " ".join(word["word"] for word in document["words"]) == "base words"
+    else:
+        assert [cue.plaintext for cue in pysubs2.SSAFile.from_string(written, kind)] == ["base words"]
+
+
+@pytest.mark.usefixtures("started")
+def test_a_transcript_is_replaced_only_if_asked(
+    capsys: pytest.CaptureFixture[str], clip_file: Path, tmp_path: Path, engine: Engine
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    kept = out / "clip.srt"
+    kept.write_text("corrected by hand", encoding="utf-8")
+    arguments = [str(clip_file), "--format", "srt", "--out", str(out)]
+    assert transcribe_command.main(arguments) == 1
+    assert "clip.srt exists: --overwrite" in capsys.readouterr().err
+    assert kept.read_text(encoding="utf-8") == "corrected by hand"
+    assert engine.ready  # nothing was decoded
+    assert transcribe_command.main([*arguments, "--overwrite"]) == 0
+    assert "base words" in kept.read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("started")
+def test_two_files_of_one_name_are_refused_before_either_is_decoded(
+    capsys: pytest.CaptureFixture[str], clip_file: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "elsewhere" / "clip.flac"
+    out = tmp_path / "out"
+    assert transcribe_command.main([str(clip_file), str(other), "--out", str(out)]) == 1
+    assert "both be written to" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_several_subtitles_are_not_printed_in_one(
+    capsys: pytest.CaptureFixture[str], clip_file: Path
+) -> None:
+    with pytest.raises(SystemExit):
+        transcribe_command.main([str(clip_file), str(clip_file), "--format", "srt"])
+    assert "--out FOLDER" in capsys.readouterr().err

@@ -6,10 +6,14 @@ import io
 import socket
 import time
 from collections.abc import Iterator
+from functools import partial
 from urllib.parse import urlsplit
 
+import numpy as np
 import openai
+import pysubs2
 import pytest
+from openai.types.audio import TranscriptionVerbose
 
 from adapters_store.store import AdapterStore
 from server.app import create_app
@@ -17,6 +21,7 @@ from server.engine.engine import Engine
 from server.settings import ServerSettings
 from tests.server.fakes import BASE, DIGEST, FakeRecogniser
 from tests.server.live import listening
+from tests.speechlike import babble, wav_bytes
 
 
 @pytest.fixture
@@ -49,6 +54,30 @@ def test_transcribes_in_every_format(api: openai.OpenAI, store: AdapterStore, cl
     assert verbose.duration == pytest.approx(2.0)
     assert verbose.segments is not None
     assert [segment.text for segment in verbose.segments] == ["base words"]
+    assert verbose.language == "english"
+    assert verbose.usage is not None
+    assert verbose.usage.seconds == pytest.approx(2.0)
+
+
+def test_all_formats_say_the_same_words(api: openai.OpenAI) -> None:
+    wave = np.concatenate([babble(3.0), np.zeros(3 * 16_000, np.float32), babble(3.0)])
+    ask = partial(api.audio.transcriptions.create, file=("clip.wav", wav_bytes(wave)), model=f"{BASE}:child")
+    words = ["child", "words", "of", "version", "2", "child", "words", "of", "version", "2"]
+    assert ask().text.split() == words
+    assert ask(response_format="text").split() == words
+    verbose = ask(response_format="verbose_json", timestamp_granularities=["word", "segment"])
+    assert isinstance(verbose, TranscriptionVerbose)
+    assert verbose.segments is not None
+    assert verbose.words is not None
+    assert verbose.text.split() == " ".join(segment.text for segment in verbose.segments).split() == words
+    assert [word.word for word in verbose.words] == words
+    times = [time for word in verbose.words for time in (word.start, word.end)]
+    assert times == sorted(times)
+    assert times[0] >= 0
+    assert times[-1] <= verbose.duration
+    for kind in ("srt", "vtt"):
+        cues = pysubs2.SSAFile.from_string(ask(response_format=kind), kind)  # type: ignore[arg-type]
+        assert " ".join(cue.plaintext for cue in cues).split() == words
 
 
 def test_takes_domain_as_an_extra_field(api: openai.OpenAI, clip: bytes) -> None:
@@ -77,8 +106,8 @@ def test_raises_its_own_errors(api: openai.OpenAI, engine: Engine, clip: bytes) 
         api.audio.transcriptions.create(file=file, model=f"{BASE}:klingon")
     assert unknown.value.code == "domain_not_found"
     assert unknown.value.param == "domain"
-    with pytest.raises(openai.UnprocessableEntityError, match="srt"):
-        api.audio.transcriptions.create(file=file, model=BASE, response_format="srt")
+    with pytest.raises(openai.UnprocessableEntityError, match="diarized_json"):
+        api.audio.transcriptions.create(file=file, model=BASE, response_format="diarized_json")
     with pytest.raises(openai.BadRequestError, match="speed"):
         api.audio.transcriptions.create(file=file, model=BASE, extra_body={"speed": "2"})
     engine.drain()

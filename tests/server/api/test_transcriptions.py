@@ -14,12 +14,17 @@ from fastapi.testclient import TestClient
 
 from adapters_store.store import AdapterStore
 from adapters_store.versions import Version
+from server.api.form import FORMATS
 from server.bank.packed import PackedAdapter
 from server.settings import ServerSettings
 from ssvd_asr.errors import AdapterUnreadableError
 from tests.server.fakes import BASE, DIGEST, TIMEOUT_S, FakeRecogniser, read_packed
 from tests.speechlike import babble, wav_bytes
 
+OPENAI_SEGMENT = {
+    "id", "seek", "start", "end", "text", "tokens", "temperature", "avg_logprob", "compression_ratio",
+    "no_speech_prob",
+}  # fmt: skip
 URL = "/v1/audio/transcriptions"
 
 
@@ -49,7 +54,9 @@ def test_json_has_the_text_and_what_made_it(client: TestClient, store: AdapterSt
             "adapter_version": 2,
             "adapter_sha256": store.resolve("child").sha256,
             "decoding": [{"start": 0.0, "end": 2.0, "search": "greedy", "doubt_nats": 0.5}],
+            "warnings": [],
         },
+        "usage": {"type": "duration", "seconds": 2.0},
     }
 
 
@@ -82,7 +89,7 @@ def test_without_a_domain_the_base_answers_and_says_so(client: TestClient, clip:
     assert body["ssvd"]["adapter_sha256"] is None
 
 
-@pytest.mark.parametrize("response_format", ["json", "text", "verbose_json"])
+@pytest.mark.parametrize("response_format", FORMATS)
 def test_every_format_names_the_bytes_in_its_headers(
     client: TestClient, store: AdapterStore, clip: bytes, response_format: str
 ) -> None:
@@ -105,13 +112,54 @@ def test_verbose_json_has_duration_language_and_timed_segments(client: TestClien
     wave = np.concatenate([babble(3.0), np.zeros(3 * 16_000, np.float32), babble(3.0)])
     body = post(client, wav_bytes(wave), response_format="verbose_json", language="en").json()
     assert body["task"] == "transcribe"
-    assert body["language"] == "eng"
+    assert body["language"] == "english"
+    assert body["usage"] == {"type": "duration", "seconds": 9.0}
+    assert "words" not in body
     assert body["duration"] == pytest.approx(9.0)
     assert [segment["id"] for segment in body["segments"]] == list(range(len(body["segments"])))
     assert len(body["segments"]) > 1
     for segment in body["segments"]:
         assert 0 <= segment["start"] < segment["end"] <= 9.0
         assert segment["text"] == "base words"
+        assert set(segment) == OPENAI_SEGMENT
+        assert segment["compression_ratio"] == pytest.approx(10 / 18, abs=1e-3)
+        assert 0 <= segment["no_speech_prob"] < 0.7  # the voice detector heard it
+
+
+@pytest.mark.parametrize(
+    ("granularities", "fields"),
+    [
+        ([], {"segments"}),
+        (["segment"], {"segments"}),
+        (["word"], {"words"}),
+        (["word", "segment"], {"words", "segments"}),
+    ],
+)
+def test_granularities_choose_the_times_that_verbose_json_lists(
+    client: TestClient, clip: bytes, granularities: list[str], fields: set[str]
+) -> None:
+    asked = {"response_format": "verbose_json", "timestamp_granularities[]": granularities}
+    body = post(client, clip, **asked).json()
+    assert {"words", "segments"} & set(body) == fields
+    for word in body.get("words", []):
+        assert set(word) == {"word", "start", "end", "confidence"}
+        assert 0 <= word["start"] <= word["end"] <= body["duration"]
+
+
+def test_warnings_reach_every_json_reply(client: TestClient, recogniser: FakeRecogniser, clip: bytes) -> None:
+    recogniser.warnings = ("0.00 to 2.00 s: no word times: for a reason",)
+    for kind in ("json", "verbose_json"):
+        assert post(client, clip, response_format=kind).json()["ssvd"]["warnings"] == [*recogniser.warnings]
+
+
+@pytest.mark.parametrize("response_format", [each for each in FORMATS if each != "verbose_json"])
+def test_granularities_in_a_format_without_a_list_of_times_are_refused(
+    client: TestClient, clip: bytes, response_format: str
+) -> None:
+    fields = {"response_format": response_format, "timestamp_granularities[]": "word"}
+    error = refusal(post(client, clip, **fields), 422)
+    assert error["param"] == "timestamp_granularities"
+    assert "verbose_json" in error["message"]
 
 
 @pytest.mark.parametrize(
@@ -146,13 +194,19 @@ def test_model_and_domain_name_a_domain_alone_or_together(
         ({"model": f"{BASE}:"}, 400, "model", "no domain"),
         ({"model": f"{BASE}:child", "domain": "scottish"}, 400, "domain", "scottish"),
         ({"domain": "child@2", "model": f"{BASE}:child@1"}, 400, "domain", "child@1"),
-        ({"response_format": "srt"}, 422, "response_format", "srt"),
+        ({"response_format": "diarized_json"}, 422, "response_format", "diarized_json"),
         ({"response_format": "xml"}, 422, "response_format", "xml"),
         ({"prompt": 1001 * "a"}, 422, "prompt", "SSVD_MAX_PROMPT_CHARS"),
         ({"temperature": "0.7"}, 422, "temperature", "0.7"),
         ({"temperature": "warm"}, 400, "temperature", "warm"),
         ({"stream": "true"}, 422, "stream", "True"),
         ({"timestamp_granularities[]": "word"}, 422, "timestamp_granularities", "word"),
+        (
+            {"timestamp_granularities[]": "page", "response_format": "verbose_json"},
+            422,
+            "timestamp_granularities",
+            "page",
+        ),
         ({"include[]": "logprobs"}, 422, "include", "logprobs"),
         ({"chunking_strategy": "server_vad"}, 422, "chunking_strategy", "server_vad"),
         ({"best_of": "5"}, 400, "best_of", "response_format"),

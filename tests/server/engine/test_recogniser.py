@@ -197,7 +197,7 @@ def test_a_beam_through_the_engine_is_the_librarys_beam_row_by_row(
     try:
         replies = [engine.submit(Request(WAVE, domain=domain)) for domain in ("child", None)]
         texts = [reply.result(60).text for reply in replies]
-        timed = engine.submit(Request(WAVE, timestamps=True)).result(60)  # CTC knows no times
+        timed = engine.submit(Request(WAVE, timestamps=True)).result(60)
     finally:
         engine.close(timeout_s=30)
     expected = [
@@ -211,9 +211,30 @@ def test_a_beam_through_the_engine_is_the_librarys_beam_row_by_row(
         for each in (cores, None)
     ]
     assert texts == [" ".join(found[0].text.split()) for found in expected]
+    assert timed.text == texts[1]  # times change no word
+    assert [word.word for word in timed.words] == timed.text.split()
+
+
+def test_the_bases_own_times_come_where_the_setting_asks_for_them(
+    folder: Path, cache: Path, real_store: AdapterStore
+) -> None:
+    own = OwsmRecogniser.load(
+        str(folder),
+        device="cpu",
+        dtype="float32",
+        cache_dir=cache,
+        search=DecodingOptions("beam", beam_size=4, ctc_weight=0.3),
+        times="base",
+    )
+    engine = engine_over(own, ServerSettings(), real_store)
+    try:
+        timed = engine.submit(Request(WAVE, timestamps=True)).result(60)
+    finally:
+        engine.close(timeout_s=30)
     prompt = Prompt("<eng>", "<asr>", True)
-    plain = transcribe(searching._base, [WAVE], prompts=[prompt], options=DecodingOptions("beam", 4, 0.0))
-    assert timed.text == " ".join(plain[0].text.split())
+    (plain,) = transcribe(own._base, [WAVE], prompts=[prompt], options=DecodingOptions("beam", 4, 0.0))
+    assert timed.text == " ".join(plain.text.split())
+    assert [segment.text for segment in timed.segments] == [each.text for each in plain.segments]
 
 
 def test_a_compressed_core_serves_what_it_keeps_and_a_domain_that_loses_more_is_refused(

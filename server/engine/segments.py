@@ -1,0 +1,82 @@
+"""Segments of a reply: stretches of words that end at pauses and at the ends of sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from server.engine.messages import FloatArray, TextSegment
+from ssvd_asr.audio.read import SAMPLE_RATE
+from ssvd_asr.audio.segment import (
+    FRAME_SAMPLES,
+    SPEECH_PROBABILITY,
+    high_voice_probabilities,
+    speech_probabilities,
+)
+from ssvd_asr.decoding.align import TimedWord
+
+MAX_SEGMENT_S = 30.0  # as in Whisper
+MIN_PAUSE_S = 0.3  # between the end of a word and the start of the next; a shorter one ends no segment
+SENTENCE_ENDS = ".?!…。？！"
+CLOSING = "\"'”’»)]"  # may follow the end of a sentence
+
+
+def shifted(words: Sequence[TimedWord], by_s: float) -> tuple[TimedWord, ...]:
+    """Move the times of words, those that have none excepted."""
+    return tuple(
+        word
+        if word.start_s is None or word.end_s is None
+        else replace(word, start_s=word.start_s + by_s, end_s=word.end_s + by_s)
+        for word in words
+    )
+
+
+def segments_of(words: Sequence[TimedWord], avg_logprob: float) -> tuple[TextSegment, ...]:
+    """Cut words with times into segments: at pauses, after sentences, and before MAX_SEGMENT_S is over."""
+    return tuple(_segment(group, avg_logprob) for group in _groups(words))
+
+
+def _groups(words: Sequence[TimedWord]) -> Iterator[list[TimedWord]]:
+    group: list[TimedWord] = []
+    for word in words:
+        if group and _ends(group, word):
+            yield group
+            group = []
+        group.append(word)
+    if group:
+        yield group
+
+
+def _ends(group: Sequence[TimedWord], following: TimedWord) -> bool:
+    """Whether a segment ends before the word that follows it."""
+    last = group[-1]
+    pause_s = (following.start_s or 0.0) - (last.end_s or 0.0)
+    length_s = (following.end_s or 0.0) - (group[0].start_s or 0.0)
+    closed = last.word.rstrip(CLOSING).endswith(tuple(SENTENCE_ENDS))
+    return closed or pause_s >= MIN_PAUSE_S or length_s > MAX_SEGMENT_S
+
+
+def _segment(group: Sequence[TimedWord], avg_logprob: float) -> TextSegment:
+    return TextSegment(
+        start_s=group[0].start_s or 0.0,
+        end_s=group[-1].end_s or 0.0,
+        text=" ".join(word.word for word in group),
+        avg_logprob=avg_logprob,
+        words=tuple(group),
+    )
+
+
+def speech_of(wave: FloatArray) -> FloatArray:
+    """Return the probability of speech (frames,) in each FRAME_SAMPLES of a wave, as `find_spans` sees it."""
+    seen = speech_probabilities(wave)
+    return seen if (seen >= SPEECH_PROBABILITY).any() else np.maximum(seen, high_voice_probabilities(wave))
+
+
+def no_speech_prob(speech: FloatArray, segment: TextSegment) -> float:
+    """Return 1 minus the highest probability of speech (frames,) within the segment."""
+    first = int(segment.start_s * SAMPLE_RATE) // FRAME_SAMPLES
+    stop = int(segment.end_s * SAMPLE_RATE) // FRAME_SAMPLES + 1
+    heard = speech[first:stop]
+    return 1.0 - float(heard.max()) if len(heard) else 1.0

@@ -1,0 +1,94 @@
+"""Subtitles of a reply: cues of at most two lines, as SubRip (srt) or WebVTT (vtt)."""
+
+from __future__ import annotations
+
+import html
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Literal, NamedTuple
+
+import pysubs2
+
+from server.engine.messages import Reply, TextSegment
+
+MAX_LINES = 2
+MAX_LINE_CHARS = 42
+
+SubtitleFormat = Literal["srt", "vtt"]
+
+
+@dataclass(frozen=True)
+class Cue:
+    """What is shown from start_s to end_s, seconds from the start of the audio."""
+
+    start_s: float
+    end_s: float
+    lines: tuple[str, ...]
+
+
+def subtitles(reply: Reply, subtitle_format: SubtitleFormat) -> str:
+    """Return the reply's cues as a file of this format. It says the words of the reply's text."""
+    file = pysubs2.SSAFile()
+    for cue in cues(reply.segments):
+        text = "\n".join(cue.lines)
+        event = pysubs2.SSAEvent(start=round(1000 * cue.start_s), end=round(1000 * cue.end_s))
+        # WebVTT reads "<" and "&" as markup.
+        event.plaintext = html.escape(text, quote=False) if subtitle_format == "vtt" else text
+        file.append(event)
+    # Else text in braces would count as styling and be dropped.
+    return file.to_string(subtitle_format, keep_ssa_tags=True)
+
+
+def cues(segments: Sequence[TextSegment]) -> Iterator[Cue]:
+    """Cut segments into cues of at most MAX_LINES lines of MAX_LINE_CHARS characters.
+
+    A cue lasts from its first word to its last. Words without times share that of their segment by length.
+    """
+    for segment in segments:
+        group: list[_Timed] = []
+        for word in _timed(segment):
+            if group and len(_lines([*group, word])) > MAX_LINES:
+                yield _cue(group)
+                group = []
+            group.append(word)
+        if group:
+            yield _cue(group)
+
+
+class _Timed(NamedTuple):
+    """A word, or a part of one that is too long for a cue."""
+
+    text: str
+    start_s: float
+    end_s: float
+
+
+def _timed(segment: TextSegment) -> list[_Timed]:
+    """Return the words of a segment, each short enough for a line. Parts of a long word share its time."""
+    parts = []
+    for word in segment.words:
+        if word.start_s is None or word.end_s is None:
+            return _by_length(segment.text.split(), segment.start_s, segment.end_s)
+        parts += _by_length([word.word], word.start_s, word.end_s)
+    return parts or _by_length(segment.text.split(), segment.start_s, segment.end_s)
+
+
+def _by_length(words: Sequence[str], start_s: float, end_s: float) -> list[_Timed]:
+    """Share a stretch of time among words by their characters."""
+    texts = [part for word in words for part in textwrap.wrap(word, MAX_LINE_CHARS)]
+    ends = list(accumulate(map(len, texts)))
+    step_s = (end_s - start_s) / ends[-1] if ends else 0.0
+    return [
+        _Timed(text, start_s + (end - len(text)) * step_s, min(start_s + end * step_s, end_s))
+        for text, end in zip(texts, ends, strict=True)
+    ]
+
+
+def _lines(group: Sequence[_Timed]) -> list[str]:
+    return textwrap.wrap(" ".join(word.text for word in group), MAX_LINE_CHARS, break_on_hyphens=False)
+
+
+def _cue(group: Sequence[_Timed]) -> Cue:
+    return Cue(group[0].start_s, group[-1].end_s, tuple(_lines(group)))

@@ -1,0 +1,197 @@
+"""Word times by CTC forced alignment: which encoder frames each word of a hypothesis was heard in.
+
+The times are those of given words. No second decoding is made, so asking for times changes no word.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ssvd_asr.base.model import BaseModel
+from ssvd_asr.base.tokens import TokenMap
+from ssvd_asr.decoding.hypothesis import Hypothesis
+
+if TYPE_CHECKING:
+    from espnet2.asr.ctc import CTC
+    from torchaudio.functional import TokenSpan
+
+CHUNK_BYTES = 64 * 2**20  # of logits over the whole vocabulary at a time
+# Between the frames of two words. Where there is no pause, 99 of 100 gaps are shorter (owsm-nano: 0.4 s on
+# adult-valid and scottish-valid, 0.56 s on child-valid, 100 utterances each).
+PAUSE_S = 0.5
+
+
+@dataclass(frozen=True)
+class TimedWord:
+    """A word of a transcript. Times count in seconds from the start of the wave.
+
+    start_s, end_s: None where the words could not be aligned.
+    confidence: mean over the word's pieces of CTC's probability of the piece, itself a mean over the piece's
+        frames. A wrong word may have a high one.
+    token_ids: the word's pieces.
+    """
+
+    word: str
+    token_ids: tuple[int, ...]
+    start_s: float | None = None
+    end_s: float | None = None
+    confidence: float | None = None
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """The words of one hypothesis, and the reasons why they lack times, if they do."""
+
+    words: tuple[TimedWord, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Clock:
+    """How encoder frames lie in the audio.
+
+    frame_s: length of one frame.
+    start_shift_s, end_shift_s: added to the starts of words and to the ends before a pause. CTC emits a piece
+        some time after it began and stops before it ended. Measured for each base: `alignment_conf` in its
+        config.
+    """
+
+    frame_s: float
+    start_shift_s: float = 0.0
+    end_shift_s: float = 0.0
+
+
+def clock_of(base: BaseModel, frames: int) -> Clock:
+    """Return the clock of encoder output with `frames` frames a window."""
+    config = base.config
+    hop_s = base.network.frontend.hop_length / config.sample_rate_hz
+    # Convolutions without padding lose a frame or two at the edges, so the quotient is not whole.
+    features = round(config.window_s / hop_s / frames)
+    return Clock(features * hop_s, config.word_start_shift_s, config.word_end_shift_s)
+
+
+@torch.no_grad()
+def align(
+    ctc: CTC | None,
+    encoded: Iterable[Tensor],
+    hypotheses: Sequence[Hypothesis],
+    durations_s: Sequence[float],
+    tokens: TokenMap,
+    clock: Clock,
+) -> list[Alignment]:
+    """Align each hypothesis with its row of encoder output, (T, d) each.
+
+    The CTC head reads the rows one by one and in chunks of frames. Of its output over the whole vocabulary
+    only the columns of the row's own tokens and of the blank are kept, (T, tokens + 1) on the CPU.
+
+    Words that cannot be aligned come without times, and with a warning that says why.
+
+    Args:
+        ctc: the base's head, or None where it has none.
+        durations_s: length of each row's audio. Frames that begin later are padding, and no word is
+            aligned to them.
+    """
+    return [
+        _align_row(ctc, row, hypothesis, duration_s, tokens, clock)
+        for row, hypothesis, duration_s in zip(encoded, hypotheses, durations_s, strict=True)
+    ]
+
+
+def group_words(ids: Sequence[int], tokens: TokenMap) -> list[tuple[str, tuple[int, ...]]]:
+    """Group token ids into (word, its pieces). Symbols in angle brackets belong to no word."""
+    groups: list[list[int]] = []
+    for index in ids:
+        if tokens.is_symbol(index):
+            continue
+        if tokens.begins_word(index) or not groups:
+            groups.append([])
+        groups[-1].append(index)
+    # A lone word mark, which sentencepiece may put before a piece that begins a word itself, is no word.
+    words = [(tokens.decode(group).strip(), tuple(group)) for group in groups]
+    return [(word, group) for word, group in words if word]
+
+
+def _align_row(
+    ctc: CTC | None,
+    encoded: Tensor,
+    hypothesis: Hypothesis,
+    duration_s: float,
+    tokens: TokenMap,
+    clock: Clock,
+) -> Alignment:
+    """Align one hypothesis with its encoder output (T, d)."""
+    words = group_words(hypothesis.token_ids, tokens)
+    if not words:
+        return Alignment()
+    ids = [index for _, pieces in words for index in pieces]
+    frames = min(len(encoded), max(1, math.ceil(round(duration_s / clock.frame_s, 6))))
+    needed = len(ids) + sum(one == other for one, other in pairwise(ids))
+    if ctc is None:
+        return _untimed(words, "the base has no CTC head")
+    if needed > frames:
+        held = f"{duration_s:.2f} s of audio have {frames}"
+        return _untimed(words, f"the {len(ids)} pieces of the text need {needed} encoder frames, {held}")
+    # Columns of the tokens in use, the blank's first; a token that occurs twice has one column.
+    columns = [tokens.blank, *dict.fromkeys(ids)]
+    place = {token: column for column, token in enumerate(columns)}
+    spans = iter(_spans(_log_probs(ctc, encoded[:frames], columns), [place[token] for token in ids]))
+    timed = []
+    for word, pieces in words:
+        own = [next(spans) for _ in pieces]
+        confidence = sum(span.score for span in own) / len(own)
+        timed.append(
+            TimedWord(word, pieces, own[0].start * clock.frame_s, own[-1].end * clock.frame_s, confidence)
+        )
+    return Alignment(tuple(_placed(timed, duration_s, clock)))
+
+
+def _untimed(words: Sequence[tuple[str, tuple[int, ...]]], why: str) -> Alignment:
+    return Alignment(tuple(TimedWord(*word) for word in words), (f"no word times: {why}",))
+
+
+def _log_probs(ctc: CTC, encoded: Tensor, columns: Sequence[int]) -> Tensor:
+    """Return CTC's log-probabilities (T, len(columns)) of encoder output (T, d), float32 on the CPU."""
+    wanted = torch.tensor(columns, device=encoded.device)
+    frames = max(1, CHUNK_BYTES // (4 * ctc.ctc_lo.out_features))
+    parts = []
+    for part in torch.split(encoded, frames):
+        logits = ctc.ctc_lo(part).float()  # (frames, V)
+        parts.append(logits[:, wanted] - torch.logsumexp(logits, dim=-1, keepdim=True))
+    return torch.cat(parts).cpu()
+
+
+def _spans(log_probs: Tensor, targets: Sequence[int]) -> list[TokenSpan]:
+    """Return the frames of each target on the likeliest path through (T, C), the blank in column 0.
+
+    A span's score is the mean of the target's probability in its frames. torchaudio aligns one row at a time,
+    and only where T is at least the number of targets plus that of immediate repetitions.
+    """
+    from torchaudio.functional import forced_align, merge_tokens
+
+    path, scores = forced_align(log_probs[None], torch.tensor([list(targets)]), blank=0)
+    spans: list[TokenSpan] = merge_tokens(path[0], scores[0].exp(), blank=0)
+    return spans
+
+
+def _placed(words: Sequence[TimedWord], duration_s: float, clock: Clock) -> Iterator[TimedWord]:
+    """Make times of the audio from those of the frames in which CTC emitted a word.
+
+    The frames of a word cover its beginning and not its whole length. So a word lasts until the next one
+    starts, unless more than PAUSE_S lie between the two. Every time is inside the audio, and no word ends
+    after the next one starts.
+    """
+    starts = [min(max((word.start_s or 0.0) + clock.start_shift_s, 0.0), duration_s) for word in words]
+    for word, following, start_s, next_s in zip(
+        words, [*words[1:], None], starts, [*starts[1:], duration_s], strict=True
+    ):
+        emitted_s = word.end_s or 0.0
+        joined = following is not None and (following.start_s or 0.0) - emitted_s <= PAUSE_S
+        end_s = next_s if joined else emitted_s + clock.end_shift_s
+        yield replace(word, start_s=start_s, end_s=min(max(end_s, start_s), next_s))
