@@ -27,6 +27,7 @@ class _Row:
 
     prompt: Sequence[int]
     limit: int  # tokens to say at most
+    last_time: int | None  # see Prompt.last_time
     ids: list[int] = field(init=False)
     score: float = 0.0
     margin: float = math.inf
@@ -67,7 +68,10 @@ def greedy(
     if min(limits, default=1) < 1:
         raise SsvdError(f"max_tokens={max_tokens}: must be at least 1")
     tokens = base.tokens
-    rows = [_Row(prompt.ids(tokens), limit) for prompt, limit in zip(prompts, limits, strict=True)]
+    rows = [
+        _Row(prompt.ids(tokens), limit, prompt.last_time(tokens))
+        for prompt, limit in zip(prompts, limits, strict=True)
+    ]
     with open_decoder(base.network.decoder, encoded) as decoder:
         _decode(decoder, rows, tokens)
     return [_finish(row, prompt, tokens) for row, prompt in zip(rows, prompts, strict=True)]
@@ -79,7 +83,7 @@ def _decode(decoder: Decoder, rows: Sequence[_Row], tokens: TokenMap) -> None:
     scores = decoder.read([row.prompt for row in rows])  # (R, V)
     totals = scores.new_zeros(len(rows))  # (R,) float32
     while True:
-        forbid(scores, [row.ids for row in running], tokens)
+        forbid(scores, [row.ids for row in running], tokens, [row.last_time for row in running])
         # The sum so far is added before the best is taken, as the search does: it decides ties alike.
         best = (scores + totals.unsqueeze(1)).topk(2, dim=-1)
         # Read back at once, since each time the host waits; a float32 holds every id below 2^24.
