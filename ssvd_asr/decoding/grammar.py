@@ -5,8 +5,8 @@ open goes on until a later time closes it, and <eos> has to wait; after a closed
 start of the next one, not before the end of the last.
 
 A row whose last time is given follows two rules more. No time is later than that one. And Whisper's: within a
-segment a time comes next where all times together are likelier than the best piece. Each single time may be less
-likely than some piece; without the rule, decoding then talks on after the last word.
+segment a time comes next where all times together are likelier than the best piece. Each single time may be
+less likely than some piece; without the rule, decoding then talks on after the last word.
 """
 
 from __future__ import annotations
