@@ -60,8 +60,8 @@ class Comparison:
     def add(self, text: str, starts_s: Sequence[float | None], transcript: Transcript) -> None:
         """Compare the words that the text and the transcript have in common, in order.
 
-        A word that is said twice and was understood once, or the other way round, could be paired with either:
-        it counts as missed.
+        A word that is said twice and was understood once, or the other way round, could be paired with
+        either: it counts as missed.
         """
         said, found = text.split(), transcript.words
         self.words += len(said)
@@ -183,8 +183,8 @@ def page(found: dict[str, Any]) -> str:
         f"Written by `{found['command']}` with {NAME}.json ({found['device']}, torch {found['torch']}).",
         "",
         "Starts of words by CTC forced alignment of the transcript, against espeak-ng's word events.",
-        "Compared are the words that were understood. Words that espeak-ng speaks together with another have no",
-        f"event and are left out. Base `{found['base']}`, {found['split']} sets; "
+        "Compared are the words that were understood. Words that espeak-ng speaks together with another have",
+        f"no event and are left out. Base `{found['base']}`, {found['split']} sets; "
         f"{1000 * found['start_shift_s']:+.0f} ms are added to every start, a constant of the base.",
         "The bias is the median of ours minus espeak-ng's; `less bias` takes the row's own out of it.",
         "",

@@ -193,7 +193,13 @@ class OwsmRecogniser:
             stack=mount.stack,
             rows=None if mount.stack is None else [slot for _, _, slot in rows],
             prompts=[
-                Prompt(piece.language, "<asr>", self._says_times(piece), piece.previous_text)
+                Prompt(
+                    piece.language,
+                    "<asr>",
+                    self._says_times(piece),
+                    piece.previous_text,
+                    len(piece.wave) / SAMPLE_RATE,
+                )
                 for _, piece, _ in rows
             ],
             word_times=[piece.timestamps for _, piece, _ in rows],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ssvd_asr.base.tokens import TokenMap
@@ -15,6 +16,7 @@ class Prompt:
     task: str = "<asr>"
     timestamps: bool = False
     previous_text: str | None = None
+    audio_s: float | None = None  # of a row that gives times: see last_time
 
     def ids(self, tokens: TokenMap) -> list[int]:
         """Return the prompt's token ids, as Speech2Text builds them.
@@ -30,3 +32,14 @@ class Prompt:
         previous = tokens.encode(self.previous_text)
         # Training data writes "<na>" if there is no previous text.
         return ids if tokens.na in previous else [tokens.sop, *previous, *ids]
+
+    def last_time(self, tokens: TokenMap) -> int | None:
+        """The id of the last time inside the audio of `audio_s`, at least one step from the start.
+
+        None where no times are asked for or the audio's length is not given: then ESPnet's rules hold, which
+        allow any time of the window.
+        """
+        if not self.timestamps or self.audio_s is None:
+            return None
+        steps = max(1, math.floor(self.audio_s / tokens.time_step_s))
+        return min(tokens.first_time + steps, tokens.last_time)

@@ -55,7 +55,10 @@ def beam(
     if limit < 1:
         raise SsvdError(f"max_tokens={max_tokens}: must be at least 1")
     tokens = base.tokens
-    searches = [Search(prompt.ids(tokens), beam_size, limit, tokens.eos) for prompt in prompts]
+    searches = [
+        Search(prompt.ids(tokens), beam_size, limit, tokens.eos, prompt.last_time(tokens))
+        for prompt in prompts
+    ]
     ctc = CtcPrefix(base.network.ctc, encoded, blank=tokens.blank) if ctc_weight > 0 else None
     with open_decoder(base.network.decoder, encoded, width=beam_size) as decoder:
         _Scorer(decoder, ctc, ctc_weight, beam_size, tokens).run(searches)
@@ -88,7 +91,8 @@ class _Scorer:
         logp = self.decoder.read([search.prompt for search in searches])  # (R, V)
         while True:
             paths = [path for search in running for path in search.running]
-            candidates = self._candidates(logp, paths)
+            last_times = [search.last_time for search in running for _ in search.running]
+            candidates = self._candidates(logp, paths, last_times)
             parents: list[int] = []
             first = 0
             for search in running:
@@ -106,11 +110,13 @@ class _Scorer:
                 self.ctc.extend(parents, said)
             logp = self.decoder.advance(torch.tensor(said, device=logp.device).unsqueeze(1))
 
-    def _candidates(self, logp: Tensor, paths: Sequence[Path]) -> list[tuple[list[Candidate], float]]:
+    def _candidates(
+        self, logp: Tensor, paths: Sequence[Path], last_times: Sequence[int | None]
+    ) -> list[tuple[list[Candidate], float]]:
         """Return each row's next tokens with their total scores, and the distance to those left out."""
         totals = torch.tensor([path.score for path in paths], device=logp.device)
         scores = (1.0 - self.ctc_weight) * logp  # (R, V)
-        forbid(scores, [path.ids for path in paths], self.tokens)
+        forbid(scores, [path.ids for path in paths], self.tokens, last_times)
         if self.ctc is None:
             # One more than can be kept, so that the search can measure the margin.
             best = (scores + totals.unsqueeze(1)).topk(min(self.beam_size + 1, scores.size(1)), dim=-1)

@@ -27,6 +27,7 @@ class _Row:
 
     prompt: Sequence[int]
     limit: int  # most tokens to add
+    last_time: int | None  # see Prompt.last_time
     ids: list[int] = field(init=False)
     score: float = 0.0
     margin: float = math.inf
@@ -71,7 +72,10 @@ def greedy(
     if min(limits, default=1) < 1:
         raise SsvdError(f"max_tokens={max_tokens}: must be at least 1")
     tokens = base.tokens
-    rows = [_Row(prompt.ids(tokens), limit) for prompt, limit in zip(prompts, limits, strict=True)]
+    rows = [
+        _Row(prompt.ids(tokens), limit, prompt.last_time(tokens))
+        for prompt, limit in zip(prompts, limits, strict=True)
+    ]
     with open_decoder(base.network.decoder, encoded) as decoder:
         _decode(decoder, rows, tokens)
     return [_finish(row, prompt, tokens) for row, prompt in zip(rows, prompts, strict=True)]
@@ -83,7 +87,7 @@ def _decode(decoder: Decoder, rows: Sequence[_Row], tokens: TokenMap) -> None:
     scores = decoder.read([row.prompt for row in rows])  # (R, V)
     totals = scores.new_zeros(len(rows))  # (R,) float32
     while True:
-        forbid(scores, [row.ids for row in running], tokens)
+        forbid(scores, [row.ids for row in running], tokens, [row.last_time for row in running])
         # Add the sum so far before taking the best, as the beam search does, so that ties fall alike.
         best = (scores + totals.unsqueeze(1)).topk(2, dim=-1)
         # One transfer, since the host waits for each; a float32 holds every id below 2^24.

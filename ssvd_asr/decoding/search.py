@@ -33,13 +33,17 @@ class Search:
         running: the hypotheses that go on, best first.
         done: whether the search is over.
         margin: the smallest distance between a score that was kept and one that was not.
+        last_time: see Prompt.last_time.
     """
 
-    def __init__(self, prompt: Sequence[int], beam_size: int, limit: int, eos: int) -> None:
+    def __init__(
+        self, prompt: Sequence[int], beam_size: int, limit: int, eos: int, last_time: int | None = None
+    ) -> None:
         self.prompt = tuple(prompt)
         self.running: list[Path] = [Path(self.prompt, 0.0)]
         self.done = False
         self.margin = math.inf
+        self.last_time = last_time
         self._ended: list[Path] = []
         self._beam_size = beam_size
         self._limit = limit

@@ -231,7 +231,7 @@ def test_the_bases_own_times_come_where_the_setting_asks_for_them(
         timed = engine.submit(Request(WAVE, timestamps=True)).result(60)
     finally:
         engine.close(timeout_s=30)
-    prompt = Prompt("<eng>", "<asr>", True)
+    prompt = Prompt("<eng>", "<asr>", True, audio_s=len(WAVE) / 16_000)
     (plain,) = transcribe(own._base, [WAVE], prompts=[prompt], options=DecodingOptions("beam", 4, 0.0))
     assert timed.text == " ".join(plain.text.split())
     assert [segment.text for segment in timed.segments] == [each.text for each in plain.segments]
