@@ -8,9 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from server.api.replies import timed_fields
 from server.engine.messages import Reply
 from server.errors import OutputError
+from server.reply_fields import decoding_fields, timed_fields
 from server.subtitles import subtitles
 
 TranscriptFormat = Literal["txt", "srt", "vtt", "json"]
@@ -27,6 +27,7 @@ def entry(file: Path, reply: Reply, *, timed: bool = False) -> dict[str, Any]:
         "duration_s": round(reply.duration_s, 3),
         **asdict(made_by),
         "adapter": adapter,  # a reference pinned to the digest
+        "decoding": [decoding_fields(each) for each in reply.decoding],
         "warnings": list(reply.warnings),
         **(timed_fields(reply, ("word", "segment")) if timed else {}),
     }

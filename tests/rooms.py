@@ -46,7 +46,7 @@ FLOORS: dict[str, list[tuple[str, ...]]] = {
         ("__init__", "serve_command", "transcribe_command"),
         ("app", "transcript_files"),
         ("api/",),
-        ("state", "subtitles"),
+        ("reply_fields", "state", "subtitles"),
         ("engine/",),
         ("domains",),
         ("bank/",),

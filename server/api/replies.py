@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Collection
 from dataclasses import asdict
 from typing import Any
 from urllib.parse import quote
@@ -11,8 +9,8 @@ from urllib.parse import quote
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from server.api.form import TranscriptionForm
-from server.engine.messages import PieceDecoding, Provenance, Reply, TextSegment
-from server.languages import language_name
+from server.engine.messages import Provenance, Reply
+from server.reply_fields import decoding_fields, timed_fields
 from server.subtitles import subtitles
 
 
@@ -32,36 +30,10 @@ def render(reply: Reply, form: TranscriptionForm) -> Response:
     body["usage"] = {"type": "duration", "seconds": round(reply.duration_s, 3)}
     body["ssvd"] = {
         **asdict(reply.provenance),
-        "decoding": [_decoding(each) for each in reply.decoding],
+        "decoding": [decoding_fields(each) for each in reply.decoding],
         "warnings": list(reply.warnings),
     }
     return JSONResponse(body, headers=headers)
-
-
-def timed_fields(reply: Reply, granularities: Collection[str]) -> dict[str, Any]:
-    """Return the fields that `verbose_json` has beside the text.
-
-    `words` lists the words that have times; a warning says where others have none.
-    """
-    fields: dict[str, Any] = {
-        "task": "transcribe",
-        "language": language_name(reply.language),
-        "duration": reply.duration_s,
-    }
-    if "segment" in granularities:
-        fields["segments"] = [_segment(index, each) for index, each in enumerate(reply.segments)]
-    if "word" in granularities:
-        fields["words"] = [
-            {
-                "word": word.word,
-                "start": round(word.start_s, 3),
-                "end": round(word.end_s, 3),
-                "confidence": round(word.confidence or 0.0, 3),
-            }
-            for word in reply.words
-            if word.start_s is not None and word.end_s is not None
-        ]
-    return fields
 
 
 def provenance_headers(provenance: Provenance) -> dict[str, str]:
@@ -79,30 +51,4 @@ def provenance_headers(provenance: Provenance) -> dict[str, str]:
         header: quote(str(values[field]), safe=" /:@")
         for field, header in names.items()
         if values[field] is not None
-    }
-
-
-def _decoding(piece: PieceDecoding) -> dict[str, Any]:
-    """One piece of the field `ssvd.decoding`."""
-    return {
-        "start": round(piece.start_s, 3),
-        "end": round(piece.end_s, 3),
-        "search": piece.search,
-        "doubt_nats": None if piece.doubt_nats is None else round(piece.doubt_nats, 2),
-    }
-
-
-def _segment(index: int, segment: TextSegment) -> dict[str, Any]:
-    data = segment.text.encode()
-    return {
-        "id": index,
-        "seek": round(segment.start_s * 100),  # in units of 10 ms, as in Whisper
-        "start": round(segment.start_s, 3),
-        "end": round(segment.end_s, 3),
-        "text": segment.text,
-        "tokens": [token for word in segment.words for token in word.token_ids],
-        "temperature": 0.0,
-        "avg_logprob": round(segment.avg_logprob, 4),
-        "compression_ratio": round(len(data) / len(zlib.compress(data)), 3),  # as in Whisper
-        "no_speech_prob": round(segment.no_speech_prob, 4),
     }

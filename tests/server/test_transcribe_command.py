@@ -55,6 +55,7 @@ def test_one_file_is_one_object_with_text_domain_adapter_and_base(
         "adapter_version": 2,
         "adapter_sha256": sha256,
         "adapter": f"child@sha256:{sha256}",
+        "decoding": [{"start": 0.0, "end": 2.0, "search": "greedy", "doubt_nats": 0.5}],
         "warnings": [],
     }
     assert store.resolve(f"child@sha256:{sha256}").version == 2

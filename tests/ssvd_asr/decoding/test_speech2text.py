@@ -12,6 +12,7 @@ import torch
 from ssvd_asr.base.model import BaseModel
 from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.decoding.grammar import forbid
+from ssvd_asr.decoding.options import GREEDY
 from ssvd_asr.transcription import Transcript, transcribe
 from tests.random_owsm import LONG_TEXT
 from tests.ssvd_asr.judged import SAFE_MARGIN, Judged
@@ -39,7 +40,7 @@ def _assert_same(base: BaseModel, ours: Transcript, theirs: Any, prompt_tokens: 
 @pytest.mark.parametrize("timestamps", [False, True])
 def test_a_batch_gives_the_tokens_of_each_wave_alone_in_speech2text(pair: Any, timestamps: bool) -> None:
     base, speech2text, audio = pair
-    for ours, wave in zip(transcribe(base, audio, timestamps=timestamps), audio, strict=True):
+    for ours, wave in zip(transcribe(base, audio, timestamps=timestamps, options=GREEDY), audio, strict=True):
         theirs = speech2text(wave, predict_time=timestamps)[0]
         _assert_same(base, ours, theirs, prompt_tokens=2 if timestamps else 3)
 
@@ -55,7 +56,9 @@ def test_previous_text_and_task_are_told_alike(pair: Any) -> None:
         Prompt(timestamps=True, previous_text=LONG_TEXT),
     ]
     audio = [*audio, *audio[:2]]
-    for ours, prompt, wave in zip(transcribe(base, audio, prompts=prompts), prompts, audio, strict=True):
+    for ours, prompt, wave in zip(
+        transcribe(base, audio, prompts=prompts, options=GREEDY), prompts, audio, strict=True
+    ):
         told = speech2text._build_hyp_primer("<eng>", "<asr>", prompt.timestamps, prompt.previous_text)
         assert prompt.ids(base.tokens) == told
         theirs = speech2text(wave, text_prev=prompt.previous_text, predict_time=prompt.timestamps)[0]
@@ -65,7 +68,9 @@ def test_previous_text_and_task_are_told_alike(pair: Any) -> None:
 def test_digital_silence_is_transcribed_as_the_model_says(pair: Any) -> None:
     base, speech2text, _ = pair
     silence = np.zeros(8000, dtype=np.float32)
-    _assert_same(base, transcribe(base, [silence])[0], speech2text(silence)[0], prompt_tokens=3)
+    _assert_same(
+        base, transcribe(base, [silence], options=GREEDY)[0], speech2text(silence)[0], prompt_tokens=3
+    )
 
 
 def test_encoder_output_is_that_of_the_padded_window(pair: Any) -> None:

@@ -1,0 +1,62 @@
+"""Fields of a reply that the HTTP API and `ssvd transcribe` share, without the web framework."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Collection
+from typing import Any
+
+from server.engine.messages import PieceDecoding, Reply, TextSegment
+from server.languages import language_name
+
+
+def timed_fields(reply: Reply, granularities: Collection[str]) -> dict[str, Any]:
+    """Return the fields that `verbose_json` has beside the text.
+
+    `words` lists the words that have times; a warning says where others have none.
+    """
+    fields: dict[str, Any] = {
+        "task": "transcribe",
+        "language": language_name(reply.language),
+        "duration": reply.duration_s,
+    }
+    if "segment" in granularities:
+        fields["segments"] = [_segment(index, each) for index, each in enumerate(reply.segments)]
+    if "word" in granularities:
+        fields["words"] = [
+            {
+                "word": word.word,
+                "start": round(word.start_s, 3),
+                "end": round(word.end_s, 3),
+                "confidence": round(word.confidence or 0.0, 3),
+            }
+            for word in reply.words
+            if word.start_s is not None and word.end_s is not None
+        ]
+    return fields
+
+
+def decoding_fields(piece: PieceDecoding) -> dict[str, Any]:
+    """One piece of the field `ssvd.decoding`."""
+    return {
+        "start": round(piece.start_s, 3),
+        "end": round(piece.end_s, 3),
+        "search": piece.search,
+        "doubt_nats": None if piece.doubt_nats is None else round(piece.doubt_nats, 2),
+    }
+
+
+def _segment(index: int, segment: TextSegment) -> dict[str, Any]:
+    data = segment.text.encode()
+    return {
+        "id": index,
+        "seek": round(segment.start_s * 100),  # in units of 10 ms, as in Whisper
+        "start": round(segment.start_s, 3),
+        "end": round(segment.end_s, 3),
+        "text": segment.text,
+        "tokens": [token for word in segment.words for token in word.token_ids],
+        "temperature": 0.0,
+        "avg_logprob": round(segment.avg_logprob, 4),
+        "compression_ratio": round(len(data) / len(zlib.compress(data)), 3),  # as in Whisper
+        "no_speech_prob": round(segment.no_speech_prob, 4),
+    }
