@@ -70,7 +70,7 @@ class Banked:
         with nullcontext(bank) if bank is not None else self.bank(slots=room, held=room) as own:
             engine = Engine(
                 self.recogniser, Domains(self.store, own), queue_max_audio_s=1e6, batch_max_audio_s=240.0,
-                request_timeout_s=TIMEOUT_S, cut=lambda wave, _: [Span(0, len(wave))],
+                request_timeout_s=TIMEOUT_S, cut=lambda wave, *_: [Span(0, len(wave))],
             )  # fmt: skip
             try:
                 yield engine

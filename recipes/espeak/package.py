@@ -20,6 +20,9 @@ from ssvd_asr.base.config import read_config
 from ssvd_asr.base.network import build_network
 
 NANO = Path(ssvd_asr.__file__).parent / "base" / "nano"
+# One sentence, with what is heard of its neighbours where speech has no silence to be cut at.
+# Chosen on the validation clips joined by `recipes.espeak.joined`.
+PIECES = {"joined_speech_s": 6.0, "context_s": 1.0}
 FILES = ("tokens.txt", "bpe.model", "feats_stats.npz")
 
 
@@ -38,6 +41,7 @@ def package(run: Path, target: Path = NANO) -> int:
         shutil.copyfile(run / name, target / name)
     config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
     config["token_list"] = "tokens.txt"  # keeps the config short; ESPnet accepts a file name here
+    config["pieces_conf"] = PIECES
     (target / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     tensors = {name: tensor.contiguous() for name, tensor in state.items()}
     save_file(tensors, target / "model.safetensors", {"format": "pt", "step": str(step)})

@@ -22,11 +22,11 @@ from server.engine.queue import Scheduler, Waiting
 from server.engine.recogniser import Decoded, Recogniser
 from server.errors import DEVICE_ENDED, DrainingError, LanguageError, QueueFullError, late
 from ssvd_asr.audio.read import SAMPLE_RATE
-from ssvd_asr.audio.segment import FloatArray, Span, find_spans
+from ssvd_asr.audio.segment import CutRule, FloatArray, Span, find_spans
 
 logger = logging.getLogger(__name__)
 
-Cut = Callable[[FloatArray, int], Sequence[Span]]
+Cut = Callable[[FloatArray, int, CutRule, int], Sequence[Span]]
 
 
 class Engine:
@@ -42,7 +42,7 @@ class Engine:
         request_timeout_s: float,
         cut: Cut = find_spans,
     ) -> None:
-        """See the settings of these names. `cut` returns the spans of a wave (samples,) to decode."""
+        """See the settings of these names. `cut` returns the spans of a wave to decode, see find_spans."""
         self.recogniser = recogniser
         self.domains = domains
         self.request_timeout_s = request_timeout_s
@@ -133,19 +133,26 @@ class Engine:
 
     def _cut(self, job: Job) -> list[Part]:
         request = job.request
-        spans = self._cut_wave(request.wave, self.recogniser.window_samples)
+        spans = self._cut_wave(
+            request.wave,
+            self.recogniser.longest_piece_samples,
+            request.cut_rule,
+            self.recogniser.piece_context_samples,
+        )
         return [
             Part(
                 job,
                 index,
                 Piece(
-                    wave=request.wave[span.start : span.stop],
-                    start_s=span.start / SAMPLE_RATE,
+                    wave=request.wave[span.start - span.before : span.stop + span.after],
+                    start_s=(span.start - span.before) / SAMPLE_RATE,
                     lease=job.lease,
                     language=request.language,
                     timestamps=request.timestamps,
                     # Pieces are decoded in parallel, so the text before is known for the first only.
                     previous_text=None if index else request.previous_text,
+                    own_from_s=span.before / SAMPLE_RATE if span.before else None,
+                    own_to_s=(span.before + len(span)) / SAMPLE_RATE if span.after else None,
                 ),
             )
             for index, span in enumerate(spans)

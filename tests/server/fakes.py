@@ -44,6 +44,8 @@ class FakeRecogniser:
     name = BASE
     digest = DIGEST
     window_samples = WINDOW_S * SAMPLE_RATE
+    longest_piece_samples = WINDOW_S * SAMPLE_RATE
+    piece_context_samples = 0
     knows_previous_text = True
     device = torch.device("cpu")
     dtype = torch.float32
