@@ -290,7 +290,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     given = "" if arguments.utterances is None else f" --utterances {arguments.utterances}"
     found: dict[str, Any] = {
-        "command": f"python -m recipes.espeak.long_recordings{given}",
+        "command": f"python -m recipes.espeak.long_recordings{given} --kinds {' '.join(arguments.kinds)}",
         "device": platform.processor() or platform.machine(),
         "torch": torch.__version__,
         "split": arguments.split,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adapters_store.packaged import PACKAGED
+from adapters_store.packaged import PACKAGED, builtins
 from recipes.espeak.joined import KINDS, Clip, record
 from recipes.espeak.long_recordings import Decoder, compare, measure, recording_errors
 from recipes.espeak.long_recordings import clip_errors as errors_of
 from ssvd_asr.adapted_model import adapt
+from ssvd_asr.adapter.read import load_adapter
 from ssvd_asr.audio.read import SAMPLE_RATE, read_audio
 from ssvd_asr.audio.segment import find_spans
 from ssvd_asr.base.load import load_base
@@ -47,7 +48,9 @@ def test_errors_belong_to_the_clip_in_whose_words_they_fall() -> None:
 
 def test_a_joined_recording_says_what_its_parts_say() -> None:
     base = load_base()
-    decoder = Decoder(base, adapt(base.network, factorize(base)), None, 5, 0.3)
+    factors = factorize(base)
+    cores = load_adapter(builtins(PACKAGED)["scottish"].path, base, factors).adapter.cores(base.dtype)
+    decoder = Decoder(base, adapt(base.network, factors), cores, 5, 0.3)
     waves = [
         read_audio(path) for path in sorted((PACKAGED / "scottish" / "samples").glob("*-test-*.opus"))[:4]
     ]
@@ -66,4 +69,4 @@ def test_a_joined_recording_says_what_its_parts_say() -> None:
             ),
             errors_of(clips, texts),
         )
-        assert found["wer"] < 0.1
+        assert found["wer"] < 0.1, kind
