@@ -23,7 +23,7 @@ from server.engine.recogniser import OwsmRecogniser
 from ssvd_asr.adapter.adapter import Adapter
 from ssvd_asr.adapter.forms import DEFAULT_MAP
 from ssvd_asr.adapter.write import describe_adapter, save_adapter
-from ssvd_asr.audio.segment import Span
+from ssvd_asr.audio.segment import FloatArray, Span
 from ssvd_asr.basis.factors import LayerFactors
 
 TIMEOUT_S = 600.0
@@ -70,7 +70,7 @@ class Banked:
         with nullcontext(bank) if bank is not None else self.bank(slots=room, held=room) as own:
             engine = Engine(
                 self.recogniser, Domains(self.store, own), queue_max_audio_s=1e6, batch_max_audio_s=240.0,
-                request_timeout_s=TIMEOUT_S, cut=lambda wave, _: [Span(0, len(wave))],
+                request_timeout_s=TIMEOUT_S, cut=_whole,
             )  # fmt: skip
             try:
                 yield engine
@@ -116,6 +116,11 @@ def banked(
         files = [_write(Path(folder, f"{seed}"), made, factors, seed) for seed in range(domains + 1)]
         versions = [store.publish(f"domain{seed}", file) for seed, file in enumerate(files[:-1])]
         yield Banked(made, recogniser, store, files[-1:], versions)
+
+
+def _whole(wave: FloatArray, *_: object, **__: object) -> list[Span]:
+    """All of a wave in one piece: noise would be cut away."""
+    return [Span(0, len(wave))]
 
 
 def _write(path: Path, made: Subject, factors: dict[str, LayerFactors], seed: int) -> Path:

@@ -23,6 +23,9 @@ NANO = Path(ssvd_asr.__file__).parent / "base" / "nano"
 # Added to the times at which CTC emits a word: it is late at the start and early before a pause.
 # `python -m recipes.espeak.times --split valid` measures the first, as the mean bias of its rows.
 ALIGNMENT = {"start_shift_s": -0.01, "end_shift_s": 0.08}
+# One sentence, with what is heard of its neighbours where speech has no silence to be cut at.
+# Chosen on the validation clips joined by `recipes.espeak.joined`.
+PIECES = {"joined_speech_s": 6.0, "context_s": 1.0}
 FILES = ("tokens.txt", "bpe.model", "feats_stats.npz")
 
 
@@ -42,6 +45,7 @@ def package(run: Path, target: Path = NANO) -> int:
     config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
     config["token_list"] = "tokens.txt"  # keeps the config short; ESPnet accepts a file name here
     config["alignment_conf"] = ALIGNMENT
+    config["pieces_conf"] = PIECES
     (target / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     tensors = {name: tensor.contiguous() for name, tensor in state.items()}
     save_file(tensors, target / "model.safetensors", {"format": "pt", "step": str(step)})

@@ -11,7 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import FormData
 from starlette.datastructures import UploadFile as FormFile
 
+from server.api import chunking
+from server.api.chunking import ServerVad
 from server.errors import ApiError
+from ssvd_asr.audio.segment import CutRule
 
 MAX_FIELDS = 32
 MAX_FIELD_BYTES = 64 * 1024
@@ -43,7 +46,11 @@ class TranscriptionForm(BaseModel):
         default=(), description="`word`, `segment` or both; with `verbose_json` only."
     )
     include: tuple[str, ...] = Field(default=(), description="Not supported yet.")
-    chunking_strategy: str = Field(default="auto", description="Only `auto`: long audio is cut at silences.")
+    chunking_strategy: ServerVad | str = Field(
+        default="auto",
+        union_mode="left_to_right",  # so that the first error is about the member, not about a missing text
+        description="How audio is cut at silences: `auto`, or `server_vad` by `chunking_strategy[type]`.",
+    )
 
     @property
     def format(self) -> ResponseFormat:
@@ -55,6 +62,11 @@ class TranscriptionForm(BaseModel):
         """The times that `verbose_json` lists. Without any named, as with OpenAI, those of segments."""
         return self.timestamp_granularities or ("segment",)
 
+    @property
+    def cut_rule(self) -> CutRule | None:
+        """How the audio is cut at silences; None leaves it to the base."""
+        return self.chunking_strategy.rule if isinstance(self.chunking_strategy, ServerVad) else None
+
 
 # field: (supported values, advice for the error message)
 _UNSUPPORTED: Mapping[str, tuple[tuple[Any, ...], str]] = {
@@ -62,7 +74,6 @@ _UNSUPPORTED: Mapping[str, tuple[tuple[Any, ...], str]] = {
     "temperature": ((0.0,), "decoding is greedy; leave it out or send 0"),
     "stream": ((False,), "the answer comes whole; leave it out or send false"),
     "include": (((),), "nothing more can be included; leave it out"),
-    "chunking_strategy": (("auto",), "long audio is cut at silences; leave it out or send auto"),
 }
 
 
@@ -93,6 +104,11 @@ def _split(form: FormData) -> tuple[FormFile, dict[str, Any]]:
             file = value
         elif isinstance(value, FormFile):
             raise _bad(name, "is a file; the only file is called file")
+        elif (member := chunking.member_of(key)) is not None:
+            members = fields.setdefault(chunking.FIELD, {})
+            if not isinstance(members, dict) or member in members:
+                raise _bad(key, "is given twice")
+            members[member] = value
         elif name in LISTS:
             fields.setdefault(name, []).append(value)
         elif name in fields:
@@ -111,10 +127,23 @@ def parse(fields: Mapping[str, Any]) -> TranscriptionForm:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = str(first["loc"][0])
+        known = ["file", *TranscriptionForm.model_fields]
+        if isinstance(fields.get(name), dict):  # loc: the field, ServerVad, the member
+            name = f"{name}[{first['loc'][-1]}]"
+            known = [f"{chunking.FIELD}[{member}]" for member in ServerVad.model_fields]
         if first["type"] == "extra_forbidden":
-            known = ", ".join(["file", *TranscriptionForm.model_fields])
-            raise _bad(name, f"is not a field of this request; there are {known}") from error
-        raise _bad(name, f"is {fields[name]!r}: {first['msg']}") from error
+            raise _bad(name, f"is not a field of this request; there are {', '.join(known)}") from error
+        if first["type"] == "missing":
+            raise _bad(name, "is missing") from error
+        raise _bad(name, f"is {first['input']!r}: {first['msg']}") from error
+    if form.chunking_strategy != "auto" and not isinstance(form.chunking_strategy, ServerVad):
+        raise ApiError(
+            422,
+            f"chunking_strategy={form.chunking_strategy!r} is not supported: "
+            "use auto, or chunking_strategy[type]=server_vad",
+            code="unsupported_value",
+            param=chunking.FIELD,
+        )
     for name, (supported, advice) in _UNSUPPORTED.items():
         value = getattr(form, name)
         if value not in supported:

@@ -79,6 +79,7 @@ def _submit(
             language=language_symbol(form.language or settings.language),
             timestamps=form.format not in UNTIMED,
             previous_text=form.prompt.strip() or None,
+            cut_rule=form.cut_rule,
         )
     )
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from typing import Protocol
 
 from server.bank.bank import Lease
 from server.domains import Domains
@@ -24,11 +25,17 @@ from server.engine.recogniser import Decoded, Recogniser
 from server.engine.segments import no_speech_prob, speech_of
 from server.errors import DEVICE_ENDED, DrainingError, LanguageError, QueueFullError, late
 from ssvd_asr.audio.read import SAMPLE_RATE
-from ssvd_asr.audio.segment import FloatArray, Span, find_spans
+from ssvd_asr.audio.segment import AUTO, CutRule, FloatArray, Span, find_spans
 
 logger = logging.getLogger(__name__)
 
-Cut = Callable[[FloatArray, int], Sequence[Span]]
+
+class Cut(Protocol):
+    """Where a wave is cut, see `find_spans`."""
+
+    def __call__(
+        self, wave: FloatArray, longest_samples: int, rule: CutRule, context_samples: int, *, join: bool
+    ) -> Sequence[Span]: ...
 
 
 class Engine:
@@ -44,7 +51,7 @@ class Engine:
         request_timeout_s: float,
         cut: Cut = find_spans,
     ) -> None:
-        """See the settings of these names. `cut` returns the spans of a wave (samples,) to decode."""
+        """See the settings of these names. `cut` returns the spans of a wave to decode, see find_spans."""
         self.recogniser = recogniser
         self.domains = domains
         self.request_timeout_s = request_timeout_s
@@ -137,19 +144,27 @@ class Engine:
 
     def _cut(self, job: Job) -> list[Part]:
         request = job.request
-        spans = self._cut_wave(request.wave, self.recogniser.window_samples)
+        spans = self._cut_wave(
+            request.wave,
+            self.recogniser.longest_piece_samples,
+            request.cut_rule or AUTO,
+            self.recogniser.piece_context_samples,
+            join=request.cut_rule is None and self.recogniser.bears_silences,
+        )
         return [
             Part(
                 job,
                 index,
                 Piece(
-                    wave=request.wave[span.start : span.stop],
-                    start_s=span.start / SAMPLE_RATE,
+                    wave=request.wave[span.start - span.before : span.stop + span.after],
+                    start_s=(span.start - span.before) / SAMPLE_RATE,
                     lease=job.lease,
                     language=request.language,
                     timestamps=request.timestamps,
                     # Pieces are decoded in parallel, so the text before is known for the first only.
                     previous_text=None if index else request.previous_text,
+                    own_from_s=span.before / SAMPLE_RATE if span.before else None,
+                    own_to_s=(span.before + len(span)) / SAMPLE_RATE if span.after else None,
                 ),
             )
             for index, span in enumerate(spans)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from server.bank.bank import Lease
+from ssvd_asr.audio.segment import CutRule
 from ssvd_asr.decoding.align import TimedWord
 
 FloatArray = npt.NDArray[np.float32]
@@ -22,6 +23,7 @@ class Request:
     language: str = "<eng>"  # a token of the base
     timestamps: bool = False  # whether words and segments get times
     previous_text: str | None = None  # what was said before the wave
+    cut_rule: CutRule | None = None  # the silences at which the wave is cut; None leaves that to the base
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +36,14 @@ class Piece:
     language: str
     timestamps: bool
     previous_text: str | None
+    # Seconds of the wave, where it was cut within speech. Words with their middle outside are a neighbour's.
+    own_from_s: float | None = None
+    own_to_s: float | None = None
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether a neighbour hears some of the same speech, so that words are told apart by their times."""
+        return self.own_from_s is not None or self.own_to_s is not None
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from ssvd_asr.basis.cache import factorize
 from ssvd_asr.basis.factors import LayerFactors
 from ssvd_asr.decoding.hypothesis import TimedText
 from ssvd_asr.decoding.options import CHECKED, GREEDY, DecodingOptions
+from ssvd_asr.decoding.overlap import own_words
 from ssvd_asr.errors import AdapterError, SsvdError
 from ssvd_asr.mixing.compression import Compression
 from ssvd_asr.mixing.core_stack import CoreStack
@@ -57,7 +58,10 @@ class Recogniser(AdapterSource, Protocol):
 
     name: str  # of the base
     digest: str  # of the base, "sha256:..."
-    window_samples: int  # longest piece, at 16 kHz
+    window_samples: int  # at 16 kHz
+    longest_piece_samples: int  # at most the window: how much speech without a silence it bears
+    piece_context_samples: int  # see ModelConfig
+    bears_silences: bool  # within a piece; see ModelConfig
     knows_previous_text: bool  # else a previous text makes results worse
 
     def has_language(self, symbol: str) -> bool:
@@ -91,6 +95,9 @@ class OwsmRecogniser:
         self.name = base.name
         self.digest = base.digest
         self.window_samples = base.config.window_samples
+        self.longest_piece_samples = base.config.longest_piece_samples
+        self.piece_context_samples = base.config.piece_context_samples
+        self.bears_silences = base.config.bears_silences
         self.knows_previous_text = base.config.knows_previous_text
         self.device = base.device
         self.dtype = base.dtype
@@ -202,11 +209,12 @@ class OwsmRecogniser:
                 )
                 for _, piece, _ in rows
             ],
-            word_times=[piece.timestamps for _, piece, _ in rows],
+            word_times=[piece.timestamps or piece.overlaps for _, piece, _ in rows],
             options=options,
         )
         return {
-            place: _placed(piece, each) for (place, piece, _), each in zip(rows, transcripts, strict=True)
+            place: _placed(piece, _own(piece, each))
+            for (place, piece, _), each in zip(rows, transcripts, strict=True)
         }
 
     def _says_times(self, piece: Piece) -> bool:
@@ -238,6 +246,14 @@ def _remember[T](used: OrderedDict[str, T], sha256: str, what: T, limit: int) ->
     used.move_to_end(sha256)
     if len(used) > limit:
         used.popitem(last=False)
+
+
+def _own(piece: Piece, transcript: Transcript) -> Transcript:
+    """Leave out the words that a neighbour of the piece says, where both hear the same speech."""
+    if not piece.overlaps:
+        return transcript
+    words = own_words(transcript.words, piece.own_from_s, piece.own_to_s)
+    return replace(transcript, text=" ".join(word.word for word in words), words=words)
 
 
 def _placed(piece: Piece, transcript: Transcript) -> Decoded:

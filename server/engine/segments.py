@@ -10,8 +10,8 @@ import numpy as np
 from server.engine.messages import FloatArray, TextSegment
 from ssvd_asr.audio.read import SAMPLE_RATE
 from ssvd_asr.audio.segment import (
+    AUTO,
     FRAME_SAMPLES,
-    SPEECH_PROBABILITY,
     high_voice_probabilities,
     speech_probabilities,
 )
@@ -71,7 +71,9 @@ def _segment(group: Sequence[TimedWord], avg_logprob: float) -> TextSegment:
 def speech_of(wave: FloatArray) -> FloatArray:
     """Return the probability of speech (frames,) in each FRAME_SAMPLES of a wave, as `find_spans` sees it."""
     seen = speech_probabilities(wave)
-    return seen if (seen >= SPEECH_PROBABILITY).any() else np.maximum(seen, high_voice_probabilities(wave))
+    return (
+        seen if (seen >= AUTO.speech_probability).any() else np.maximum(seen, high_voice_probabilities(wave))
+    )
 
 
 def no_speech_prob(speech: FloatArray, segment: TextSegment) -> float:

@@ -1,4 +1,4 @@
-"""Cutter of speech that is longer than the model's window, at silences found by Silero VAD.
+"""Cuts recordings at silences found by Silero VAD, and speech without any where it is quietest.
 
 The network is the ONNX file inside the silero-vad package, run by onnxruntime.  The package itself is
 not imported, because its import sets torch's thread count to 1 for the whole process.  The block layout
@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ssvd_asr.audio.read import SAMPLE_RATE
 from ssvd_asr.errors import AudioError
 
 FRAME_SAMPLES = 512  # 32 ms at 16 kHz; one probability each
@@ -29,72 +30,207 @@ CONTEXT_SAMPLES = 64
 STATE_SIZE = 128
 BLOCK_FRAMES = 510  # per call of the network (16.3 s), to bound its memory for any length
 
-SPEECH_PROBABILITY = 0.3  # below Silero's own 0.5: losing a word costs more than decoding a breath
-MARGIN_FRAMES = 7  # 0.22 s kept before the first and after the last word of a span
-SLOWDOWNS = ((4, 3), (3, 2))  # (samples out, samples in); each finds voices that the other misses
-FULL_LEVEL = 0.9  # peak of the second pass's audio, because quiet high voices are missed too
-MAX_GAIN = 30.0  # reached at a peak of 0.03; below that, noise of a few bits must stay noise
+ENDING_FRAMES = 31  # 1 s: a shorter silence at the end of the audio stays
+LOUD_SHARE = 0.01  # of speech's power: louder frames are no silence, whatever the detector says
+LEVEL_FRAMES = 3  # 96 ms: speech without a silence is cut where it is quietest over that long
+SLOWDOWNS = ((4, 3), (3, 2))  # samples made of samples; each hears voices that the other misses
+FULL_LEVEL = 0.9  # peak of the second look's audio: quiet high voices are missed as well
+MAX_GAIN = 30.0  # to get there: below a peak of 0.03 less is reached, and noise of a few bits stays noise
 
 FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Span [start, stop) of audio, in samples at 16 kHz."""
+    """A stretch of audio, in samples at 16 kHz: [start, stop).
+
+    before, after: samples next to it that are decoded with it, since it was cut there within speech. They
+        belong to its neighbours.
+    """
 
     start: int
     stop: int
+    before: int = 0
+    after: int = 0
 
     def __len__(self) -> int:
         return self.stop - self.start
 
 
-def find_spans(wave: FloatArray, window_samples: int) -> list[Span]:
-    """Return the spans of `wave` (samples,) at 16 kHz to decode.
+@dataclass(frozen=True, slots=True)
+class CutRule:
+    """Where audio is cut. The defaults were chosen on owsm-nano's validation clips, joined."""
 
-    They are in order, disjoint, and at most `window_samples` long.  Audio without speech has no span, and
-    audio that fits is one span.  Longer audio is cut at silences (see `cut`).
-    """
-    seen = speech_probabilities(wave)
-    if len(wave) > window_samples or not (seen >= SPEECH_PROBABILITY).any():
-        seen = np.maximum(seen, high_voice_probabilities(wave))
-    return cut(seen, len(wave), window_samples)
+    speech_probability: float = 0.3  # below Silero's own 0.5: losing a word costs more than decoding a breath
+    silence_s: float = 0.3  # at least so much silence ends a piece
+    before_s: float = 0.16  # kept before the first speech of a piece, as far as it is silence
+    after_s: float = 0.16  # kept after the last
+
+    @property
+    def silence_frames(self) -> int:
+        """silence_s in frames, at least one."""
+        return max(1, _frame_count(self.silence_s))
 
 
-def cut(probabilities: Sequence[float] | FloatArray, samples: int, window_samples: int) -> list[Span]:
-    """Cut audio into spans of at most one window that together hold every frame of speech.
+AUTO = CutRule()
 
-    A span that must end before the speech does ends in the middle of the longest silence in the second half
-    of the window (the later one of equals).  Without a silence there, it ends at the frame least likely to be
-    speech.  Silence between spans is left out.
+
+def find_spans(
+    wave: FloatArray,
+    longest_samples: int,
+    rule: CutRule = AUTO,
+    context_samples: int = 0,
+    *,
+    join: bool = False,
+) -> list[Span]:
+    """Return the spans of `wave` (samples,) at 16 kHz to decode, in order, each at most `longest_samples`.
+
+    Audio without speech has no span. If one span does not hold the whole wave, the detector's second pass
+    says whether what would be cut off is speech of a high voice.
 
     Args:
-        probabilities: of speech, one for each FRAME_SAMPLES samples; the last frame may be partial.
+        rule: the silences to cut at.
+        context_samples: see `cut`.
+        join: for a base that bears silences. A wave that fits is one span, and a longer one has as few spans
+            as its silences allow.
+    """
+    seen, levels = speech_probabilities(wave), frame_levels(wave)
+    whole = [Span(0, len(wave))]
+    for second_pass in (False, True):
+        if second_pass:
+            seen = np.maximum(seen, high_voice_probabilities(wave))
+        spans = cut(seen, levels, len(wave), longest_samples, rule, context_samples)
+        if spans == whole or (join and spans and len(wave) <= longest_samples):
+            return whole
+    return _joined(spans, longest_samples) if join else spans
+
+
+def _joined(spans: Sequence[Span], longest_samples: int) -> list[Span]:
+    """Neighbouring spans and the silence between them as one span, where that fits."""
+    joined: list[Span] = []
+    for span in spans:
+        last = joined[-1] if joined else None
+        if last is not None and not last.after and not span.before:
+            both = Span(last.start, span.stop, last.before, span.after)
+            if both.before + len(both) + both.after <= longest_samples:
+                joined[-1] = both
+                continue
+        joined.append(span)
+    return joined
+
+
+def cut(
+    probabilities: Sequence[float] | FloatArray,
+    levels: Sequence[float] | FloatArray,
+    samples: int,
+    longest_samples: int,
+    rule: CutRule = AUTO,
+    context_samples: int = 0,
+) -> list[Span]:
+    """Spans that together hold every frame of speech once; silences of the rule's length lie between them.
+
+    A silence shorter than that at the start or the end of the audio stays. Speech that is longer than
+    `longest_samples` without such a silence is cut where it is quietest; there a span has `context_samples`
+    of its neighbour, at most a quarter of `longest_samples`, which holds them too.
+
+    Args:
+        probabilities: of speech, one for each FRAME_SAMPLES samples, the last frame possibly partial.
+        levels: see `frame_levels`; as many.
 
     Raises:
-        AudioError: the window is shorter than two frames.
+        AudioError: `longest_samples` is less than four frames.
     """
-    if window_samples < 2 * FRAME_SAMPLES:
-        raise AudioError(f"a window of {window_samples} samples: at least {2 * FRAME_SAMPLES} are needed")
-    frames = np.asarray(probabilities, dtype=np.float32)
-    speech = np.flatnonzero(frames >= SPEECH_PROBABILITY)
+    longest = longest_samples // FRAME_SAMPLES
+    if longest < 4:
+        raise AudioError(f"pieces of {longest_samples} samples: at least {4 * FRAME_SAMPLES} are needed")
+    seen = np.asarray(probabilities, dtype=np.float32)
+    quiet = _smoothed(np.asarray(levels, dtype=np.float32))
+    context = min(context_samples // FRAME_SAMPLES, longest // 4)
+    spans: list[Span] = []
+    for start, stop in _padded(_phrases(_heard(seen, levels, rule), rule), len(seen), rule):
+        fits = min(stop * FRAME_SAMPLES, samples) - start * FRAME_SAMPLES <= longest_samples
+        parts = [(start, stop)] if fits else _parts(quiet, start, stop, longest, context)
+        for first, last in parts:
+            end = min(last * FRAME_SAMPLES, samples)
+            spans.append(
+                Span(
+                    first * FRAME_SAMPLES,
+                    end,
+                    before=min(context, first - start) * FRAME_SAMPLES,
+                    after=min((last + min(context, stop - last)) * FRAME_SAMPLES, samples) - end,
+                )
+            )
+    return spans
+
+
+def frame_levels(wave: FloatArray) -> FloatArray:
+    """(samples,) -> (ceil(samples / 512),) mean square of each frame."""
+    step = BLOCK_FRAMES * FRAME_SAMPLES
+    blocks = (_frames(wave[start : start + step]) for start in range(0, len(wave), step))
+    return np.concatenate([np.zeros(0, np.float32), *(np.mean(block**2, axis=1) for block in blocks)])
+
+
+def _heard(seen: FloatArray, levels: Sequence[float] | FloatArray, rule: CutRule) -> npt.NDArray[np.bool_]:
+    """The frames that are speech: by the detector, or because they are nearly as loud as its speech.
+
+    It loses some voices in the middle of a word. A frame without any speech around stays silence.
+    """
+    speech = seen >= np.float32(rule.speech_probability)
+    if not speech.any():
+        return speech
+    power = np.asarray(levels, dtype=np.float32)
+    return speech | (power > LOUD_SHARE * np.percentile(power[speech], 90))
+
+
+def _phrases(heard: npt.NDArray[np.bool_], rule: CutRule) -> list[tuple[int, int]]:
+    """Frames [start, stop) from the first to the last speech between two silences of the rule's length."""
+    speech = np.flatnonzero(heard)
     if not len(speech):
         return []
-    if samples <= window_samples:
-        return [Span(0, samples)]
-    end = min(samples, (int(speech[-1]) + 1 + MARGIN_FRAMES) * FRAME_SAMPLES)
-    spans: list[Span] = []
-    start = 0
-    while True:
-        ahead = speech[(speech + 1) * FRAME_SAMPLES > start]
-        if not len(ahead):
-            return spans
-        start = max(start, (int(ahead[0]) - MARGIN_FRAMES) * FRAME_SAMPLES)
-        if end - start <= window_samples:
-            return [*spans, Span(start, end)]
-        stop = _place_to_cut(frames, start, window_samples)
-        spans.append(Span(start, stop))
-        start = stop
+    breaks = np.flatnonzero(np.diff(speech) > rule.silence_frames)
+    starts, stops = speech[np.r_[0, breaks + 1]], speech[np.r_[breaks, len(speech) - 1]] + 1
+    return [(int(start), int(stop)) for start, stop in zip(starts, stops, strict=True)]
+
+
+def _padded(phrases: Sequence[tuple[int, int]], frames: int, rule: CutRule) -> Iterator[tuple[int, int]]:
+    """The phrases with the silence that is kept around them. Two neighbours share a short one in halves."""
+    before, after = _frame_count(rule.before_s), _frame_count(rule.after_s)
+    for index, (start, stop) in enumerate(phrases):
+        first, last = index == 0, index == len(phrases) - 1
+        room = 0 if first else (phrases[index - 1][1] + start) // 2
+        end = frames if last else (stop + phrases[index + 1][0]) // 2
+        whole_start = first and start <= max(before, rule.silence_frames)
+        whole_end = last and frames - stop <= max(after, ENDING_FRAMES)
+        yield (
+            0 if whole_start else max(room, start - before),
+            frames if whole_end else min(end, stop + after),
+        )
+
+
+def _parts(quiet: FloatArray, start: int, stop: int, longest: int, context: int) -> Iterator[tuple[int, int]]:
+    """Frames [start, stop) in parts of at most `longest` with their context, cut at the quietest frames.
+
+    The place is looked for in the second half of what a part may hold, and no sliver is left at the end.
+    """
+    longest -= 2 * context
+    while stop - start > longest:
+        first = start + longest // 2
+        last = max(first + 1, min(start + longest, stop - longest // 4))
+        place = first + int(np.argmin(quiet[first:last]))
+        yield start, place
+        start = place
+    yield start, stop
+
+
+def _smoothed(levels: FloatArray) -> FloatArray:
+    """The mean of LEVEL_FRAMES frames around each."""
+    if len(levels) < LEVEL_FRAMES:
+        return levels
+    return np.convolve(levels, np.full(LEVEL_FRAMES, 1 / LEVEL_FRAMES, np.float32), mode="same")
+
+
+def _frame_count(duration_s: float) -> int:
+    return round(duration_s * SAMPLE_RATE / FRAME_SAMPLES)
 
 
 def speech_probabilities(wave: FloatArray) -> FloatArray:
@@ -154,28 +290,6 @@ def _probabilities(blocks: Iterable[FloatArray]) -> FloatArray:
         )
         out.append(values.reshape(-1))
     return np.concatenate(out)
-
-
-def _place_to_cut(frames: FloatArray, start: int, window_samples: int) -> int:
-    """Return the sample to cut at, in (start + window/2, start + window] and inside the audio."""
-    first = math.ceil((start + window_samples // 2) / FRAME_SAMPLES)
-    stop = (start + window_samples) // FRAME_SAMPLES  # exclusive: frames that end within the window
-    first = min(first, stop - 1)
-    silent = frames[first:stop] < SPEECH_PROBABILITY
-    run_start, run_length = _longest_run(silent)
-    if run_length:
-        return (first + run_start) * FRAME_SAMPLES + run_length * FRAME_SAMPLES // 2
-    return (first + int(np.argmin(frames[first:stop]))) * FRAME_SAMPLES + FRAME_SAMPLES // 2
-
-
-def _longest_run(flags: npt.NDArray[np.bool_]) -> tuple[int, int]:
-    """Return (start, length) of the longest run of True, the later of equals; length 0 if there is none."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
-    starts, lengths = edges[::2], edges[1::2] - edges[::2]
-    if not len(lengths):
-        return 0, 0
-    best = len(lengths) - 1 - int(np.argmax(lengths[::-1]))
-    return int(starts[best]), int(lengths[best])
 
 
 def _frames(samples: FloatArray) -> FloatArray:

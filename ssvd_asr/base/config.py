@@ -45,12 +45,30 @@ class ModelConfig:
     knows_previous_text: bool  # whether it was trained with previous text
     word_start_shift_s: float = 0.0  # of decoding/align.py; `alignment_conf`, which ESPnet does not read
     word_end_shift_s: float = 0.0
+    joined_speech_s: float | None = None  # of `pieces_conf`, which ESPnet does not read; None: the window
+    piece_context_s: float = 0.0
     sample_rate_hz: int = SAMPLE_RATE
 
     @property
     def window_samples(self) -> int:
         """Window length in samples, rounded as in Speech2Text."""
         return int(self.sample_rate_hz * self.window_s)
+
+    @property
+    def bears_silences(self) -> bool:
+        """Whether a piece may hold silences: unless the config says how much joined speech the base bears."""
+        return self.joined_speech_s is None
+
+    @property
+    def longest_piece_samples(self) -> int:
+        """How much speech without a silence a window bears, context included: longer speech is cut."""
+        longest_s = self.window_s if self.joined_speech_s is None else self.joined_speech_s
+        return int(self.sample_rate_hz * min(longest_s, self.window_s))
+
+    @property
+    def piece_context_samples(self) -> int:
+        """How much of its neighbours a piece that was cut within speech is decoded with, on either side."""
+        return int(self.sample_rate_hz * self.piece_context_s)
 
     def section(self, name: str) -> dict[str, Any]:
         """Return a copy of `<name>_conf`, empty if the config has none."""
@@ -109,6 +127,7 @@ def parse_config(raw: Mapping[str, Any], *, roots: Sequence[Path] = ()) -> Model
         (raw.get("normalize_conf") or {}).get("stats_file") if raw.get("normalize") == "global_mvn" else None
     )
     alignment = raw.get("alignment_conf") or {}
+    pieces = raw.get("pieces_conf") or {}
     return ModelConfig(
         raw=raw,
         token_list=tokens,
@@ -123,6 +142,8 @@ def parse_config(raw: Mapping[str, Any], *, roots: Sequence[Path] = ()) -> Model
         knows_previous_text=float(front["text_prev_apply_prob"]) > 0,
         word_start_shift_s=float(alignment.get("start_shift_s", 0.0)),
         word_end_shift_s=float(alignment.get("end_shift_s", 0.0)),
+        joined_speech_s=float(pieces["joined_speech_s"]) if "joined_speech_s" in pieces else None,
+        piece_context_s=float(pieces.get("context_s", 0.0)),
     )
 
 

@@ -45,6 +45,9 @@ class FakeRecogniser:
     name = BASE
     digest = DIGEST
     window_samples = WINDOW_S * SAMPLE_RATE
+    longest_piece_samples = WINDOW_S * SAMPLE_RATE
+    piece_context_samples = 0
+    bears_silences = False
     knows_previous_text = True
     device = torch.device("cpu")
     dtype = torch.float32

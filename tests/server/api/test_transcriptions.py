@@ -27,6 +27,8 @@ OPENAI_SEGMENT = {
 }  # fmt: skip
 URL = "/v1/audio/transcriptions"
 
+VAD = {"chunking_strategy[type]": "server_vad"}
+
 
 def post(client: TestClient, clip: bytes, **fields: Any) -> httpx.Response:
     return client.post(URL, files={"file": ("clip.wav", clip)}, data=fields)  # type: ignore[return-value]
@@ -209,6 +211,24 @@ def test_model_and_domain_name_a_domain_alone_or_together(
         ),
         ({"include[]": "logprobs"}, 422, "include", "logprobs"),
         ({"chunking_strategy": "server_vad"}, 422, "chunking_strategy", "server_vad"),
+        ({"chunking_strategy[threshold]": "0.5"}, 400, "chunking_strategy[type]", "missing"),
+        ({"chunking_strategy[type]": "client_vad"}, 400, "chunking_strategy[type]", "client_vad"),
+        ({**VAD, "chunking_strategy[threshold]": "1.5"}, 400, "chunking_strategy[threshold]", "1.5"),
+        ({**VAD, "chunking_strategy[threshold]": "nan"}, 400, "chunking_strategy[threshold]", "nan"),
+        (
+            {**VAD, "chunking_strategy[silence_duration_ms]": "-1"},
+            400,
+            "chunking_strategy[silence_duration_ms]",
+            "-1",
+        ),
+        (
+            {**VAD, "chunking_strategy[prefix_padding_ms]": "long"},
+            400,
+            "chunking_strategy[prefix_padding_ms]",
+            "long",
+        ),
+        ({**VAD, "chunking_strategy[beam]": "5"}, 400, "chunking_strategy[beam]", "silence_duration_ms"),
+        ({**VAD, "chunking_strategy": "auto"}, 400, "chunking_strategy", "twice"),
         ({"best_of": "5"}, 400, "best_of", "response_format"),
         ({"language": "klingon"}, 422, "language", "klingon"),
         ({"language": "asr"}, 422, "language", "asr"),
@@ -236,12 +256,25 @@ def test_what_cannot_be_done_is_refused_by_name(
         {"temperature": "0", "stream": "false", "prompt": ""},
         {"timestamp_granularities[]": "segment", "response_format": "verbose_json"},
         {"chunking_strategy": "auto", "language": "nl"},
+        {"chunking_strategy[type]": "server_vad"},
     ],
 )
 def test_openai_fields_with_harmless_values_are_accepted(
     client: TestClient, clip: bytes, fields: dict[str, str]
 ) -> None:
     assert post(client, clip, **fields).status_code == 200
+
+
+def test_server_vad_says_how_long_a_silence_ends_a_piece(
+    client: TestClient, recogniser: FakeRecogniser
+) -> None:
+    gap = np.zeros(16_000, np.float32)
+    audio = wav_bytes(np.concatenate([babble(1.0), gap, babble(1.0)]))
+    for silence_ms, pieces in ((300, 2), (2000, 1)):
+        recogniser.pieces.clear()
+        wanted = {**VAD, "chunking_strategy[silence_duration_ms]": str(silence_ms)}
+        assert post(client, audio, **wanted).status_code == 200
+        assert len(recogniser.pieces) == pieces
 
 
 @pytest.mark.parametrize(

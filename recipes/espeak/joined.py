@@ -1,0 +1,151 @@
+"""Long recordings made of short clips, whose words are known: test data for cutting at silences.
+
+Each kind of KINDS is one way to join clips. The clips' own silent ends are taken off first.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from recipes.espeak.speak import SAMPLE_RATE, speak, utterance
+
+FloatArray = npt.NDArray[np.float32]
+
+SILENT_SHARE = 0.001  # of a clip's peak: what is below at its ends is taken off
+FADE_SAMPLES = 80  # 5 ms, so that a joint does not click
+WORDS_A_PAUSE = 5
+NOISE_LEVEL = 10 ** (-55 / 20)  # of full scale
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One spoken sentence."""
+
+    name: str  # "<domain>-<split>-<number>"
+    text: str
+    wave: FloatArray  # (samples,) at 16 kHz
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Clips joined into one wave, with the place of each clip's first and last sample."""
+
+    wave: FloatArray
+    clips: tuple[Clip, ...]
+    spans: tuple[tuple[int, int], ...]
+
+
+Gap = Callable[[random.Random], float]  # seconds of silence before the next clip
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How clips are joined."""
+
+    about: str
+    gap: Gap
+    longest_s: float  # a recording ends with the clip that reaches it
+    lead_s: float = 0.0
+    noise: float = 0.0  # level
+    inner: bool = False  # pauses inside the sentences
+
+
+def _between(low_s: float, high_s: float) -> Gap:
+    return lambda rng: rng.uniform(low_s, high_s)
+
+
+KINDS: Mapping[str, Kind] = {
+    "apart": Kind("sentences 0.5 s apart", _between(0.5, 0.5), 60),
+    "pauses": Kind("pauses of 0.6 to 2 s inside sentences too", _between(0.6, 2), 60, inner=True),
+    "close": Kind("sentences 0 to 0.15 s apart", _between(0, 0.15), 60),
+    "unbroken": Kind("60 s without a pause", _between(0, 0), 60),
+    "noise": Kind("sentences 0.5 to 3 s apart in faint noise", _between(0.5, 3), 60, noise=NOISE_LEVEL),
+    "lead": Kind("8 s of silence before one sentence", _between(0, 0), 0, lead_s=8.0),
+    "hour": Kind("sentences 0.3 to 4 s apart, up to an hour", _between(0.3, 4), 3600),
+}
+
+
+def record(kind: Kind, clips: Sequence[Clip], seed: int = 0) -> Iterator[Recording]:
+    """Join the clips, in their order, into recordings of one kind. The same in every run."""
+    rng = random.Random(seed)
+    waiting: list[Clip] = []
+    parts: list[FloatArray] = []
+    spans: list[tuple[int, int]] = []
+    length = 0
+
+    def add(wave: FloatArray) -> None:
+        nonlocal length
+        parts.append(wave)
+        length += len(wave)
+
+    for clip in clips:
+        if waiting:
+            add(_silence(kind.gap(rng)))
+        else:
+            add(_silence(kind.lead_s))
+        wave = _with_pauses(clip, rng) if kind.inner else _faded(trimmed(clip.wave))
+        spans.append((length, length + len(wave)))
+        waiting.append(clip)
+        add(wave)
+        if length >= kind.longest_s * SAMPLE_RATE:
+            yield _recording(kind, parts, waiting, spans, rng)
+            waiting, parts, spans, length = [], [], [], 0
+    if waiting and (kind.longest_s > 60 or length >= kind.longest_s * SAMPLE_RATE / 2):
+        yield _recording(kind, parts, waiting, spans, rng)
+
+
+def _recording(
+    kind: Kind,
+    parts: Sequence[FloatArray],
+    clips: Sequence[Clip],
+    spans: Sequence[tuple[int, int]],
+    rng: random.Random,
+) -> Recording:
+    wave = np.concatenate(parts)
+    if kind.noise:
+        noise = np.random.default_rng(rng.randrange(2**32)).standard_normal(len(wave))
+        wave = (wave + kind.noise * noise).astype(np.float32)
+    return Recording(wave, tuple(clips), tuple(spans))
+
+
+def trimmed(wave: FloatArray) -> FloatArray:
+    """The wave without its silent ends."""
+    loud = np.flatnonzero(np.abs(wave) >= SILENT_SHARE * np.abs(wave).max())
+    return wave[loud[0] : loud[-1] + 1]
+
+
+def _with_pauses(clip: Clip, rng: random.Random) -> FloatArray:
+    """The sentence spoken anew by its voice in phrases of about WORDS_A_PAUSE words, 0.6 to 2 s apart.
+
+    Silence put into the clip would tear words apart: espeak-ng's word events are not exact enough.
+    """
+    domain, split, number = clip.name.rsplit("-", 2)
+    text, speaker = utterance(domain, split, int(number))
+    words = text.split()
+    pauses = max(1, round(len(words) / WORDS_A_PAUSE)) if len(words) >= 4 else 0
+    edges = [0, *sorted(rng.sample(range(1, len(words)), pauses)), len(words)]
+    parts: list[FloatArray] = []
+    for start, stop in pairwise(edges):
+        if parts:
+            parts.append(_silence(rng.uniform(0.6, 2)))
+        parts.append(_faded(trimmed(speak(" ".join(words[start:stop]), domain, speaker))))
+    return np.concatenate(parts)
+
+
+def _silence(duration_s: float) -> FloatArray:
+    return np.zeros(round(duration_s * SAMPLE_RATE), dtype=np.float32)
+
+
+def _faded(wave: FloatArray) -> FloatArray:
+    count = min(FADE_SAMPLES, len(wave) // 2)
+    ramp = np.linspace(0, 1, count, dtype=np.float32)
+    faded = wave.copy()
+    faded[:count] *= ramp
+    faded[len(faded) - count :] *= ramp[::-1]
+    return faded
