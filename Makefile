@@ -49,7 +49,7 @@ $(BIN)/uv:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
 
 $(VENV)/.serve: pyproject.toml constraints.txt | $(BIN)/uv
-	$(INSTALL) --editable '.[serve,ui]'
+	$(INSTALL) --editable '.[serve,ui,train]'
 	@touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/uv

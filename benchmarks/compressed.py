@@ -20,6 +20,7 @@ from ssvd_asr.adapted_model import adapt
 from ssvd_asr.adapter.read import load_adapter
 from ssvd_asr.base.load import load_base
 from ssvd_asr.basis.cache import factorize
+from ssvd_asr.decoding.options import GREEDY
 from ssvd_asr.device import forbid_tf32, resolve_device
 from ssvd_asr.mixing.compression import Compression, core_numbers
 from training.evaluate import evaluate
@@ -52,7 +53,9 @@ def _measure(domain: str, arguments: argparse.Namespace) -> list[dict[str, objec
     rows: list[dict[str, object]] = []
     for rank in (None, *arguments.ranks):
         cores = whole if rank is None else _held_at(rank, whole)
-        found = evaluate(base, test, adapted=adapted, cores=cores, first=first, progress=False)
+        found = evaluate(
+            base, test, adapted=adapted, cores=cores, first=first, progress=False, options=GREEDY
+        )
         rows.append({
             "domain": domain, "k": max(loaded.adapter.ks.values()), "rank": rank or "whole",
             "lost": max(_lost(core, cores[name]) for name, core in whole.items()),

@@ -29,6 +29,7 @@ def main(argv: list[str]) -> int:
     refused: str | None = None
     try:
         places = _places(args)
+        _check_search(args)
         settings = load_settings(
             base=args.base,
             device=args.device,
@@ -70,6 +71,12 @@ def _places(args: argparse.Namespace) -> Mapping[Path, Path]:
     if args.out is None:
         return {}
     return targets(args.files, args.out, args.format or "txt", overwrite=args.overwrite)
+
+
+def _check_search(args: argparse.Namespace) -> None:
+    """Raise SsvdError for options of a beam search that the search asked for would ignore."""
+    if args.search in ("greedy", "ctc") and (args.beam_size is not None or args.ctc_weight is not None):
+        raise SsvdError(f"--search {args.search} follows no beam: leave --beam-size and --ctc-weight out")
 
 
 def _transcribe(

@@ -18,6 +18,7 @@ from ssvd_asr.adapter.read import load_adapter
 from ssvd_asr.base.load import load_base
 from ssvd_asr.base.model import BaseModel
 from ssvd_asr.basis.cache import factorize
+from ssvd_asr.decoding.options import GREEDY
 from training.evaluate import Evaluation, evaluate
 from training.methods.finish import put_weights
 
@@ -46,10 +47,12 @@ def measure_domain(
     version = builtins(PACKAGED)[domain]
     loaded = load_adapter(version.path, base, factors)
     cores = loaded.adapter.cores(base.dtype)
-    adult = evaluate(base, data / "adult-test" / "manifest.jsonl", adapted=adapted, cores=cores)
+    adult = evaluate(
+        base, data / "adult-test" / "manifest.jsonl", adapted=adapted, cores=cores, options=GREEDY
+    )
     row: dict[str, Any] = {
-        "base": figures(evaluate(base, test)),
-        "adapter": figures(evaluate(base, test, adapted=adapted, cores=cores)),
+        "base": figures(evaluate(base, test, options=GREEDY)),
+        "adapter": figures(evaluate(base, test, adapted=adapted, cores=cores, options=GREEDY)),
         "adapter_on_adult": figures(adult),
         "adapter_sha256": version.sha256,
         "adapter_bytes": version.size_bytes,
@@ -57,7 +60,7 @@ def measure_domain(
     }
     tuned = load_base()
     put_weights(tuned, runs / f"{domain}-full" / "weights.safetensors")
-    row["full"] = figures(evaluate(tuned, test))
+    row["full"] = figures(evaluate(tuned, test, options=GREEDY))
     before, after, full = (row[name]["wer"] for name in ("base", "adapter", "full"))
     row["gap_closed"] = (before - after) / (before - full)
     row["parameter_share"] = row["adapter_parameters"] / sum(p.numel() for p in base.network.parameters())
@@ -68,9 +71,9 @@ def write(data: Path, runs: Path) -> None:
     """Measure everything and write nano.json and nano.md."""
     base = load_base()
     factors = factorize(base)
-    adult = figures(evaluate(base, data / "adult-test" / "manifest.jsonl"))
+    adult = figures(evaluate(base, data / "adult-test" / "manifest.jsonl", options=GREEDY))
     adapted = adapt(base.network, factors)
-    again = figures(evaluate(base, data / "adult-test" / "manifest.jsonl", adapted=adapted))
+    again = figures(evaluate(base, data / "adult-test" / "manifest.jsonl", adapted=adapted, options=GREEDY))
     found = {
         "command": COMMAND,
         "device": f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads",

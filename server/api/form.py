@@ -39,7 +39,7 @@ class TranscriptionForm(BaseModel):
     response_format: str = Field(
         default="json", description="`json`, `text`, `srt`, `vtt` or `verbose_json`."
     )
-    temperature: float = Field(default=0.0, description="Only 0: decoding is greedy.")
+    temperature: float = Field(default=0.0, description="Only 0: decoding draws nothing at random.")
     prompt: str = Field(default="", description="What was said before the audio, as text.")
     stream: bool = Field(default=False, description="Not supported yet.")
     timestamp_granularities: tuple[str, ...] = Field(
@@ -71,7 +71,7 @@ class TranscriptionForm(BaseModel):
 # field: (supported values, advice for the error message)
 _UNSUPPORTED: Mapping[str, tuple[tuple[Any, ...], str]] = {
     "response_format": (FORMATS, f"use one of {', '.join(FORMATS)}"),
-    "temperature": ((0.0,), "decoding is greedy; leave it out or send 0"),
+    "temperature": ((0.0,), "decoding draws nothing at random; leave it out or send 0"),
     "stream": ((False,), "the answer comes whole; leave it out or send false"),
     "include": (((),), "nothing more can be included; leave it out"),
 }

@@ -19,8 +19,8 @@ from ssvd_asr.decoding.ctc_prefix import CtcPrefix
 from ssvd_asr.decoding.decoder import Decoder
 from ssvd_asr.decoding.grammar import forbid
 from ssvd_asr.decoding.hypothesis import Hypothesis, timed_segments
-from ssvd_asr.decoding.search import Candidate, Path, Search
 from ssvd_asr.decoding.static_decoder import open_decoder
+from ssvd_asr.decoding.utterance_search import Candidate, Path, Search
 from ssvd_asr.errors import SsvdError
 
 MAX_BEAM_SIZE = 20  # the most in ESPnet's own scripts; memory and time grow with it

@@ -8,7 +8,6 @@ while launching its kernels one by one costs the host ten times as much as the d
 from __future__ import annotations
 
 import math
-import threading
 import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -21,11 +20,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ssvd_asr.decoding.decoder import CachedDecoder, check_build, keys_values, output, split, through_layer
-from ssvd_asr.decoding.static_cache import StaticCache, grown, longer, move_rows
-from ssvd_asr.decoding.step_graph import StepGraphs
+from ssvd_asr.decoding.static_cache import grown, longer, move_rows
+from ssvd_asr.decoding.static_steps import StaticSteps
 from ssvd_asr.layer.linear import AdaptedLinear
 from ssvd_asr.mixing.mixture import MixedLayer, Mixture
-from ssvd_asr.mixing.static_cores import Arrangement, StaticCores, arrange
+from ssvd_asr.mixing.static_cores import Arrangement, arrange
 
 if TYPE_CHECKING:
     from espnet2.asr.decoder.transformer_decoder import TransformerDecoder
@@ -62,47 +61,6 @@ def open_decoder(
                 steps.release()
                 raise
     return CachedDecoder(decoder, encoded)
-
-
-class StaticSteps:
-    """What recorded steps of one decoder read and write, and the recordings."""
-
-    def __init__(self, decoder: TransformerDecoder, device: torch.device) -> None:
-        attention = decoder.decoders[0].self_attn
-        self.lock = threading.Lock()  # one batch at a time
-        self.cache = StaticCache(len(decoder.decoders), attention.h, attention.d_k)
-        self.cores = StaticCores()
-        self.graphs = StepGraphs(device)
-        self._generation = (0, 0)
-        self._inputs: dict[int, Inputs] = {}
-
-    def inputs(self, rows: int, vocabulary: int, device: torch.device) -> Inputs:
-        """Those for so many rows."""
-        found = self._inputs.get(rows)
-        if found is None:
-            found = self._inputs[rows] = Inputs(rows, vocabulary, device)
-        return found
-
-    def settle(self) -> None:
-        """Forget recordings whose memory has moved."""
-        generation = (self.cache.generation, self.cores.generation)
-        if generation != self._generation:
-            self.graphs.clear()
-            self._generation = generation
-
-    def release(self) -> None:
-        """Let the next batch in."""
-        self.lock.release()
-
-
-class Inputs:
-    """What changes from step to step, where a recorded step finds it, and where it leaves its scores."""
-
-    def __init__(self, rows: int, vocabulary: int, device: torch.device) -> None:
-        self.tokens = torch.zeros(rows, 1, dtype=torch.long, device=device)
-        self.place = torch.zeros(1, dtype=torch.long, device=device)  # of the tokens, padding counted
-        self.padding = torch.zeros(rows, 1, dtype=torch.long, device=device)  # positions before the prompt
-        self.scores = torch.zeros(rows, vocabulary, device=device)  # log-probabilities, float32
 
 
 class StaticDecoder:

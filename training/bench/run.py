@@ -147,6 +147,9 @@ def _scores(spec: Spec, result: Mapping[str, Any]) -> dict[str, Any]:
     from ssvd_asr.adapter.read import load_adapter
     from ssvd_asr.base.load import load_base
     from ssvd_asr.basis.cache import factorize
+    from ssvd_asr.decoding.options import (
+        GREEDY,
+    )  # as all rows that are there: another search is another study
     from training.evaluate import evaluate
     from training.methods.finish import put_weights
 
@@ -161,7 +164,7 @@ def _scores(spec: Spec, result: Mapping[str, Any]) -> dict[str, Any]:
         Path(result["weights"]).unlink()  # 17 MB per run; the run can make it again
     return {
         "tests": {
-            name: figures(evaluate(base, path, progress=False, **options), spec.heard)
+            name: figures(evaluate(base, path, progress=False, options=GREEDY, **options), spec.heard)
             for name, path in spec.tests.items()
         }
     }
@@ -170,6 +173,7 @@ def _scores(spec: Spec, result: Mapping[str, Any]) -> dict[str, Any]:
 def zero_shot(spec: Spec) -> dict[str, Any]:
     """Return the base's figures on every test set, and its validation as step 0 of the curves."""
     from ssvd_asr.base.load import load_base
+    from ssvd_asr.decoding.options import GREEDY
     from training.evaluate import evaluate
     from training.loop.validation import validate
 
@@ -181,7 +185,7 @@ def zero_shot(spec: Spec) -> dict[str, Any]:
         "key": spec.task.key, "stage": "base", "domain": spec.task.domain, "parameters": 0,
         "valid_accuracy": found.accuracy, "valid_loss": found.loss,
         "tests": {
-            name: figures(evaluate(base, path, progress=False), spec.heard)
+            name: figures(evaluate(base, path, progress=False, options=GREEDY), spec.heard)
             for name, path in spec.tests.items()
         },
     }  # fmt: skip
