@@ -21,7 +21,7 @@ needs_espeak = pytest.mark.skipif(
 def transcript(*words: tuple[str, float | None]) -> Transcript:
     timed = tuple(TimedWord(word, (0,), start_s, start_s) for word, start_s in words)
     text = " ".join(word for word, _ in words)
-    return Transcript(text, Hypothesis((), text, 0.0, 0.0, True), timed)
+    return Transcript(text, Hypothesis((), text, 0.0, 0.0, True), "greedy", 0.0, timed)
 
 
 def test_every_word_is_compared_merged_missed_or_untimed() -> None:

@@ -15,6 +15,7 @@ from ssvd_asr.audio.read import SAMPLE_RATE, read_audio
 from ssvd_asr.audio.segment import find_spans
 from ssvd_asr.base.load import load_base
 from ssvd_asr.basis.cache import factorize
+from ssvd_asr.decoding.options import DecodingOptions
 
 
 def clip(number: int, text: str, duration_s: float = 1.0) -> Clip:
@@ -50,7 +51,7 @@ def test_a_joined_recording_says_what_its_parts_say() -> None:
     base = load_base()
     factors = factorize(base)
     cores = load_adapter(builtins(PACKAGED)["scottish"].path, base, factors).adapter.cores(base.dtype)
-    decoder = Decoder(base, adapt(base.network, factors), cores, 5, 0.3)
+    decoder = Decoder(base, adapt(base.network, factors), cores, DecodingOptions("beam"))
     waves = [
         read_audio(path) for path in sorted((PACKAGED / "scottish" / "samples").glob("*-test-*.opus"))[:4]
     ]

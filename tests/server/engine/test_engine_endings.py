@@ -59,7 +59,7 @@ class SlowCut:
     def __init__(self) -> None:
         self.begun, self.go = threading.Event(), threading.Event()
 
-    def __call__(self, wave: FloatArray, *_: object) -> Sequence[Span]:
+    def __call__(self, wave: FloatArray, *_: object, **__: object) -> Sequence[Span]:
         self.begun.set()
         assert self.go.wait(TIMEOUT_S)
         return [Span(0, len(wave))]

@@ -24,6 +24,7 @@ from ssvd_asr.base.model import BaseModel, FloatArray
 from ssvd_asr.base.weights import BASE_DIGEST_KEY
 from ssvd_asr.basis.cache import factorize
 from ssvd_asr.basis.factors import LayerFactors
+from ssvd_asr.decoding.options import GREEDY
 from ssvd_asr.errors import AdapterError, BaseModelError
 from ssvd_asr.transcription import transcribe
 
@@ -80,13 +81,13 @@ def written(trained: BaseModel, folder: Path, made_from: str) -> Path:
 def test_speech2text_hears_in_the_merged_checkpoint_what_base_and_adapter_hear(
     espnet: Any, nano: BaseModel, waves: list[FloatArray], factors: dict[str, LayerFactors], tmp_path: Path
 ) -> None:
-    alone = [heard.text for heard in transcribe(nano, waves)]
+    alone = [heard.text for heard in transcribe(nano, waves, options=GREEDY)]
     before = {name: tensor.clone() for name, tensor in nano.network.state_dict().items()}
     loaded = load_adapter(PACKAGED / "child" / "adapter.safetensors", nano, factors)
     merged = merge_adapter(nano, loaded, factors)
     assert all(torch.equal(before[name], tensor) for name, tensor in nano.network.state_dict().items())
     adapted = adapt(nano.network, factors)
-    found = transcribe(nano, waves, adapted=adapted, cores=loaded.adapter.cores())
+    found = transcribe(nano, waves, adapted=adapted, cores=loaded.adapter.cores(), options=GREEDY)
     adapted.restore()
     wanted = [heard.text for heard in found]
     assert judged(espnet, merged, tmp_path / "merged", waves) == wanted
@@ -99,7 +100,7 @@ def test_every_form_is_merged_to_what_it_says(
     adapted: AdaptedModel, tmp_path: Path, name: str,
 ) -> None:  # fmt: skip
     form, directions, p, scale = FORMS[name]
-    alone = [heard.text for heard in transcribe(nano, waves)]
+    alone = [heard.text for heard in transcribe(nano, waves, options=GREEDY)]
     adapter = Adapter.new(factors, p=p, rotation_map=form, directions=directions)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -108,7 +109,9 @@ def test_every_form_is_merged_to_what_it_says(
     path = tmp_path / "adapter.safetensors"
     seal_adapter(path, adapter, adapted, nano, factors)
     loaded = load_adapter(path, nano, factors)
-    found = transcribe(nano, waves, adapted=adapted, cores=loaded.adapter.cores(torch.float32))
+    found = transcribe(
+        nano, waves, adapted=adapted, cores=loaded.adapter.cores(torch.float32), options=GREEDY
+    )
     wanted = [heard.text for heard in found]
     adapted.restore()
     merged = merge_adapter(nano, loaded, factors)
@@ -120,12 +123,12 @@ def test_whole_weights_are_heard_as_the_network_that_was_trained(
     espnet: Any, nano: BaseModel, waves: list[FloatArray], tmp_path: Path
 ) -> None:
     trained = load_base("owsm-nano", device="cpu", dtype="float32")
-    alone = [heard.text for heard in transcribe(trained, waves)]
+    alone = [heard.text for heard in transcribe(trained, waves, options=GREEDY)]
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in trained.network.parameters():
             parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
-    wanted = [heard.text for heard in transcribe(trained, waves)]
+    wanted = [heard.text for heard in transcribe(trained, waves, options=GREEDY)]
     path = written(trained, tmp_path, made_from=nano.digest)
     merged, _ = with_weights(load_base("owsm-nano", device="cpu", dtype="float32"), path)
     assert judged(espnet, merged, tmp_path / "merged", waves) == wanted

@@ -14,6 +14,7 @@ from ssvd_asr.base.model import BaseModel
 from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.base.tokens import TokenMap
 from ssvd_asr.decoding.grammar import forbid
+from ssvd_asr.decoding.options import GREEDY, DecodingOptions
 from ssvd_asr.transcription import transcribe
 from tests.random_owsm import waves
 
@@ -60,7 +61,9 @@ def test_audio_of_any_length_has_a_time_to_end_with(tiny_base: BaseModel) -> Non
     assert Prompt(audio_s=2.0).last_time(tokens) is None
 
 
-@pytest.mark.parametrize("setting", [{}, {"beam_size": 3}], ids=["greedy", "beam"])
+@pytest.mark.parametrize(
+    "setting", [{"options": GREEDY}, {"options": DecodingOptions("beam", 3, 0.0)}], ids=["greedy", "beam"]
+)
 def test_segments_end_within_the_audio(tiny_base: BaseModel, setting: dict[str, Any]) -> None:
     audio = [wave[:24_000] for wave in waves(3)]
     prompts = [Prompt(timestamps=True, audio_s=1.5)] * 3
