@@ -31,6 +31,8 @@ def loss_on(clip: Tensor, model: nn.Module) -> Tensor:
 
 
 def main() -> None:
+    if len(sys.argv) != 3:
+        raise SystemExit("usage: python examples/adapt_any_model.py FIRST_CLIP SECOND_CLIP")
     torch.manual_seed(0)
     first, second = (frames(path) for path in sys.argv[1:3])
     model = nn.Sequential(nn.Linear(BINS, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, BINS))

@@ -21,6 +21,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--domain", help="child, child@1 or child@sha256:...; left out: the base")
     args = parser.parse_args()
+    if not args.folder.is_dir():
+        parser.error(f"{args.folder} is not a folder")
     settings = load_settings()  # base, device and store from SSVD_BASE, SSVD_DEVICE and SSVD_STORE
     engine = start_engine(settings)
     try:
