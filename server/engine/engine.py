@@ -19,10 +19,10 @@ from server.bank.bank import Lease
 from server.domains import Domains
 from server.engine.batches import Batches
 from server.engine.jobs import Job, Part
-from server.engine.messages import Piece, Provenance, Reply, Request, TextSegment
+from server.engine.messages import Piece, Provenance, Reply, Request
 from server.engine.queue import Scheduler, Waiting
 from server.engine.recogniser import Decoded, Recogniser
-from server.engine.segments import no_speech_prob, speech_of
+from server.engine.segments import in_order, no_speech_prob, speech_of
 from server.errors import DEVICE_ENDED, DrainingError, LanguageError, QueueFullError, late
 from ssvd_asr.audio.read import SAMPLE_RATE
 from ssvd_asr.audio.segment import AUTO, CutRule, FloatArray, Span, find_spans
@@ -233,7 +233,7 @@ class Engine:
 
     def _finish(self, job: Job) -> None:
         decoded = [job.decoded[index] for index in sorted(job.decoded)]
-        segments: tuple[TextSegment, ...] = tuple(s for each in decoded for s in each.segments)
+        segments = in_order([segment for each in decoded for segment in each.segments])
         if job.speech is not None:
             segments = tuple(replace(s, no_speech_prob=no_speech_prob(job.speech, s)) for s in segments)
         texts = (each.text.strip() for each in decoded)

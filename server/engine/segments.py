@@ -33,6 +33,30 @@ def shifted(words: Sequence[TimedWord], by_s: float) -> tuple[TimedWord, ...]:
     )
 
 
+def in_order(segments: Sequence[TextSegment]) -> tuple[TextSegment, ...]:
+    """End each segment, and its words, no later than the next one starts.
+
+    Pieces that were cut within speech hear some of the same audio, and may time it a little differently.
+    """
+    starts_s = [segment.start_s for segment in segments[1:]]
+    limits_s = [*starts_s, float("inf")]
+    return tuple(
+        segment if segment.end_s <= limit_s else _ended(segment, max(limit_s, segment.start_s))
+        for segment, limit_s in zip(segments, limits_s, strict=False)
+    )
+
+
+def _ended(segment: TextSegment, at_s: float) -> TextSegment:
+    """The segment with all times at most `at_s`."""
+    words = tuple(
+        word
+        if word.start_s is None or word.end_s is None
+        else replace(word, start_s=min(word.start_s, at_s), end_s=min(word.end_s, at_s))
+        for word in segment.words
+    )
+    return replace(segment, end_s=at_s, words=words)
+
+
 def segments_of(words: Sequence[TimedWord], avg_logprob: float) -> tuple[TextSegment, ...]:
     """Cut words with times into segments: at pauses, after sentences, and before MAX_SEGMENT_S is over."""
     return tuple(_segment(group, avg_logprob) for group in _groups(words))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from server.engine.messages import TextSegment
-from server.engine.segments import MAX_SEGMENT_S, no_speech_prob, segments_of, shifted
+from server.engine.segments import MAX_SEGMENT_S, in_order, no_speech_prob, segments_of, shifted
 from ssvd_asr.decoding.align import TimedWord
 
 
@@ -48,3 +50,14 @@ def test_no_speech_is_told_from_the_likeliest_frame_of_the_stretch() -> None:
     assert no_speech_prob(speech, TextSegment(0.0, 0.12, "a", 0.0)) == pytest.approx(0.1)
     assert no_speech_prob(speech, TextSegment(0.5, 1.0, "a", 0.0)) == 1.0
     assert no_speech_prob(speech, TextSegment(9.0, 9.5, "a", 0.0)) == 1.0
+
+
+def test_segments_of_pieces_that_overlap_end_before_the_next_starts() -> None:
+    both = words(("one", 0.0, 1.0), ("two", 1.0, 2.4))
+    first = TextSegment(0.0, 2.4, "one two", -0.1, tuple(both))
+    second = TextSegment(2.3, 3.0, "three", -0.1, (TimedWord("three", (3,), 2.3, 3.0),))
+    found = in_order([first, second])
+    assert found[0].end_s == found[0].words[-1].end_s == 2.3
+    assert found[1] == second
+    assert in_order([]) == ()
+    assert in_order([replace(first, words=(TimedWord("one", (1,)),))])[0].words == (TimedWord("one", (1,)),)
