@@ -32,7 +32,7 @@ class Decoded:
     Attributes:
         search: the search that found them; with `checked`, `beam` for a row that was decoded again.
         doubt_nats: by how much CTC's best path is more probable (natural log), 0 where both agree. None
-            where CTC cannot tell: a translation, or words with the base's own times.
+            where CTC cannot tell: a translation, words with the base's own times, a base without a CTC head.
     """
 
     hypothesis: Hypothesis
@@ -67,7 +67,11 @@ def decode(
         else:
             found = greedy(base, encoded, prompts, max_tokens)
     search = "greedy" if options.method == "checked" else options.method
-    known = [row for row in everyone if prompts[row].task == RECOGNITION and not prompts[row].timestamps]
+    known = [
+        row
+        for row in everyone
+        if base.network.ctc is not None and prompts[row].task == RECOGNITION and not prompts[row].timestamps
+    ]
     doubts = _doubts(base, encoded, found, known)
     decoded = [Decoded(each, search, doubts.get(row)) for row, each in enumerate(found)]
     if options.method != "checked":

@@ -179,6 +179,16 @@ def test_a_row_that_ctc_doubts_is_decoded_again_and_says_so(tiny_base: BaseModel
         assert row.doubt_nats == pytest.approx(expected.doubt_nats, abs=1e-3)
 
 
+def test_a_base_without_a_ctc_head_is_decoded_greedily(
+    tiny_base: BaseModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = transcribe(tiny_base, waves(2), options=GREEDY)
+    monkeypatch.setitem(tiny_base.network._modules, "ctc", None)
+    found = transcribe(tiny_base, waves(2))
+    assert [each.text for each in found] == [each.text for each in expected]
+    assert [(each.search, each.doubt_nats) for each in found] == [("greedy", None)] * 2
+
+
 def test_ctc_has_no_say_about_translations_and_times(tiny_base: BaseModel) -> None:
     audio = waves(2)
     prompts = [Prompt(task="<st_nld>"), Prompt(timestamps=True)]
