@@ -1,1 +1,1 @@
-"""Side-by-side measurements. Each module is a script: `python -m benchmarks.variety --quick`."""
+"""Benchmarks that time two or more ways side by side, run as `python -m benchmarks.variety --quick`."""

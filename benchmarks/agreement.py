@@ -1,11 +1,11 @@
-"""Whether we say what ESPnet's Speech2Text says, token by token, on a whole test set: greedy and beam search.
+"""Token-by-token comparison of this project's decoding with ESPnet's Speech2Text on a whole test set.
 
-With --domain: whether it says of the base with the domain's adapter merged into its weights what we say of
-base and adapter side by side.
+Greedy and beam search are compared. With --domain, Speech2Text gets the base with the domain's adapter merged
+into its weights, and ours the base with the adapter beside it.
 
 Ours decodes batches, ESPnet's __call__ one utterance after the other, both in float32 on the same weights.
-Where tokens differ, `margin` is the distance between the scores of what was chosen and what was left: below
-1e-4 rounding may have decided (a `tie`), above it a rule would be at fault (`differ`).
+If tokens differ, the hypothesis's `margin` is the distance between the scores of the chosen token and of the
+next one. Below 1e-4, rounding may have decided (`tie`). Above it, the two searches differ (`differ`).
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _with_adapter(base: BaseModel, domain: str) -> tuple[BaseModel, dict[str, Any]]:
-    """The merged base, and what `transcribe` needs to hear the same in `base`, which is adapted for it."""
+    """Return the merged base and `transcribe`'s arguments for the same domain. Adapts `base` in place."""
     factors = factorize(base)
     loaded = load_adapter(AdapterStore().resolve(domain).read_bytes(), base, factors)
     merged = merge_adapter(base, loaded, factors)
@@ -107,7 +107,7 @@ def _speech2text(config: Path, checkpoint: Path, mode: Mode, device: str) -> Any
 def _compare(
     base: BaseModel, mode: Mode, waves: Sequence[FloatArray], judge: Any, options: dict[str, Any]
 ) -> dict[str, object]:
-    """One row: how many utterances are told alike."""
+    """Return a row that counts the utterances with the same tokens on both sides."""
     ours: list[Hypothesis] = []
     for start in range(0, len(waves), BATCH):
         batch = waves[start : start + BATCH]

@@ -1,6 +1,6 @@
-"""The server's bank and engine over a model of a real shape, with random domains in a store of its own.
+"""The server's bank and engine over a model of a real shape, with random domains in a temporary store.
 
-Beside torch and ESPnet's model classes it needs the small packages that store and audio reading import.
+Needs torch, ESPnet's model classes, and the small packages that the store and audio reading import.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TIMEOUT_S = 600.0
 
 @dataclass(frozen=True)
 class Banked:
-    """A model that serves, and versions of domains on disk."""
+    """A recogniser and a store with versions of its domains."""
 
     subject: Subject
     recogniser: OwsmRecogniser
@@ -41,17 +41,17 @@ class Banked:
 
     @property
     def slot_nbytes(self) -> int:
-        """Device memory of one domain."""
+        """Device memory of one domain, in bytes."""
         return sum(k * k for k in self.subject.k.values()) * self.recogniser.dtype.itemsize
 
     @property
     def host_nbytes(self) -> int:
-        """Host memory of one domain."""
+        """Host memory of one domain, in bytes."""
         return self.recogniser.read_adapter(self.versions[0]).nbytes
 
     @contextmanager
     def bank(self, *, slots: int, held: int) -> Iterator[Bank]:
-        """A bank with room for so many domains on the device and in host memory."""
+        """Open a bank with room for `slots` domains on the device and `held` in host memory."""
         bank = Bank(
             self.recogniser,
             max_bytes=(slots + 1) * self.slot_nbytes,
@@ -65,7 +65,7 @@ class Banked:
 
     @contextmanager
     def engine(self, bank: Bank | None = None) -> Iterator[Engine]:
-        """An engine, by default with room for all; nothing is cut away, since noise is no speech."""
+        """Open an engine, by default with a bank for all domains. It does not cut at silences."""
         room = len(self.versions) + 1
         with nullcontext(bank) if bank is not None else self.bank(slots=room, held=room) as own:
             engine = Engine(
@@ -78,17 +78,17 @@ class Banked:
                 engine.close(TIMEOUT_S)
 
     def forget(self) -> None:
-        """Make the next reading of each file the first one: base and basis are checked again."""
+        """Forget the files that were read, so that base and basis are checked again at the next reading."""
         self.recogniser._known.clear()
         self.recogniser._layouts.clear()
 
     def load(self, bank: Bank, version: Version) -> None:
-        """Lease a version and wait until the bank's own thread has staged it, as far as there is room."""
+        """Lease a version and wait until the bank's thread has staged it, as far as there is room."""
         with bank.lease(version):
             bank._loader.submit(lambda: None, ahead=True).result(TIMEOUT_S)
 
     def touch(self, bank: Bank, version: Version) -> None:
-        """Lease a version and have it in a slot, as a request and its batch do, up to the launch."""
+        """Lease a version and mount it in a slot, as a request and its batch do, up to the launch."""
         with bank.lease(version) as lease, bank.mounted([lease]) as mount:
             mount.launch()
             if self.recogniser.device.type == "cuda":
@@ -119,7 +119,7 @@ def banked(
 
 
 def _whole(wave: FloatArray, *_: object, **__: object) -> list[Span]:
-    """All of a wave in one piece: noise would be cut away."""
+    """Return all of a wave as one span. The usual cut would drop noise."""
     return [Span(0, len(wave))]
 
 

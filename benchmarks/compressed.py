@@ -1,8 +1,9 @@
-"""What a compressed core costs: WER of the packaged domains with their cores D held at a lower rank.
+"""WER of the packaged domains with their cores D compressed to lower ranks.
 
-The compression is off by default and not exact; this says at which rank the WER is still the whole core's.
-A row is a domain's test set at one rank; `lost` is |D - D_r| / |D| (Frobenius) of the worst layer, and
-`numbers` the share of the whole core's numbers that a slot holds. From half of k on a core is held whole.
+The compression is off by default and not exact. The table shows at which rank the WER is still that of the
+whole core. A row is a domain's test set at one rank. `lost` is |D - D_r| / |D| (Frobenius) of the worst
+layer, and `numbers` the share of the whole core's numbers that a slot holds. From rank k / 2 on, a core stays
+whole.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _measure(domain: str, arguments: argparse.Namespace) -> list[dict[str, object]]:
-    """The whole core first, then rank by rank."""
+    """Return a row for the whole core, then one for each rank."""
     base = load_base(device=arguments.device, dtype="float32")
     factors = factorize(base)
     loaded = load_adapter(builtins(PACKAGED)[domain].path, base, factors)
@@ -67,7 +68,7 @@ def _measure(domain: str, arguments: argparse.Namespace) -> list[dict[str, objec
 
 
 def _held_at(rank: int, cores: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The cores that a stack of this compression computes with."""
+    """Return the cores that a stack with this compression computes with."""
     held, compression = dict(cores), Compression(rank, 1.0)
     for name, core in cores.items():
         if compression.pays(len(core)):

@@ -1,11 +1,12 @@
-"""Decoding here against ESPnet 202611 on the same weights: greedy, beam 5, and beam 5 with CTC.
+"""Time of decoding here and in ESPnet 202611 on the same weights: greedy, beam 5, and beam 5 with CTC.
 
-`batch` is ESPnet's batch_decode (one search over all utterances), `call` its __call__, one utterance after
-the other: measured on one and multiplied by the rows. A step is one token of every row, the first one left
-out: that also reads the prompt and projects what was heard, once. All sides say equally many tokens
-(`same_tokens` is the share of rows in which they were the very same ones) of the same encoder output.
-Whole utterances are encoder, first step and the rest, for as many tokens as speech of the window has:
-measured where all sides together need no longer than --budget-s, else put together from the parts above.
+`batch` is ESPnet's batch_decode, one search over all utterances. `call` is its __call__, one utterance after
+the other, measured on one utterance and multiplied by the rows. A step is one token of every row. The first
+step is left out, because it also reads the prompt and projects the encoder output. All sides write equally
+many tokens for the same encoder output; `same_tokens` is the share of rows with the same tokens.
+
+Whole utterances are the encoder, the first step and the other steps, for as many tokens as speech of the
+window has. They are measured if all sides together take at most --budget-s, else summed from the parts above.
 """
 
 from __future__ import annotations
@@ -29,20 +30,20 @@ from ssvd_asr.decoding.beam import beam
 from ssvd_asr.decoding.greedy import greedy
 from ssvd_asr.device import DTYPES, forbid_tf32, resolve_device, resolve_dtype
 
-TOKENS_PER_SECOND = 2.0  # of speech: what a decoder says of a full window
-NEVER = -1e4  # bias of tokens that the models must not say
-SHARPER = 3.0  # random decoders hardly prefer a token, nor listen; sharper, rounding decides less
-CLEAR = 2.0  # times the first step's variation: below it the steps after it are not told
+TOKENS_PER_SECOND = 2.0  # of speech, as a decoder writes for a full window
+NEVER = -1e4  # bias of tokens that the models must not write
+SHARPER = 3.0  # scale of the random weights, so that rounding decides less often between tokens
+CLEAR = 2.0  # times the first step's variation; if the other steps take less, they are not reported
 CTC_LIMIT_BYTES = 8 * 2**30  # above it, ESPnet's CTC scores are not tried
 
-# Encoder output (B, T, d) and how many tokens to say of it, to the tokens of each row.
+# Maps encoder output (B, T, d) and a number of tokens to write to the tokens of each row.
 Side = Callable[[Tensor, int], list[tuple[int, ...]]]
 Sides = dict[str, Side]
 
 
 @dataclass(frozen=True)
 class Mode:
-    """A way to decode."""
+    """A search and its options."""
 
     name: str
     beam_size: int
@@ -92,7 +93,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _make_talkative(base: BaseModel) -> None:
-    """Let the random decoder prefer some tokens to others, and never end nor say what the grammar forbids."""
+    """Make the random decoder prefer some tokens, never end, and never write what the grammar forbids."""
     tokens, decoder = base.tokens, base.network.decoder
     with torch.no_grad():
         for name, parameter in decoder.named_parameters():
@@ -105,7 +106,7 @@ def _make_talkative(base: BaseModel) -> None:
 
 @dataclass(frozen=True)
 class _Steps:
-    """Timings of the first step alone and of all."""
+    """Timings of the first step alone and of all steps."""
 
     first: Timing
     all: Timing
@@ -113,23 +114,23 @@ class _Steps:
 
     @property
     def clear(self) -> bool:
-        """Whether the steps after the first take longer than the first one varies."""
+        """Whether the steps after the first take more than CLEAR times as long as the first one varies."""
         varies = max(self.first.seconds) - min(self.first.seconds)
         return self.all.median_s - self.first.median_s > CLEAR * varies
 
     @property
     def each(self) -> Timing:
-        """Of one step after the first."""
+        """Timing of one step after the first."""
         pairs = zip(self.all.seconds, self.first.seconds, strict=True)
         return Timing(tuple(max(whole - first, 1e-9) / self.extra for whole, first in pairs))
 
     def of(self, tokens: int) -> float:
-        """Seconds for so many tokens."""
+        """Return the seconds for so many tokens."""
         return self.first.median_s + (tokens - 1) * self.each.median_s
 
 
 def _measure(base: BaseModel, rows: int, arguments: argparse.Namespace) -> Iterator[dict[str, object]]:
-    """All modes on one batch."""
+    """Measure all modes on one batch."""
     generator = np.random.default_rng(rows)
     shape = (rows, base.config.window_samples)
     waves = list(0.1 * generator.standard_normal(shape, dtype=np.float32))
@@ -163,13 +164,13 @@ def _measure(base: BaseModel, rows: int, arguments: argparse.Namespace) -> Itera
 
 
 def _rounds(base: BaseModel, arguments: argparse.Namespace) -> dict[str, int]:
-    """Of what takes long: on a CPU, where nothing is compiled or tuned at a first call, one."""
+    """Return the rounds of long runs. A CPU compiles and tunes nothing at a first call, so it needs one."""
     gpu = base.device.type == "cuda"
     return {"repeats": arguments.repeats if gpu else 1, "warm_up": 1 if gpu else 0}
 
 
 def _share_of_same(sides: Sides, encoded: Tensor, tokens: int) -> float:
-    """Of the rows, how many say the same on our side and on ESPnet's."""
+    """Return the share of rows with the same tokens on our side and on ESPnet's."""
     theirs = sides.get("batch", sides["call"])
     pairs = zip(sides["ours"](encoded, tokens), theirs(encoded, tokens), strict=True)
     return sum(ours == its for ours, its in pairs) / len(encoded)
@@ -187,7 +188,7 @@ def _ours(base: BaseModel, mode: Mode, encoded: Tensor, tokens: int) -> list[tup
 
 
 def _steps(sides: Sides, encoded: Tensor, arguments: argparse.Namespace) -> dict[str, _Steps]:
-    """First step and all steps of every side in turns; `call` on one utterance."""
+    """Time the first step and all steps of every side in turns, `call` on one utterance."""
     runs: dict[str, Callable[[], object]] = {}
     for name, run in sides.items():
         heard = encoded[:1] if name == "call" else encoded
@@ -224,7 +225,7 @@ def _whole(
     tokens: int,
     arguments: argparse.Namespace,
 ) -> dict[str, object]:
-    """Seconds of whole utterances; `parts` says what each side is expected to take."""
+    """Return the seconds of whole utterances. `parts` are the seconds that each side is expected to take."""
     measured = sum(parts.values()) <= arguments.budget_s
     if measured:
         runs = {
@@ -241,7 +242,7 @@ def _whole(
 
 
 def _decode_whole(run: Side, name: str, base: BaseModel, waves: Sequence[FloatArray], tokens: int) -> None:
-    """Encoder and decoder, all waves at once or, for `call`, one after the other."""
+    """Encode and decode all waves at once or, for `call`, one after the other."""
     for group in [[wave] for wave in waves] if name == "call" else [waves]:
         run(base.encode(group), tokens)
 

@@ -1,7 +1,8 @@
-"""ESPnet's own decoding on a base's weights, as Speech2Text puts it together.
+"""ESPnet's own decoding on a base's weights, assembled as in Speech2Text.
 
-Built from BatchBeamSearch and its scorers, since importing Speech2Text drags in ESPnet's task module. Left
-out is Speech2Text's ScoreFilter, which forbids times at next to no cost: these models never say one.
+It is built from BatchBeamSearch and its scorers, because importing Speech2Text also imports ESPnet's task
+module. Speech2Text's ScoreFilter, which forbids times at nearly no cost, is left out, because these models
+never write one.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from ssvd_asr.base.fast_encoder import as_espnet
 from ssvd_asr.base.model import BaseModel
 from ssvd_asr.base.prompt import Prompt
 
-# CTCPrefixScoreTH holds log-probabilities of all frames and tokens, stacked with the blank's as many times.
+# CTCPrefixScoreTH holds log-probabilities of all frames and tokens, and a stack of these and the blank's.
 CTC_COPIES = 3
 
 
 def espnet_base(base: BaseModel) -> BaseModel:
-    """The same weights under ESPnet's own encoder; all else is shared."""
+    """Return a copy of the base with ESPnet's own encoder on the same weights. Everything else is shared."""
     found = copy.copy(base)
     found.network = copy.copy(base.network)
     found.network._modules = {**base.network._modules, "encoder": as_espnet(base.network.encoder)}
@@ -33,7 +34,7 @@ def espnet_base(base: BaseModel) -> BaseModel:
 
 @dataclass(frozen=True)
 class EspnetSide:
-    """A base under ESPnet's search; `beam_size` 1 and `ctc_weight` 0 is its greedy decoding."""
+    """A base decoded by ESPnet's search. `beam_size` 1 with `ctc_weight` 0 is its greedy decoding."""
 
     base: BaseModel
     beam_size: int
@@ -41,25 +42,25 @@ class EspnetSide:
 
     @torch.no_grad()
     def batch(self, encoded: Tensor, tokens: int) -> list[tuple[int, ...]]:
-        """As Speech2Text.batch_decode: all utterances (B, T, d) in one search of exactly `tokens` steps."""
+        """Decode all utterances (B, T, d) in one search of `tokens` steps, as Speech2Text.batch_decode."""
         lengths = torch.full((len(encoded),), encoded.size(1), device=encoded.device)
         found = self._search()(encoded, maxlenratio=-tokens, x_lengths=lengths)
         return [self._said(hypotheses[0].yseq) for hypotheses in found]
 
     @torch.no_grad()
     def call(self, encoded: Tensor, tokens: int) -> list[tuple[int, ...]]:
-        """As Speech2Text.__call__: one utterance (T, d) after the other."""
+        """Decode one utterance (T, d) after the other, as Speech2Text.__call__."""
         search = self._search()
         return [self._said(search(row, maxlenratio=-tokens)[0].yseq) for row in encoded]
 
     def ctc_bytes(self, rows: int, frames: int) -> int:
-        """What its CTC scores of so many utterances take; 0 without CTC."""
+        """Return the bytes of the CTC scores of `rows` utterances of `frames` frames; 0 without CTC."""
         if self.ctc_weight == 0:
             return 0
         return CTC_COPIES * rows * frames * len(self.base.tokens) * self.base.dtype.itemsize
 
     def _search(self) -> BatchBeamSearch:
-        """See Speech2Text.__init__, "Build BeamSearch object"."""
+        """Build the search as in Speech2Text.__init__, "Build BeamSearch object"."""
         network, vocabulary = self.base.network, len(self.base.tokens)
         search = BatchBeamSearch(
             scorers={
@@ -78,5 +79,5 @@ class EspnetSide:
         return search.eval()
 
     def _said(self, ids: Tensor) -> tuple[int, ...]:
-        """Without the prompt and the <eos> that the search appends at its limit."""
+        """Return the tokens without the prompt and without the <eos> that the search appends at its limit."""
         return tuple(ids.tolist()[len(Prompt().ids(self.base.tokens)) : -1])

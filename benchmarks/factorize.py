@@ -1,9 +1,9 @@
-"""How long a base's factors take, by shape of weight and for whole models, by each way to compute them.
+"""Time to compute a base's factors by each method, for each shape of weight and for whole models.
 
-One weight of each shape is factorised, by svd, by the Gram matrix's eigh, and as `ssvd factorize` does (the
-faster of the two at equal accuracy; batched on a GPU); a model's time is the sum over its layers, without
-reading and writing. `deviation` is how far eigh's U S V^T and svd's are apart, over sigma_1; without figures
-where the condition of a random weight forbids eigh.
+One weight of each shape is factorised by svd, by the Gram matrix's eigh, and as `ssvd factorize` does (the
+faster of the two at equal accuracy, batched on a GPU). A model's time is the sum over its layers, without
+reading and writing. `deviation` is the largest difference between U S V^T by eigh and by svd, over sigma_1.
+It is missing if the condition of the random weight is too large for eigh.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _model(shape: str, device: torch.device, arguments: argparse.Namespace) -> list[dict[str, object]]:
-    """A row for each shape of weight, and one for the model."""
+    """Return a row for each shape of weight, and one for the model."""
     counts = Counter(
         tuple(layer.weight.shape) for layer in match_layers(meta_network(SHAPES[shape])).values()
     )
@@ -58,7 +58,7 @@ def _model(shape: str, device: torch.device, arguments: argparse.Namespace) -> l
 
 
 def _weight(m: int, n: int, device: torch.device, arguments: argparse.Namespace) -> dict[str, object]:
-    """As initialised: a condition that trained weights of these shapes have, too."""
+    """Measure a weight as initialised. Its condition is like that of trained weights of these shapes."""
     weight = torch.nn.Linear(n, m, bias=False).weight.detach()
     found: dict[str, LayerFactors] = {}
 

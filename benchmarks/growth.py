@@ -1,7 +1,7 @@
-"""How cost grows with the batch, the window and the number of domains: seconds, and the log-log slope.
+"""Growth of the cost with the batch, the window and the number of domains: seconds, and the log-log slope.
 
-A slope of 1 is proportional, under 1 cheaper than that, 0 free. Windows grow the encoder's self-attention by
-the square; domains grow what is read, not what is computed.
+A slope of 1 means proportional, below 1 cheaper than that, 0 free. The cost of the encoder's self-attention
+grows with the square of the window. More domains add numbers to read, but no computation.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def slope_of(rows: Sequence[Row], part: str) -> float:
-    """Least-squares slope of log(seconds) on log(value)."""
+    """Return the least-squares slope of log(seconds) on log(value)."""
     values, seconds = ([math.log(float(str(row[name]))) for row in rows] for name in ("value", part))
     return statistics.linear_regression(values, seconds).slope
 
@@ -71,14 +71,14 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _by_batch(measured: Subject, arguments: argparse.Namespace) -> Iterator[Row]:
-    """Every row its own domain, up to 16 of them."""
+    """Measure growing batches in which every row has its own domain, up to 16 domains."""
     stack = measured.stack(16)
     for rows in arguments.batches:
         yield _timed(measured, stack, Case(rows, min(rows, 16), "uniform"), "batch", rows, arguments)
 
 
 def _by_domains(measured: Subject, arguments: argparse.Namespace) -> Iterator[Row]:
-    """The same number of rows in ever more domains."""
+    """Measure the same number of rows in growing numbers of domains."""
     rows = max(arguments.domains)
     stack = measured.stack(rows)
     for domains in arguments.domains:
@@ -86,7 +86,7 @@ def _by_domains(measured: Subject, arguments: argparse.Namespace) -> Iterator[Ro
 
 
 def _at_window(window_s: float, arguments: argparse.Namespace) -> Row:
-    """Four rows of four domains in a window of this length."""
+    """Measure four rows of four domains in a window of this length."""
     device = resolve_device(arguments.device)
     measured = subject(
         arguments.shape, p=arguments.p, device=device, dtype=working_dtype(device), window_s=window_s

@@ -1,8 +1,8 @@
-"""Kernels of one decoder step and of one encoding, and how much of the time the device works on them.
+"""Kernels of one decoder step and of one encoding, and the share of the time that the device is busy.
 
-`busy` is the device's time in kernels over the time that passes; what is left, the device waits for the host.
-A step is measured as it is recorded and replayed (`static`, ssvd_asr.decoding.static_decoder) and as its
-kernels are launched one by one. On a CPU, operators are counted in the place of kernels.
+`busy` is the device's time in kernels over the elapsed time. For the rest, the device waits for the host. A
+step is measured recorded and replayed (`static`, ssvd_asr.decoding.static_decoder), and with its kernels
+launched one by one. On a CPU, operators are counted instead of kernels.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ssvd_asr.decoding.static_decoder import open_decoder
 from ssvd_asr.device import DTYPES, forbid_tf32, resolve_device, resolve_dtype
 
 STEPS = 8  # profiled together
-LONGEST = 6  # kernels named, those that take most time
+LONGEST = 6  # kernels named in a row, those that take most time
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -78,7 +78,7 @@ def _measure(measured: Subject, arguments: argparse.Namespace) -> Iterator[dict[
 def _step(
     measured: Subject, encoded: torch.Tensor, static: bool, arguments: argparse.Namespace
 ) -> dict[str, object]:
-    """Of one step, the STEPS after the first ones taken together."""
+    """Profile STEPS steps after the prompt together, and return the figures of one."""
     prompt = Prompt().ids(measured.base.tokens)
     with torch.no_grad(), open_decoder(measured.base.network.decoder, encoded, static=static) as decoder:
         tokens = decoder.read([prompt] * len(encoded)).argmax(dim=-1, keepdim=True)
@@ -91,7 +91,7 @@ def _step(
 
 
 def _profiled(run: Callable[[], object], arguments: argparse.Namespace, parts: int = 1) -> dict[str, object]:
-    """Time, kernels and the longest of them, of one of `parts` equal parts of a run."""
+    """Return time, kernels and the longest kernels for one of `parts` equal parts of a run."""
     cuda = torch.cuda.is_available() and arguments.device != "cpu"
     seconds = median_of(run, arguments.repeats, clock=arguments.clock) / parts
     with profile(activities=[ProfilerActivity.CUDA if cuda else ProfilerActivity.CPU]) as found:

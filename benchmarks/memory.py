@@ -1,4 +1,4 @@
-"""What a domain costs in bytes, how many a GB holds, and what a thousand swaps leave behind: nothing."""
+"""Bytes of a domain in each tier, domains per GB, and growth of memory over a thousand swaps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.report import choose_shapes, parser, write
 from ssvd_asr.device import resolve_device
 
 GB = 10**9
-WARM_UP = 0.1  # of the swaps, before memory is looked at first
+WARM_UP = 0.1  # share of the swaps that run before memory is first measured
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -44,7 +44,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _sizes(served: Banked) -> list[dict[str, object]]:
-    """Bytes of one domain in each tier; the base's own weights to compare with."""
+    """Return the bytes of one domain in each tier, and of the base's weights for comparison."""
     sizes = {
         "file on disk": served.versions[0].size_bytes,
         "packed in host memory": served.host_nbytes,
@@ -59,7 +59,7 @@ def _sizes(served: Banked) -> list[dict[str, object]]:
 
 
 def _growth(served: Banked, swaps: int) -> list[dict[str, object]]:
-    """Three domains take turns in a bank with room for one: each swap reads a file and writes a slot."""
+    """Swap three domains in turn in a bank with room for one. Each swap reads a file and writes a slot."""
     with served.bank(slots=1, held=1) as bank:
         _swap(served, bank, max(3, int(WARM_UP * swaps)))
         before = _memory(served)

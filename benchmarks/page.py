@@ -1,6 +1,6 @@
-"""Pages of docs/results/ made from its JSON files: python -m benchmarks.page.
+"""Pages of docs/results/, written from its JSON files by `python -m benchmarks.page`.
 
-engine.md holds every benchmark. search.md compares the searches, those of before CTC had a say among them.
+engine.md holds every benchmark. search.md compares the searches, including those without CTC.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from typing import Any
 from benchmarks.report import RESULTS
 
 PAGE, SEARCH_PAGE = "engine.md", "search.md"
-ROWS = {"rows", "benchmark", "command", "quick"}  # not told among the conditions
+ROWS = {"rows", "benchmark", "command", "quick"}  # not listed among the conditions
 
 
 def main() -> None:
-    """Write the pages from what stands in docs/results/."""
+    """Write the pages from the JSON files in docs/results/."""
     records = read(RESULTS)
     (RESULTS / PAGE).write_text(page(records), encoding="utf-8")
     (RESULTS / SEARCH_PAGE).write_text(search_page(records), encoding="utf-8")
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """Every record that `benchmarks.report.write` left in the folder, by benchmark and device."""
+    """Return every record in the folder that `benchmarks.report.write` wrote, sorted by file name."""
     found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
     return [record for record in found if "benchmark" in record and not record["quick"]]
 
 
 def page(records: Sequence[Mapping[str, Any]]) -> str:
-    """The page's Markdown."""
+    """Return the Markdown of engine.md."""
     parts = [
         "# Benchmarks of the engine",
         "",
@@ -46,7 +46,7 @@ def page(records: Sequence[Mapping[str, Any]]) -> str:
 
 
 def search_page(records: Sequence[Mapping[str, Any]]) -> str:
-    """Return the Markdown of benchmarks.search's records: WER % by search and domain, and what each costs."""
+    """Return the Markdown of search.md: WER in % by search and domain, and the time of each search."""
     parts = ["# Which search finds the words", "", "Written by `python -m benchmarks.page`.", ""]
     parts += [
         "WER in %. The base hears `adult`, the packaged adapters hear `child` and `scottish`. `greedy` was",
@@ -74,7 +74,7 @@ def search_page(records: Sequence[Mapping[str, Any]]) -> str:
 
 
 def table(rows: Sequence[Mapping[str, object]]) -> list[str]:
-    """Lines of a Markdown table, columns in the order in which they first appear. Lists stay in the JSON."""
+    """Return the lines of a Markdown table, columns in the order of first appearance. Lists are left out."""
     cells = [{key: value for key, value in row.items() if not isinstance(value, list)} for row in rows]
     header = list(dict.fromkeys(key for row in cells for key in row))
     lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]

@@ -1,9 +1,8 @@
 """Trained parameters of every row of the paper's tables IV and V, counted on networks without memory.
 
-    python -m benchmarks.paper_counts
-
-builds the paper's three models on the meta device, puts each method at each of its sizes into them, and
-writes docs/results/paper-counts.md and .json. The published counts are those of `recipes/paper/figures.py`.
+`python -m benchmarks.paper_counts` builds the paper's three models on the meta device and applies each method
+at each of its sizes. It writes docs/results/paper-counts.md and .json. The published counts are those of
+`recipes/paper/figures.py`.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from training.methods.peft import EMBEDDING, PEFT_KINDS, PeftMethod
 
 DEFAULT_OUT = Path("docs/results")
 SHAPES: Mapping[str, OwsmShape] = {"0.1b": OWSM_01B, "1b": OWSM_1B, "2b": OWLS_2B}
-# k, off-diagonals or rank of the published rows, in their order; the paper rounds some to percentages.
+# k, off-diagonals or rank of the published rows, in the paper's order. The paper rounds some to percentages.
 _LORA = dict.fromkeys(SHAPES, (8, 16, 32))
 SIZES: Mapping[str, Mapping[str, Sequence[int]]] = {
     "ssvd": {"0.1b": (153, 239, 320), "1b": (227, 256, 292, 341, 409), "2b": (341, 409, 512)},
@@ -57,18 +56,18 @@ Full fine-tuning: the paper's Table III gives fewer digits.
 
 @dataclass(frozen=True)
 class Count:
-    """One row: what is published in millions, what we count in numbers."""
+    """One row: the published count in millions, and ours in single parameters."""
 
     model: str
     method: str
     size: str
     published_millions: float
     ours: int
-    with_theirs: int  # and what the authors' code trains beside it
+    with_theirs: int  # ours, plus what the authors' code trains in addition
 
     @property
     def agrees(self) -> bool:
-        """Whether the count is the published one, to the digits that the paper gives."""
+        """Whether the count equals the published one, to the digits that the paper gives."""
         found = self.with_theirs / 1e6
         if self.method == "full":
             return abs(found / self.published_millions - 1) < 0.01
@@ -76,7 +75,7 @@ class Count:
 
 
 def counts(model: str, *, every_rank: bool = True) -> Iterator[Count]:
-    """Count the published rows of one model: `0.1b`, `1b` or `2b`; of peft's all ranks, or the lowest."""
+    """Count the published rows of one model, `0.1b`, `1b` or `2b`; of PEFT methods all ranks or the first."""
     network = meta_network(SHAPES[model])
     network.requires_grad_(False)
     published = [row for row in ROWS if row.size == model]
@@ -108,7 +107,7 @@ def _count(network: nn.Module, row: PaperRow, size: int) -> Count:
 
 
 def page(rows: Sequence[Count]) -> str:
-    """The table with its notes."""
+    """Return the Markdown of the table with its notes."""
     lines = [
         "# Trained parameters, the paper's and ours",
         "",
@@ -129,7 +128,7 @@ def page(rows: Sequence[Count]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Count, and write both files."""
+    """Count the parameters and write both files."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.paper_counts", description=__doc__)
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="folder (default %(default)s)")
     out: Path = parser.parse_args(argv).out

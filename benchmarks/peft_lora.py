@@ -1,10 +1,10 @@
-"""Mixed domains here against PEFT's LoRA of rank 16, on one base, one batch and one engine.
+"""Time of batches of mixed domains here and with PEFT's LoRA of rank 16, on one base, batch and engine.
 
-Theirs in the two ways that PEFT has: `adapter_names`, one adapter a row, looping over the adapters in every
-layer; and merged by hot-swap, one domain after the other: its weights into the resident adapter, merged, its
-rows decoded, unmerged. Both sides encode and decode through this project's cached decoder, which PEFT's users
-do not have: what is compared is the adapters alone. `base_faster_...` is the bare base on the same batch, so
-the most that any way of serving domains can reach; `decoding_...` leaves the encoder out.
+PEFT has two ways. `adapter_names` takes one adapter per row and loops over the adapters in every layer.
+`hotswap` takes one domain after the other: it swaps the weights into the resident adapter, merges, runs the
+domain's rows, and unmerges. Both sides use this project's cached decoder, which PEFT's users do not have, so
+only the adapters are compared. `base_faster_...` is the bare base on the same batch, the upper limit for any
+way of serving domains. `decoding_...` leaves the encoder out.
 """
 
 from __future__ import annotations
@@ -72,11 +72,11 @@ class LoraSide:
         base = copy.copy(measured.base)
         base.network = copy.deepcopy(measured.base.network)
         layers = list(measured.adapted.layers)
-        for name in layers:  # the plain linears, as they were
+        for name in layers:  # put the plain linears back
             parent, _, child = name.rpartition(".")
             setattr(base.network.get_submodule(parent), child, base.network.get_submodule(name).linear)
         self._config = LoraConfig(r=RANK, target_modules=layers, init_lora_weights=False, use_rslora=False)
-        self._model: PeftModel = get_peft_model(  # in the base's format, as ours
+        self._model: PeftModel = get_peft_model(  # in the base's dtype, as ours
             base.network, self._config, adapter_name=RESIDENT, autocast_adapter_dtype=False
         )
         names = [_name(slot) for slot in range(1, domains + 1)]
@@ -84,23 +84,23 @@ class LoraSide:
             self._model.add_adapter(name, self._config, autocast_adapter_dtype=False)
         self._model.eval().to(base.device)
         self._states = {name: self._state(name) for name in names}
-        # The adapted network of `measured` has our layers; here the same engine runs on PEFT's.
+        # The same engine as `measured`, with PEFT's layers in the network instead of ours.
         self.subject = replace(measured, base=base)
 
     def _state(self, name: str) -> dict[str, Tensor]:
-        """The adapter's weights under the resident adapter's keys, as hot-swapping wants them."""
+        """Return the adapter's weights under the resident adapter's keys, as hot-swapping needs them."""
         state = get_peft_model_state_dict(self._model, adapter_name=name)
         return {
             key.replace(".weight", f".{RESIDENT}.weight"): tensor.clone() for key, tensor in state.items()
         }
 
     def mixed(self, slots: Sequence[int], run: Callable[[], Tensor]) -> None:
-        """The batch at once, one adapter a row."""
+        """Run the batch at once, with one adapter per row."""
         with self._model._enable_peft_forward_hooks(adapter_names=[_name(slot) for slot in slots]):
             run()
 
     def swapped(self, slots: Sequence[int], run: Callable[[list[int]], Tensor]) -> None:
-        """Domain after domain: swap, merge, decode its rows, unmerge."""
+        """Swap, merge, run the rows, and unmerge, one domain after the other."""
         for slot in sorted(set(slots)):
             with self._merged(_name(slot)):
                 run([row for row, its in enumerate(slots) if its == slot])
@@ -117,7 +117,7 @@ class LoraSide:
 
 
 def _name(slot: int) -> str:
-    """Of an adapter. PEFT takes for its weights all whose key has the name in it: "1" will not do."""
+    """Return an adapter's name. PEFT takes all weights whose key contains it, so "1" would be ambiguous."""
     return f"domain{slot:04d}"
 
 

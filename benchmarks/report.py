@@ -1,6 +1,6 @@
-"""What all benchmarks share: arguments, fair timing, a table on the screen and JSON under docs/results/.
+"""Arguments, timing, printed tables and JSON files under docs/results/ for all benchmarks.
 
-A figure is the median of several rounds. Where two things are compared, each round runs both, one right after
+A figure is the median of several rounds. When two things are compared, each round runs both, one right after
 the other, so that a machine that slows down slows both. A row is written as soon as it is measured.
 """
 
@@ -33,7 +33,7 @@ CLOCKS: Mapping[Clock, Callable[[], float]] = {"wall": time.perf_counter, "cpu":
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of each round, in the order they were measured."""
+    """Seconds of each round, in the order of measurement."""
 
     seconds: tuple[float, ...]
 
@@ -44,17 +44,17 @@ class Timing:
 
     @property
     def spread(self) -> float:
-        """(slowest - fastest) / median: how quiet the machine was."""
+        """(slowest - fastest) / median, the noise of the timing."""
         return (max(self.seconds) - min(self.seconds)) / self.median_s
 
     def times_faster_than(self, other: Timing) -> float:
-        """Median over the rounds of other / self; both come from one `side_by_side`."""
+        """Return the median over the rounds of other / self. Both must come from one `side_by_side`."""
         pairs = zip(other.seconds, self.seconds, strict=True)
         return statistics.median(theirs / ours for theirs, ours in pairs)
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """The arguments that every benchmark takes; add your own to it."""
+    """Return a parser with the arguments that every benchmark takes. Its description is the first line."""
     made = argparse.ArgumentParser(
         description=(description or "").partition("\n")[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -74,22 +74,22 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def choose_shapes(arguments: argparse.Namespace, *, gpu: bool, quick: str) -> None:
-    """Where no --shapes were given: `quick` for a look, 1B on a GPU, else the two that a CPU can do."""
+    """Set default shapes if --shapes is not given: `quick` with --quick, 1b on a GPU, else nano and 0.1b."""
     if not arguments.shapes:
         arguments.shapes = [quick] if arguments.quick else ["1b"] if gpu else ["nano", "0.1b"]
 
 
 def median_of(run: Callable[[], object], repeats: int, *, warm_up: int = 1, clock: Clock = "wall") -> float:
-    """Median seconds of `repeats` calls, after `warm_up` calls that are not counted."""
+    """Return the median seconds of `repeats` calls, after `warm_up` calls that are not counted."""
     return side_by_side({"only": run}, repeats, warm_up=warm_up, clock=clock)["only"].median_s
 
 
 def side_by_side(
     runs: Mapping[str, Callable[[], object]], repeats: int, *, warm_up: int = 1, clock: Clock = "wall"
 ) -> dict[str, Timing]:
-    """Time several things in turns, `repeats` rounds of all of them; the order reverses every round.
+    """Time several things in turns, in `repeats` rounds of all of them. The order reverses every round.
 
-    A CUDA device is waited for before and after each call.
+    A CUDA device is synchronised before and after each call.
     """
     if repeats < 1:
         raise ValueError(f"repeats={repeats}: at least one round is needed")
@@ -105,7 +105,7 @@ def side_by_side(
 
 
 def wait_for_turn() -> None:
-    """Wait for the file that the variable TURN names: `benchmarks.suite` starts the next run early."""
+    """Wait for the file that the variable TURN names. `benchmarks.suite` starts the next run early."""
     turn = os.environ.get(TURN)
     while turn is not None and not Path(turn).exists():
         time.sleep(0.02)
@@ -133,13 +133,13 @@ def write(
     quick: bool = False,
     **about: object,
 ) -> Path | None:
-    """Write the rows to <out>/<name>-<device>.json, each as it comes, print the table, return that file.
+    """Write each row to <out>/<name>-<device>.json as it comes, print the table, and return the path.
 
-    The record says `complete: false` until the last row is there.
+    The record says `complete: false` until the last row is written.
 
     Args:
-        out: default docs/results/; a quick run without `out` is only printed, and None returned.
-        about: whatever else a reader must know: shapes, dtype, repeats. No paths of this machine.
+        out: default docs/results/. A quick run without `out` is only printed and returns None.
+        about: further conditions, such as shapes, dtype and repeats. No paths of this machine.
     """
     device, path = torch.device(device), None
     if not quick or out is not None:
@@ -174,7 +174,7 @@ def _store(path: Path | None, record: Row) -> None:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows under their common header, columns in the order in which they first appear."""
+    """Return the rows as text under a common header, columns in the order of first appearance."""
     header = list(dict.fromkeys(key for row in rows for key in row))
     cells = [header, *([_cell(row.get(key, "")) for key in header] for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(header))]
@@ -184,7 +184,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def device_name(device: torch.device | str) -> str:
-    """What people call the processor: "NVIDIA H100", or the CPU's model with its number of cores."""
+    """Return the device's common name: "NVIDIA H100", or the CPU's model with its number of cores."""
     device = torch.device(device)
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
@@ -205,7 +205,7 @@ def _cell(value: object) -> str:
 
 
 def _command() -> str:
-    """Return the command as a reader would type it: no output folder, and of a path only its last part."""
+    """Return the command for a reader, without --out and with absolute paths cut to their names."""
     module = getattr(sys.modules["__main__"], "__spec__", None)
     words = ["python", "-m", module.name if module is not None else Path(sys.argv[0]).stem]
     arguments = iter(sys.argv[1:])

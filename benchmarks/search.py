@@ -1,12 +1,12 @@
-"""Which search finds the words: errors and time of each, on the test sets of owsm-nano's domains.
+"""Errors and time of each search, on the test sets of owsm-nano's domains.
 
     python -m benchmarks.search --data data/espeak                  # docs/results/search-owsm-nano-cpu.json
     python -m benchmarks.search --data data/espeak --split valid    # from which DOUBT_NATS was chosen
 
-`adult` is heard by the base, `child` and `scottish` by their packaged adapters. `decode_s` is all after the
-encoder, `encode_s` stands beside it. `checked` decodes greedily, and again by a beam with CTC the rows in
-which CTC's best path is more probable than the words by more than so many nats; `again` is their share. `ctc
-rescored` scores the best sequences of CTC's prefix search by one pass of the attention decoder.
+The base decodes `adult`, the packaged adapters `child` and `scottish`. `encode_s` is the encoder's time and
+`decode_s` that of everything after it. `checked` decodes greedily, and a row again by a beam with CTC if
+CTC's best path is more probable than the words by more than the given nats. `again` is the share of rows
+found by a beam. `ctc rescored` scores the best sequences of CTC's prefix search by one pass of the decoder.
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ from ssvd_asr.device import resolve_device
 from ssvd_asr.scoring import score
 
 BATCH = 16
-THRESHOLDS = (0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 15.0)  # nats; of the validation sets
-PREFIXES, TOKENS_A_FRAME, SILENT = 8, 8, 0.99  # of `ctc rescored`; frames that are surely blank are skipped
-CTC_SHARE = 0.3  # of CTC's score beside the decoder's
+THRESHOLDS = (0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 15.0)  # nats, tried on the validation sets
+# Of `ctc rescored`. In frames whose blank has a probability above SILENT, no token is tried.
+PREFIXES, TOKENS_A_FRAME, SILENT = 8, 8, 0.99
+CTC_SHARE = 0.3  # weight of CTC's score; the decoder's has the rest
 
 Row = dict[str, object]
 Decode = Callable[[Tensor], list[str]]
@@ -117,7 +118,7 @@ def _measure(base: BaseModel, arguments: argparse.Namespace) -> Iterator[Row]:
 
 
 def _ways(split: str) -> dict[str, DecodingOptions]:
-    """The searches by name."""
+    """Return the options of each search by name."""
     checked = THRESHOLDS if split == "valid" else (DecodingOptions.doubt_nats,)
     beams = [(size, weight) for size in (2, 3, 5) for weight in (0.3, 0.5)]
     return {
@@ -130,7 +131,7 @@ def _ways(split: str) -> dict[str, DecodingOptions]:
 
 
 def rescored(base: BaseModel, encoded: Tensor) -> list[str]:
-    """Words of each row (B, T, d): the best of CTC's sequences by CTC and one pass of the decoder."""
+    """Return each row's (B, T, d) best of CTC's sequences, scored by CTC and one pass of the decoder."""
     ctc = base.network.ctc
     table = torch.log_softmax(ctc.ctc_lo(encoded).float(), dim=-1)  # (B, T, V)
     texts = []
@@ -146,14 +147,14 @@ def rescored(base: BaseModel, encoded: Tensor) -> list[str]:
 
 
 def prefixes(scores: Tensor, blank: int) -> list[tuple[tuple[int, ...], float]]:
-    """CTC's prefix beam search of log-probabilities (T, V): the best sequences with their log-probabilities.
+    """Return the best sequences of CTC's prefix beam search over scores (T, V), with log-probabilities.
 
     Source: Hannun et al., "First-pass large vocabulary continuous speech recognition using bi-directional
     recurrent DNNs" (2014), algorithm 1, without a language model.
     """
     best, ids = scores.topk(TOKENS_A_FRAME, dim=-1)
     blanks = scores[:, blank].tolist()
-    beam: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, -math.inf)}  # ends in a blank, or not
+    beam: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, -math.inf)}  # ending in a blank, or not
     for silent, frame, tokens in zip(blanks, best.tolist(), ids.tolist(), strict=True):
         if silent > math.log(SILENT):
             beam = {prefix: (_add(*both) + silent, -math.inf) for prefix, both in beam.items()}
@@ -181,13 +182,13 @@ def prefixes(scores: Tensor, blank: int) -> list[tuple[tuple[int, ...], float]]:
 
 
 def _add(one: float, other: float) -> float:
-    """log(exp(one) + exp(other))."""
+    """Return log(exp(one) + exp(other))."""
     high, low = (one, other) if one > other else (other, one)
     return high if low == -math.inf else high + math.log1p(math.exp(low - high))
 
 
 def _attention(base: BaseModel, encoded: Tensor, said: Sequence[tuple[int, ...]]) -> list[float]:
-    """The decoder's log-probability of each sequence, in one pass over encoder output (1, T, d)."""
+    """Return the decoder's log-probability of each sequence, by one pass over encoder output (1, T, d)."""
     prompt, eos = Prompt().ids(base.tokens), base.tokens.eos
     longest = max(map(len, said))
     rows = [[*prompt, *tokens, *[eos] * (longest - len(tokens))] for tokens in said]

@@ -1,7 +1,7 @@
-"""The model that a benchmark runs: an OWSM of a real shape with random weights, its linears adapted.
+"""Model that a benchmark runs: an OWSM of a real shape with random weights and adapted linears.
 
-Time does not depend on what the numbers are, so the basis is any orthonormal one and the domains are random.
-Needs ESPnet's model classes only, no checkpoint and no network.
+Time does not depend on the values, so the basis is any orthonormal one and the domains are random. It needs
+ESPnet's model classes, but no checkpoint and no network access.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from ssvd_asr.decoding.static_decoder import open_decoder
 from ssvd_asr.mixing.mixture import CoreStack
 
 CORE_SCALE = 0.02  # of the random cores; the outputs stay finite
-POOL = 4  # different random domains; slots repeat them
+POOL = 4  # number of different random domains, repeated over the slots
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A base, adapted, with the k of each layer."""
+    """An adapted base and the k of each of its layers."""
 
     shape: str
     base: BaseModel
@@ -38,18 +38,18 @@ class Subject:
     k: dict[str, int]
 
     def waves(self, rows: int) -> list[FloatArray]:
-        """Noise that fills the window, (samples,) each."""
+        """Return `rows` waves of noise that fill the window, (samples,) each."""
         generator = np.random.default_rng(rows)
         samples = self.base.config.window_samples
         return [0.1 * generator.standard_normal(samples, dtype=np.float32) for _ in range(rows)]
 
     def encode(self, waves: Sequence[FloatArray]) -> Tensor:
-        """Encoder output (B, T, d)."""
+        """Return the encoder output (B, T, d)."""
         return self.base.encode(waves)
 
     @torch.no_grad()
     def decode(self, encoded: Tensor, steps: int, static: bool | None = None) -> Tensor:
-        """The best token at each of `steps` steps, (B, steps); no row ends. static: see `open_decoder`."""
+        """Return the best token at each of `steps` steps, (B, steps). For `static` see `open_decoder`."""
         said: list[Tensor] = []
         with open_decoder(self.base.network.decoder, encoded, static=static) as decoder:
             scores = decoder.read([Prompt().ids(self.base.tokens)] * len(encoded))
@@ -60,13 +60,13 @@ class Subject:
                 scores = decoder.advance(said[-1])
 
     def decode_uneven(self, encoded: Tensor, steps: int) -> list[Hypothesis]:
-        """Greedy hypotheses of rows that end one after the other, the last after `steps` steps."""
+        """Return greedy hypotheses of rows that end one after the other, the last after `steps` steps."""
         rows = len(encoded)
         limits = [max(1, steps * (row + 1) // rows) for row in range(rows)]
         return greedy(self.base, encoded, [Prompt()] * rows, limits)
 
     def stack(self, domains: int, **options: object) -> CoreStack:
-        """Slots 1..domains with random cores."""
+        """Return a stack with random cores in slots 1 to `domains`."""
         stack = CoreStack(self.adapted.layers, domains + 1, self.k, **options)  # type: ignore[arg-type]
         device, generator = self.base.device, torch.Generator().manual_seed(7)
         pool = [
@@ -85,7 +85,7 @@ def subject(
     shape: str, *, p: float, device: torch.device | str = "cpu", dtype: torch.dtype | None = None,
     window_s: float | None = None,
 ) -> Subject:  # fmt: skip
-    """Build a named shape (ssvd_asr.base.shapes.SHAPES), k = int(p min(m, n)) in every layer."""
+    """Build a named shape (ssvd_asr.base.shapes.SHAPES) with k = int(p min(m, n)) in every layer."""
     wanted = SHAPES[shape] if window_s is None else replace(SHAPES[shape], window_s=window_s)
     base = random_base(wanted, device=device, dtype=dtype)
     linears = match_layers(base.network)
@@ -98,12 +98,12 @@ def subject(
 
 
 def _stand_in(m: int, n: int, k: int, device: torch.device) -> LayerFactors:
-    """k orthonormal directions on each side, not those of any weight."""
+    """Return factors of k random orthonormal directions on each side."""
     u, v = (torch.linalg.qr(torch.randn(side, k, device=device))[0] for side in (m, n))
     return LayerFactors(u, torch.linspace(2.0, 1.0, k, dtype=torch.float64), v.mT, k)
 
 
 def working_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 on a GPU that has it, else float32."""
+    """Return bfloat16 on a GPU that supports it, else float32."""
     capable = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.bfloat16 if capable else torch.float32

@@ -1,9 +1,9 @@
-"""All benchmarks of a GPU one after the other, each in a process of its own, for as long as there is time.
+"""Runner of all GPU benchmarks, one after the other in separate processes, within a time limit.
 
-A GPU may be at hand for minutes only. While one benchmark is timed, the next one builds its model and waits
-for its turn. Each leaves its JSON, row by row, and its log (<run>.txt) in --out. What was not done is named
-at the end, for `--only` of the next time. Benchmarks that need trained weights or speech (agreement,
-compressed, `ssvd bench methods`) are not among them.
+A GPU may be available for minutes only. While one benchmark is timed, the next one builds its model and waits
+for its turn. Each writes its JSON, row by row, and its log (<run>.txt) to --out. The runs that were not done
+are listed at the end, for --only of the next call. Benchmarks that need trained weights or speech (agreement,
+compressed, `ssvd bench methods`) are not included.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.report import TURN
 
-# The benchmark that answers most comes first. All take the 1B shape, as the scripts do on a GPU.
+# The most informative benchmark comes first. All use the 1B shape, the scripts' default on a GPU.
 RUNS: Mapping[str, Sequence[str]] = {
     "kernels": [],
     "decode": ["--batches", "8", "32", "--repeats", "2", "--budget-s", "3"],
@@ -32,12 +32,12 @@ RUNS: Mapping[str, Sequence[str]] = {
     "variety-rank102": ["--domains", "64", "--rank", "102", "--repeats", "3"],
     "growth": [],
     "factorize": ["--shapes", "1b"],
-    "variety-rows256": ["--rows", "256", "--domains", "64", "--repeats", "2"],  # takes most memory: by itself
+    "variety-rows256": ["--rows", "256", "--domains", "64", "--repeats", "2"],  # most memory, so last
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run them; 1 where one failed or found no time."""
+    """Run the benchmarks. Return 1 if one failed or had no time, else 0."""
     arguments = _parser().parse_args(argv)
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
@@ -73,28 +73,28 @@ def _parser() -> argparse.ArgumentParser:
 
 @dataclass
 class Run:
-    """One benchmark in a process of its own."""
+    """One benchmark in its own process."""
 
     name: str
-    turn: Path  # the process times nothing before this file is there
+    turn: Path  # the process times nothing before this file exists
     arguments: argparse.Namespace
     process: subprocess.Popen[bytes] | None = None
 
     def prepare(self) -> None:
-        """Start the process, once."""
+        """Start the process unless it was started."""
         if self.process is not None:
             return
         out, options = self.arguments.out, ["--quick"] if self.arguments.quick else RUNS[self.name]
         words = [sys.executable, "-m", f"benchmarks.{self.name.partition('-')[0]}"]
         words += ["--device", self.arguments.device, "--out", str(out), *options]
-        # Half of the threads each: the next one builds its model while this one is timed.
+        # Half of the threads each, because the next run builds its model while this one is timed.
         threads = str(max(1, (os.cpu_count() or 2) // 2))
         environment = {"OMP_NUM_THREADS": threads, **os.environ, TURN: str(self.turn)}
         with (out / f"{self.name}.txt").open("wb") as log:
             self.process = subprocess.Popen(words, stdout=log, stderr=log, env=environment)
 
     def finish(self, left_s: float) -> bool:
-        """Let it be timed, wait `left_s` for its end, then kill it; return whether it ended well."""
+        """Let the run be timed, and kill it if it takes longer than `left_s`. Return whether it succeeded."""
         if self.process is None:
             return False
         self.turn.touch()

@@ -1,10 +1,12 @@
-"""How long a domain takes to be served: after publishing, and from disk, host memory and slot; p50 and p99.
+"""Time until a domain is served, after publishing and from disk, host memory and slot; p50 and p99.
 
-A swap is what a request causes: lease the version, have it in a slot, launch. A file's base and basis are
-checked the first time that a process reads it, its SHA-256 at every reading from disk, which is shown apart;
-the file itself is in the system's page cache. Transcripts are of a short window (--window), lest a random
-model's endless words hide the swap. `slower_by_batches`: (with others loading - alone) / alone, of medians;
-`slower_by_batches_p99`: of the 99th percentile over the median alone.
+A swap is the work that a request causes: lease the version, mount it in a slot, launch. A file's base and
+basis are checked the first time a process reads it, and its SHA-256 at every reading from disk. The SHA-256
+is also shown separately. The file itself is in the system's page cache.
+
+Transcripts are of a short window (--window), so that the long output of a random model does not hide the
+swap. `slower_by_batches` is (median with others loading) / (median alone) - 1. `slower_by_batches_p99` is the
+99th percentile with others loading over the median alone, minus 1.
 """
 
 from __future__ import annotations
@@ -63,7 +65,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _swaps(served: Banked, arguments: argparse.Namespace) -> list[Row]:
-    """Cold from each tier: two domains take turns where only one fits."""
+    """Time swaps from each tier. Two domains take turns; for the cold tiers, only one fits."""
     rows = []
     tiers = (("disk, first time", 1, 1), ("disk", 1, 1), ("host memory", 1, 3), ("slot", 3, 3))
     for tier, slots, held in tiers:
@@ -78,7 +80,7 @@ def _swaps(served: Banked, arguments: argparse.Namespace) -> list[Row]:
 
 
 def _resized(served: Banked, arguments: argparse.Namespace) -> list[Row]:
-    """The pause between two batches when slots are added: the cores of the domains that stay are moved."""
+    """Time the pause between batches when slots are added or removed and the staying cores are moved."""
     rows = []
     for staying in (1, 4, 16):
         stack = served.subject.stack(staying)
@@ -90,7 +92,7 @@ def _resized(served: Banked, arguments: argparse.Namespace) -> list[Row]:
 
 
 def _published(served: Banked, arguments: argparse.Namespace) -> list[Row]:
-    """From `publish` to the first transcript, and the next transcript of the same domain."""
+    """Time from `publish` to the first transcript, and the next transcript of the same domain."""
     (wave,), now = served.subject.waves(1), CLOCKS[arguments.clock]
     parts = ("publish", "publish to first transcript", "second transcript")
     seconds: dict[str, list[float]] = {part: [] for part in parts}
@@ -113,9 +115,9 @@ def _published(served: Banked, arguments: argparse.Namespace) -> list[Row]:
 
 
 def _in_flight(served: Banked, arguments: argparse.Namespace) -> list[Row]:
-    """Requests of one domain, one by one: alone, and while others are loaded from disk."""
+    """Time requests of one domain, one by one, alone and while others are loaded from disk."""
     (wave,), count = served.subject.waves(1), max(5, arguments.repeats // 4)
-    # Room for two domains: those that are asked for between drive each other out, and come from disk.
+    # Room for two domains: the others evict each other and are read from disk every time.
     with served.bank(slots=2, held=2) as bank, served.engine(bank) as engine:
         ask = [lambda: engine.submit(Request(wave, domain="domain0")).result(TIMEOUT_S)]
         quiet = _times(ask, count, "wall")
@@ -150,7 +152,7 @@ def _times(
     clock: str,
     before: Callable[[], object] | None = None,
 ) -> list[float]:
-    """Seconds of each call, the runs in turn, the first round not counted; `before` each, in no time."""
+    """Return the seconds of `repeats` calls, the runs in turn. A first round and `before` are not timed."""
     now = CLOCKS[clock]  # type: ignore[index]
     for run in runs:
         run()

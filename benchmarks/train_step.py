@@ -1,13 +1,14 @@
-"""A training step of SSVD against LoRA of rank 16 (PEFT): seconds and peak memory, on one base and batch.
+"""Seconds and peak memory of a training step of SSVD and of LoRA of rank 16 (PEFT), on one base and batch.
 
-A step is forward, backward and AdamW over one batch in the full window, by the base's default recipe. Both
-sides adapt the same linears. SSVD takes the form of each layer that its cost model says
-(ssvd_asr.layer.step_cost); `ssvd-shared` is the shared basis everywhere. `plain` trains one bias only: what
-no adapter can undercut.
+A step is forward, backward and AdamW over one batch of full windows, with the base's default recipe. Both
+sides adapt the same linears. `ssvd` takes the form that its cost model chooses for each layer
+(ssvd_asr.layer.step_cost), and `ssvd-shared` the shared basis everywhere. `plain` trains one bias only, the
+lower limit for any adapter.
 
-Seconds are measured in turns in one process. Memory is measured in a process for each side: `held` is what
-stands before the first step (weights, basis, adapter), `step` how far two steps rise above it (activations,
-gradients, AdamW's moments), by the kernel's high-water mark or CUDA's. `..._of_lora` are ratios to LoRA's.
+Seconds are measured in turns in one process. Memory is measured in a separate process for each side. `held`
+is the memory before the first step (weights, basis, adapter). `step` is how far two steps rise above it
+(activations, gradients, AdamW's moments), by the kernel's or CUDA's high-water mark. `..._of_lora` are ratios
+to LoRA's.
 """
 
 from __future__ import annotations
@@ -46,11 +47,11 @@ from training.recipe import recipe_for
 RANK = 16
 FORMS: Mapping[str, StepForm | Literal["auto"]] = {"ssvd": "auto", "ssvd-shared": "shared"}
 SIDES = ("plain", "lora", *FORMS)
-TOKENS_PER_SECOND = 3.3  # of speech: what OWSM's texts have
+TOKENS_PER_SECOND = 3.3  # of speech, as in OWSM's texts
 
 
 class Side(NamedTuple):
-    """One way of training on a base of its own."""
+    """One way of training, on its own base."""
 
     base: BaseModel
     parameters: list[nn.Parameter]
@@ -103,7 +104,7 @@ def _compare(shape: str, device: torch.device, arguments: argparse.Namespace) ->
         }
         timed = side_by_side(runs, arguments.repeats, clock=arguments.clock)
     del runs
-    if device.type == "cuda":  # what measures memory is a process of its own
+    if device.type == "cuda":  # memory is measured in other processes
         gc.collect()
         torch.cuda.empty_cache()
     memory = {name: _memory_elsewhere(shape, name, arguments) for name in arguments.sides}
@@ -122,7 +123,7 @@ def _compare(shape: str, device: torch.device, arguments: argparse.Namespace) ->
 def _ready(
     side: Side, device: torch.device, arguments: argparse.Namespace, modes: ExitStack
 ) -> Callable[[], None]:
-    """What makes a step on `side`, whose network is in training mode until `modes` close."""
+    """Return a function that makes a step on `side`. Its network is in training mode until `modes` closes."""
     network = side.base.network
     recipe = recipe_for(sum(parameter.numel() for parameter in network.parameters()))
     modes.enter_context(training_mode(network, recipe))
@@ -155,7 +156,7 @@ def _side(name: str, shape: str, device: torch.device, p: float) -> Side:
     if name == "lora":
         layers = list(match_layers(base.network))
         inject_adapter_in_model(LoraConfig(r=RANK, target_modules=layers), base.network)
-    else:  # one bias at the network's bottom: gradients go through all of it, as they do for an adapter
+    else:  # one bias at the network's bottom, so that gradients pass through all of it, as for an adapter
         bias = next(iter(match_layers(base.network).values())).bias
         assert bias is not None
         bias.requires_grad_(True)
@@ -164,7 +165,7 @@ def _side(name: str, shape: str, device: torch.device, p: float) -> Side:
 
 @contextmanager
 def _training(adapter: Adapter, adapted: AdaptedModel, form: StepForm | Literal["auto"]) -> Iterator[None]:
-    """As training.methods.method.SsvdMethod.step, in a given form."""
+    """Do the same as training.methods.method.SsvdMethod.step, in a given form."""
     cores = adapter.cores()
     leaves = {name: core.detach().requires_grad_() for name, core in cores.items()}
     with adapted.using(leaves, form):
@@ -173,7 +174,7 @@ def _training(adapter: Adapter, adapted: AdaptedModel, form: StepForm | Literal[
 
 
 def _batch(base: BaseModel, rows: int) -> dict[str, Tensor]:
-    """Noise that fills the window, and as much text as speech of that length has."""
+    """Return noise that fills the window, with as much text as speech of that length has."""
     generator = torch.Generator().manual_seed(rows)
     config, tokens, device = base.config, base.tokens, base.device
     said = max(2, round(TOKENS_PER_SECOND * config.window_s))
@@ -191,7 +192,7 @@ def _batch(base: BaseModel, rows: int) -> dict[str, Tensor]:
 
 
 def _memory_elsewhere(shape: str, side: str, arguments: argparse.Namespace) -> dict[str, int]:
-    """`_memory` in a process of its own, in which freed blocks go back to the system at once."""
+    """Run `_memory` in a separate process, in which freed blocks go back to the system at once."""
     words = ["--only", side, "--shapes", shape, "--rows", str(arguments.rows), "--p", str(arguments.p)]
     words += ["--device", arguments.device, *(["--recompute"] if arguments.recompute else [])]
     done = subprocess.run(
@@ -206,7 +207,7 @@ def _memory_elsewhere(shape: str, side: str, arguments: argparse.Namespace) -> d
 
 
 def _memory(shape: str, name: str, device: torch.device, arguments: argparse.Namespace) -> dict[str, int]:
-    """Bytes held before the first step, and how far two steps rise above them."""
+    """Return the bytes held before the first step, and how far two steps rise above them."""
     side = _side(name, shape, device, arguments.p)
     held = [*side.base.network.parameters(), *side.base.network.buffers(), *side.parameters]
     held_bytes = sum(each.numel() * each.element_size() for each in {id(t): t for t in held}.values())

@@ -1,10 +1,10 @@
-"""What variety costs: throughput of batches of many domains over the bare base's, in the same engine.
+"""Throughput of batches of many domains over that of the bare base, in the same engine.
 
-A batch of rows is encoded and decoded for a fixed number of greedy steps, once as the base (slot 0: the plain
-layers) and once with rows of many domains, in turns. `ratio` is mixed over base throughput, 1 is free;
-`noise` is (slowest - fastest) / median of the noisiest timing. Beside them stand the ratios that counting
-allows: operations of the whole model, and bytes that its adapted linears move, for the way that was chosen.
-`uneven_ratio` is of decoding rows that end one after the other, as rows of real speech do.
+A batch of rows is encoded and decoded for a fixed number of greedy steps, in turns as the base (slot 0, the
+plain layers) and with rows of many domains. `ratio` is mixed over base throughput; 1 means no cost. `noise`
+is (slowest - fastest) / median of the noisiest timing. `..._operations_ratio` and `..._bytes_ratio` are the
+ratios to expect by counting, in the chosen form: operations of the whole model, and bytes that its adapted
+linears move. `uneven_ratio` is for decoding rows that end one after the other, as rows of real speech do.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from ssvd_asr.mixing.cost import plain_cost
 from ssvd_asr.mixing.mixture import CoreStack, MixedLayer
 
 DOMAINS = (1, 4, 16, 64, 256)
-TOKENS_PER_SECOND = 2.0  # of speech: what a decoder says of a full window
-ZIPF = 1.0  # the i-th domain is asked for 1 / i^ZIPF as often as the first
-Calls = dict[str, dict[int, int]]  # layer: vectors a row: calls
+TOKENS_PER_SECOND = 2.0  # of speech, as a decoder writes for a full window
+ZIPF = 1.0  # the i-th domain is requested 1 / i^ZIPF times as often as the first
+Calls = dict[str, dict[int, int]]  # layer -> vectors per row -> calls
 
 
 @dataclass(frozen=True)
 class Case:
-    """So many rows of so many domains, equally often or with few favourites."""
+    """A batch of `rows` rows in `domains` domains, spread `uniform` or `zipf` (a few have most rows)."""
 
     rows: int
     domains: int
     spread: str
 
     def draw(self, seed: int) -> list[int]:
-        """A slot a row, sorted, as the scheduler hands them over."""
+        """Draw a slot for each row, sorted as the scheduler passes them."""
         generator = np.random.default_rng(seed)
         if self.spread == "zipf":
             weights = 1.0 / np.arange(1, self.domains + 1) ** ZIPF
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for shape in arguments.shapes:
         measured = subject(shape, p=arguments.p, device=device, dtype=working_dtype(device))
         name = f"variety-{shape}"
-        if arguments.rows:  # beside the table of the shape's own batch, not in its place
+        if arguments.rows:  # a file beside that of the shape's default batch
             name += "-rows" + "-".join(map(str, arguments.rows))
         if arguments.rank:
             name += f"-rank{arguments.rank}"
@@ -126,7 +126,7 @@ def _row(
     arguments: argparse.Namespace,
 ) -> dict[str, object]:
     """Time the case against the base, part by part."""
-    # On a GPU each draw has run once before it is timed: a server has seen its kinds of batches before.
+    # On a GPU each draw runs once before it is timed, because a server has seen its kinds of batches before.
     gpu = measured.base.device.type == "cuda"
     draws = itertools.cycle(range(arguments.repeats)) if gpu else itertools.count()
 
@@ -166,7 +166,7 @@ def _row(
 
 
 def _operations(measured: Subject, steps: int) -> dict[str, float]:
-    """Operations of the bare base for one row, by part: everything that multiplies matrices or convolves."""
+    """Return the operations of the bare base for one row, by part: matrix products and convolutions."""
     with FlopCounterMode(display=False) as counter:
         encoded = measured.encode(measured.waves(1))
     with FlopCounterMode(display=False) as decoding:
@@ -177,7 +177,7 @@ def _operations(measured: Subject, steps: int) -> dict[str, float]:
 def _counted(
     measured: Subject, stack: CoreStack, case: Case, run: Callable[[], Tensor], form: str
 ) -> tuple[Cost, Cost]:
-    """Cost of the adapted linears in the bare base, and as the cost model says of the way taken."""
+    """Return the cost of the adapted linears in the bare base, and in the chosen form by the cost model."""
     calls: Calls = {}
     hooks = [
         layer.register_forward_pre_hook(_counter(calls.setdefault(name, {})))

@@ -13,7 +13,7 @@ from server.languages import language_name
 def timed_fields(reply: Reply, granularities: Collection[str]) -> dict[str, Any]:
     """Return the fields that `verbose_json` has beside the text.
 
-    `words` lists the words that have times; a warning says where others have none.
+    `words` lists only the words that have times. Warnings of the reply say why others have none.
     """
     fields: dict[str, Any] = {
         "task": "transcribe",
@@ -37,7 +37,7 @@ def timed_fields(reply: Reply, granularities: Collection[str]) -> dict[str, Any]
 
 
 def decoding_fields(piece: PieceDecoding) -> dict[str, Any]:
-    """One piece of the field `ssvd.decoding`."""
+    """Return one item of the field `ssvd.decoding`."""
     return {
         "start": round(piece.start_s, 3),
         "end": round(piece.end_s, 3),

@@ -1,4 +1,4 @@
-"""Subtitles of a reply: cues of at most two lines, as SubRip (srt) or WebVTT (vtt)."""
+"""Subtitles of a reply, in cues of at most two lines, as SubRip (srt) or WebVTT (vtt)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SubtitleFormat = Literal["srt", "vtt"]
 
 @dataclass(frozen=True)
 class Cue:
-    """What is shown from start_s to end_s, seconds from the start of the audio."""
+    """Lines shown from start_s to end_s, seconds from the start of the audio."""
 
     start_s: float
     end_s: float
@@ -29,7 +29,7 @@ class Cue:
 
 
 def subtitles(reply: Reply, subtitle_format: SubtitleFormat) -> str:
-    """Return the reply's cues as a file of this format. It says the words of the reply's text."""
+    """Return the reply's cues as the content of a file of this format, with the words of the reply's text."""
     file = pysubs2.SSAFile()
     for cue in cues(reply.segments):
         text = "\n".join(cue.lines)
@@ -37,14 +37,15 @@ def subtitles(reply: Reply, subtitle_format: SubtitleFormat) -> str:
         # WebVTT reads "<" and "&" as markup.
         event.plaintext = html.escape(text, quote=False) if subtitle_format == "vtt" else text
         file.append(event)
-    # Else text in braces would count as styling and be dropped.
+    # Without keep_ssa_tags, text in braces counts as styling and is dropped.
     return file.to_string(subtitle_format, keep_ssa_tags=True)
 
 
 def cues(segments: Sequence[TextSegment]) -> Iterator[Cue]:
     """Cut segments into cues of at most MAX_LINES lines of MAX_LINE_CHARS characters.
 
-    A cue lasts from its first word to its last. Words without times share that of their segment by length.
+    A cue lasts from the start of its first word to the end of its last. Where a segment has a word without
+    times, its words share the segment's time by length.
     """
     for segment in segments:
         group: list[_Timed] = []
@@ -58,7 +59,7 @@ def cues(segments: Sequence[TextSegment]) -> Iterator[Cue]:
 
 
 class _Timed(NamedTuple):
-    """A word, or a part of one that is too long for a cue."""
+    """A word, or a part of a word that is too long for a line."""
 
     text: str
     start_s: float
@@ -66,7 +67,7 @@ class _Timed(NamedTuple):
 
 
 def _timed(segment: TextSegment) -> list[_Timed]:
-    """Return the words of a segment, each short enough for a line. Parts of a long word share its time."""
+    """Split a segment into words that fit on a line. Parts of a long word share its time."""
     parts = []
     for word in segment.words:
         if word.start_s is None or word.end_s is None:
@@ -76,7 +77,7 @@ def _timed(segment: TextSegment) -> list[_Timed]:
 
 
 def _by_length(words: Sequence[str], start_s: float, end_s: float) -> list[_Timed]:
-    """Share a stretch of time among words by their characters."""
+    """Divide a stretch of time among words in proportion to their characters."""
     texts = [part for word in words for part in textwrap.wrap(word, MAX_LINE_CHARS)]
     ends = list(accumulate(map(len, texts)))
     step_s = (end_s - start_s) / ends[-1] if ends else 0.0

@@ -1,4 +1,4 @@
-"""Transcripts as text: a reply in each format of `ssvd transcribe`, and the files that hold them."""
+"""Output files of `ssvd transcribe`: the content of a reply in each format, and the paths to write to."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FORMATS: tuple[TranscriptFormat, ...] = get_args(TranscriptFormat)
 
 
 def entry(file: Path, reply: Reply, *, timed: bool = False) -> dict[str, Any]:
-    """Return what made a transcript and the transcript itself, as an object; `timed` adds times."""
+    """Return a transcript and its provenance as a JSON object. `timed` adds the times."""
     made_by = reply.provenance
     adapter = None if made_by.domain is None else f"{made_by.domain}@sha256:{made_by.adapter_sha256}"
     return {
@@ -34,7 +34,7 @@ def entry(file: Path, reply: Reply, *, timed: bool = False) -> dict[str, Any]:
 
 
 def written(file: Path, reply: Reply, transcript_format: TranscriptFormat) -> str:
-    """Return the content of a transcript's file."""
+    """Return the content of the transcript's file."""
     if transcript_format == "txt":
         return reply.text + "\n"
     if transcript_format == "json":
@@ -45,9 +45,9 @@ def written(file: Path, reply: Reply, transcript_format: TranscriptFormat) -> st
 def targets(
     files: Sequence[Path], folder: Path, transcript_format: TranscriptFormat, *, overwrite: bool
 ) -> Mapping[Path, Path]:
-    """Return where the transcript of each file goes: FOLDER/<name of the file>.<format>.
+    """Return the path of each file's transcript: FOLDER/<stem of the file>.<format>.
 
-    Raises OutputError: two files would be written to one, or one exists and is not to be overwritten.
+    Raises OutputError if two files would get the same path, or if a path exists and `overwrite` is false.
     """
     places: dict[Path, Path] = {}
     sources: dict[Path, Path] = {}

@@ -13,7 +13,7 @@ _AUTO = CutRule()
 
 
 class ServerVad(BaseModel):
-    """OpenAI's `server_vad`. Forms send its members as `chunking_strategy[type]` and so on."""
+    """OpenAI's `server_vad` object. Forms send its members as `chunking_strategy[type]` and so on."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -39,7 +39,7 @@ class ServerVad(BaseModel):
 
     @property
     def rule(self) -> CutRule:
-        """The rule that these values mean."""
+        """These values as a CutRule."""
         return CutRule(
             speech_probability=self.threshold,
             before_s=self.prefix_padding_ms / 1000,
@@ -48,7 +48,7 @@ class ServerVad(BaseModel):
 
 
 def member_of(key: str) -> str | None:
-    """The name within the brackets of "chunking_strategy[name]", and None for any other key."""
+    """Return the name in the brackets of "chunking_strategy[name]", or None for any other key."""
     if key.startswith(f"{FIELD}[") and key.endswith("]"):
         return key[len(FIELD) + 1 : -1]
     return None

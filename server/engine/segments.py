@@ -1,4 +1,4 @@
-"""Segments of a reply: stretches of words that end at pauses and at the ends of sentences."""
+"""Segments of a reply: groups of words, cut at pauses and at the ends of sentences."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ssvd_asr.audio.segment import (
 from ssvd_asr.decoding.align import TimedWord
 
 MAX_SEGMENT_S = 30.0  # as in Whisper
-MIN_PAUSE_S = 0.3  # between the end of a word and the start of the next; a shorter one ends no segment
+MIN_PAUSE_S = 0.3  # between two words; a shorter pause does not end a segment
 SENTENCE_ENDS = ".?!…。？！"
 CLOSING = "\"'”’»)]"  # may follow the end of a sentence
 
 
 def shifted(words: Sequence[TimedWord], by_s: float) -> tuple[TimedWord, ...]:
-    """Move the times of words, those that have none excepted."""
+    """Return the words with their times moved by `by_s`. Words without times stay unchanged."""
     return tuple(
         word
         if word.start_s is None or word.end_s is None
@@ -58,7 +58,7 @@ def _ended(segment: TextSegment, at_s: float) -> TextSegment:
 
 
 def segments_of(words: Sequence[TimedWord], avg_logprob: float) -> tuple[TextSegment, ...]:
-    """Cut words with times into segments: at pauses, after sentences, and before MAX_SEGMENT_S is over."""
+    """Cut words with times into segments at pauses, after sentences, and before MAX_SEGMENT_S is exceeded."""
     return tuple(_segment(group, avg_logprob) for group in _groups(words))
 
 
@@ -74,7 +74,7 @@ def _groups(words: Sequence[TimedWord]) -> Iterator[list[TimedWord]]:
 
 
 def _ends(group: Sequence[TimedWord], following: TimedWord) -> bool:
-    """Whether a segment ends before the word that follows it."""
+    """Return whether a segment ends before the following word."""
     last = group[-1]
     pause_s = (following.start_s or 0.0) - (last.end_s or 0.0)
     length_s = (following.end_s or 0.0) - (group[0].start_s or 0.0)
@@ -93,7 +93,10 @@ def _segment(group: Sequence[TimedWord], avg_logprob: float) -> TextSegment:
 
 
 def speech_of(wave: FloatArray) -> FloatArray:
-    """Return the probability of speech (frames,) in each FRAME_SAMPLES of a wave, as `find_spans` sees it."""
+    """Return the probability of speech (frames,) in each frame of FRAME_SAMPLES of a wave.
+
+    The second pass, for high voices, runs only if the first finds no speech.
+    """
     seen = speech_probabilities(wave)
     return (
         seen if (seen >= AUTO.speech_probability).any() else np.maximum(seen, high_voice_probabilities(wave))
@@ -101,7 +104,7 @@ def speech_of(wave: FloatArray) -> FloatArray:
 
 
 def no_speech_prob(speech: FloatArray, segment: TextSegment) -> float:
-    """Return 1 minus the highest probability of speech (frames,) within the segment."""
+    """Return 1 minus the highest value of `speech` (frames,) within the segment; 1 if it has no frames."""
     first = int(segment.start_s * SAMPLE_RATE) // FRAME_SAMPLES
     stop = int(segment.end_s * SAMPLE_RATE) // FRAME_SAMPLES + 1
     heard = speech[first:stop]

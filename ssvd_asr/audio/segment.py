@@ -1,12 +1,12 @@
-"""Cuts recordings at silences found by Silero VAD, and speech without any where it is quietest.
+"""Cutting of recordings at silences found by Silero VAD, and of speech without silences where it is quietest.
 
-The network is the ONNX file inside the silero-vad package, run by onnxruntime.  The package itself is
-not imported, because its import sets torch's thread count to 1 for the whole process.  The block layout
-(512 new samples after 64 old ones, LSTM state carried over) is that of its `sequence_vad.py`.
+The network is the ONNX file inside the silero-vad package, run by onnxruntime. The package itself is not
+imported, because its import sets torch's thread count to 1 for the whole process. The block layout (512 new
+samples after 64 old ones, LSTM state carried over) is that of its `sequence_vad.py`.
 
-The network is unsure of high voices: it missed one child's clip in fifty.  Played slower, children sound like
-adults.  Where the first pass is not enough, a second one gets the audio slowed down and at full level.  Noise
-stays noise at any speed.
+The network is unsure of high voices: it missed one child's clip in fifty. Unless the first pass keeps the
+whole wave as one span, a second one gets the audio slowed down, which lowers the pitch, and at full level.
+Slowed noise still does not count as speech.
 """
 
 from __future__ import annotations
@@ -30,22 +30,23 @@ CONTEXT_SAMPLES = 64
 STATE_SIZE = 128
 BLOCK_FRAMES = 510  # per call of the network (16.3 s), to bound its memory for any length
 
-ENDING_FRAMES = 31  # 1 s: a shorter silence at the end of the audio stays
-LOUD_SHARE = 0.01  # of speech's power: louder frames are no silence, whatever the detector says
-LEVEL_FRAMES = 3  # 96 ms: speech without a silence is cut where it is quietest over that long
-SLOWDOWNS = ((4, 3), (3, 2))  # samples made of samples; each hears voices that the other misses
-FULL_LEVEL = 0.9  # peak of the second look's audio: quiet high voices are missed as well
-MAX_GAIN = 30.0  # to get there: below a peak of 0.03 less is reached, and noise of a few bits stays noise
+ENDING_FRAMES = 31  # 1 s: a silence up to this long at the end of the audio stays
+LOUD_SHARE = 0.01  # of speech's power: louder frames count as speech, whatever the detector says
+LEVEL_FRAMES = 3  # 96 ms: speech without a silence is cut where the mean over this length is lowest
+SLOWDOWNS = ((4, 3), (3, 2))  # (samples out, samples in); each detects voices that the other misses
+FULL_LEVEL = 0.9  # peak of the second pass's audio, because quiet high voices are missed too
+MAX_GAIN = 30.0  # limit of the gain to FULL_LEVEL, so that noise of a few bits is not raised to it
 
 FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of audio, in samples at 16 kHz: [start, stop).
+    """A stretch of audio [start, stop), in samples at 16 kHz.
 
-    before, after: samples next to it that are decoded with it, since it was cut there within speech. They
-        belong to its neighbours.
+    Attributes:
+        before, after: neighbouring samples that are decoded with it as context, where it was cut within
+            speech. They belong to the neighbouring spans.
     """
 
     start: int
@@ -59,12 +60,12 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class CutRule:
-    """Where audio is cut. The defaults were chosen on owsm-nano's validation clips, joined."""
+    """Rule for cutting at silences. The defaults were chosen on owsm-nano's validation clips, joined."""
 
     speech_probability: float = 0.3  # below Silero's own 0.5: losing a word costs more than decoding a breath
-    silence_s: float = 0.3  # at least so much silence ends a piece
-    before_s: float = 0.16  # kept before the first speech of a piece, as far as it is silence
-    after_s: float = 0.16  # kept after the last
+    silence_s: float = 0.3  # silence of at least this length ends a piece
+    before_s: float = 0.16  # silence kept before the first speech of a piece
+    after_s: float = 0.16  # silence kept after the last speech
 
     @property
     def silence_frames(self) -> int:
@@ -85,14 +86,14 @@ def find_spans(
 ) -> list[Span]:
     """Return the spans of `wave` (samples,) at 16 kHz to decode, in order, each at most `longest_samples`.
 
-    Audio without speech has no span. If one span does not hold the whole wave, the detector's second pass
-    says whether what would be cut off is speech of a high voice.
+    Audio without speech has no span. Unless the first pass returns the wave whole, the detector's second pass
+    looks for speech of high voices in it.
 
     Args:
         rule: the silences to cut at.
         context_samples: see `cut`.
-        join: for a base that bears silences. A wave that fits is one span, and a longer one has as few spans
-            as its silences allow.
+        join: join neighbouring spans, for a base that tolerates silences. A wave with speech that fits is one
+            span, and a longer one has as few spans as its silences allow.
     """
     seen, levels = speech_probabilities(wave), frame_levels(wave)
     whole = [Span(0, len(wave))]
@@ -106,7 +107,7 @@ def find_spans(
 
 
 def _joined(spans: Sequence[Span], longest_samples: int) -> list[Span]:
-    """Neighbouring spans and the silence between them as one span, where that fits."""
+    """Join neighbouring spans, and the silence between them, as long as the result fits."""
     joined: list[Span] = []
     for span in spans:
         last = joined[-1] if joined else None
@@ -127,15 +128,16 @@ def cut(
     rule: CutRule = AUTO,
     context_samples: int = 0,
 ) -> list[Span]:
-    """Spans that together hold every frame of speech once; silences of the rule's length lie between them.
+    """Return spans that together hold every frame of speech once, cut at silences of the rule's length.
 
-    A silence shorter than that at the start or the end of the audio stays. Speech that is longer than
-    `longest_samples` without such a silence is cut where it is quietest; there a span has `context_samples`
-    of its neighbour, at most a quarter of `longest_samples`, which holds them too.
+    A silence at the start of the audio stays up to the rule's length, and one at its end up to ENDING_FRAMES.
+    Speech longer than `longest_samples` without a silence to cut at is cut where it is quietest. There a span
+    has up to `context_samples` of its neighbour, at most a quarter of `longest_samples`. The limit
+    `longest_samples` includes this context.
 
     Args:
         probabilities: of speech, one for each FRAME_SAMPLES samples, the last frame possibly partial.
-        levels: see `frame_levels`; as many.
+        levels: mean squares of the same frames, see `frame_levels`.
 
     Raises:
         AudioError: `longest_samples` is less than four frames.
@@ -164,16 +166,16 @@ def cut(
 
 
 def frame_levels(wave: FloatArray) -> FloatArray:
-    """(samples,) -> (ceil(samples / 512),) mean square of each frame."""
+    """Return the mean square of each frame, (ceil(samples / 512),), of (samples,)."""
     step = BLOCK_FRAMES * FRAME_SAMPLES
     blocks = (_frames(wave[start : start + step]) for start in range(0, len(wave), step))
     return np.concatenate([np.zeros(0, np.float32), *(np.mean(block**2, axis=1) for block in blocks)])
 
 
 def _heard(seen: FloatArray, levels: Sequence[float] | FloatArray, rule: CutRule) -> npt.NDArray[np.bool_]:
-    """The frames that are speech: by the detector, or because they are nearly as loud as its speech.
+    """Return which frames are speech: those the detector finds, and those above LOUD_SHARE of their power.
 
-    It loses some voices in the middle of a word. A frame without any speech around stays silence.
+    The detector loses some voices in the middle of a word. If it finds no speech at all, no frame is speech.
     """
     speech = seen >= np.float32(rule.speech_probability)
     if not speech.any():
@@ -183,7 +185,7 @@ def _heard(seen: FloatArray, levels: Sequence[float] | FloatArray, rule: CutRule
 
 
 def _phrases(heard: npt.NDArray[np.bool_], rule: CutRule) -> list[tuple[int, int]]:
-    """Frames [start, stop) from the first to the last speech between two silences of the rule's length."""
+    """Return the frames [start, stop) of each stretch of speech between two silences of the rule's length."""
     speech = np.flatnonzero(heard)
     if not len(speech):
         return []
@@ -193,7 +195,7 @@ def _phrases(heard: npt.NDArray[np.bool_], rule: CutRule) -> list[tuple[int, int
 
 
 def _padded(phrases: Sequence[tuple[int, int]], frames: int, rule: CutRule) -> Iterator[tuple[int, int]]:
-    """The phrases with the silence that is kept around them. Two neighbours share a short one in halves."""
+    """Yield the phrases with the silence kept around them. Neighbours split a short silence at its middle."""
     before, after = _frame_count(rule.before_s), _frame_count(rule.after_s)
     for index, (start, stop) in enumerate(phrases):
         first, last = index == 0, index == len(phrases) - 1
@@ -208,9 +210,10 @@ def _padded(phrases: Sequence[tuple[int, int]], frames: int, rule: CutRule) -> I
 
 
 def _parts(quiet: FloatArray, start: int, stop: int, longest: int, context: int) -> Iterator[tuple[int, int]]:
-    """Frames [start, stop) in parts of at most `longest` with their context, cut at the quietest frames.
+    """Yield frames [start, stop) in parts of at most `longest` with context, cut at the quietest frames.
 
-    The place is looked for in the second half of what a part may hold, and no sliver is left at the end.
+    A cut lies in the second half of the longest part possible, and not so late that a very short part is left
+    at the end.
     """
     longest -= 2 * context
     while stop - start > longest:
@@ -223,7 +226,7 @@ def _parts(quiet: FloatArray, start: int, stop: int, longest: int, context: int)
 
 
 def _smoothed(levels: FloatArray) -> FloatArray:
-    """The mean of LEVEL_FRAMES frames around each."""
+    """Return the mean of LEVEL_FRAMES frames around each frame."""
     if len(levels) < LEVEL_FRAMES:
         return levels
     return np.convolve(levels, np.full(LEVEL_FRAMES, 1 / LEVEL_FRAMES, np.float32), mode="same")
@@ -240,7 +243,7 @@ def speech_probabilities(wave: FloatArray) -> FloatArray:
 
 
 def high_voice_probabilities(wave: FloatArray) -> FloatArray:
-    """Return the same for the audio played slower, so at a lower pitch, and at full level.
+    """Return the probabilities of the audio played slower, so at a lower pitch, and at full level.
 
     Each frame has the highest probability of the slowed frames that overlap it, over all SLOWDOWNS.
     """
@@ -272,7 +275,7 @@ def _slowed_blocks(wave: FloatArray, gain: float, longer: int, shorter: int) -> 
 
 
 def _probabilities(blocks: Iterable[FloatArray]) -> FloatArray:
-    """Run the network over blocks, carrying its state over, and return one probability a frame.
+    """Run the network over blocks, carrying its state over, and return one probability per frame.
 
     Only the last block may end in a partial frame.
     """
@@ -293,7 +296,7 @@ def _probabilities(blocks: Iterable[FloatArray]) -> FloatArray:
 
 
 def _frames(samples: FloatArray) -> FloatArray:
-    """Split (n,) into frames (ceil(n / 512), 512), the last one filled up with zeros."""
+    """Split (n,) into frames (ceil(n / 512), 512), the last one padded with zeros."""
     count = math.ceil(len(samples) / FRAME_SAMPLES)
     frames = np.zeros(count * FRAME_SAMPLES, dtype=np.float32)
     frames[: len(samples)] = samples

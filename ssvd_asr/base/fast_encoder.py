@@ -1,20 +1,20 @@
-"""Faster computation for the modules of a front end and an encoder. Weights stay as they are.
+"""Faster forward passes for the modules of a front end and an encoder, with unchanged weights.
 
 Stft does not mask the spectrum of padding. ESPnet builds that mask on the host, as large as the spectrum
 itself (45 ms for 64 rows of 30 s), and LogMel masks the same frames again.
 
-Attention is torch's scaled dot product, an option of ESPnet's modules. It writes no scores to memory
+Attention uses torch's scaled dot product, an option of ESPnet's modules. It writes no scores to memory
 (16 rows of 186 frames, one core, float32: 9 ms a layer instead of 27).
 
-Convolutions have the channels last in memory:
+Convolutions keep the channels last in memory:
 
     CPU, depthwise, 31 taps over (16, 256, 186)         0.7 ms instead of 11
     CPU, first of the subsampling (1 to 128 channels)    79 ms instead of 145
     CPU, second of the subsampling                      157 ms instead of 253
     H200, bfloat16, 31 taps over (32, 2048, 749)       0.35 ms instead of 0.95
 
-Layers leave out their mask when whole windows are encoded. ESPnet's layers set padded frames to zero twice,
-each time with a copy of the whole batch: a fifth of the time for 32 windows of the 1B shape.
+Layers skip their mask when whole windows are encoded. ESPnet's layers set padded frames to zero twice, each
+time with a copy of the whole batch. That is a fifth of the time for 32 windows of the 1B shape.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class ChannelsLastConv2d(nn.Conv2d):
                 )
             return whole.bfloat16()
         if _gains(input, self.padding_mode):
-            # Cloned, because only its strides tell the order of a weight for one channel.
+            # Cloned, because a weight for one channel tells its order only by its strides.
             input, weight = _channels_last(input), weight.clone(memory_format=torch.channels_last)
         made: Tensor = super()._conv_forward(input, weight, bias)
         return made
 
 
 class ChannelsLastConv1d(nn.Conv1d):
-    """`nn.Conv1d` computed as two-dimensional, because only that has an order with the channels last."""
+    """`nn.Conv1d` computed as a two-dimensional one, which can have the channels last."""
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if not _gains(input, self.padding_mode) or isinstance(self.padding, str):
@@ -62,7 +62,7 @@ class ChannelsLastConv1d(nn.Conv1d):
 
 
 def quicken_frontend(frontend: nn.Module) -> None:
-    """Build no mask for one-channel spectra, which only LogMel reads. The features stay bit-identical."""
+    """Skip the mask of one-channel spectra, which only LogMel reads. The features stay bit-identical."""
     # Imported here, because the front end has imported ESPnet already.
     from espnet2.layers.stft import Stft
 
@@ -73,8 +73,8 @@ def quicken_frontend(frontend: nn.Module) -> None:
 
 
 def quicken(encoder: nn.Module) -> None:
-    """Use the faster plain attention, layers, and two-dimensional or depthwise convolutions in an encoder."""
-    # Imported here, because the encoder has imported it already; the first import prints a notice.
+    """Make an encoder's attention, layers, two-dimensional and depthwise convolutions faster, in place."""
+    # Imported here, because the encoder has imported ESPnet already; the first import prints a notice.
     from espnet2.asr.encoder.e_branchformer_encoder import EBranchformerEncoderLayer
     from espnet2.legacy.nets.pytorch_backend.transformer.attention import MultiHeadedAttention
 
@@ -93,7 +93,7 @@ def quicken(encoder: nn.Module) -> None:
 
 @contextmanager
 def whole_windows(encoder: nn.Module) -> Iterator[None]:
-    """Encode without masks inside the block. All rows of a batch must have equally many frames."""
+    """Encode without masks inside the block. All rows of a batch must have the same number of frames."""
     layers = [layer for layer in encoder.get_submodule("encoders").children() if hasattr(layer, "unmasked")]
     for layer in layers:
         layer.unmasked = True  # type: ignore[assignment]
@@ -124,9 +124,10 @@ def as_espnet(encoder: nn.Module) -> nn.Module:
 
 
 def _is_one_wide_in_half(conv: nn.Conv2d, x: Tensor) -> bool:
-    """Whether oneDNN may compute this wrongly: bfloat16 on a CPU with AMX, an output that is one column wide.
+    """Return whether oneDNN may compute this wrongly: bfloat16 on a CPU, with an output one column wide.
 
-    Measured with oneDNN 3.12 (torch 2.14.1): NaN or errors of 2.5 where the last columns are not read.
+    Measured with oneDNN 3.12 (torch 2.14.1) on a CPU with AMX: NaN or errors of 2.5 if the last columns are
+    not read.
     """
     half = x.dtype == torch.bfloat16 or (
         torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16

@@ -1,4 +1,4 @@
-"""ESPnet's encoder layer without its mask, for batches without padding. Imports ESPnet."""
+"""ESPnet's encoder layer with an optional mask, for batches without padding. Imports ESPnet."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Word times by CTC forced alignment: which encoder frames each word of a hypothesis was heard in.
+"""Word times by CTC forced alignment of a hypothesis with its encoder frames.
 
-The times are those of given words. No second decoding is made, so asking for times changes no word.
+The words are given and nothing is decoded again, so asking for times changes no word.
 """
 
 from __future__ import annotations
@@ -23,19 +23,20 @@ if TYPE_CHECKING:
     from torchaudio.functional import TokenSpan
 
 CHUNK_BYTES = 64 * 2**20  # of logits over the whole vocabulary at a time
-# Between the frames of two words. Where there is no pause, 99 of 100 gaps are shorter (owsm-nano: 0.4 s on
-# adult-valid and scottish-valid, 0.56 s on child-valid, 100 utterances each).
+# A longer gap between the frames of two words is a pause. Without a pause, 99 of 100 gaps are shorter
+# (owsm-nano: 0.4 s on adult-valid and scottish-valid, 0.56 s on child-valid, 100 utterances each).
 PAUSE_S = 0.5
 
 
 @dataclass(frozen=True)
 class TimedWord:
-    """A word of a transcript. Times count in seconds from the start of the wave.
+    """A word of a transcript. Times are in seconds from the start of the wave.
 
-    start_s, end_s: None where the words could not be aligned.
-    confidence: mean over the word's pieces of CTC's probability of the piece, itself a mean over the piece's
-        frames. A wrong word may have a high one.
-    token_ids: the word's pieces.
+    Attributes:
+        token_ids: the word's pieces.
+        start_s, end_s: None if the words could not be aligned.
+        confidence: mean over the word's pieces of CTC's probability of the piece, itself a mean over the
+            piece's frames. A wrong word may have a high one.
     """
 
     word: str
@@ -47,7 +48,7 @@ class TimedWord:
 
 @dataclass(frozen=True)
 class Alignment:
-    """The words of one hypothesis, and the reasons why they lack times, if they do."""
+    """Words of one hypothesis. `warnings` says why they have no times, if they have none."""
 
     words: tuple[TimedWord, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -55,12 +56,13 @@ class Alignment:
 
 @dataclass(frozen=True)
 class Clock:
-    """How encoder frames lie in the audio.
+    """Conversion of encoder frames to times in the audio.
 
-    frame_s: length of one frame.
-    start_shift_s, end_shift_s: added to the starts of words and to the ends before a pause. CTC emits a piece
-        some time after it began and stops before it ended. Measured for each base: `alignment_conf` in its
-        config.
+    Attributes:
+        frame_s: length of one frame.
+        start_shift_s, end_shift_s: added to the starts of words and to the ends before a pause. CTC emits a
+            piece some time after it began and stops before it ended. Measured for each base:
+            `alignment_conf` in its config.
     """
 
     frame_s: float
@@ -69,7 +71,7 @@ class Clock:
 
 
 def clock_of(base: BaseModel, frames: int) -> Clock:
-    """Return the clock of encoder output with `frames` frames a window."""
+    """Return the clock of encoder output with `frames` frames per window."""
     config = base.config
     hop_s = base.network.frontend.hop_length / config.sample_rate_hz
     # Convolutions without padding lose a frame or two at the edges, so the quotient is not whole.
@@ -91,10 +93,10 @@ def align(
     The CTC head reads the rows one by one and in chunks of frames. Of its output over the whole vocabulary
     only the columns of the row's own tokens and of the blank are kept, (T, tokens + 1) on the CPU.
 
-    Words that cannot be aligned come without times, and with a warning that says why.
+    Words that cannot be aligned have no times, and a warning says why.
 
     Args:
-        ctc: the base's head, or None where it has none.
+        ctc: the base's head, or None if it has none.
         durations_s: length of each row's audio. Frames that begin later are padding, and no word is
             aligned to them.
     """
@@ -113,7 +115,7 @@ def group_words(ids: Sequence[int], tokens: TokenMap) -> list[tuple[str, tuple[i
         if tokens.begins_word(index) or not groups:
             groups.append([])
         groups[-1].append(index)
-    # A lone word mark, which sentencepiece may put before a piece that begins a word itself, is no word.
+    # Sentencepiece may put a lone word mark before a piece that begins a word itself; it is dropped here.
     words = [(tokens.decode(group).strip(), tuple(group)) for group in groups]
     return [(word, group) for word, group in words if word]
 
@@ -181,11 +183,10 @@ def _spans(log_probs: Tensor, targets: Sequence[int]) -> list[TokenSpan]:
 
 
 def _placed(words: Sequence[TimedWord], duration_s: float, clock: Clock) -> Iterator[TimedWord]:
-    """Make times of the audio from those of the frames in which CTC emitted a word.
+    """Convert the times of the frames in which CTC emitted a word to times in the audio.
 
-    The frames of a word cover its beginning and not its whole length. So a word lasts until the next one
-    starts, unless more than PAUSE_S lie between the two. Every time is inside the audio, and no word ends
-    after the next one starts.
+    CTC emits only the beginning of a word. So a word lasts until the next one starts, unless more than
+    PAUSE_S lie between the two. Every time is inside the audio, and no word ends after the next one starts.
     """
     starts = [min(max((word.start_s or 0.0) + clock.start_shift_s, 0.0), duration_s) for word in words]
     for word, following, start_s, next_s in zip(

@@ -1,7 +1,7 @@
-"""What CTC thinks of a transcript that the decoder wrote: log-probabilities of token sequences, and doubt.
+"""Scores by the CTC head for transcripts of the decoder: log-probabilities of token sequences, and doubt.
 
-An attention decoder can loop or stop early with high probabilities of its own. CTC reads the same encoder
-output frame by frame and does neither, so it tells such transcripts from others.
+An attention decoder can loop or stop early and still give its words high probabilities. CTC reads the same
+encoder output frame by frame and does neither, so it detects such transcripts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class CtcJudge:
-    """The CTC head's view of encoder output (U, T, d), for rows of any domains.
+    """Scores of the CTC head for encoder output (U, T, d), for rows of any domains.
 
     Attributes:
         best: the tokens of each row's best path.
@@ -30,7 +30,7 @@ class CtcJudge:
 
     @torch.no_grad()
     def __init__(self, ctc: CTC, encoded: Tensor, tokens: TokenMap) -> None:
-        """Read all frames once. No tensor of all frames by all tokens is kept."""
+        """Read all frames once, in chunks. No tensor (frames, tokens) of all frames is kept."""
         self._weight, self._bias = ctc.ctc_lo.weight, ctc.ctc_lo.bias  # (V, d), (V,)
         self._encoded, self._blank = encoded, tokens.blank
         frames = max(1, CHUNK_BYTES // (4 * len(tokens)))
@@ -47,10 +47,10 @@ class CtcJudge:
 
     @torch.no_grad()
     def log_probability(self, said: Sequence[Sequence[int]]) -> Tensor:
-        """Natural log of P(tokens | audio), summed over all alignments, for one sequence a row: (U,) float64.
+        """Return ln P(tokens | audio), summed over all alignments, of one sequence a row: (U,) float64.
 
-        -inf where the row has fewer frames than the sequence needs. Source: the forward algorithm of Graves
-        et al., "Connectionist temporal classification" (2006), as torch's ctc_loss computes it.
+        It is -inf if the row has fewer frames than the sequence needs. Source: the forward algorithm of
+        Graves et al., "Connectionist temporal classification" (2006), as torch's ctc_loss computes it.
         """
         device = self._encoded.device
         known = [list(dict.fromkeys(row)) for row in said]  # the columns of each row, after the blank's
@@ -70,7 +70,7 @@ class CtcJudge:
         return -loss
 
     def doubt(self, said: Sequence[Sequence[int]]) -> list[float]:
-        """By how many nats each row's best path is more probable than what was said; 0 where they agree."""
+        """Return by how many nats each row's best path is more probable than `said`; 0 if both are equal."""
         if self._best_score is None:
             self._best_score = self.log_probability(self.best)
         apart = (self._best_score - self.log_probability(said)).tolist()

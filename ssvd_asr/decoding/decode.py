@@ -1,4 +1,4 @@
-"""Decode a batch as its options say, and ask CTC about every row."""
+"""Decoding of a batch with the search of its options, and CTC's doubt about each row."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from ssvd_asr.decoding.options import DecodingOptions
 
 RECOGNITION = "<asr>"  # the only task whose words CTC was trained on
 
-# Opens the domains of these rows of the batch, as long as the block runs.
+# Returns a context in which the domains of these rows of the batch are open.
 Domains = Callable[[Sequence[int]], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """One row's words.
+    """Words of one row.
 
     Attributes:
         search: the search that found them; with `checked`, `beam` for a row that was decoded again.
-        doubt_nats: by how much CTC's best path is more probable (natural log), 0 where both agree. None
-            where CTC cannot tell: a translation, words with the base's own times, a base without a CTC head.
+        doubt_nats: by how much CTC's best path is more probable (natural log), 0 if both are equal. None if CTC
+            cannot tell: for a translation, for the base's own times, and for a base without a CTC head.
     """
 
     hypothesis: Hypothesis
@@ -49,14 +49,14 @@ def decode(
     domains: Domains,
     max_tokens: int | None = None,
 ) -> list[Decoded]:
-    """Decode encoder output (B, T, d), each row after its own prompt.
+    """Decode encoder output (B, T, d), each row with its own prompt.
 
     Args:
-        domains: opens the domains of some rows; the block around a search of just these rows.
+        domains: returns a context that opens the domains of some rows while only these are searched.
         max_tokens: where to cut a transcript that does not end; by default T.
 
     Raises:
-        SsvdError: as the searches do.
+        SsvdError: the search rejects its options.
     """
     everyone = range(len(encoded))
     with domains(everyone):
@@ -103,7 +103,7 @@ def _beam(
 def _doubts(
     base: BaseModel, encoded: Tensor, found: Sequence[Hypothesis], rows: Sequence[int]
 ) -> dict[int, float]:
-    """CTC's doubt about the words of these rows, by row."""
+    """Return CTC's doubt about the words of these rows, by row."""
     if not rows:
         return {}
     chosen = encoded if len(rows) == len(encoded) else encoded[torch.tensor(rows, device=encoded.device)]

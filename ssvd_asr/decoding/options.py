@@ -1,4 +1,4 @@
-"""Options of decoding: which search, and when CTC has its say."""
+"""Options of decoding: the search, the weight of CTC, and the doubt from which a row is decoded again."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from ssvd_asr.errors import SsvdError
 Method = Literal["checked", "greedy", "beam", "ctc"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
-# Chosen on the validation sets of owsm-nano's domains (docs/results/search.md): a larger one leaves errors, a
-# smaller one only costs time.
+# Chosen on the validation sets of owsm-nano's domains (docs/results/search.md). A larger value leaves errors,
+# a smaller one only costs time.
 DOUBT_NATS = 3.0
 
 
 @dataclass(frozen=True)
 class DecodingOptions:
-    """How encoder output becomes words.
+    """Options of the search that turns encoder output into words.
 
     Attributes:
-        method: `greedy` attention; `beam` search by attention and CTC; `ctc`, the best path without a
-            decoder; `checked`, greedy, and `beam` for the rows that CTC doubts.
+        method: `greedy`, attention alone; `beam`, a beam search by attention and CTC; `ctc`, the best path
+            without a decoder; `checked`, greedy, then `beam` for the rows that CTC doubts.
         beam_size: hypotheses of a row that `beam` follows, 1 to decoding.beam.MAX_BEAM_SIZE.
         ctc_weight: weight of CTC in the scores of `beam`, in [0, 1).
         doubt_nats: `checked` decodes a row again if CTC's best path is more probable than its words by
@@ -37,7 +37,7 @@ class DecodingOptions:
     doubt_nats: float = DOUBT_NATS
 
     def check(self, prompts: Sequence[Prompt]) -> None:
-        """Raise SsvdError for an option out of its range, or one that does not go with these prompts."""
+        """Raise SsvdError for an option out of range or incompatible with these prompts."""
         if self.method not in METHODS:
             raise SsvdError(f"search {self.method!r} is not one of {', '.join(METHODS)}")
         if not self.doubt_nats >= 0:

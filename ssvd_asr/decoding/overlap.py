@@ -1,4 +1,4 @@
-"""Words of pieces that overlap: each word belongs to one piece, by the time of its middle."""
+"""Filter for the words of overlapping pieces: each word belongs to the piece that holds its middle."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ssvd_asr.decoding.align import TimedWord
 
 
 def own_words(words: Sequence[TimedWord], from_s: float | None, to_s: float | None) -> tuple[TimedWord, ...]:
-    """Return the words whose middle lies in [from_s, to_s); None is no bound. A word without times stays."""
+    """Return the words whose middle is in [from_s, to_s), and those without times. None means no bound."""
     return tuple(word for word in words if _is_own(word, from_s, to_s))
 
 

@@ -1,4 +1,4 @@
-"""Keys and values of a decoder in memory that stays where it is, whatever batch is decoded."""
+"""Cache of a decoder's keys and values at fixed addresses, shared by all batches."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from torch import Tensor
 
 
 class StaticCache:
-    """What was heard, (layers, 2, U, heads, T, d / heads), and what was said, (layers, 2, rows, heads, ...).
+    """Keys and values (axis 1) of the encoder output and of the tokens so far.
 
-    Smaller batches use the beginning of what the largest one took. Memory is taken anew, and `generation`
-    rises, where a batch is larger than all before it: what was recorded over the old memory is void.
+    `heard` is (layers, 2, U, heads, T, d / heads) and `said` (layers, 2, rows, heads, capacity, d / heads).
+    Smaller batches use the beginning of the memory of the largest one. A batch that does not fit gets new
+    memory and raises `generation`: recordings over the old memory are then invalid.
     """
 
     def __init__(self, layers: int, heads: int, d_k: int) -> None:
@@ -19,7 +20,7 @@ class StaticCache:
         self._said: dict[int, Tensor] = {}  # by capacity
 
     def heard(self, utterances: int, frames: int, like: Tensor) -> Tensor:
-        """Room for what is projected from U utterances of T frames; the same place for the same sizes."""
+        """Return memory for keys and values of U utterances of T frames, at the same address if they fit."""
         if self._heard is None or self._heard.shape[2] < utterances or self._heard.shape[4] != frames:
             self._heard = None
             shape = (self._layers, 2, utterances, self._heads, frames, self._d_k)
@@ -28,12 +29,12 @@ class StaticCache:
         return self._heard[:, :, :utterances]
 
     def heard_again(self, utterances: int) -> Tensor:
-        """The first `utterances` of what `heard` gave."""
+        """Return the first `utterances` of the memory that `heard` returned."""
         assert self._heard is not None
         return self._heard[:, :, :utterances]
 
     def said(self, rows: int, capacity: int, like: Tensor) -> Tensor:
-        """Room for `capacity` positions of so many rows; the same place for the same sizes."""
+        """Return memory for `capacity` positions of `rows` rows, at the same address if they fit."""
         held = self._said.get(capacity)
         if held is None or held.shape[2] < rows:
             self._said.pop(capacity, None)
@@ -45,17 +46,17 @@ class StaticCache:
 
 
 def move_rows(room: Tensor, chosen: Tensor, count: int) -> None:
-    """Let row i of room (layers, 2, rows, heads, time, d) have row chosen[i]'s first `count` positions."""
+    """Copy the first `count` positions of row chosen[i] to row i of room (layers, 2, rows, heads, T, d)."""
     part = room[:, :, :, :, :count]
     part[:, :, : len(chosen)].copy_(part.index_select(2, chosen))
 
 
 def grown(room: Tensor, larger: Tensor, count: int) -> Tensor:
-    """The first `count` positions of all rows in a larger room."""
+    """Copy the first `count` positions of all rows into `larger` and return it."""
     larger[..., :count, :].copy_(room[..., :count, :])
     return larger
 
 
 def longer(capacity: int) -> int:
-    """The next capacity."""
+    """Return the next larger capacity."""
     return 2 * capacity

@@ -1,8 +1,8 @@
-"""A decoder whose every step does the same with the same memory, so that a GPU replays it as one graph.
+"""Decoder whose steps use fixed memory, so that a GPU replays each step as one recorded graph.
 
-`CachedDecoder` is the reference: it computes what there is and no more. Here batches are rounded up to a few
-sizes, and rows that ended are carried along until half of them have: a step costs a GPU little more for them,
-while launching its kernels one by one costs the host ten times as much as the device.
+`CachedDecoder` is the reference and computes only the rows that are left. Here batches are rounded up to a
+few sizes, and rows that ended stay until half of the places suffice. They cost a GPU little, while launching
+a step's kernels one by one takes the host ten times as long as the device needs for them.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ SHORT_PROMPT = 8  # tokens; a longer prompt is read in one pass that is not reco
 def open_decoder(
     decoder: TransformerDecoder, encoded: Tensor, *, width: int = 1, static: bool | None = None
 ) -> CachedDecoder | StaticDecoder:
-    """The decoder for this encoder output (U, T, d): a `StaticDecoder` on a GPU where the model allows it.
+    """Return a decoder for encoder output (U, T, d): a `StaticDecoder` on a GPU if the model allows it.
 
     Args:
-        width: most rows of an utterance, the beam's size.
-        static: as wanted; by default on CUDA devices. Where the layers cannot follow a recorded step, or
-            another thread is in one, the decoder is a `CachedDecoder` all the same.
+        width: the most rows that an utterance may have, the beam's size.
+        static: whether to prefer a `StaticDecoder`; by default on CUDA devices. The decoder is a
+            `CachedDecoder` anyway if the layers cannot follow a recorded step or another thread uses one.
 
     Raises:
-        BaseModelError: a decoder of another build than OWSM's.
+        BaseModelError: the decoder is not built like OWSM's.
     """
     if static is None:
         static = encoded.device.type == "cuda"
@@ -64,10 +64,10 @@ def open_decoder(
 
 
 class StaticDecoder:
-    """A `Decoder` over ESPnet's TransformerDecoder and one encoder output; see `CachedDecoder`.
+    """`Decoder` over ESPnet's TransformerDecoder and one encoder output; see `CachedDecoder`.
 
-    Each utterance has `width` cells, one for each row that it may have; a cell without a row computes
-    something that nobody reads. Made by `open_decoder`.
+    Each utterance has `width` cells, one for each row that it may have. The output of a cell without a row
+    is not read. `open_decoder` makes it.
     """
 
     def __init__(self, decoder: TransformerDecoder, encoded: Tensor, width: int, steps: StaticSteps) -> None:
@@ -75,11 +75,11 @@ class StaticDecoder:
         self._decoder, self._steps, self._width = decoder, steps, width
         self._device = encoded.device
         self._like = decoder.embed[0].weight
-        self._count = 0  # positions said so far, padding included
+        self._count = 0  # positions so far, padding included
         self._capacity = FIRST_CAPACITY
         mixture, self._layers = _mixture(decoder)
         self._stack = None if mixture is None else mixture.stack
-        # Without a mixture all are of one domain, the base.
+        # Without a mixture all utterances are of one domain, the base.
         self._slots = (0,) * len(encoded) if mixture is None else mixture.slots  # of the utterances left
         self._arranged = arrange(self._slots)
         self._cells = [place * width for place in self._arranged.places]  # of each row
@@ -97,13 +97,13 @@ class StaticDecoder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:  # a recording that failed half-way leaves nothing to replay
+        if error is not None:  # a recording may have failed half-way
             self._steps.graphs.clear()
         self._steps.release()
 
     @torch.no_grad()
     def read(self, prompts: Sequence[Sequence[int]]) -> Tensor:
-        """See `Decoder.read`. Shorter prompts are padded in front, as by `Positions`."""
+        """See `Decoder.read`. Shorter prompts are padded in front, as `Positions` does."""
         longest = max(map(len, prompts))
         table = torch.zeros(self._rows, longest, dtype=torch.long)
         padding = torch.zeros(self._arranged.room, self._width, dtype=torch.long)
@@ -127,14 +127,14 @@ class StaticDecoder:
 
     @torch.no_grad()
     def keep(self, rows: Sequence[int]) -> None:
-        """See `Decoder.keep`. Rows stay in their cells where they can."""
+        """See `Decoder.keep`. Rows stay in their cells where possible."""
         by_place: dict[int, list[int]] = {}
         for row in rows:
             by_place.setdefault(self._cells[row] // self._width, []).append(self._cells[row])
         utterance_at = {place: utterance for utterance, place in enumerate(self._arranged.places)}
         left = sorted(utterance_at[place] for place in by_place)
         after = arrange([self._slots[utterance] for utterance in left])
-        moves = 2 * after.room <= self._arranged.room  # worth it: a step costs a GPU little less for fewer
+        moves = 2 * after.room <= self._arranged.room  # not for fewer: the step gets hardly faster
         stood = [self._arranged.places[utterance] for utterance in left]
         target = dict(zip(stood, after.places if moves else stood, strict=True))  # by place before
         sources = list(range((after if moves else self._arranged).room * self._width))
@@ -152,11 +152,11 @@ class StaticDecoder:
 
     @property
     def _rows(self) -> int:
-        """Cells of all places."""
+        """Number of cells in all places."""
         return self._arranged.room * self._width
 
     def _move(self, after: Arrangement, sources: Mapping[int, int], left: Sequence[int]) -> None:
-        """Arrange the utterances that are left anew; `sources` is where each place's utterance stood."""
+        """Rearrange the utterances that are left. `sources` maps each new place to the old one."""
         chosen = torch.tensor([sources.get(place, 0) for place in range(after.room)], device=self._device)
         for heard in self._heard:
             heard[:, : after.room].copy_(heard.index_select(1, chosen))
@@ -167,7 +167,7 @@ class StaticDecoder:
         self._inputs.padding.copy_(padding)
 
     def _lay_out(self) -> None:
-        """Find the memory of this many rows; what the first rows held before is still in it."""
+        """Look up the memory for this many rows. The first rows keep their contents."""
         steps = self._steps
         self._heard = steps.cache.heard_again(self._arranged.room)
         self._said = steps.cache.said(self._rows, self._capacity, self._like)
@@ -178,7 +178,7 @@ class StaticDecoder:
             self._cores = steps.cores.fill(self._stack, self._layers, self._arranged.slots)
 
     def _step(self) -> None:
-        """One token more of every cell, by a replay where this was recorded."""
+        """Advance every cell by one token. Replays the step if it was recorded."""
         if self._count == self._capacity:
             self._capacity = longer(self._capacity)
             said = self._steps.cache.said(self._rows, self._capacity, self._like)
@@ -200,7 +200,7 @@ class StaticDecoder:
 
     @torch.no_grad()
     def _read_at_once(self, tokens: Tensor) -> Tensor:
-        """The prompts (rows, L) in one pass."""
+        """Read the prompts (rows, L) in one pass."""
         length = tokens.size(1)
         while self._capacity <= length:
             self._capacity = longer(self._capacity)
@@ -212,20 +212,20 @@ class StaticDecoder:
         return scores[self._index]
 
     def _mounted(self) -> AbstractContextManager[None]:
-        """The adapted layers read the static cores."""
+        """Return a context in which the adapted layers read the static cores."""
         if self._cores is None:
             return nullcontext()
         return self._steps.cores.mounted(self._layers, self._cores)
 
     def _pass(self, tokens: Tensor, places: Tensor) -> Tensor:
-        """Tokens (rows, L) at these places (L,), to log-probabilities (rows, V) of what follows the last."""
+        """Map tokens (rows, L) at places (L,) to log-probabilities (rows, V) of the next token."""
         decoder, padding = self._decoder, self._inputs.padding
         embedding, positions = decoder.embed
         at = (places - padding).clamp(min=0)  # (rows, L)
         x = embedding(tokens) * positions.xscale + positions.pe[0, at]
         time = torch.arange(self._said.size(4), device=self._device)
         seen = (time <= places.unsqueeze(1)) & (time >= padding.unsqueeze(2))  # (rows, L, time)
-        # A query on padding sees itself, or it would see nothing.
+        # A query on padding sees only itself, because a softmax over nothing is NaN.
         seen = (seen | (time == places.unsqueeze(1))).unsqueeze(1)
         hidden = torch.zeros_like(seen, dtype=x.dtype).masked_fill(~seen, -torch.inf)  # added to the scores
         for index, layer in enumerate(decoder.decoders):
@@ -240,7 +240,7 @@ class StaticDecoder:
     def _attend(
         self, index: int, attention: MultiHeadedAttention, places: Tensor, hidden: Tensor, y: Tensor
     ) -> Tensor:
-        """MultiHeadedAttention.forward of y (rows, L, d) on all that was said, itself included."""
+        """Attend from y (rows, L, d) to all tokens so far, y's included, as MultiHeadedAttention.forward."""
         keys, values = self._said[index]
         new_keys, new_values = keys_values(attention, y)
         keys.index_copy_(2, places, new_keys)
@@ -251,7 +251,7 @@ class StaticDecoder:
         return out
 
     def _listen(self, index: int, attention: MultiHeadedAttention, y: Tensor) -> Tensor:
-        """MultiHeadedAttention.forward of y (rows, L, d) on what was heard; an utterance's rows together."""
+        """Attend from y (rows, L, d) to the encoder output, batched by utterance; see `_attend`."""
         keys, values = self._heard[index]
         asked = attention.linear_q(y).view(self._arranged.room, -1, y.size(-1))  # (U, width L, d)
         mixed = attention_of(attention.q_norm(split(attention, asked)), keys, values)
@@ -260,10 +260,10 @@ class StaticDecoder:
 
 
 def attention_of(queries: Tensor, keys: Tensor, values: Tensor, hidden: Tensor | None = None) -> Tensor:
-    """softmax(q k^T / sqrt(d) + hidden) v of (..., L, d), (..., T, d), (..., T, d).
+    """Return softmax(q k^T / sqrt(d) + hidden) v of (..., L, d), (..., T, d), (..., T, d).
 
-    In half precision by one kernel. In float32 that kernel takes three times as long for a decoder's few
-    queries (32 rows, 16 heads, 750 frames on an H200: 261 us instead of 77) as two products.
+    Half precision uses torch's fused kernel. In float32 that kernel takes three times as long as two products
+    for a decoder's few queries (32 rows, 16 heads, 750 frames on an H200: 261 us instead of 77).
     """
     if queries.dtype != torch.float32:
         return functional.scaled_dot_product_attention(queries, keys, values, attn_mask=hidden)
@@ -273,7 +273,7 @@ def attention_of(queries: Tensor, keys: Tensor, values: Tensor, hidden: Tensor |
 
 
 def _staying(cells: Sequence[int], first: int) -> list[int]:
-    """The cells in an order in which those that can stay in their place, the k-th in first + k, do."""
+    """Order the cells so that as many as possible keep their place; the k-th goes to first + k."""
     placed: list[int | None] = [None] * len(cells)
     others = []
     for cell in cells:
@@ -287,7 +287,7 @@ def _staying(cells: Sequence[int], first: int) -> list[int]:
 
 
 def _can_be_static(decoder: TransformerDecoder) -> bool:
-    """Whether each layer does the same for any batch of its size, or follows a mixture of whole cores."""
+    """Return whether each layer does the same for any batch of a size or follows a mixture of whole cores."""
     for module in decoder.modules():
         if isinstance(module, AdaptedLinear):
             mixed = module.mixed
@@ -295,13 +295,13 @@ def _can_be_static(decoder: TransformerDecoder) -> bool:
                 return False
             if mixed is not None and (mixed.mixture.form != "auto" or mixed.mixture.stack.compression):
                 return False
-        elif type(module).__module__.startswith("peft."):  # its layers decide anew at each call
+        elif type(module).__module__.startswith("peft."):  # its layers decide at each call
             return False
     return not decoder.training
 
 
 def _mixture(decoder: TransformerDecoder) -> tuple[Mixture | None, dict[str, AdaptedLinear]]:
-    """The mixture that is open, and the layers that follow it, by their names in it."""
+    """Return the open mixture, or None, and the layers that follow it by their names in it."""
     layers, mixture = {}, None
     for layer in decoder.modules():
         if isinstance(layer, AdaptedLinear) and isinstance(layer.mixed, MixedLayer):

@@ -1,4 +1,4 @@
-"""What the recorded steps of one decoder read and write, shared by all batches, and the recordings."""
+"""Recorded steps of one decoder and the memory that they read and write, shared by all batches."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class StaticSteps:
-    """What recorded steps of one decoder read and write, and the recordings."""
+    """Cache, cores, inputs and recordings of one decoder's steps. `lock` admits one batch at a time."""
 
     def __init__(self, decoder: TransformerDecoder, device: torch.device) -> None:
         attention = decoder.decoders[0].self_attn
-        self.lock = threading.Lock()  # one batch at a time
+        self.lock = threading.Lock()
         self.cache = StaticCache(len(decoder.decoders), attention.h, attention.d_k)
         self.cores = StaticCores()
         self.graphs = StepGraphs(device)
@@ -28,7 +28,7 @@ class StaticSteps:
         self._inputs: dict[int, Inputs] = {}
 
     def inputs(self, rows: int, vocabulary: int, device: torch.device) -> Inputs:
-        """Those for so many rows."""
+        """Return the inputs of a step of `rows` rows; the same object for the same number."""
         found = self._inputs.get(rows)
         if found is None:
             found = self._inputs[rows] = Inputs(rows, vocabulary, device)
@@ -42,12 +42,12 @@ class StaticSteps:
             self._generation = generation
 
     def release(self) -> None:
-        """Let the next batch in."""
+        """Release the lock for the next batch."""
         self.lock.release()
 
 
 class Inputs:
-    """What changes from step to step, where a recorded step finds it, and where it leaves its scores."""
+    """Tensors that a recorded step reads its changing inputs from and writes its scores to."""
 
     def __init__(self, rows: int, vocabulary: int, device: torch.device) -> None:
         self.tokens = torch.zeros(rows, 1, dtype=torch.long, device=device)

@@ -1,6 +1,7 @@
-"""Steps that are recorded once as CUDA graphs and replayed: a decoder's step is hundreds of short kernels.
+"""Steps of a decoder, recorded once as CUDA graphs and replayed.
 
-Launching them one by one takes the host longer than the device needs for them.
+A step is hundreds of short kernels. Launching them one by one takes the host longer than the device needs for
+them.
 """
 
 from __future__ import annotations
@@ -14,22 +15,23 @@ import torch
 if TYPE_CHECKING:
     from torch.cuda import _POOL_HANDLE
 
-MAX_GRAPHS = 64  # kept at a time, the least used one is dropped; each holds about a megabyte
-WARM_UP = 1  # runs before a recording: libraries choose their kernels and take their memory
+MAX_GRAPHS = 64  # kept at a time, about a megabyte each; the least recently used one is dropped
+WARM_UP = 1  # runs before a recording, in which libraries choose kernels and allocate memory
 
 
 class StepGraphs:
-    """Recorded steps by key. Elsewhere than on a CUDA device a step simply runs each time."""
+    """Recorded steps by key. On other devices than CUDA a step runs each time."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._recorded: OrderedDict[Hashable, torch.cuda.CUDAGraph] = OrderedDict()
-        self._pool: _POOL_HANDLE | None = None  # memory that all of them share, since one runs at a time
+        self._pool: _POOL_HANDLE | None = None  # memory shared by all, since one runs at a time
 
     def run(self, key: Hashable, step: Callable[[], None]) -> None:
-        """Run `step`, or replay what it did when it ran under this key.
+        """Run `step`, or replay its recording under this key.
 
-        `step` reads and writes tensors that stay where they are, and running it twice is running it once.
+        `step` must read and write tensors at fixed addresses, and running it twice must have the same effect
+        as running it once.
         """
         if self._device.type != "cuda":
             step()
@@ -44,7 +46,7 @@ class StepGraphs:
         found.replay()
 
     def clear(self) -> None:
-        """Forget all recordings: the memory that they read has moved."""
+        """Forget all recordings, because the memory that they read has moved."""
         self._recorded.clear()
         self._pool = None
 
@@ -56,7 +58,7 @@ class StepGraphs:
                 step()
         torch.cuda.current_stream(self._device).wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        # Other threads load adapters meanwhile: only this one's calls are watched.
+        # thread_local: other threads load adapters during a recording.
         with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"):
             step()
         self._pool = graph.pool()

@@ -1,8 +1,8 @@
-"""Linear layer for any domain: the frozen weight, its shared basis, and an exchangeable small core D.
+"""Linear layer for any domain: a frozen weight, its shared basis, and an exchangeable small core D.
 
     y = W x + b + U_k ( D (V_k^T x) )
 
-W, U and V belong to the base and are held once for all domains. A domain only has its own D.
+W, U and V belong to the base and are held once for all domains. Each domain has its own D.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from ssvd_asr.errors import AdapterError
 from ssvd_asr.layer.step import can_step, merged_weight, step
 from ssvd_asr.layer.step_cost import StepForm
 
-LANES = 8  # numbers that tensor cores take at a time in half precision: 16 bytes
+LANES = 8  # numbers that tensor cores read at a time in half precision, 16 bytes
 
 
 def in_lanes(k: int, device: torch.device) -> int:
     """Return k, on a GPU rounded up to a multiple of LANES.
 
-    Products by 409 directions take twice as long as by 416.
+    Products with 409 directions take twice as long as with 416.
     """
     return k if device.type == "cpu" else -(-k // LANES) * LANES
 
@@ -40,9 +40,9 @@ class AdaptedLinear(nn.Module):
     """An `nn.Linear` with a shared basis and an exchangeable core; it owns no trainable parameter.
 
     `core` is None (exactly the plain layer), (k, k) for every row, or (B, k, k) with one core per row of x's
-    first axis. Smaller cores may be padded with zero rows and columns to a common k without changing them.
+    first axis. Zero rows and columns may pad smaller cores to a common k without changing the result.
     The core acts on the k directions from `start` on, so tail directions train without those before them.
-    While a mixture is open (`AdaptedModel.mixing`), `mixed` takes the call instead.
+    While a mixture is open (`AdaptedModel.mixing`), `mixed` computes the forward instead.
     """
 
     ut: Tensor  # (r, m) rows are u_i
@@ -51,7 +51,7 @@ class AdaptedLinear(nn.Module):
     def __init__(self, linear: nn.Linear, factors: LayerFactors, rank: int | None = None) -> None:
         """Wrap `linear` (the same object, not a copy) and hold the first `rank` directions (default: all).
 
-        Raises AdapterError where the factors are not of this weight's shape.
+        Raises AdapterError if the factors are not of this weight's shape.
         """
         super().__init__()
         if factors.shape != tuple(linear.weight.shape):
@@ -62,7 +62,7 @@ class AdaptedLinear(nn.Module):
         self.core: Tensor | None = None
         self.start = 0
         self.mixed: Instead | None = None
-        self.step_form: StepForm | Literal["auto"] = "auto"  # of passes in which a core (k, k) trains
+        self.step_form: StepForm | Literal["auto"] = "auto"  # for passes in which a core (k, k) trains
         # Not persistent: the basis comes from the weight or the factor cache, never from a checkpoint.
         # A transposed U keeps the first k directions contiguous, for every k.
         ut = factors.u.mT[:rank].to(device=weight.device, dtype=weight.dtype).contiguous()
@@ -119,7 +119,7 @@ class AdaptedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map x (..., n) to (..., m); with a core (B, k, k), x is (B, ..., n).
 
-        Raises AdapterError where x and the core differ in batch size.
+        Raises AdapterError if x and the core differ in batch size.
         """
         if self.mixed is not None:
             return self.mixed(x)
@@ -150,7 +150,7 @@ class AdaptedLinear(nn.Module):
     def merged_weight(self) -> Tensor:
         """Return W' = W + U_k D V_k^T as a new tensor (m, n); the frozen weight is untouched.
 
-        Raises AdapterError where each row has its own core.
+        Raises AdapterError if each row has its own core.
         """
         if self.core is None:
             return self.linear.weight.detach().clone()

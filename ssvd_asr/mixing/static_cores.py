@@ -1,8 +1,8 @@
-"""The cores of a batch in tensors that stay where they are, so that a recorded step can read them again.
+"""Cores of a batch in tensors at fixed addresses, which a recorded step can read again.
 
-A step that is recorded once and replayed for other batches (ssvd_asr.decoding.step_graph) can follow no plan
-made for the rows of one batch. Here the utterances stand in blocks, each of one domain and all of one size,
-and an adapted layer multiplies each block by its core.
+A step that is recorded once and replayed for other batches (ssvd_asr.decoding.step_graph) cannot follow a
+plan made for the rows of one batch. Here the utterances are placed in blocks of equal size, each of one
+domain, and an adapted layer multiplies each block by its core.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FOLDED_ROWS = 16 * 1024  # see `folds`
 
 @dataclass(frozen=True)
 class Arrangement:
-    """Utterances in blocks of `block` places; places without an utterance compute what nobody reads."""
+    """Utterances in blocks of `block` places. The output of a place without an utterance is not read."""
 
     places: tuple[int, ...]  # of each utterance
     slots: tuple[int, ...]  # the domain of each block
@@ -33,23 +33,23 @@ class Arrangement:
 
     @property
     def room(self) -> int:
-        """Places in all."""
+        """Number of places."""
         return len(self.slots) * self.block
 
 
 @dataclass(frozen=True)
 class CoresKey:
-    """What a recorded step depends on, beside the numbers in the tensors."""
+    """Key of the recorded steps: all that they depend on except the values in the tensors."""
 
     layers: tuple[str, ...]
     blocks: int
 
 
 def arrange(slots: Sequence[int]) -> Arrangement:
-    """Put utterances of these slots into blocks so that places and blocks together are fewest.
+    """Put utterances of these slots into blocks, with the fewest places and blocks in total.
 
-    A place's keys and values and a block's cores are about equally many numbers to read. Places and blocks
-    are rounded up to a few sizes, so that few recordings serve all batches.
+    A step reads about as many numbers for a place (keys and values) as for a block (cores). The number of
+    blocks is rounded up to a few sizes, so that few recordings serve all batches.
     """
     counts = Counter(slots)
     sizes = [1 << power for power in range(max(counts.values()).bit_length() + 1)]
@@ -74,20 +74,20 @@ def arrange(slots: Sequence[int]) -> Arrangement:
 
 
 def rounded(count: int) -> int:
-    """The next of 1 to 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, ...: four sizes between powers of two."""
+    """Round up to one of 1 to 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, ...: four sizes for each doubling."""
     step = max(1, (1 << (count - 1).bit_length()) // 8)
     return -(-count // step) * step
 
 
 class StaticCores:
-    """Tensors of cores by layer, shared by all batches; they move only when more cores must be held."""
+    """Tensors of cores by layer, shared by all batches. They move only to grow or to change shape."""
 
     def __init__(self) -> None:
-        self.generation = 0  # rises when a tensor moved: what was recorded before is void
-        self._held: dict[tuple[str, str], Tensor] = {}  # by layer and what it is
+        self.generation = 0  # rises when a tensor moves: earlier recordings are invalid
+        self._held: dict[tuple[str, str], Tensor] = {}  # by layer and kind
 
     def fill(self, stack: CoreStack, layers: Mapping[str, AdaptedLinear], slots: Sequence[int]) -> CoresKey:
-        """Write the cores of these slots, one a block, for layers by name, for which one slot has a core."""
+        """Write the cores of these slots, one per block, for each of the layers by name."""
         parts, chosen = stack.parts, None
         for name, layer in layers.items():
             (part,) = parts[name]
@@ -103,7 +103,7 @@ class StaticCores:
 
     @contextmanager
     def mounted(self, layers: Mapping[str, AdaptedLinear], key: CoresKey) -> Iterator[None]:
-        """Have the layers of `key` read these tensors."""
+        """Let the layers of `key` read these tensors inside the block."""
         before = {name: layers[name].mixed for name in key.layers}
         try:
             for name in key.layers:
@@ -118,7 +118,7 @@ class StaticCores:
                 layers[name].mixed = mixed
 
     def _room(self, name: str, what: str, count: int, like: Tensor) -> Tensor:
-        """(count, ...) as `like` has them, zeros where they are new."""
+        """Return the held tensor (count, ...) shaped like `like` after the first axis; new memory is zero."""
         held = self._held.get((name, what))
         if held is None or len(held) < count or held.shape[1:] != like.shape[1:]:
             held = None
@@ -128,7 +128,7 @@ class StaticCores:
         return held[:count]
 
     def _bias(self, name: str, layer: AdaptedLinear) -> Tensor | None:
-        """The bias of W and V_k^T together (m + k,), None where the layer has none."""
+        """Return the bias of W and V_k^T together (m + k,), or None if the layer has none."""
         if layer.bias is None:
             return None
         k = self._held[name, "cores"].shape[-1]
@@ -140,20 +140,20 @@ class StaticCores:
 
 
 def folds(layer: AdaptedLinear, blocks: int) -> bool:
-    """Whether D^T U_k^T of each block (k, m) is held in the place of D^T (k, k): one product less a step.
+    """Return whether each block uses D^T U_k^T (k, m) instead of D^T (k, k), which saves a product per step.
 
-    Few blocks are read in the time that a product takes to start. On an H200 with k 416, m 1024: 8 us instead
-    of 11 with 4 blocks, 9 instead of 12 with 16, 21 instead of 18 with 64; with m 4096: 10 instead of 12 with
-    4 blocks, 23 instead of 13 with 16.
+    Reading a few such blocks takes less time than starting a product. On an H200 with k 416, m 1024: 8 us
+    instead of 11 with 4 blocks, 9 instead of 12 with 16, 21 instead of 18 with 64; with m 4096: 10 instead of
+    12 with 4 blocks, 23 instead of 13 with 16.
     """
     return blocks * layer.out_features <= FOLDED_ROWS
 
 
 class StaticLayer:
-    """What stands on an `AdaptedLinear` meanwhile: x (rows, ..., n) to (rows, ..., m)."""
+    """Replacement of an `AdaptedLinear`'s forward: maps x (rows, ..., n) to (rows, ..., m)."""
 
     def __init__(self, layer: AdaptedLinear, factor: Tensor, bias: Tensor | None) -> None:
-        """factor: (blocks, k, k) D, or (blocks, k, m) D^T U_k^T, each of as many rows. bias: (m + k,)."""
+        """Take factor D (blocks, k, k), or D^T U_k^T (blocks, k, m) if it folds, and bias (m + k,)."""
         self._blocks = len(factor)
         self._folded = folds(layer, self._blocks)
         self._k = k = factor.shape[1]
