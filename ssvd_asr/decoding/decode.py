@@ -31,8 +31,8 @@ class Decoded:
 
     Attributes:
         search: the search that found them; with `checked`, `beam` for a row that was decoded again.
-        doubt_nats: by how much CTC's best path is more probable (natural log), 0 if both are equal. None if CTC
-            cannot tell: for a translation, for the base's own times, and for a base without a CTC head.
+        doubt_nats: by how much CTC's best path is more probable (natural log), 0 if both are equal. None if
+            CTC cannot tell: for a translation, for the base's own times, and without a CTC head.
     """
 
     hypothesis: Hypothesis
