@@ -17,6 +17,7 @@ from server.errors import ApiError
 from ssvd_asr.audio.segment import CutRule
 
 MAX_FIELDS = 32
+MAX_FILES = 2  # one more than is transcribed, so that the refusal can name the field
 MAX_FIELD_BYTES = 64 * 1024
 LISTS = ("timestamp_granularities", "include")  # OpenAI's clients send them as name[]
 
@@ -87,7 +88,9 @@ async def open_form(request: Request) -> AsyncIterator[tuple[FormFile, Transcrip
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
         raise ApiError(415, f"the body is {kind or 'untyped'}, not multipart/form-data", code="not_multipart")
-    async with request.form(max_files=1, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES) as form:
+    async with request.form(
+        max_files=MAX_FILES, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES
+    ) as form:
         file, fields = _split(form)
         yield file, parse(fields)
 
@@ -101,6 +104,10 @@ def _split(form: FormData) -> tuple[FormFile, dict[str, Any]]:
         if name == "file":
             if not isinstance(value, FormFile):
                 raise _bad("file", "must be a file part with a filename, not text")
+            if file is not None:
+                raise _bad("file", "is given twice; a request transcribes one file")
+            if value.size == 0:
+                raise ApiError(415, "file is empty: it has 0 bytes", code="audio_unreadable", param="file")
             file = value
         elif isinstance(value, FormFile):
             raise _bad(name, "is a file; the only file is called file")

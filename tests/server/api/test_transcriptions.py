@@ -383,3 +383,13 @@ def test_a_fault_of_ours_is_500_in_the_same_shape(
     assert error["code"] == "internal_error"
     assert "ZeroDivisionError" in error["message"]
     assert "secret detail" not in error["message"]
+
+
+def test_two_files_and_an_empty_one_are_refused_by_the_fields_name(client: TestClient, clip: bytes) -> None:
+    two = [("file", ("one.wav", clip)), ("file", ("two.wav", clip))]
+    error = refusal(client.post(URL, files=two), 400)  # type: ignore[arg-type]
+    assert (error["param"], error["code"]) == ("file", "invalid_value")
+    assert "twice" in error["message"]
+    error = refusal(post(client, b""), 415)
+    assert (error["param"], error["code"]) == ("file", "audio_unreadable")
+    assert "0 bytes" in error["message"]
