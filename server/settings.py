@@ -12,8 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ssvd_asr.audio.read import AudioLimits
-from ssvd_asr.decoding.beam import MAX_BEAM_SIZE
-from ssvd_asr.decoding.options import DecodingOptions, Method
+from ssvd_asr.decoding.options import MAX_BEAM_SIZE, DecodingOptions, Method
 from ssvd_asr.errors import SsvdError
 from ssvd_asr.mixing.compression import Compression
 from ssvd_asr.mixing.hot_weights import DEFAULT_HOT_BYTES

@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ssvd_asr.decoding.options import METHODS
 from ssvd_asr.device import DTYPES
 from training.arguments import add_base_arguments, min_usable
 from training.evaluate import EVALUATION_BATCH, Evaluation, evaluate
-
-SEARCHES = ("checked", "beam", "greedy", "ctc")  # ssvd_asr.decoding.options.METHODS, whose import takes 5 s
 
 if TYPE_CHECKING:
     from ssvd_asr.base.model import BaseModel
@@ -70,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--store", type=Path, help="the store's folder (default: the user's)")
     parser.add_argument("--hypotheses", type=Path, help="write id, ref and hyp as JSON lines")
     parser.add_argument("--batch", type=int, default=EVALUATION_BATCH, help="utterances decoded together")
-    parser.add_argument("--search", choices=SEARCHES, help="default checked: greedy, beam where CTC doubts")
+    parser.add_argument("--search", choices=METHODS, help="default checked: greedy, beam where CTC doubts")
     parser.add_argument("--min-usable", type=min_usable, default=1, metavar="N", help="a count, or a share")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     add_base_arguments(parser)

@@ -16,13 +16,13 @@ from torch import Tensor
 
 from ssvd_asr.base.model import BaseModel
 from ssvd_asr.base.tokens import TokenMap
+from ssvd_asr.decoding.best_path import CHUNK_BYTES
 from ssvd_asr.decoding.hypothesis import Hypothesis
 
 if TYPE_CHECKING:
     from espnet2.asr.ctc import CTC
     from torchaudio.functional import TokenSpan
 
-CHUNK_BYTES = 64 * 2**20  # of logits over the whole vocabulary at a time
 # A longer gap between the frames of two words is a pause. Without a pause, 99 of 100 gaps are shorter
 # (owsm-nano: 0.4 s on adult-valid and scottish-valid, 0.56 s on child-valid, 100 utterances each).
 PAUSE_S = 0.5

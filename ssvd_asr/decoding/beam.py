@@ -19,11 +19,11 @@ from ssvd_asr.decoding.ctc_prefix import CtcPrefix
 from ssvd_asr.decoding.decoder import Decoder
 from ssvd_asr.decoding.grammar import forbid
 from ssvd_asr.decoding.hypothesis import Hypothesis, timed_segments
+from ssvd_asr.decoding.options import check_options
 from ssvd_asr.decoding.static_decoder import open_decoder
 from ssvd_asr.decoding.utterance_search import Candidate, Path, Search
 from ssvd_asr.errors import SsvdError
 
-MAX_BEAM_SIZE = 20  # the most in ESPnet's own scripts; memory and time grow with it
 PRE_BEAM_RATIO = 1.5  # BeamSearch's pre_beam_ratio
 
 
@@ -63,16 +63,6 @@ def beam(
     with open_decoder(base.network.decoder, encoded, width=beam_size) as decoder:
         _Scorer(decoder, ctc, ctc_weight, beam_size, tokens).run(searches)
     return [_finish(search, prompt, tokens) for search, prompt in zip(searches, prompts, strict=True)]
-
-
-def check_options(beam_size: int, ctc_weight: float, prompts: Sequence[Prompt]) -> None:
-    """Raise SsvdError if an option is out of its range, or if times are wanted with CTC."""
-    if not 1 <= beam_size <= MAX_BEAM_SIZE:
-        raise SsvdError(f"beam_size={beam_size}: must be within 1..{MAX_BEAM_SIZE}")
-    if not 0.0 <= ctc_weight < 1.0:
-        raise SsvdError(f"ctc_weight={ctc_weight}: must be at least 0 and less than 1")
-    if ctc_weight > 0 and any(prompt.timestamps for prompt in prompts):
-        raise SsvdError(f"ctc_weight={ctc_weight} with timestamps: CTC knows no times, ctc_weight must be 0")
 
 
 @dataclass(frozen=True)

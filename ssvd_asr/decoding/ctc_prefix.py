@@ -17,13 +17,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from ssvd_asr.decoding.best_path import CHUNK_BYTES
 from ssvd_asr.decoding.rows import Rows
 from ssvd_asr.errors import BaseModelError
 
 if TYPE_CHECKING:
     from espnet2.asr.ctc import CTC
-
-CHUNK_BYTES = 64 * 2**20  # of logits over the whole vocabulary at a time
 
 
 class CtcPrefix:

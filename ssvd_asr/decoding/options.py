@@ -1,17 +1,22 @@
-"""Options of decoding: the search, the weight of CTC, and the doubt from which a row is decoded again."""
+"""Options of decoding: the search, the weight of CTC, and the doubt from which a row is decoded again.
+
+It imports no torch, so that a command can name the searches before it loads a model.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-from ssvd_asr.base.prompt import Prompt
-from ssvd_asr.decoding.beam import check_options
 from ssvd_asr.errors import SsvdError
+
+if TYPE_CHECKING:
+    from ssvd_asr.base.prompt import Prompt
 
 Method = Literal["checked", "greedy", "beam", "ctc"]
 METHODS: tuple[Method, ...] = get_args(Method)
+MAX_BEAM_SIZE = 20  # the most in ESPnet's own scripts; memory and time grow with it
 
 # Chosen on the validation sets of owsm-nano's domains (docs/results/search.md). A larger value leaves errors,
 # a smaller one only costs time.
@@ -25,7 +30,7 @@ class DecodingOptions:
     Attributes:
         method: `greedy`, attention alone; `beam`, a beam search by attention and CTC; `ctc`, the best path
             without a decoder; `checked`, greedy, then `beam` for the rows that CTC doubts.
-        beam_size: hypotheses of a row that `beam` follows, 1 to decoding.beam.MAX_BEAM_SIZE.
+        beam_size: hypotheses of a row that `beam` follows, 1 to MAX_BEAM_SIZE.
         ctc_weight: weight of CTC in the scores of `beam`, in [0, 1).
         doubt_nats: `checked` decodes a row again if CTC's best path is more probable than its words by
             more than this (natural log).
@@ -46,6 +51,16 @@ class DecodingOptions:
         check_options(self.beam_size, self.ctc_weight, timed if self.method == "beam" else [])
         if self.method == "ctc" and any(prompt.timestamps for prompt in prompts):
             raise SsvdError("search ctc with timestamps: CTC knows no time symbols")
+
+
+def check_options(beam_size: int, ctc_weight: float, prompts: Sequence[Prompt]) -> None:
+    """Raise SsvdError if an option is out of its range, or if times are wanted with CTC."""
+    if not 1 <= beam_size <= MAX_BEAM_SIZE:
+        raise SsvdError(f"beam_size={beam_size}: must be within 1..{MAX_BEAM_SIZE}")
+    if not 0.0 <= ctc_weight < 1.0:
+        raise SsvdError(f"ctc_weight={ctc_weight}: must be at least 0 and less than 1")
+    if ctc_weight > 0 and any(prompt.timestamps for prompt in prompts):
+        raise SsvdError(f"ctc_weight={ctc_weight} with timestamps: CTC knows no times, ctc_weight must be 0")
 
 
 CHECKED = DecodingOptions()  # the default everywhere

@@ -12,9 +12,10 @@ import torch
 
 from ssvd_asr.base.model import BaseModel
 from ssvd_asr.base.prompt import Prompt
-from ssvd_asr.decoding.beam import MAX_BEAM_SIZE, beam
+from ssvd_asr.decoding.beam import beam
 from ssvd_asr.decoding.greedy import greedy
 from ssvd_asr.decoding.hypothesis import Hypothesis
+from ssvd_asr.decoding.options import MAX_BEAM_SIZE
 from ssvd_asr.decoding.utterance_search import Candidate, Search
 from ssvd_asr.errors import SsvdError
 from tests.random_owsm import LONG_TEXT, waves
