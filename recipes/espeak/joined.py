@@ -20,6 +20,13 @@ FloatArray = npt.NDArray[np.float32]
 SILENT_SHARE = 0.001  # of a clip's peak: what is below at its ends is taken off
 FADE_SAMPLES = 80  # 5 ms, so that a joint does not click
 WORDS_A_PAUSE = 5
+# Nobody pauses after these. At the end of a phrase espeak-ng speaks some as if alone, "a" as the letter.
+_LEANING = (
+    "a an the of to in at by from with on into near under above below behind across through towards outside "
+    "inside my your his her our their this that these those every another each and because while but or if "
+    "is are will can could do not let i we you they he she it"
+)
+LEANING = frozenset(_LEANING.split())
 NOISE_LEVEL = 10 ** (-55 / 20)  # of full scale
 
 
@@ -107,11 +114,18 @@ def _recording(
     spans: Sequence[tuple[int, int]],
     rng: random.Random,
 ) -> Recording:
-    wave = np.concatenate(parts)
-    if kind.noise:
-        noise = np.random.default_rng(rng.randrange(2**32)).standard_normal(len(wave))
-        wave = (wave + kind.noise * noise).astype(np.float32)
+    wave = (
+        noisy(np.concatenate(parts), kind.noise, rng.randrange(2**32))
+        if kind.noise
+        else np.concatenate(parts)
+    )
     return Recording(wave, tuple(clips), tuple(spans))
+
+
+def noisy(wave: FloatArray, level: float, seed: int) -> FloatArray:
+    """The wave with white noise of this level (standard deviation, of full scale)."""
+    noise = np.random.default_rng(seed).standard_normal(len(wave))
+    return (wave + level * noise).astype(np.float32)
 
 
 def trimmed(wave: FloatArray) -> FloatArray:
@@ -129,7 +143,8 @@ def _with_pauses(clip: Clip, rng: random.Random) -> FloatArray:
     text, speaker = utterance(domain, split, int(number))
     words = text.split()
     pauses = max(1, round(len(words) / WORDS_A_PAUSE)) if len(words) >= 4 else 0
-    edges = [0, *sorted(rng.sample(range(1, len(words)), pauses)), len(words)]
+    places = [place for place in range(1, len(words)) if words[place - 1] not in LEANING]
+    edges = [0, *sorted(rng.sample(places, min(pauses, len(places)))), len(words)]
     parts: list[FloatArray] = []
     for start, stop in pairwise(edges):
         if parts:

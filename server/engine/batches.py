@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import torch
 
 from server.bank.bank import Bank
-from server.engine.messages import Piece
-from server.engine.recogniser import Decoded, Recogniser
+from server.engine.messages import Decoded, Piece
+from server.engine.recogniser import Recogniser
 from server.errors import OutOfMemoryError
 from ssvd_asr.audio.read import SAMPLE_RATE
 

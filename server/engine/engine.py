@@ -19,9 +19,10 @@ from server.bank.bank import Lease
 from server.domains import Domains
 from server.engine.batches import Batches
 from server.engine.jobs import Job, Part
-from server.engine.messages import Piece, Provenance, Reply, Request
+from server.engine.messages import Decoded, Piece, Provenance, Reply, Request
+from server.engine.placing import joined
 from server.engine.queue import Scheduler, Waiting
-from server.engine.recogniser import Decoded, Recogniser
+from server.engine.recogniser import Recogniser
 from server.engine.segments import in_order, no_speech_prob, speech_of
 from server.errors import DEVICE_ENDED, DrainingError, LanguageError, QueueFullError, late
 from ssvd_asr.audio.read import SAMPLE_RATE
@@ -163,8 +164,8 @@ class Engine:
                     timestamps=request.timestamps,
                     # Pieces are decoded in parallel, so the text before is known for the first only.
                     previous_text=None if index else request.previous_text,
-                    own_from_s=span.before / SAMPLE_RATE if span.before else None,
-                    own_to_s=(span.before + len(span)) / SAMPLE_RATE if span.after else None,
+                    own_from_s=span.start / SAMPLE_RATE if span.before else None,
+                    own_to_s=span.stop / SAMPLE_RATE if span.after else None,
                 ),
             )
             for index, span in enumerate(spans)
@@ -232,7 +233,7 @@ class Engine:
             self._finish(job)
 
     def _finish(self, job: Job) -> None:
-        decoded = [job.decoded[index] for index in sorted(job.decoded)]
+        decoded = joined([job.decoded[index] for index in sorted(job.decoded)], job.request.timestamps)
         segments = in_order([segment for each in decoded for segment in each.segments])
         if job.speech is not None:
             segments = tuple(replace(s, no_speech_prob=no_speech_prob(job.speech, s)) for s in segments)

@@ -7,8 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from server.bank.bank import Lease
-from server.engine.messages import FloatArray, Piece, Reply, Request
-from server.engine.recogniser import Decoded
+from server.engine.messages import Decoded, FloatArray, Piece, Reply, Request
 
 
 @dataclass(eq=False)

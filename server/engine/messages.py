@@ -36,7 +36,8 @@ class Piece:
     language: str
     timestamps: bool
     previous_text: str | None
-    # Seconds of the wave, where it was cut within speech. Words with their middle outside are a neighbour's.
+    # Where the wave was cut within speech, in seconds from the start of the request's audio. What the piece
+    # hears beyond is its neighbour's.
     own_from_s: float | None = None
     own_to_s: float | None = None
 
@@ -69,6 +70,27 @@ class PieceDecoding:
     end_s: float
     search: str  # `greedy`, `beam` or `ctc`
     doubt_nats: float | None  # by how much CTC prefers its best path; None where it cannot tell
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The text of one piece. Times count from the start of the request's audio.
+
+    A piece that was cut within speech is one segment with all words that it heard, its neighbours' too;
+    `placing.joined` tells whose words they are.
+    """
+
+    text: str
+    segments: tuple[TextSegment, ...]
+    decoding: PieceDecoding | None = None
+    warnings: tuple[str, ...] = ()
+    own_from_s: float | None = None  # where the piece was cut within speech
+    own_to_s: float | None = None
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether a neighbour heard some of the same speech."""
+        return self.own_from_s is not None or self.own_to_s is not None
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -16,8 +15,8 @@ from adapters_store.versions import Version
 from server.bank.bank import AdapterSource
 from server.bank.mount import Mount
 from server.bank.packed import Layout, PackedAdapter, layout_of, pack
-from server.engine.messages import Piece, PieceDecoding, TextSegment
-from server.engine.segments import segments_of, shifted
+from server.engine.messages import Decoded, Piece
+from server.engine.placing import placed
 from ssvd_asr.adapted_model import AdaptedModel, adapt
 from ssvd_asr.adapter.read import inspect_adapter, load_adapter
 from ssvd_asr.audio.read import SAMPLE_RATE
@@ -26,31 +25,17 @@ from ssvd_asr.base.model import BaseModel
 from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.basis.cache import factorize
 from ssvd_asr.basis.factors import LayerFactors
-from ssvd_asr.decoding.hypothesis import TimedText
 from ssvd_asr.decoding.options import CHECKED, GREEDY, DecodingOptions
-from ssvd_asr.decoding.overlap import own_words
 from ssvd_asr.errors import AdapterError, SsvdError
 from ssvd_asr.mixing.compression import Compression
 from ssvd_asr.mixing.core_stack import CoreStack
 from ssvd_asr.mixing.hot_weights import DEFAULT_HOT_BYTES
-from ssvd_asr.transcription import Transcript, transcribe
+from ssvd_asr.transcription import transcribe
 
 Times = Literal["aligned", "base"]  # where times come from, see the setting
 
 MAX_LAYOUTS = 64  # kept, 1.3 MB each for a 1B model; reading one again takes a fifth of a check's time
-UNSURE_NATS = 10.0  # of doubt that is left: above it the reply warns (docs/serving.md)
-MAX_DOUBT_NATS = 1e4  # told where CTC finds the words impossible
 MAX_KNOWN = 100_000  # digests kept of files that have been checked
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """The text of one piece. Times count from the start of the request's audio."""
-
-    text: str
-    segments: tuple[TextSegment, ...]
-    decoding: PieceDecoding | None = None
-    warnings: tuple[str, ...] = ()
 
 
 class Recogniser(AdapterSource, Protocol):
@@ -212,10 +197,7 @@ class OwsmRecogniser:
             word_times=[piece.timestamps or piece.overlaps for _, piece, _ in rows],
             options=options,
         )
-        return {
-            place: _placed(piece, _own(piece, each))
-            for (place, piece, _), each in zip(rows, transcripts, strict=True)
-        }
+        return {place: placed(piece, each) for (place, piece, _), each in zip(rows, transcripts, strict=True)}
 
     def _says_times(self, piece: Piece) -> bool:
         """Return whether the base is to say its own time tokens, which may change its words."""
@@ -246,57 +228,3 @@ def _remember[T](used: OrderedDict[str, T], sha256: str, what: T, limit: int) ->
     used.move_to_end(sha256)
     if len(used) > limit:
         used.popitem(last=False)
-
-
-def _own(piece: Piece, transcript: Transcript) -> Transcript:
-    """Leave out the words that a neighbour of the piece says, where both hear the same speech."""
-    if not piece.overlaps:
-        return transcript
-    words = own_words(transcript.words, piece.own_from_s, piece.own_to_s)
-    return replace(transcript, text=" ".join(word.word for word in words), words=words)
-
-
-def _placed(piece: Piece, transcript: Transcript) -> Decoded:
-    """Convert times from the window to the request.
-
-    Segments come from the base's own times, if it was asked for them, else from the words' times. A piece
-    without any times is one segment.
-    """
-    hypothesis = transcript.hypothesis
-    avg_logprob = hypothesis.score / (len(hypothesis.token_ids) + 1)  # the score includes <eos>
-    end_s = piece.start_s + len(piece.wave) / SAMPLE_RATE
-    words = shifted(transcript.words, piece.start_s)
-    whole = TextSegment(piece.start_s, end_s, transcript.text.strip(), avg_logprob, words)
-    stretch = f"{piece.start_s:.2f} to {end_s:.2f} s: "
-    doubt = transcript.doubt_nats
-    told = None if doubt is None else min(doubt, MAX_DOUBT_NATS)  # JSON knows no infinity
-    decoding = PieceDecoding(piece.start_s, end_s, transcript.search, told)
-    unsure = [] if told is None or told <= UNSURE_NATS else ["CTC finds other words far more likely"]
-    warnings = tuple(stretch + warning for warning in (*transcript.warnings, *unsure))
-    if not whole.text:
-        return Decoded(transcript.text, (), decoding, warnings)
-    if hypothesis.segments:
-        segments = _by_own_times(piece, hypothesis.segments, whole)
-    elif any(word.start_s is None for word in words) or not words:
-        segments = (whole,)
-    else:
-        segments = segments_of(words, avg_logprob)
-    return Decoded(transcript.text, segments, decoding, warnings)
-
-
-def _by_own_times(
-    piece: Piece, stretches: Sequence[TimedText], whole: TextSegment
-) -> tuple[TextSegment, ...]:
-    """Make segments of the stretches that the base timed itself, each with its share of the piece's words."""
-    rest = iter(whole.words)
-    return tuple(
-        replace(
-            whole,
-            # A model may predict times in the padding after the piece.
-            start_s=min(piece.start_s + timed.start_s, whole.end_s),
-            end_s=min(piece.start_s + timed.end_s, whole.end_s),
-            text=timed.text,
-            words=tuple(islice(rest, len(timed.text.split()))),
-        )
-        for timed in stretches
-    )

@@ -23,16 +23,6 @@ SENTENCE_ENDS = ".?!…。？！"
 CLOSING = "\"'”’»)]"  # may follow the end of a sentence
 
 
-def shifted(words: Sequence[TimedWord], by_s: float) -> tuple[TimedWord, ...]:
-    """Return the words with their times moved by `by_s`. Words without times stay unchanged."""
-    return tuple(
-        word
-        if word.start_s is None or word.end_s is None
-        else replace(word, start_s=word.start_s + by_s, end_s=word.end_s + by_s)
-        for word in words
-    )
-
-
 def in_order(segments: Sequence[TextSegment]) -> tuple[TextSegment, ...]:
     """End each segment, and its words, no later than the next one starts.
 

@@ -46,6 +46,16 @@ class TimedWord:
     confidence: float | None = None
 
 
+def shifted(words: Sequence[TimedWord], by_s: float) -> tuple[TimedWord, ...]:
+    """Return the words with their times moved by `by_s`. Words without times stay unchanged."""
+    return tuple(
+        word
+        if word.start_s is None or word.end_s is None
+        else replace(word, start_s=word.start_s + by_s, end_s=word.end_s + by_s)
+        for word in words
+    )
+
+
 @dataclass(frozen=True)
 class Alignment:
     """Words of one hypothesis. `warnings` says why they have no times, if they have none."""

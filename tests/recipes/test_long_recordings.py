@@ -7,12 +7,11 @@ import pytest
 
 from adapters_store.packaged import PACKAGED, builtins
 from recipes.espeak.joined import KINDS, Clip, record
-from recipes.espeak.long_recordings import Decoder, compare, measure, recording_errors
+from recipes.espeak.long_recordings import Decoder, compare, cut_now, measure, recording_errors
 from recipes.espeak.long_recordings import clip_errors as errors_of
 from ssvd_asr.adapted_model import adapt
 from ssvd_asr.adapter.read import load_adapter
 from ssvd_asr.audio.read import SAMPLE_RATE, read_audio
-from ssvd_asr.audio.segment import find_spans
 from ssvd_asr.base.load import load_base
 from ssvd_asr.basis.cache import factorize
 from ssvd_asr.decoding.options import DecodingOptions
@@ -55,7 +54,7 @@ def test_a_joined_recording_says_what_its_parts_say() -> None:
     waves = [
         read_audio(path) for path in sorted((PACKAGED / "scottish" / "samples").glob("*-test-*.opus"))[:4]
     ]
-    texts = decoder.texts(waves, [None] * len(waves))
+    texts = decoder.texts(waves)
     clips = [
         Clip(f"scottish-test-{n}", text, wave)
         for n, (text, wave) in enumerate(zip(texts, waves, strict=True))
@@ -65,9 +64,7 @@ def test_a_joined_recording_says_what_its_parts_say() -> None:
         found = measure(
             decoder,
             recordings,
-            lambda wave: find_spans(
-                wave, base.config.longest_piece_samples, context_samples=base.config.piece_context_samples
-            ),
+            lambda wave: cut_now(base, wave),
             errors_of(clips, texts),
         )
         assert found["wer"] < 0.1, kind

@@ -12,8 +12,7 @@ from torch import nn
 from adapters_store.versions import Version
 from server.bank.mount import Mount
 from server.bank.packed import PackedAdapter, layout_of, pack
-from server.engine.messages import Piece, PieceDecoding, TextSegment
-from server.engine.recogniser import Decoded
+from server.engine.messages import Decoded, Piece, PieceDecoding, TextSegment
 from ssvd_asr.adapter.adapter import Adapter
 from ssvd_asr.adapter.read import inspect_adapter
 from ssvd_asr.adapter.write import describe_adapter, save_adapter

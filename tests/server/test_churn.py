@@ -19,8 +19,8 @@ from server.bank.loader import LoaderError
 from server.bank.mount import Mount
 from server.bank.packed import PackedAdapter
 from server.engine.engine import Engine
-from server.engine.messages import Piece, Request
-from server.engine.recogniser import Decoded, OwsmRecogniser
+from server.engine.messages import Decoded, Piece, Request
+from server.engine.recogniser import OwsmRecogniser
 from server.engine.start import engine_over
 from server.errors import DrainingError, OutOfMemoryError
 from server.settings import ServerSettings

@@ -12,8 +12,7 @@ from adapters_store.store import AdapterStore
 from server.bank.bank import Bank
 from server.bank.mount import Mount
 from server.engine.batches import Batches
-from server.engine.messages import Piece
-from server.engine.recogniser import Decoded
+from server.engine.messages import Decoded, Piece
 from server.errors import OutOfMemoryError
 from tests.server.fakes import WINDOW_S, FakeRecogniser
 from tests.speechlike import babble

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from server.engine.messages import TextSegment
-from server.engine.segments import MAX_SEGMENT_S, in_order, no_speech_prob, segments_of, shifted
-from ssvd_asr.decoding.align import TimedWord
+from server.engine.segments import MAX_SEGMENT_S, in_order, no_speech_prob, segments_of
+from ssvd_asr.decoding.align import TimedWord, shifted
 
 
 def words(*given: tuple[str, float, float]) -> list[TimedWord]:
