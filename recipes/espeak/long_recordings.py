@@ -14,8 +14,11 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +43,7 @@ from ssvd_asr.scoring import normalise
 from ssvd_asr.transcription import Transcript, transcribe
 
 RESULTS = Path("docs/results")
+NAME = "true-out-long"
 DOMAINS = ("adult", "child", "scottish")  # the base decodes adult speech, their adapters the others
 AIM, AIM_HIGH = 0.01, 0.02  # of the difference, and of the upper end of its interval
 BATCH = 16
@@ -197,38 +201,53 @@ def measure(
 
 def rows(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Measure every domain and kind that was asked for, one row each."""
+    if arguments.jobs == 1:
+        for domain in arguments.domains:
+            yield from domain_rows(arguments, domain)
+        return
+    with ProcessPoolExecutor(arguments.jobs, mp_context=get_context("spawn")) as pool:
+        for found in pool.map(_listed, repeat(arguments), arguments.domains):
+            yield from found
+
+
+def _listed(arguments: argparse.Namespace, domain: str) -> list[dict[str, Any]]:
+    torch.set_num_threads(1)
+    return list(domain_rows(arguments, domain))
+
+
+def domain_rows(arguments: argparse.Namespace, domain: str) -> Iterator[dict[str, Any]]:
+    """Measure one domain, one row for each kind."""
     base = load_base()
     factors = factorize(base)
     adapted = adapt(base.network, factors)
     given = dict(arguments.adapter)
-    for domain in arguments.domains:
-        clips = read_clips(arguments.data / f"{domain}-{arguments.split}", arguments.utterances)
-        path = given.get(domain) or (
-            builtins(PACKAGED)[domain].path if domain in builtins(PACKAGED) else None
-        )
-        cores = load_adapter(path, base, factors).adapter.cores(base.dtype) if path else None
-        before, now = (Decoder(base, adapted, cores, options) for options in (GREEDY, CHECKED))
-        ways = {"before": (before, cut_before), "after": (now, cut_now)}
-        ways = {way: ways[way] for way in arguments.ways}
-        quiet = clip_errors(clips, now.texts([clip.wave for clip in clips]))
-        for name in arguments.kinds:
-            kind = KINDS[name]
-            recordings = list(record(kind, clips))
-            singly = quiet
-            if kind.noise:
-                waves = [noisy(clip.wave, kind.noise, place) for place, clip in enumerate(clips)]
-                singly = clip_errors(clips, now.texts(waves))
-            yield {
-                "domain": domain,
-                "kind": name,
-                "utterances": sum(len(recording.clips) for recording in recordings),
-                "recordings": len(recordings),
-                "audio_s": round(sum(len(each.wave) for each in recordings) / SAMPLE_RATE, 1),
-                **{
-                    way: measure(decoder, recordings, partial(cut, base), singly)
-                    for way, (decoder, cut) in ways.items()
-                },
-            }
+    clips = read_clips(arguments.data / f"{domain}-{arguments.split}", arguments.utterances)
+    path = given.get(domain) or (builtins(PACKAGED)[domain].path if domain in builtins(PACKAGED) else None)
+    cores = load_adapter(path, base, factors).adapter.cores(base.dtype) if path else None
+    before, now = (Decoder(base, adapted, cores, options) for options in (GREEDY, CHECKED))
+    ways = {"before": (before, cut_before), "after": (now, cut_now)}
+    ways = {way: ways[way] for way in arguments.ways}
+    quiet = clip_errors(clips, now.texts([clip.wave for clip in clips]))
+    for name in arguments.kinds:
+        kind = KINDS[name]
+        recordings = list(record(kind, clips))
+        if not recordings:
+            raise SystemExit(f"{len(clips)} utterances make no recording of kind {name}: give more")
+        singly = quiet
+        if kind.noise:
+            waves = [noisy(clip.wave, kind.noise, place) for place, clip in enumerate(clips)]
+            singly = clip_errors(clips, now.texts(waves))
+        yield {
+            "domain": domain,
+            "kind": name,
+            "utterances": sum(len(recording.clips) for recording in recordings),
+            "recordings": len(recordings),
+            "audio_s": round(sum(len(each.wave) for each in recordings) / SAMPLE_RATE, 1),
+            **{
+                way: measure(decoder, recordings, partial(cut, base), singly)
+                for way, (decoder, cut) in ways.items()
+            },
+        }
 
 
 def read_clips(corpus: Path, first: int | None) -> list[Clip]:
@@ -238,17 +257,18 @@ def read_clips(corpus: Path, first: int | None) -> list[Clip]:
     return [Clip(entry["id"], entry["text"], read_audio(corpus / entry["audio"])) for entry in entries]
 
 
-def table(found: Mapping[str, Any]) -> str:
+def table(found: Mapping[str, Any], file: str) -> str:
     """Return the Markdown page of the results. Every figure in it comes from there."""
     lines = [
         "# Long recordings and their parts",
         "",
-        f"Written by `{found['command']}` with true-out-long.json ({found['device']}, "
+        f"Written by `{found['command']}` with {file} ({found['device']}, "
         f"torch {found['torch']}, one thread).",
         "WER in %. `before` is greedy decoding of windows of 15 s, `now` what the server does by default.",
         "The difference is to the same clips decoded one by one as now, with its 95 % interval over",
         "utterances; for `noise` the clips have the noise too. The factor is seconds of the processor for a",
-        "second of audio, cutting included. The base hears adult; child and scottish have their adapters.",
+        "second of audio, cutting included. The base hears adult.",
+        *(f"{domain} is heard with {which}." for domain, which in found["adapters"].items()),
         "",
         *(f"- `{name}`: {kind.about}" for name, kind in KINDS.items()),
         "",
@@ -257,12 +277,12 @@ def table(found: Mapping[str, Any]) -> str:
         "|---|---|---|---|---|---|---|---|---|---|",
         *(_line(row) for row in found["rows"]),
         "",
-        _verdict(found["rows"]),
+        verdict(found["rows"]),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _verdict(rows: Sequence[Mapping[str, Any]]) -> str:
+def verdict(rows: Sequence[Mapping[str, Any]]) -> str:
     """Say which rows miss the aim."""
     missed = [
         f"{row['domain']} {row['kind']}"
@@ -308,25 +328,30 @@ def main(argv: list[str] | None = None) -> int:
         metavar=("DOMAIN", "FILE"),
         help="an adapter in place of the packaged one",
     )
+    parser.add_argument("--jobs", type=int, default=1, help="processes, each with a domain of its own")
     parser.add_argument("--ways", nargs="+", choices=["before", "after"], default=["before", "after"])
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, default=RESULTS / f"{NAME}.json", help="the .md lies beside it")
+    argv = sys.argv[1:] if argv is None else argv
     arguments = parser.parse_args(argv)
-    given = "" if arguments.utterances is None else f" --utterances {arguments.utterances}"
     found: dict[str, Any] = {
-        "command": f"python -m recipes.espeak.long_recordings{given} --kinds {' '.join(arguments.kinds)}",
+        "command": " ".join(["python -m recipes.espeak.long_recordings", *argv]),
         "device": platform.processor() or platform.machine(),
         "torch": torch.__version__,
         "split": arguments.split,
+        "adapters": {
+            domain: "the given adapter" if domain in dict(arguments.adapter) else "its packaged adapter"
+            for domain in arguments.domains
+            if domain != "adult"
+        },
         "rows": [],
     }
     torch.set_num_threads(1)
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
     for row in rows(arguments):
         found["rows"].append(row)
         print(_line(row), flush=True)
-        text = json.dumps(found, indent=1) + "\n"
-        (arguments.out / "true-out-long.json").write_text(text, encoding="utf-8")
-        (arguments.out / "true-out-long.md").write_text(table(found), encoding="utf-8")
+        arguments.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        arguments.out.with_suffix(".md").write_text(table(found, arguments.out.name), encoding="utf-8")
     return 0
 
 
