@@ -110,6 +110,7 @@ def _session(spec: Spec) -> Session:
         "epochs": rounds,
         "min_batches_per_epoch": budget.batches_a_round,
         "max_batches_per_epoch": budget.batches_a_round,
+        "joined_share": 0.0,  # the recorded runs had single utterances only; joined ones are another study
     }
     return Session(settings, changes, lambda line: print(line, file=sys.stderr, flush=True))
 
