@@ -17,7 +17,7 @@ from training.bench import command
 from training.bench.command import Study
 from training.bench.facts import voices_line
 from training.bench.report import write_report
-from training.bench.run import RESULT_FILE, Spec, main, read_spec, write_spec
+from training.bench.run import RESULT_FILE, Spec, _session, main, read_spec, write_spec
 from training.bench.study import BASE, DOMAINS, LEARNING_RATES, TEST_CORPORA, TESTS, Budget, Config, Task
 
 TINY = Budget(
@@ -227,6 +227,12 @@ def test_two_at_once_do_not_add_to_the_same_results(tmp_path: Path, corpora: Pat
     out = tmp_path / "methods.jsonl"
     with FileLock(f"{out}.lock"), pytest.raises(SsvdError, match="another process"):
         Study(out, tmp_path / "work", corpora, TINY, "cpu").run([CONFIG], 1)
+
+
+def test_the_study_joins_no_utterances_as_in_its_recorded_runs(tmp_path: Path) -> None:
+    manifests = {f"{DOMAINS[0]}-{split}": tmp_path / split for split in ("train", "valid")}
+    spec = Spec(Task("lr", CONFIG, DOMAINS[0], 1e-3, 1), TINY, manifests, tmp_path, "cpu")
+    assert _session(spec).recipe.joined_share == 0.0
 
 
 @pytest.mark.parametrize(
