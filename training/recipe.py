@@ -42,7 +42,9 @@ class Recipe(BaseModel):
     warmup_steps: int = Field(default=1500, ge=1, description="optimiser steps of linear warm-up from 0")
     grad_clip: float = Field(default=5.0, gt=0, description="largest norm of the gradient")
 
-    batch_utterances: int | None = Field(default=8, ge=1, description="most utterances in a batch")
+    batch_utterances: int | None = Field(
+        default=8, ge=1, description="most utterances in a batch; joined ones count as one"
+    )
     batch_audio_s: float | None = Field(
         default=None, gt=0, description="most seconds of padded audio in a batch"
     )
@@ -52,6 +54,9 @@ class Recipe(BaseModel):
         default=2000, ge=1, description="larger data are spread over epochs"
     )
 
+    joined_share: float = Field(
+        default=0.0, ge=0, le=1, description="share of utterances that are trained joined to others"
+    )
     padding: Literal["window", "mixed"] = Field(
         default="window",
         description="pad every batch to the model's window, or to lengths between speech and window",
@@ -115,6 +120,7 @@ NANO = Recipe(
     accumulation=1,
     min_batches_per_epoch=60,
     max_batches_per_epoch=None,
+    joined_share=0.5,
     padding="mixed",
     window_share=0.15,
     initial_silence_s=1.0,

@@ -14,11 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from recipes.espeak.speak import SAMPLE_RATE, speak, utterance
+from training.corpus.joining import faded, trimmed
 
 FloatArray = npt.NDArray[np.float32]
 
-SILENT_SHARE = 0.001  # of a clip's peak: what is below at its ends is taken off
-FADE_SAMPLES = 80  # 5 ms, so that a joint does not click
 WORDS_A_PAUSE = 5
 # Nobody pauses after these. At the end of a phrase espeak-ng speaks some as if alone, "a" as the letter.
 _LEANING = (
@@ -96,7 +95,7 @@ def record(kind: Kind, clips: Sequence[Clip], seed: int = 0) -> Iterator[Recordi
             add(_silence(kind.gap(rng)))
         else:
             add(_silence(kind.lead_s))
-        wave = _with_pauses(clip, rng) if kind.inner else _faded(trimmed(clip.wave))
+        wave = _with_pauses(clip, rng) if kind.inner else faded(trimmed(clip.wave))
         spans.append((length, length + len(wave)))
         waiting.append(clip)
         add(wave)
@@ -128,12 +127,6 @@ def noisy(wave: FloatArray, level: float, seed: int) -> FloatArray:
     return (wave + level * noise).astype(np.float32)
 
 
-def trimmed(wave: FloatArray) -> FloatArray:
-    """The wave without its silent ends."""
-    loud = np.flatnonzero(np.abs(wave) >= SILENT_SHARE * np.abs(wave).max())
-    return wave[loud[0] : loud[-1] + 1]
-
-
 def _with_pauses(clip: Clip, rng: random.Random) -> FloatArray:
     """The sentence spoken anew by its voice in phrases of about WORDS_A_PAUSE words, 0.6 to 2 s apart.
 
@@ -149,18 +142,9 @@ def _with_pauses(clip: Clip, rng: random.Random) -> FloatArray:
     for start, stop in pairwise(edges):
         if parts:
             parts.append(_silence(rng.uniform(0.6, 2)))
-        parts.append(_faded(trimmed(speak(" ".join(words[start:stop]), domain, speaker))))
+        parts.append(faded(trimmed(speak(" ".join(words[start:stop]), domain, speaker))))
     return np.concatenate(parts)
 
 
 def _silence(duration_s: float) -> FloatArray:
     return np.zeros(round(duration_s * SAMPLE_RATE), dtype=np.float32)
-
-
-def _faded(wave: FloatArray) -> FloatArray:
-    count = min(FADE_SAMPLES, len(wave) // 2)
-    ramp = np.linspace(0, 1, count, dtype=np.float32)
-    faded = wave.copy()
-    faded[:count] *= ramp
-    faded[len(faded) - count :] *= ramp[::-1]
-    return faded

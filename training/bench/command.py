@@ -100,6 +100,8 @@ def made_with(device: str) -> dict[str, str]:
 
     from training.recipe import NANO
 
+    # The study's runs join no utterances (bench/run.py). Without the field, recorded runs keep their digest.
+    recipe = NANO.model_dump_json(exclude={"joined_share"})
     asked = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     commit = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
     return {
@@ -107,7 +109,7 @@ def made_with(device: str) -> dict[str, str]:
         "torch": torch.__version__,
         "ssvd-asr": __version__,
         "commit": commit or "not a checkout",
-        "recipe": sha256(NANO.model_dump_json().encode()).hexdigest()[:16],
+        "recipe": sha256(recipe.encode()).hexdigest()[:16],
     }
 
 

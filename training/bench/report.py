@@ -32,6 +32,10 @@ COLUMNS = (
     "memory", f"over {REFERENCE}",
 )  # fmt: skip
 
+CHECKED_COLUMNS = (
+    "domain", "config", "parameters", "WER, greedy", "WER", "interval", "adult, greedy", "adult",
+)  # fmt: skip
+
 
 def write_report(
     results: Iterable[Result], configs: Sequence[Config], budget: Budget, folder: Path
@@ -68,6 +72,7 @@ def _page(
         chosen = [entry for entry in found if entry.domain == domain]
         if chosen:
             lines += _table(domain, chosen, {each.name: each.rate_of for each in configs}, runs)
+    lines += _checked(found, entries(results, "checked"))
     lines += check_lines(runs)
     lines += rate_lines(every, {entry.config: entry.lr for entry in found})
     if failed := [result["key"] for result in results if "failed" in result]:
@@ -109,6 +114,39 @@ def _rules(budget: Budget) -> list[str]:
         "costs what that costs.",
         "- A config of three seeds is compared with one of a single seed by the first alone.",
     ]
+
+
+def _checked(greedy: Sequence[Entry], checked: Sequence[Entry]) -> list[str]:
+    """Return the rows that are scored by the server's default search too, beside the greedy ones."""
+    if not checked:
+        return []
+    before = {(entry.config, entry.domain): entry for entry in greedy}
+    zero = {entry.domain: entry.zero for entry in checked}
+    lines = [
+        "## By the server's default search",
+        "",
+        "The tables above are of greedy decoding. Here CTC checks the words, and a beam search with CTC "
+        "decodes again what it doubts, as the server does by default. Each value is a run of its own with "
+        "the same seed. "
+        f"Without an adapter: {', '.join(f'{domain} {wer:.1%}' for domain, wer in zero.items())}.",
+        "",
+        f"| {' | '.join(CHECKED_COLUMNS)} |",
+        f"|{'---|' * len(CHECKED_COLUMNS)}",
+    ]
+    for entry in sorted(checked, key=lambda each: (DOMAINS.index(each.domain), each.parameters)):
+        other = before.get((entry.config, entry.domain))
+        cells = [
+            entry.domain,
+            entry.config,
+            f"{entry.parameters:,}",
+            ", ".join(f"{value:.1%}" for value in other.wers) if other else "-",
+            ", ".join(f"{value:.1%}" for value in entry.wers),
+            f"{entry.interval[0]:.1%} to {entry.interval[1]:.1%}",
+            f"{other.adult:.1%}" if other else "-",
+            f"{entry.adult:.1%}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
 
 
 def _table(domain: str, found: Sequence[Entry], rate_of: Mapping[str, str | None], runs: Runs) -> list[str]:

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from ssvd_asr.basis.cache import write_atomically
 from ssvd_asr.errors import SsvdError
-from training.bench.study import SEEDS, TEST_CORPORA, TESTS, Budget, Config, Task
+from training.bench.study import BASE, SEEDS, STAGES, TEST_CORPORA, TESTS, Budget, Config, Task
 
 if TYPE_CHECKING:
+    from ssvd_asr.decoding.options import DecodingOptions
     from training.evaluate import Evaluation
     from training.loop.run import Session
 
@@ -73,7 +74,7 @@ def run(spec: Spec) -> dict[str, Any]:
         "best_step": best_round * budget.batches_a_round,
         "curve": _curve(spec.folder / "log.jsonl"),
     }
-    if task.stage == "final":
+    if task.stage in STAGES:
         result = fitted.finish(fitted.summary)
         # For a peft method the size of the adapter's file; the scores are of merged weights.
         found |= {"bytes": result.get("adapter_bytes", result["bytes"]), **_scores(spec, result)}
@@ -110,6 +111,7 @@ def _session(spec: Spec) -> Session:
         "epochs": rounds,
         "min_batches_per_epoch": budget.batches_a_round,
         "max_batches_per_epoch": budget.batches_a_round,
+        "joined_share": 0.0,  # the recorded runs had single utterances only; joined ones are another study
     }
     return Session(settings, changes, lambda line: print(line, file=sys.stderr, flush=True))
 
@@ -147,9 +149,6 @@ def _scores(spec: Spec, result: Mapping[str, Any]) -> dict[str, Any]:
     from ssvd_asr.adapter.read import load_adapter
     from ssvd_asr.base.load import load_base
     from ssvd_asr.basis.cache import factorize
-    from ssvd_asr.decoding.options import (
-        GREEDY,
-    )  # as all rows that are there: another search is another study
     from training.evaluate import evaluate
     from training.methods.finish import put_weights
 
@@ -164,16 +163,22 @@ def _scores(spec: Spec, result: Mapping[str, Any]) -> dict[str, Any]:
         Path(result["weights"]).unlink()  # 17 MB per run; the run can make it again
     return {
         "tests": {
-            name: figures(evaluate(base, path, progress=False, options=GREEDY, **options), spec.heard)
+            name: figures(evaluate(base, path, progress=False, options=_search(spec), **options), spec.heard)
             for name, path in spec.tests.items()
         }
     }
 
 
+def _search(spec: Spec) -> DecodingOptions:
+    """Return the search that scores a run: greedy, as all have been, or that of serving and evaluating."""
+    from ssvd_asr.decoding.options import CHECKED, GREEDY
+
+    return CHECKED if spec.task.stage == "checked" else GREEDY
+
+
 def zero_shot(spec: Spec) -> dict[str, Any]:
     """Return the base's figures on every test set, and its validation as step 0 of the curves."""
     from ssvd_asr.base.load import load_base
-    from ssvd_asr.decoding.options import GREEDY
     from training.evaluate import evaluate
     from training.loop.validation import validate
 
@@ -182,10 +187,10 @@ def zero_shot(spec: Spec) -> dict[str, Any]:
     found = validate(session.base.network, valid, session.rules.symbols, session.base.device, False)
     base = load_base(device=spec.device, dtype="float32")
     return {
-        "key": spec.task.key, "stage": "base", "domain": spec.task.domain, "parameters": 0,
+        "key": spec.task.key, "stage": spec.task.stage, "domain": spec.task.domain, "parameters": 0,
         "valid_accuracy": found.accuracy, "valid_loss": found.loss,
         "tests": {
-            name: figures(evaluate(base, path, progress=False, options=GREEDY), spec.heard)
+            name: figures(evaluate(base, path, progress=False, options=_search(spec)), spec.heard)
             for name, path in spec.tests.items()
         },
     }  # fmt: skip
@@ -243,7 +248,7 @@ def main(argv: list[str]) -> int:
     if spec.task.stage == "cost":
         found = cost(spec, path)
     else:
-        found = zero_shot(spec) if spec.task.stage == "base" else run(spec)
+        found = zero_shot(spec) if spec.task.config.name == BASE.name else run(spec)
     write_atomically(spec.folder / RESULT_FILE, json.dumps(found).encode())
     return 0
 

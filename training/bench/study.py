@@ -7,8 +7,9 @@ data of LR_DOMAIN. With a REACH of 2, a single dip does not end the search. A me
 two rates tries the whole grid (`Config.whole_grid`).
 
 The runs of stage `final` use the chosen rate. A config of several seeds that chooses its own rate also runs
-once at the rates on either side, to show the effect of the choice. Stage `cost` measures a few steps while
-nothing else runs.
+once at the rates on either side, to show the effect of the choice. Runs of stage `checked` are those of the
+configs that users choose among, scored by the search that the server uses by default; `final` ones are scored
+greedily. Stage `cost` measures a few steps while nothing else runs.
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Stage = Literal["base", "lr", "final", "cost"]  # of runs; results also have the stages `voices` and `basis`
+# Of runs; results also have the stages `voices` and `basis`.
+Stage = Literal["base", "lr", "final", "checked", "cost"]
 
 LEARNING_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
 FIRST_RATE = 2  # index in LEARNING_RATES where every method begins
+BASE_STAGES: tuple[Stage, Stage] = ("base", "checked")
+STAGES: tuple[Stage, Stage] = ("final", "checked")  # of whole runs, and the search that scores them
 REACH = 2  # rates on either side that must be tried
 DOMAINS = ("child", "scottish")
 LR_DOMAIN = DOMAINS[0]
@@ -55,9 +59,10 @@ class Config:
     rate_of: str | None = None  # the config whose learning rate it takes; None: chooses its own
     seeds: int = 1
     whole_grid: bool = False  # try all learning rates, since there may be several local optima
+    checked: bool = False  # score its runs by the server's default search too
 
 
-BASE = Config("base", "base", {})
+BASE = Config("base", "base", {}, checked=True)
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,10 @@ def next_tasks(
     by_name = {config.name: config for config in choosers or configs}
     done = _by_key(results, by_name)
     tasks = [
-        task for domain in DOMAINS if (task := Task("base", BASE, domain, 0.0, SEEDS[0])).key not in done
+        task
+        for stage in BASE_STAGES
+        for domain in DOMAINS
+        if (task := Task(stage, BASE, domain, 0.0, SEEDS[0])).key not in done
     ]
     beside: list[Task] = []
     for config in configs:
@@ -108,9 +116,10 @@ def next_tasks(
         if rate is not None:
             tasks += [
                 task
+                for stage in STAGES[: 1 + config.checked]
                 for seed in SEEDS[: config.seeds]
                 for domain in DOMAINS
-                if (task := Task("final", config, domain, rate, seed)).key not in done
+                if (task := Task(stage, config, domain, rate, seed)).key not in done
             ]
             beside += [
                 task
@@ -136,7 +145,7 @@ def current(configs: Sequence[Config], results: Iterable[Mapping[str, Any]]) -> 
         if "config" not in result:
             return True  # a result of the base or the corpora
         name = result["config"]
-        return name in rates and (result["stage"] != "final" or result["lr"] == rates[name])
+        return name in rates and (result["stage"] not in STAGES or result["lr"] == rates[name])
 
     return [
         {**result, "group": by_name[result["config"]].group} if "config" in result else result

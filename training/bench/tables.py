@@ -87,23 +87,31 @@ def latest_study(results: Iterable[Result]) -> list[Result]:
     return [result for result in every if result["study"] == every[-1]["study"]]
 
 
-def finals(results: Sequence[Result]) -> dict[tuple[str, str], list[Result]]:
-    """Return the scored runs of each config and domain in order of the seeds."""
+def finals(results: Sequence[Result], stage: str = "final") -> dict[tuple[str, str], list[Result]]:
+    """Return the scored runs of each config and domain in order of the seeds. stage: `final` or `checked`."""
     runs: dict[tuple[str, str], list[Result]] = {}
     for result in results:
-        if result["stage"] == "final" and "failed" not in result:
+        if result["stage"] == stage and "config" in result and "failed" not in result:
             runs.setdefault((result["config"], result["domain"]), []).append(result)
     return {key: sorted(of, key=lambda result: result["seed"]) for key, of in runs.items()}
 
 
-def entries(results: Sequence[Result]) -> list[Entry]:
-    """Return an entry for each config and domain with a scored run, in the order of the results."""
-    zero = {result["domain"]: result for result in results if result["stage"] == "base"}
+def entries(results: Sequence[Result], stage: str = "final") -> list[Entry]:
+    """Return an entry for each config and domain with a scored run, in the order of the results.
+
+    stage: of the runs: `final`, scored greedily, or `checked`, by the server's default search.
+    """
+    of_base = "base" if stage == "final" else stage
+    zero = {
+        result["domain"]: result
+        for result in results
+        if result["stage"] == of_base and "config" not in result
+    }
     voices = voices_of(results)
     costs = {result["config"]: result for result in results if result["stage"] == "cost"}
     bases = {result["config"]: result["bytes"] for result in results if result["stage"] == "basis"}
     found = []
-    for (config, domain), of in finals(results).items():
+    for (config, domain), of in finals(results, stage).items():
         first = of[0]
         if first["seed"] != SEEDS[0] or domain not in zero:
             continue  # only the first seed has the other test sets

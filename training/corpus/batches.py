@@ -1,4 +1,4 @@
-"""Batches of a run: which utterances train together, in which order and at which padded length.
+"""Batches of a run: which rows of utterances train together, in which order and at which padded length.
 
 Batches depend only on the recipe, the lengths and the place in the run. With no sampler state to restore,
 a resumed run continues exactly where it stopped.
@@ -17,11 +17,13 @@ from torch import Tensor
 
 from ssvd_asr.audio.read import SAMPLE_RATE
 from training.corpus.dataset import Dataset
-from training.corpus.prompts import Example, PromptSymbols, training_example, validation_example
+from training.corpus.joining import FloatArray, joined
+from training.corpus.prompts import Example, PromptSymbols, Spoken, training_example, validation_example
+from training.corpus.rows import Row, Rows
 from training.recipe import Recipe
 
 # Purpose of a generator. With the seed and the place in the run it makes the generator's whole seed.
-_ORDER, _EXAMPLE, _TORCH = 1, 2, 3
+_ORDER, _EXAMPLE, _TORCH, _ROWS = 1, 2, 3, 4
 IGNORE_ID = -1  # ESPnet's padding of token ids
 
 Batch = dict[str, Tensor]
@@ -31,13 +33,18 @@ Batch = dict[str, Tensor]
 class BatchPlan:
     """One batch before its audio is read."""
 
-    indices: tuple[int, ...]
+    rows: tuple[Row, ...]
     padded_samples: int
+
+    @property
+    def utterances(self) -> int:
+        """Number of utterances, those of joined rows included."""
+        return sum(len(row) for row in self.rows)
 
     @property
     def padded_s(self) -> float:
         """Seconds of audio the model processes, silence included."""
-        return len(self.indices) * self.padded_samples / SAMPLE_RATE
+        return len(self.rows) * self.padded_samples / SAMPLE_RATE
 
 
 class Plan:
@@ -46,14 +53,8 @@ class Plan:
     def __init__(self, recipe: Recipe, data: Dataset, window_samples: int, window_frames: int) -> None:
         self.recipe = recipe
         self.window_samples = window_samples
-        per_frame = math.ceil(window_samples / window_frames)
-        # Shortest padding with enough frames for the CTC, plus two for the edges of the front end.
-        self._lengths = np.array(
-            [
-                min(window_samples, max(sample.samples, (sample.frames_needed + 2) * per_frame))
-                for sample in data.samples
-            ]
-        )
+        self._utterances = len(data.samples)
+        self._rows = Rows(data, recipe.joined_share, window_samples, window_frames)
         self._room = round(recipe.initial_silence_s * SAMPLE_RATE)
         batches = len(self._pass(0))
         self.batches_per_epoch = max(recipe.min_batches_per_epoch, batches)
@@ -72,34 +73,40 @@ class Plan:
             yield from self._pass(number)
 
     def _pass(self, number: int) -> list[BatchPlan]:
-        """Return batches of every utterance once: similar lengths together, batches in random order."""
+        """Return batches of every utterance once: rows of like length together, batches in random order."""
+        # Rows have a generator of their own, so that the order does not depend on how they are drawn.
+        rows = self._rows.of_pass(np.random.default_rng([self.recipe.seed, _ROWS, number]))
+        lengths = np.array([self._rows.length(row) for row in rows])
         rng = np.random.default_rng([self.recipe.seed, _ORDER, number])
-        # Jitter by 10 % changes which utterances share a batch from pass to pass.
-        jittered = self._lengths * rng.uniform(0.9, 1.1, len(self._lengths))
+        # Jitter by 10 % changes which rows share a batch from pass to pass.
+        jittered = lengths * rng.uniform(0.9, 1.1, len(lengths))
         order = np.argsort(-jittered, kind="stable")
         batches: list[BatchPlan] = []
         start = 0
         while start < len(order):
-            padded = self._padded_length(order, start, rng)
+            padded = self._padded_length(lengths[order[start:]], rng)
             size = self._size(padded)
-            batches.append(BatchPlan(tuple(int(i) for i in order[start : start + size]), padded))
+            batches.append(BatchPlan(tuple(rows[i] for i in order[start : start + size]), padded))
             start += size
         return [batches[i] for i in rng.permutation(len(batches))]
 
-    def _padded_length(self, order: np.ndarray, start: int, rng: np.random.Generator) -> int:
-        """Return the window, or for mixed padding a random length that fits the batch's utterances."""
+    def _padded_length(self, waiting: np.ndarray, rng: np.random.Generator) -> int:
+        """Return the window, or for mixed padding a random length that fits the batch's rows.
+
+        waiting: lengths of this batch's rows and of all that follow, in order.
+        """
         window = self.window_samples
         full, share = rng.uniform(size=2)
         if self.recipe.padding == "window" or full < self.recipe.window_share:
             return window
-        # Because of the jitter later utterances may be longer; look at all that may be in this batch.
-        ahead = order[start : start + self._size(int(self._lengths[order[start:]].min()))]
-        shortest = min(window, int(self._lengths[ahead].max()) + self._room)
+        # Because of the jitter later rows may be longer; look at all that may be in this batch.
+        ahead = waiting[: self._size(int(waiting.min()))]
+        shortest = min(window, int(ahead.max()) + self._room)
         return shortest + int(share**3 * (window - shortest))
 
     def _size(self, padded_samples: int) -> int:
         recipe = self.recipe
-        size = recipe.batch_utterances if recipe.batch_utterances is not None else self._lengths.size
+        size = recipe.batch_utterances if recipe.batch_utterances is not None else self._utterances
         if recipe.batch_audio_s is not None:
             size = min(size, int(recipe.batch_audio_s * SAMPLE_RATE / padded_samples))
         return max(1, size)
@@ -110,21 +117,32 @@ def training_batch(
 ) -> Batch:
     """Read, pad and collate the batch at ``position`` in ``epoch``."""
     silence = round(recipe.initial_silence_s * SAMPLE_RATE)
-    return collate(
-        [
+    examples = []
+    for number, row in enumerate(plan.rows):
+        rng = np.random.default_rng([recipe.seed, _EXAMPLE, epoch, position, number])
+        wave, spoken = _heard(data, row, rng)
+        examples.append(
             training_example(
-                data.wave(index),
-                data.samples[index].pieces,
+                wave,
+                spoken,
                 symbols,
                 plan.padded_samples,
                 initial_silence_samples=silence,
                 timestamp_share=recipe.timestamp_share,
-                rng=np.random.default_rng([recipe.seed, _EXAMPLE, epoch, position, row]),
+                rng=rng,
             )
-            for row, index in enumerate(plan.indices)
-        ],
-        symbols,
-    )
+        )
+    return collate(examples, symbols)
+
+
+def _heard(data: Dataset, row: Row, rng: np.random.Generator) -> tuple[FloatArray, tuple[Spoken, ...]]:
+    """Return a row's wave (samples,) and its utterances. One utterance alone stays exactly as it is."""
+    if len(row) == 1:
+        wave = data.wave(row[0])
+        return wave, (Spoken(data.samples[row[0]].pieces, 0, len(wave)),)
+    wave, spans = joined([data.wave(index) for index in row], rng)
+    spoken = [Spoken(data.samples[i].pieces, *span) for i, span in zip(row, spans, strict=True)]
+    return wave, tuple(spoken)
 
 
 def validation_batches(data: Dataset, symbols: PromptSymbols, size: int) -> Iterator[Callable[[], Batch]]:

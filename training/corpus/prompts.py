@@ -4,12 +4,15 @@
     text_ctc  pieces
     text_prev <na>
 
+A row of several utterances repeats `<start> pieces <end>`, as OWSM's long-form targets do. Without times, its
+pieces follow one another.
 In training, silence of random length precedes the speech and shifts the times. A test compares the
 targets with espnet2.train.preprocessor.S2TPreprocessor under the same random numbers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,6 +34,15 @@ class Tokens(Protocol):
     def id(self, token: str) -> int:
         """Return the id of a symbol. Raises SsvdError for one the base lacks."""
         ...
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """One utterance of a row: its pieces, and its place in samples from the row's start."""
+
+    pieces: tuple[int, ...]
+    start: int
+    end: int
 
 
 @dataclass(frozen=True)
@@ -64,22 +76,26 @@ class PromptSymbols:
             window_samples=config.window_samples,
         )
 
-    def target(self, pieces: tuple[int, ...], samples: int, *, timestamps: bool, shift: int = 0) -> list[int]:
-        """Return the decoder target of an utterance of ``samples`` after ``shift`` ticks of silence.
+    def target(self, row: Sequence[Spoken], *, timestamps: bool, shift: int = 0) -> list[int]:
+        """Return the decoder target of a row after ``shift`` ticks of silence.
 
         Times are limited to the window's last symbol. (S2TPreprocessor does not limit them: when it rounds
         up twice, the time can be one token too high, which is no time symbol.)
         """
         if not timestamps:
-            return [self.language, self.task, self.notimestamps, *pieces]
-        start = min(self.first_time + shift, self.last_time)
-        end = min(self.first_time + round(samples / self.samples_per_tick) + shift, self.last_time)
-        return [self.language, self.task, start, *pieces, end]
+            return [self.language, self.task, self.notimestamps, *_pieces(row)]
+        target = [self.language, self.task]
+        for spoken in row:
+            target += [self._time(spoken.start, shift), *spoken.pieces, self._time(spoken.end, shift)]
+        return target
+
+    def _time(self, sample: int, shift: int) -> int:
+        return min(self.first_time + round(sample / self.samples_per_tick) + shift, self.last_time)
 
 
 @dataclass(frozen=True)
 class Example:
-    """One padded utterance with its targets."""
+    """One padded row with its targets."""
 
     speech: FloatArray  # (padded_samples,)
     text: list[int]
@@ -88,7 +104,7 @@ class Example:
 
 def training_example(
     wave: FloatArray,
-    pieces: tuple[int, ...],
+    row: Sequence[Spoken],
     symbols: PromptSymbols,
     padded_samples: int,
     *,
@@ -107,8 +123,8 @@ def training_example(
     shift = round(silence / symbols.samples_per_tick)
     return Example(
         _placed(wave, padded_samples, silence),
-        symbols.target(pieces, len(wave), timestamps=timestamps, shift=shift),
-        list(pieces),
+        symbols.target(row, timestamps=timestamps, shift=shift),
+        _pieces(row),
     )
 
 
@@ -116,9 +132,13 @@ def validation_example(wave: FloatArray, pieces: tuple[int, ...], symbols: Promp
     """Build an example without randomness: no silence in front, with timestamps, in the full window."""
     return Example(
         _placed(wave, symbols.window_samples, 0),
-        symbols.target(pieces, len(wave), timestamps=True),
+        symbols.target((Spoken(pieces, 0, len(wave)),), timestamps=True),
         list(pieces),
     )
+
+
+def _pieces(row: Sequence[Spoken]) -> list[int]:
+    return [piece for spoken in row for piece in spoken.pieces]
 
 
 def _placed(wave: FloatArray, padded_samples: int, silence: int) -> FloatArray:

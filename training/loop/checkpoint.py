@@ -44,7 +44,7 @@ class Progress:
     elapsed_s: float = 0.0
     audio_s: float = 0.0  # padded audio trained on
     log_bytes: int = 0  # length of the log at this state
-    sums: dict[str, float] = field(default_factory=dict)  # of the epoch so far, weighted by utterances
+    sums: dict[str, float] = field(default_factory=dict)  # of the epoch so far, weighted by rows
     finished: bool = False
 
 

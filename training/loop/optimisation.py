@@ -60,11 +60,12 @@ class Optimisation:
         norm = float(whole(torch.nn.utils.clip_grad_norm_(parameters, recipe.grad_clip)))
         self._apply(norm, sums["loss"], progress)
         progress.step += 1
-        rows = sum(len(plan.indices) for plan in group)
-        progress.sums["utterances"] = progress.sums.get("utterances", 0.0) + rows
+        rows = sum(len(plan.rows) for plan in group)
+        progress.sums["rows"] = progress.sums.get("rows", 0.0) + rows
         for name, value in sums.items():
             progress.sums[name] = progress.sums.get(name, 0.0) + value * rows
-        return {**sums, "grad_norm": norm, "lr": rate, "utterances": rows, "epoch": progress.epoch + 1}
+        utterances = sum(plan.utterances for plan in group)
+        return {**sums, "grad_norm": norm, "lr": rate, "utterances": utterances, "epoch": progress.epoch + 1}
 
     def _gradients(self, size: int, batches: Iterator[Batch], progress: Progress) -> dict[str, float]:
         """Add the gradients of all processes' batches to the parameters; return the means to log."""

@@ -189,8 +189,8 @@ class Trainer:
             self.best = {name: value.detach().clone() for name, value in self.method.parameters.items()}
         else:
             progress.epochs_since_best += 1
-        utterances = max(1.0, progress.sums.pop("utterances", 0.0))
-        means = {f"train_{name}": value / utterances for name, value in progress.sums.items()}
+        rows = max(1.0, progress.sums.pop("rows", 0.0))
+        means = {f"train_{name}": value / rows for name, value in progress.sums.items()}
         progress.sums = {}
         log.write(
             "epoch",

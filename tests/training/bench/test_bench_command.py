@@ -17,7 +17,7 @@ from training.bench import command
 from training.bench.command import Study
 from training.bench.facts import voices_line
 from training.bench.report import write_report
-from training.bench.run import RESULT_FILE, Spec, main, read_spec, write_spec
+from training.bench.run import RESULT_FILE, Spec, _session, main, read_spec, write_spec
 from training.bench.study import BASE, DOMAINS, LEARNING_RATES, TEST_CORPORA, TESTS, Budget, Config, Task
 
 TINY = Budget(
@@ -229,14 +229,29 @@ def test_two_at_once_do_not_add_to_the_same_results(tmp_path: Path, corpora: Pat
         Study(out, tmp_path / "work", corpora, TINY, "cpu").run([CONFIG], 1)
 
 
+def test_the_study_joins_no_utterances_as_in_its_recorded_runs(tmp_path: Path) -> None:
+    manifests = {f"{DOMAINS[0]}-{split}": tmp_path / split for split in ("train", "valid")}
+    spec = Spec(Task("lr", CONFIG, DOMAINS[0], 1e-3, 1), TINY, manifests, tmp_path, "cpu")
+    assert _session(spec).recipe.joined_share == 0.0
+
+
 @pytest.mark.parametrize(
     ("stage", "config"),
-    [("base", BASE), ("lr", FULL), ("final", CONFIG), ("final", FULL), ("final", LORA), ("cost", CONFIG)],
+    [
+        ("base", BASE),
+        ("checked", BASE),
+        ("lr", FULL),
+        ("final", CONFIG),
+        ("checked", CONFIG),
+        ("final", FULL),
+        ("final", LORA),
+        ("cost", CONFIG),
+    ],
 )
 def test_a_run_leaves_what_the_tables_need(tmp_path: Path, corpora: Path, stage: Any, config: Config) -> None:
     study = Study(tmp_path / "methods.jsonl", tmp_path / "work", corpora, TINY, "cpu")
     manifests, _ = study._subsets()
-    rate = 0.0 if stage == "base" else 1e-3
+    rate = 0.0 if config is BASE else 1e-3
     spec = Spec(Task(stage, config, DOMAINS[0], rate, 1), TINY, manifests, tmp_path / "run", "cpu")
     spec.folder.mkdir()
     write_spec(tmp_path / "spec.json", spec)
@@ -249,7 +264,7 @@ def test_a_run_leaves_what_the_tables_need(tmp_path: Path, corpora: Path, stage:
         assert found["step_bytes"] > 2**20
         return
     assert 0.0 <= found["valid_accuracy"] <= 1.0
-    if stage != "base":
+    if config is not BASE:
         assert found["parameters"] > 0
         assert found["steps"] == TINY.batches_a_round * (TINY.lr_rounds if stage == "lr" else TINY.rounds)
     if stage != "lr":

@@ -12,6 +12,7 @@ import pytest
 from training.bench.checks import BUDGETS, LARGER, MATCHED, OF_ITS_SIZE
 from training.bench.configs import CONFIGS
 from training.bench.study import (
+    BASE,
     DOMAINS,
     LEARNING_RATES,
     REACH,
@@ -32,7 +33,7 @@ SMALL = Config("ssvd-small", "ssvd", {"method": "ssvd", "p": 0.1}, rate_of="ssvd
 
 def _result(task: Task, accuracy: float | None) -> dict[str, Any]:
     result: dict[str, Any] = {"key": task.key, "stage": task.stage, "lr": task.lr, "valid_accuracy": accuracy}
-    if task.stage != "base":
+    if task.config is not BASE:
         result |= {"config": task.config.name, "options": dict(task.config.options)}
     return result
 
@@ -183,3 +184,16 @@ def test_configs_have_names_of_their_own_and_rates_of_configs_that_choose_them()
 def test_every_config_is_a_run_that_the_trainer_knows() -> None:
     for config in CONFIGS:
         check_choices(RunSettings(domain="x", data=Path(), valid=Path(), out=Path(), **config.options))
+
+
+def test_recommended_configs_run_again_at_their_rate_for_the_default_search() -> None:
+    tasks = _run_all([replace(SSVD, checked=True), SMALL], lambda task: 0.9 if task.lr == 3e-3 else 0.5)
+    checked = [task for task in tasks if task.stage == "checked"]
+    assert [task.key for task in checked if task.config is BASE] == [
+        f"checked/base/{domain}/lr0/seed1" for domain in DOMAINS
+    ]
+    others = [task for task in checked if task.config is not BASE]
+    assert {(task.config.name, task.domain, task.seed) for task in others} == {
+        ("ssvd", domain, seed) for domain in DOMAINS for seed in (1, 2)
+    }
+    assert {task.lr for task in others} == {3e-3}

@@ -12,7 +12,7 @@ import pytest
 import sentencepiece
 
 from tests.random_owsm import SENTENCES
-from training.corpus.prompts import PromptSymbols, training_example, validation_example
+from training.corpus.prompts import PromptSymbols, Spoken, training_example, validation_example
 
 TEXT = "the small boat turned"
 SILENCE_S, WINDOW_S = 1.0, 3.0
@@ -71,30 +71,53 @@ def espnet(vocabulary: Vocabulary, train: bool) -> Any:
     )
 
 
-def written(seconds: float) -> str:
-    """As OWSM's data preparation writes an utterance."""
-    return f"<eng><asr><0.00> {TEXT}<{round(seconds / 0.02) * 0.02:.2f}>"
+@dataclass(frozen=True)
+class Part:
+    """A text and its place in a wave."""
+
+    text: str
+    start_s: float
+    end_s: float
 
 
-@pytest.mark.parametrize("seconds", [0.5, 1.23, 2.0, 2.9999375, 3.0])
+def written(*parts: Part) -> str:
+    """As OWSM's data preparation writes utterances of one recording."""
+
+    def time(seconds: float) -> str:
+        return f"<{round(seconds / 0.02) * 0.02:.2f}>"
+
+    return "<eng><asr>" + "".join(f"{time(p.start_s)} {p.text}{time(p.end_s)}" for p in parts)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        *([Part(TEXT, 0, seconds)] for seconds in (0.5, 1.23, 2.0, 2.9999375, 3.0)),
+        [Part(TEXT, 0, 0.611), Part("another chair", 0.741, 1.23)],
+        [Part(TEXT, 0, 1.0), Part(TEXT, 1.0, 1.777), Part("window", 2.1, 2.53)],
+    ],
+    ids=lambda parts: " ".join(str(part.end_s) for part in parts),
+)
 def test_training_targets_and_audio_equal_those_of_s2t_preprocessor(
-    vocabulary: Vocabulary, seconds: float, monkeypatch: pytest.MonkeyPatch
+    vocabulary: Vocabulary, parts: list[Part], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     symbols = vocabulary.symbols
     preprocessor = espnet(vocabulary, train=True)
-    wave = np.random.default_rng(0).uniform(-1, 1, round(seconds * 16_000)).astype(np.float32)
-    pieces = vocabulary.encode(TEXT)
+    wave = np.random.default_rng(0).uniform(-1, 1, round(parts[-1].end_s * 16_000)).astype(np.float32)
+    row = [
+        Spoken(vocabulary.encode(part.text), round(part.start_s * 16_000), round(part.end_s * 16_000))
+        for part in parts
+    ]
+    said = {"text": written(*parts), "text_prev": "<na>", "text_ctc": " ".join(part.text for part in parts)}
     timed = 0
     for seed in range(20):
         theirs_rng = np.random.default_rng(seed)
         monkeypatch.setattr(np.random, "randint", lambda high, rng=theirs_rng: int(rng.integers(high)))
         monkeypatch.setattr(np.random, "uniform", lambda rng=theirs_rng: rng.uniform())
-        theirs = preprocessor(
-            "id", {"speech": wave, "text": written(seconds), "text_prev": "<na>", "text_ctc": TEXT}
-        )
+        theirs = preprocessor("id", {"speech": wave, **said})
         ours = training_example(
             wave,
-            pieces,
+            row,
             symbols,
             symbols.window_samples,
             initial_silence_samples=round(SILENCE_S * 16_000),
@@ -113,7 +136,7 @@ def test_validation_targets_equal_those_of_s2t_preprocessor(vocabulary: Vocabula
     symbols = vocabulary.symbols
     wave = np.ones(20_000, np.float32)
     theirs = espnet(vocabulary, train=False)(
-        "id", {"speech": wave, "text": written(1.25), "text_prev": "<na>", "text_ctc": TEXT}
+        "id", {"speech": wave, "text": written(Part(TEXT, 0, 1.25)), "text_prev": "<na>", "text_ctc": TEXT}
     )
     ours = validation_example(wave, vocabulary.encode(TEXT), symbols)
     assert ours.text == theirs["text"].tolist()
@@ -125,6 +148,7 @@ def test_times_never_pass_the_last_symbol(vocabulary: Vocabulary) -> None:
     symbols = vocabulary.symbols
     ticks = symbols.last_time - symbols.first_time
     half = symbols.samples_per_tick // 2
-    target = symbols.target((5,), symbols.samples_per_tick + half, timestamps=True, shift=ticks - 1)
+    row = [Spoken((5,), 0, symbols.samples_per_tick + half)]
+    target = symbols.target(row, timestamps=True, shift=ticks - 1)
     assert target[-1] == symbols.last_time
     assert target[2] == symbols.last_time - 1

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from ssvd_asr.adapter.forms import Directions
 from ssvd_asr.errors import SsvdError
@@ -23,17 +26,38 @@ def run_layers(network: torch.nn.Module) -> set[str]:
     return {name for name, module in network.named_modules() if isinstance(module, AdaptedLinear)}
 
 
-def test_an_interrupted_and_resumed_run_gives_the_same_bytes(session: MakeSession, tmp_path: Path) -> None:
-    whole = session("whole").run()
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_an_interrupted_and_resumed_run_gives_the_same_bytes(
+    session: MakeSession, tmp_path: Path, share: float
+) -> None:
+    changes: dict[str, object] = {"joined_share": share}
+    trainer, _ = (planned := session("plan", changes)).build(*planned.load_data())
+    rows = [row for epoch in range(2) for batch in trainer.plan.epoch(epoch) for row in batch.rows]
+    assert any(len(row) > 1 for row in rows) == (share > 0)
+    whole = session("whole", changes).run()
     assert whole["steps"] == 4
     expected = (tmp_path / "whole/adapter.safetensors").read_bytes()
     # In mid-epoch, between epochs, in the last epoch: three interruptions of one run.
     for steps in (1, 1, 1):
-        part = session("parts", resume=(tmp_path / "parts").exists()).run(after(steps))
+        part = session("parts", changes, resume=(tmp_path / "parts").exists()).run(after(steps))
         assert not part["finished"]
-    assert session("parts", resume=True).run()["finished"]
+    assert session("parts", changes, resume=True).run()["finished"]
     assert (tmp_path / "parts/adapter.safetensors").read_bytes() == expected
     assert events(tmp_path / "parts") == events(tmp_path / "whole")
+
+
+def test_a_checkpoint_from_before_joined_rows_is_refused_by_its_recipe(
+    session: MakeSession, tmp_path: Path
+) -> None:
+    session().run(after(1))
+    path = tmp_path / "run/checkpoint.safetensors"
+    with safe_open(path, framework="pt") as stored:
+        metadata = dict(stored.metadata())
+    identity = json.loads(metadata["identity"])
+    del identity["recipe"]["joined_share"]
+    save_file(load_file(path), path, {**metadata, "identity": json.dumps(identity)})
+    with pytest.raises(CheckpointError, match=r"recipe: .*'joined_share': 1.0"):
+        session(resume=True).run()
 
 
 def test_only_the_adapter_trains_and_the_base_is_left_as_it_was(session: MakeSession) -> None:
