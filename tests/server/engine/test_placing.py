@@ -1,0 +1,63 @@
+"""Pieces of a request: where two heard the same speech, the reply says each word once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from server.engine.messages import Decoded, Piece, TextSegment
+from server.engine.placing import joined, placed
+from ssvd_asr.audio.read import SAMPLE_RATE
+from ssvd_asr.decoding.align import TimedWord
+from ssvd_asr.decoding.hypothesis import Hypothesis, TimedText
+from ssvd_asr.transcription import Transcript
+
+
+def timed(*words: tuple[str, float]) -> tuple[TimedWord, ...]:
+    """Words of 0.3 s, by their starts (s)."""
+    return tuple(TimedWord(word, (1,), start_s, start_s + 0.3) for word, start_s in words)
+
+
+def heard(words: tuple[TimedWord, ...], from_s: float | None = None, to_s: float | None = None) -> Decoded:
+    text = " ".join(word.word for word in words)
+    return Decoded(text, (TextSegment(0.0, 9.0, text, -0.1, words),), None, (), from_s, to_s)
+
+
+LEFT = heard(timed(("one", 0.0), ("two", 1.0), ("thr", 1.6)), None, 1.5)
+RIGHT = heard(timed(("wo", 1.1), ("two", 1.05), ("three", 1.6), ("four", 3.0)), 1.5, None)
+
+
+def test_each_word_is_said_once_and_segments_follow_the_words() -> None:
+    left, right = joined([LEFT, RIGHT], timestamps=True)
+    assert (left.text, right.text) == ("one two", "three four")
+    assert [segment.text for segment in right.segments] == ["three", "four"]  # a pause between them
+    assert right.segments[0].start_s == 1.6
+
+
+def test_the_words_are_the_same_without_timestamps() -> None:
+    left, right = joined([LEFT, RIGHT], timestamps=False)
+    assert (left.text, right.text) == ("one two", "three four")
+    assert [segment.words for segment in (*left.segments, *right.segments)] == [(), ()]
+
+
+def test_a_piece_without_words_of_its_own_has_no_segment() -> None:
+    nothing = heard(timed(("two", 1.0)), 1.5, None)
+    assert joined([LEFT, nothing], timestamps=True)[1].segments == ()
+
+
+def test_pieces_that_do_not_overlap_stay_as_they_are() -> None:
+    pieces = [heard(timed(("one", 0.0))), heard(timed(("one", 0.1)))]
+    assert joined(pieces, timestamps=True) == pieces
+    assert joined([], timestamps=True) == []
+
+
+def test_a_piece_that_overlaps_keeps_no_segment_of_its_neighbours_words() -> None:
+    """The base's own times say nothing of whose words they are."""
+    piece = Piece(np.zeros(2 * SAMPLE_RATE, np.float32), 5.0, None, "<eng>", True, None, own_from_s=6.0)
+    own_times = (TimedText(0.0, 2.0, "one two"),)
+    hypothesis = Hypothesis((1, 2), "one two", -1.0, 0.0, True, own_times)
+    transcript = Transcript("one two", hypothesis, "greedy", None, timed(("one", 0.2), ("two", 1.2)))
+    found = placed(piece, transcript)
+    assert len(found.segments) == 1
+    (before, after) = joined([heard(timed(("zero", 5.0)), None, 6.0), found], timestamps=True)
+    assert (before.text, after.text) == ("zero", "two")
+    assert [segment.text for segment in after.segments] == ["two"]
