@@ -22,12 +22,13 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import jiwer
 import numpy as np
 import torch
 
 from adapters_store.packaged import PACKAGED, builtins
 from recipes.espeak.joined import KINDS, Clip, FloatArray, Recording, noisy, record
+from recipes.espeak.long_errors import Errors, clip_errors, compare, recording_errors
+from recipes.espeak.long_page import line, table
 from recipes.espeak.window_cut import cut_windows
 from ssvd_asr.adapted_model import AdaptedModel, adapt
 from ssvd_asr.adapter.read import load_adapter
@@ -39,25 +40,14 @@ from ssvd_asr.basis.cache import factorize
 from ssvd_asr.decoding.align import shifted
 from ssvd_asr.decoding.options import CHECKED, GREEDY, DecodingOptions
 from ssvd_asr.decoding.overlap import Heard, own_words
-from ssvd_asr.scoring import normalise
 from ssvd_asr.transcription import Transcript, transcribe
 
 RESULTS = Path("docs/results")
 NAME = "true-out-long"
 DOMAINS = ("adult", "child", "scottish")  # the base decodes adult speech, their adapters the others
-AIM, AIM_HIGH = 0.01, 0.02  # of the difference, and of the upper end of its interval
 BATCH = 16
-DRAWS = 2000
 
 Cut = Callable[[FloatArray], Sequence[Span]]
-
-
-@dataclass(frozen=True)
-class Errors:
-    """Wrong words of an utterance, and how many it has."""
-
-    wrong: int
-    words: int
 
 
 @dataclass(frozen=True)
@@ -130,51 +120,6 @@ def cut_now(base: BaseModel, wave: FloatArray) -> list[Span]:
     return find_spans(
         wave, base.config.longest_piece_samples, context_samples=base.config.piece_context_samples
     )
-
-
-def clip_errors(clips: Sequence[Clip], texts: Sequence[str]) -> dict[str, Errors]:
-    """The errors of clips decoded one by one, by their name."""
-    found: dict[str, Errors] = {}
-    for clip, text in zip(clips, texts, strict=True):
-        said = jiwer.process_words(normalise(clip.text), normalise(text))
-        wrong = said.substitutions + said.deletions + said.insertions
-        found[clip.name] = Errors(wrong, len(normalise(clip.text).split()))
-    return found
-
-
-def recording_errors(recording: Recording, text: str) -> dict[str, Errors]:
-    """The errors of a recording's text, each put down to the clip in whose words it falls."""
-    clips = [normalise(clip.text).split() for clip in recording.clips]
-    owner = [index for index, words in enumerate(clips) for _ in words]
-    wrong = [0] * len(clips)
-    said = jiwer.process_words(" ".join(" ".join(words) for words in clips), normalise(text))
-    for chunk in said.alignments[0]:
-        if chunk.type == "insert":
-            wrong[owner[min(chunk.ref_start_idx, len(owner) - 1)]] += chunk.hyp_end_idx - chunk.hyp_start_idx
-        elif chunk.type != "equal":
-            for place in range(chunk.ref_start_idx, chunk.ref_end_idx):
-                wrong[owner[place]] += 1
-    return {
-        clip.name: Errors(count, len(words))
-        for clip, count, words in zip(recording.clips, wrong, clips, strict=True)
-    }
-
-
-def compare(ours: Mapping[str, Errors], clips: Mapping[str, Errors], seed: int = 0) -> dict[str, float]:
-    """WER of recordings and of the same clips one by one, and their difference with its 95 % interval."""
-    names = sorted(ours)
-    more = np.array([ours[name].wrong - clips[name].wrong for name in names])
-    words = np.array([ours[name].words for name in names])
-    drawn = np.random.default_rng(seed).integers(len(names), size=(DRAWS, len(names)))
-    low, high = np.percentile(more[drawn].sum(axis=1) / words[drawn].sum(axis=1), [2.5, 97.5])
-    total = int(words.sum())
-    return {
-        "wer": sum(ours[name].wrong for name in names) / total,
-        "wer_clips": sum(clips[name].wrong for name in names) / total,
-        "difference": float(more.sum() / total),
-        "low": float(low),
-        "high": float(high),
-    }
 
 
 def measure(
@@ -257,59 +202,6 @@ def read_clips(corpus: Path, first: int | None) -> list[Clip]:
     return [Clip(entry["id"], entry["text"], read_audio(corpus / entry["audio"])) for entry in entries]
 
 
-def table(found: Mapping[str, Any], file: str) -> str:
-    """Return the Markdown page of the results. Every figure in it comes from there."""
-    lines = [
-        "# Long recordings and their parts",
-        "",
-        f"Written by `{found['command']}` with {file} ({found['device']}, "
-        f"torch {found['torch']}, one thread).",
-        "WER in %. `before` is greedy decoding of windows of 15 s, `now` what the server does by default.",
-        "The difference is to the same clips decoded one by one as now, with its 95 % interval over",
-        "utterances; for `noise` the clips have the noise too. The factor is seconds of the processor for a",
-        "second of audio, cutting included. The base hears adult.",
-        *(f"{domain} is heard with {which}." for domain, which in found["adapters"].items()),
-        "",
-        *(f"- `{name}`: {kind.about}" for name, kind in KINDS.items()),
-        "",
-        "| domain | kind | utterances | clip by clip | before | now | difference | interval "
-        "| factor before | factor now |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-        *(_line(row) for row in found["rows"]),
-        "",
-        verdict(found["rows"]),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def verdict(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Say which rows miss the aim."""
-    missed = [
-        f"{row['domain']} {row['kind']}"
-        for row in rows
-        if row["after"]["difference"] > AIM or row["after"]["high"] > AIM_HIGH
-    ]
-    aim = f"within {100 * AIM:.0f} point of clip by clip and {100 * AIM_HIGH:.0f} at the interval's upper end"
-    return f"{len(rows) - len(missed)} of {len(rows)} rows are {aim}. Not: {', '.join(missed) or 'none'}."
-
-
-def _line(row: Mapping[str, Any]) -> str:
-    before, after = row.get("before"), row["after"]
-    cells = [
-        row["domain"],
-        row["kind"],
-        row["utterances"],
-        f"{100 * after['wer_clips']:.1f}",
-        f"{100 * before['wer']:.1f}" if before else "",
-        f"{100 * after['wer']:.1f}",
-        f"{100 * after['difference']:+.1f}",
-        f"{100 * after['low']:+.1f} to {100 * after['high']:+.1f}",
-        f"{before['real_time_factor']:.3f}" if before else "",
-        f"{after['real_time_factor']:.3f}",
-    ]
-    return f"| {' | '.join(str(cell) for cell in cells)} |"
-
-
 def main(argv: list[str] | None = None) -> int:
     """Measure, and write the results after every row."""
     parser = argparse.ArgumentParser(
@@ -349,7 +241,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     for row in rows(arguments):
         found["rows"].append(row)
-        print(_line(row), flush=True)
+        print(line(row), flush=True)
         arguments.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         arguments.out.with_suffix(".md").write_text(table(found, arguments.out.name), encoding="utf-8")
     return 0

@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from recipes.espeak import formats, long_recordings
+from recipes.espeak.long_page import verdict
 
 BEFORE = "5d49ec0"
 RESULTS = Path("docs/results")
@@ -145,7 +146,7 @@ def _long(rows: Sequence[Mapping[str, Any]]) -> list[str]:
                 ]
             )
         )  # fmt: skip
-    return [*lines, "", long_recordings.verdict(rows), ""]
+    return [*lines, "", verdict(rows), ""]
 
 
 def _head(titles: Sequence[str]) -> list[str]:
