@@ -57,7 +57,9 @@ FLOORS: dict[str, list[tuple[str, ...]]] = {
         ("__init__", "ui_command"),
         ("app",),
         ("render", "clips"),
-        ("client", "words", "style"),
+        ("files", "lanes"),
+        ("client", "words", "style", "player"),
+        ("heard",),
     ],
 }
 # Which packages, or modules, each package may import.

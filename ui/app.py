@@ -8,14 +8,16 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from ui import render
+from ui import lanes, player, render
 from ui.client import Catalogue, ServerClient, ServerProblem
 from ui.clips import Clips
+from ui.files import SUBTITLE_FORMATS
 from ui.style import STYLE
 
 TITLE = "ssvd-asr"
@@ -55,6 +57,7 @@ def build(client: ServerClient) -> gr.Blocks:
                     editable=False,
                     buttons=[],
                 )
+                timeline = gr.HTML(padding=False, elem_id="ssvd-lanes", js_on_load=player.PLAY_FROM_WORD)
             with gr.Column(min_width=300):
                 gr.HTML("<h2>2. Who is speaking?</h2>", padding=False, elem_classes="ssvd-flush")
                 with gr.Row(elem_classes="ssvd-domain-row"):
@@ -62,19 +65,31 @@ def build(client: ServerClient) -> gr.Blocks:
                     refresh = gr.Button("Refresh", size="sm", elem_id="ssvd-refresh", scale=0, min_width=90)
                 about = gr.HTML(padding=False, elem_id="ssvd-about")
                 go = gr.Button("Transcribe", variant="primary", size="lg", elem_id="ssvd-go")
-        outcome = gr.HTML(render.hint(WELCOME), padding=False, elem_id="ssvd-outcome")
+        outcome = gr.HTML(
+            render.hint(WELCOME),
+            padding=False,
+            elem_id="ssvd-outcome",
+            js_on_load=player.PLAY_FROM_WORD + player.ASK_FOR_FILE,
+        )
         note = gr.HTML(padding=False, elem_id="ssvd-note")
+        transcribed = gr.State()  # path of the recording that the outcome is about
+        file = gr.JSON(visible="hidden")
 
         lists = [domain, example, about, note, outcome]
         private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         blocks.load(page.fill, [domain, example], lists, **private)
         refresh.click(page.fill, [domain, example], lists, **private)
         domain.input(page.describe, domain, about, **private)
-        example.input(page.fetch, example, [audio, outcome], **private)
+        example.input(page.fetch, example, [audio, outcome, timeline], **private)
         # The visitor's own recording is not an example, and its words are not known.
         for own in (audio.upload, audio.stop_recording, audio.clear):
-            own(lambda: (None, render.hint(WELCOME)), None, [example, outcome], **private)
-        go.click(page.transcribe, [audio, domain, example], outcome, api_visibility="private")
+            own(lambda: (None, render.hint(WELCOME), ""), None, [example, outcome, timeline], **private)
+        results = [outcome, timeline, transcribed]
+        go.click(page.transcribe, [audio, domain, example], results, api_visibility="private")
+        asked = outcome.download(page.subtitles, transcribed, file, **private)
+        asked.success(None, file, None, js=player.SAVE_FILE)
+        asked.success(None, js=player.ASK_AGAIN)
+        asked.failure(None, js=player.ASK_AGAIN)  # a .then of js alone does not run after a failure
     return blocks
 
 
@@ -114,25 +129,45 @@ class _Page:
         except ServerProblem as problem:
             return render.problem(str(problem))
 
-    def fetch(self, example: str | None) -> tuple[Any, str]:
-        """Return a clip's file for the player, and the message below."""
+    def fetch(self, example: str | None) -> tuple[Any, str, str]:
+        """Return a clip's file for the player, the message below, and no lanes."""
         if example is None:
-            return gr.skip(), render.hint(WELCOME)
+            return gr.skip(), render.hint(WELCOME), ""
         try:
-            return str(self._clips.fetch(example)), render.hint(WELCOME)
+            return str(self._clips.fetch(example)), render.hint(WELCOME), ""
         except ServerProblem as problem:
-            return None, render.problem(str(problem))
+            return None, render.problem(str(problem)), ""
 
-    def transcribe(self, audio: str | None, domain: str | None, example: str | None) -> str:
-        """Return both transcripts as HTML, or the reason why there are none."""
+    def transcribe(
+        self, audio: str | None, domain: str | None, example: str | None
+    ) -> tuple[str, str, str | None]:
+        """Return both transcripts as HTML, their lanes, and the path of the recording.
+
+        The HTML of a failure is its reason.
+        """
         if audio is None:
-            return render.problem("There is no recording yet: choose an example, record, or upload one.")
+            problem = "There is no recording yet: choose an example, record, or upload one."
+            return render.problem(problem), "", None
         try:
             base = self._client.transcribe(Path(audio), None)
             adapted = None if domain is None else self._client.transcribe(Path(audio), domain)
+        except ServerProblem as failure:
+            return render.problem(str(failure)), "", None
+        shown = render.result(base, adapted, self._clips.words(example), Path(audio).stem)
+        return shown, lanes.lanes(base, *([adapted] if adapted else [])), audio
+
+    def subtitles(self, transcribed: str | None, asked: gr.EventData) -> dict[str, str]:
+        """Return the file that a visitor asked for, as {"name", "content"}. It is not written anywhere.
+
+        Raises gr.Error, which the page shows.
+        """
+        if transcribed is None or asked.format not in SUBTITLE_FORMATS:
+            raise gr.Error("There is no such file.", print_exception=False)
+        try:
+            content = self._client.subtitles(Path(transcribed), asked.domain, asked.format)
         except ServerProblem as problem:
-            return render.problem(str(problem))
-        return render.result(base, adapted, self._clips.words(example))
+            raise gr.Error(escape(str(problem)), print_exception=False) from problem
+        return {"name": asked.name, "content": content}
 
 
 def _about(catalogue: Catalogue, domain: str | None) -> str:

@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 import httpx
 
+from ui.heard import HeardWord, heard_words
+
 TIMEOUT_S = 600.0  # a long recording on a slow machine
 CONNECT_TIMEOUT_S = 5.0
 
@@ -53,11 +55,19 @@ class Transcript:
     """Transcript by the server, with the digests of the base and the adapter that made it."""
 
     text: str
+    words: tuple[HeardWord, ...]  # every word of the text
+    duration_s: float  # of the recording
+    reply: bytes  # the server's whole answer, in verbose_json
     base: str
     base_digest: str
     domain: str | None
     version: int | None
     sha256: str | None
+
+    @property
+    def adapter(self) -> str | None:
+        """The domain as a request names it, pinned to its digest; None for the base."""
+        return None if self.domain is None else f"{self.domain}@sha256:{self.sha256}"
 
 
 class ServerClient:
@@ -91,16 +101,15 @@ class ServerClient:
 
     def transcribe(self, audio: Path, domain: str | None) -> Transcript:
         """Transcribe a recording with a domain, or with the base alone if `domain` is None."""
-        with audio.open("rb") as file:
-            body = self._json(
-                "POST",
-                "/v1/audio/transcriptions",
-                files={"file": (audio.name, file)},
-                data={} if domain is None else {"domain": domain},
-            )
+        fields = {"response_format": "verbose_json", "timestamp_granularities[]": ["word", "segment"]}
+        response = self._transcription(audio, domain, fields)
+        body = self._parsed(response)
         made_by = body["ssvd"]
         return Transcript(
             text=body["text"],
+            words=heard_words(body),
+            duration_s=body["duration"],
+            reply=response.content,
             base=made_by["base"],
             base_digest=made_by["base_digest"],
             domain=made_by["domain"],
@@ -108,9 +117,26 @@ class ServerClient:
             sha256=made_by["adapter_sha256"],
         )
 
-    def _json(self, method: str, path: str, **request: Any) -> dict[str, Any]:
+    def subtitles(self, audio: Path, domain: str | None, subtitle_format: str) -> str:
+        """Transcribe a recording again, and return the server's file in this format, `srt` or `vtt`."""
+        return self._transcription(audio, domain, {"response_format": subtitle_format}).content.decode()
+
+    def _transcription(self, audio: Path, domain: str | None, fields: dict[str, Any]) -> httpx.Response:
+        named = {} if domain is None else {"domain": domain}
+        with audio.open("rb") as file:
+            return self._send(
+                "POST",
+                "/v1/audio/transcriptions",
+                files={"file": (audio.name, file)},
+                data={**fields, **named},
+            )
+
+    def _json(self, method: str, path: str) -> dict[str, Any]:
+        return self._parsed(self._send(method, path))
+
+    def _parsed(self, response: httpx.Response) -> dict[str, Any]:
         try:
-            body: dict[str, Any] = self._send(method, path, **request).json()
+            body: dict[str, Any] = response.json()
         except ValueError as error:
             raise ServerProblem(f"{self.url} answered with something that is not this server's.") from error
         return body

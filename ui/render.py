@@ -5,10 +5,15 @@ from __future__ import annotations
 from html import escape
 
 from ui.client import Catalogue, Domain, Transcript
+from ui.files import downloads
+from ui.heard import HeardWord
+from ui.lanes import said_at
 from ui.words import Word, compare, wrong_words
 
 NANO = "owsm-nano"
 REAL_BASE_FLAG = "--base espnet/owsm_v3.1_ebf_base"
+
+PLAYABLE = "Choose a word to hear the recording from there."
 
 HEADER = """
 <header class="ssvd-header">
@@ -19,15 +24,19 @@ HEADER = """
 """
 
 
-def result(base: Transcript, domain: Transcript | None, reference: str | None) -> str:
-    """Return both transcripts with differing words marked, the reference if known, and what made them."""
+def result(base: Transcript, domain: Transcript | None, said: str | None, recording: str) -> str:
+    """Return both transcripts with differing words marked, what was said if known, and what made them.
+
+    `recording` is the name of the recording, for the names of the downloads.
+    """
     ours, theirs = compare(base.text, domain.text) if domain else (_plain(base.text), [])
-    said = "" if reference is None else _said(reference)
-    cards = [_card("Base model", "base", ours, base.text, reference)]
+    cards = [_card("Base model", "base", ours, base, said, recording)]
     if domain:
-        title = f"With domain {domain.domain}"
-        cards.append(_card(title, "domain", theirs, domain.text, reference))
-    return f'{said}<div class="ssvd-cards">{"".join(cards)}</div>{_provenance(domain or base)}'
+        cards.append(_card(f"With domain {domain.domain}", "domain", theirs, domain, said, recording))
+    known = "" if said is None else _said(said)
+    heard = [*base.words, *(domain.words if domain else ())]
+    how = hint(PLAYABLE) if any(word.start_s is not None for word in heard) else ""
+    return f'{known}<div class="ssvd-cards">{"".join(cards)}</div>{how}{_provenance(domain or base)}'
 
 
 def problem(message: str) -> str:
@@ -66,16 +75,25 @@ def about_base(catalogue: Catalogue) -> str:
     )
 
 
-def _card(title: str, kind: str, words: list[Word], text: str, reference: str | None) -> str:
-    marked = " ".join(
-        f"<mark>{escape(word.text)}</mark>" if word.differs else escape(word.text) for word in words
-    )
+def _card(
+    title: str, kind: str, words: list[Word], transcript: Transcript, said: str | None, recording: str
+) -> str:
+    marked = " ".join(map(_word, words, transcript.words))
     body = marked or '<span class="ssvd-silence">nothing was understood</span>'
-    score = "" if reference is None else f'<p class="ssvd-score">{_score(reference, text)}</p>'
+    score = "" if said is None else f'<p class="ssvd-score">{_score(said, transcript.text)}</p>'
     return (
         f'<section class="ssvd-card ssvd-{kind}"><h3>{escape(title)}</h3>'
-        f'<p class="ssvd-text" id="ssvd-{kind}-text">{body}</p>{score}</section>'
+        f'<p class="ssvd-text" id="ssvd-{kind}-text">{body}</p>{score}'
+        f"{downloads(transcript, recording)}</section>"
     )
+
+
+def _word(word: Word, heard: HeardWord) -> str:
+    """Return a word, as a button if its time is known."""
+    shown = escape(word.text)
+    if heard.start_s is not None:
+        shown = f"<button {said_at(heard)}>{shown}</button>"
+    return f"<mark>{shown}</mark>" if word.differs else shown
 
 
 def _said(reference: str) -> str:

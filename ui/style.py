@@ -5,7 +5,7 @@ from __future__ import annotations
 STYLE = """
 :root { --ssvd-quiet: #475569; }  /* 7:1 on white; the theme's own subdued colour is 2.6:1 */
 .dark { --ssvd-quiet: #cbd5e1; }
-#ssvd-outcome, #ssvd-note, #ssvd-about, .ssvd-flush { padding: 0 !important; }
+#ssvd-outcome, #ssvd-note, #ssvd-about, #ssvd-lanes, .ssvd-flush { padding: 0 !important; }
 .ssvd-header h1 { font-size: 1.75rem; line-height: 1.2; font-weight: 700; margin: 0.5rem 0; }
 .ssvd-header p { max-width: 46rem; color: var(--ssvd-quiet); font-size: 1.05rem; margin: 0; }
 h2 { font-size: 1.15rem; font-weight: 600; margin: 0; }
@@ -37,6 +37,35 @@ h2 { font-size: 1.15rem; font-weight: 600; margin: 0; }
 .ssvd-card mark { padding: 0.05em 0.25em; border-radius: 4px; color: inherit; }
 .ssvd-base mark { background: #fde68a; color: #422006; text-decoration: underline wavy #b45309 1px; }
 .ssvd-domain mark { background: #99f6e4; color: #042f2e; text-decoration: underline #0f766e 2px; }
+
+/* A word is read as text; that it can be played shows under the pointer and in the focus. */
+[data-start-s], .ssvd-files button {
+  color: inherit; background: none; border: 0; margin: 0; box-shadow: none !important; cursor: pointer;
+}
+[data-start-s] { border-radius: 4px; text-align: left; }
+[data-start-s]:hover { background: var(--border-color-primary); }
+[data-start-s]:focus-visible, .ssvd-files > :focus-visible {
+  outline: 2px solid #0d9488; outline-offset: 1px;
+}
+.ssvd-card [data-start-s] { font: inherit; padding: 0; text-decoration: inherit; }
+
+#ssvd-lanes { container-type: inline-size; }
+.ssvd-lane {
+  display: grid; grid-auto-flow: row dense; grid-template-columns: repeat(var(--columns), minmax(0, 1fr));
+  border-top-width: 3px; border-top-style: solid; padding: 0.15rem 0 0.5rem;
+}
+.ssvd-lane-title { grid-column: 1 / -1; font-size: 0.8rem; color: var(--ssvd-quiet); }
+.ssvd-lane [data-start-s] {
+  font-size: clamp(0.6rem, 2.8cqi, 0.8rem); font-weight: 400; line-height: 1.4; align-self: start;
+  padding: 0 0.15rem; margin: 0 0 0.15rem; border-left: 2px solid var(--border-color-primary);
+  border-radius: 0; overflow: hidden; white-space: nowrap; text-overflow: ellipsis;
+}
+
+.ssvd-files { margin: 0.75rem 0 0; font-size: 0.95rem; color: var(--ssvd-quiet); }
+.ssvd-files a, .ssvd-files button {
+  color: inherit; font: inherit; text-decoration: underline; cursor: pointer; margin-left: 0.5rem; padding: 0;
+}
+.ssvd-files [aria-busy=true] { opacity: 0.5; cursor: progress; }
 
 .ssvd-provenance {
   font-size: 0.85rem; color: var(--ssvd-quiet); margin: 0.75rem 0 0; overflow-wrap: anywhere;

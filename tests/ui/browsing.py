@@ -67,8 +67,8 @@ def _wait_until_ready(address: str, process: subprocess.Popen[bytes], log: Path)
 
 
 @contextmanager
-def chromium(profile: Path) -> Iterator[Any]:
-    """A headless browser with a fresh profile."""
+def chromium(profile: Path, downloads: Path | None = None) -> Iterator[Any]:
+    """A headless browser with a fresh profile, which saves downloads in a folder."""
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()
@@ -76,6 +76,9 @@ def chromium(profile: Path) -> Iterator[Any]:
         options.add_argument(flag)
     options.binary_location = shutil.which("chromium") or ""
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    if downloads is not None:
+        place = {"behavior": "allow", "downloadPath": str(downloads)}
+        driver.execute_cdp_cmd("Browser.setDownloadBehavior", place)
     try:
         yield driver
     finally:

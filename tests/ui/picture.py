@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.ui.browsing import ROOT, chromium, readmes_clip, served, transcribe_example
 
 PICTURE = ROOT / "docs" / "ui.png"
+WINDOW_PX = (1200, 1270)  # all that a transcription shows
 
 
 def main() -> None:
@@ -18,6 +19,7 @@ def main() -> None:
         served(Path(folder)) as server,
         chromium(Path(folder) / "profile") as browser,
     ):
+        browser.set_window_size(*WINDOW_PX)
         transcribe_example(browser, server, said, "child")
         browser.save_screenshot(str(PICTURE))
 

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.ui.browsing import chromium, readmes_clip, served, transcribe_example
+from tests.ui.browsing import PATIENCE_S, chromium, readmes_clip, served, transcribe_example
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("chromium") and shutil.which("chromedriver")),
@@ -27,15 +27,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Any]:
-    with chromium(tmp_path / "profile") as driver:
+    with chromium(tmp_path / "profile", downloads=tmp_path) as driver:
         yield driver
 
 
-def _heard(server: str, clip: Path, **fields: str) -> str:
+def _reply(server: str, clip: Path, **fields: Any) -> httpx.Response:
+    address = f"{server}/v1/audio/transcriptions"
     with clip.open("rb") as file:
-        reply = httpx.post(f"{server}/v1/audio/transcriptions", data=fields, files={"file": file}, timeout=60)
-    reply.raise_for_status()
-    return " ".join(reply.json()["text"].split())
+        return httpx.post(address, data=fields, files={"file": file}, timeout=60).raise_for_status()
+
+
+def _heard(server: str, clip: Path, **fields: str) -> str:
+    return " ".join(_reply(server, clip, **fields).json()["text"].split())
 
 
 def test_the_page_shows_what_base_and_child_heard_side_by_side(server: str, browser: Any) -> None:
@@ -58,3 +61,85 @@ def test_the_page_shows_what_base_and_child_heard_side_by_side(server: str, brow
     )
     assert browser.find_elements(By.CSS_SELECTOR, "#ssvd-domain-text *"), "differing words are marked"
     assert re.search(r"owsm-nano sha256:\w+.* child version 1 sha256:\w+", shown("ssvd-provenance"))
+
+
+# Whatever plays the recording: where it was when it was told to play, and where it is now.
+WATCH = """
+  const inner = [...document.querySelectorAll("#ssvd-audio *")].map((each) => each.shadowRoot);
+  const found = inner.filter(Boolean).flatMap((root) => [...root.querySelectorAll("audio")]);
+  window.player = found[0];
+  window.played_from_s = [];
+  const play = player.play;
+  player.play = function () { played_from_s.push(this.currentTime); return play.call(this); };
+  return found.length;
+"""
+TIMED = {"response_format": "verbose_json", "timestamp_granularities[]": ["word", "segment"]}
+
+
+def test_a_word_plays_the_recording_from_where_it_was_heard(server: str, browser: Any) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    clip, said = readmes_clip()
+    heard = {
+        kind: _reply(server, clip, **TIMED, **domain).json()["words"]
+        for kind, domain in {"base": {}, "domain": {"domain": "child"}}.items()
+    }
+    transcribe_example(browser, server, said, "child")
+    assert browser.execute_script(WATCH) == 1
+
+    def word(place: str, text: str) -> Any:
+        buttons = browser.find_elements(By.CSS_SELECTOR, f"{place} button")
+        (found,) = [each for each in buttons if each.text == text]
+        return found
+
+    started = []
+    for kind, words in heard.items():
+        word(f".ssvd-lane.ssvd-{kind}", words[-1]["word"]).click()
+        word(f"#ssvd-{kind}-text", words[1]["word"]).send_keys(Keys.ENTER)
+        started += [words[-1]["start"], words[1]["start"]]
+    assert browser.execute_script("return played_from_s") == pytest.approx(started, abs=0.001)
+    WebDriverWait(browser, PATIENCE_S).until(
+        lambda d: d.execute_script("return player.currentTime") > started[-1]
+    )
+
+
+def test_downloads_are_the_bytes_that_the_server_sends(server: str, browser: Any, tmp_path: Path) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    def download(end: str) -> bytes:
+        """The content of the file whose name ends so."""
+        css = f'[data-name$="{end}"], [download$="{end}"]'
+        browser.find_element(By.CSS_SELECTOR, css).click()
+        (file,) = WebDriverWait(browser, PATIENCE_S).until(lambda _: list(tmp_path.glob(f"*{end}")))
+        return Path(file).read_bytes()
+
+    clip, said = readmes_clip()
+    formats = {"srt": {"response_format": "srt"}, "vtt": {"response_format": "vtt"}}
+    formats |= {"txt": {"response_format": "text"}, "json": TIMED}
+    transcribe_example(browser, server, said, "child")
+    for kind, domain in {"base": {}, "child": {"domain": "child"}}.items():
+        for end, fields in formats.items():
+            assert download(f"-{kind}.{end}") == _reply(server, clip, **fields, **domain).content
+    busy = "[data-format][aria-busy]"
+    WebDriverWait(browser, PATIENCE_S).until(lambda d: not d.find_elements(By.CSS_SELECTOR, busy))
+
+
+def test_a_refused_download_is_told_and_another_can_be_asked_for(
+    server: str, browser: Any, tmp_path: Path
+) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    wait = WebDriverWait(browser, PATIENCE_S)
+    transcribe_example(browser, server, readmes_clip()[1], "child")
+    srt, vtt = browser.find_elements(By.CSS_SELECTOR, ".ssvd-domain [data-format]")
+    browser.execute_script("arguments[0].dataset.domain = 'gone'", srt)
+    srt.click()
+    wait.until(lambda d: "does not know this domain" in d.find_element(By.TAG_NAME, "body").text)
+    wait.until(lambda _: srt.get_attribute("aria-busy") is None)
+    vtt.click()
+    wait.until(lambda _: list(tmp_path.glob("*.vtt")))
+    assert not list(tmp_path.glob("*.srt"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.ui import replies
 from ui.client import Clip, ServerClient, ServerProblem
 
 URL = "http://server.test"
@@ -56,17 +58,27 @@ def test_a_recording_is_sent_with_its_domain_or_without_one(clip_file: Path) -> 
 
     def answer(request: httpx.Request) -> httpx.Response:
         bodies.append(request.read())
-        made_by = {
-            "base": "b", "base_digest": "d", "domain": "child", "adapter_version": 2, "adapter_sha256": "e",
-        }  # fmt: skip
-        return httpx.Response(200, json={"text": "words", "ssvd": made_by})
+        return httpx.Response(200, json=replies.body("two words", 0.5, 1.0, domain="child"))
 
     result = client(answer).transcribe(clip_file, "child")
     client(answer).transcribe(clip_file, None)
-    assert (result.text, result.domain, result.version, result.sha256) == ("words", "child", 2, "e")
+    assert (result.text, result.domain, result.version) == ("two words", "child", 2)
+    assert result.adapter == f"child@sha256:{replies.SHA256}"
+    assert [word.start_s for word in result.words] == [0.5, 1.0]
+    assert json.loads(result.reply)["words"]
     assert b'name="file"; filename="clip.wav"' in bodies[0]
     assert b'name="domain"' in bodies[0]
     assert b'name="domain"' not in bodies[1]
+
+
+def test_subtitles_are_the_server_s_own_characters(clip_file: Path) -> None:
+    content = "1\n00:00:00,070 --> 00:00:03,280\nrote häuser\n\n"
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert all(part in request.read() for part in (b"srt", b"child@sha256:ab"))
+        return httpx.Response(200, text=content)
+
+    assert client(answer).subtitles(clip_file, "child@sha256:ab", "srt") == content
 
 
 def test_a_clip_is_fetched_by_the_address_that_the_server_gave() -> None:

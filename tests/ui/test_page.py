@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import httpx
 import pytest
 
 from ssvd_asr.errors import SsvdError
+from tests.ui import replies
 from ui import ui_command
 from ui.app import _Page
 from ui.client import ServerClient
@@ -53,9 +56,9 @@ class FakeServer:
 
     def _transcript(self, body: bytes) -> httpx.Response:
         domain = "child" if b'name="domain"' in body else None
-        made_by: dict[str, Any] = {"base": "owsm-nano", "base_digest": "sha256:cd", "domain": domain}
-        made_by |= {"adapter_version": domain and 1, "adapter_sha256": domain and "ab" * 32}
-        return httpx.Response(200, json={"text": f"one {domain} clip", "ssvd": made_by})
+        if b"srt" in body:
+            return httpx.Response(200, text=f"subtitles of {domain}")
+        return httpx.Response(200, json=replies.body(f"one {domain} clip", 0.5, 1.0, 1.5, domain=domain))
 
 
 @pytest.fixture
@@ -95,30 +98,31 @@ def test_the_lists_are_the_server_s_and_what_is_chosen_stays_chosen(page: _Page,
 
 def test_an_example_is_fetched_once_and_shown_with_its_words(page: _Page, server: FakeServer) -> None:
     page.fill(None, None)
-    path, _ = page.fetch("child/a")
+    path, *_ = page.fetch("child/a")
     assert Path(path).read_bytes() == b"OggS"
     page.fetch("child/a")
     assert server.asked.count("/clips/child") == 1
-    result = page.transcribe(path, "child", "child/a")
+    result, timeline, _ = page.transcribe(path, "child", "child/a")
     assert "What was said" in result
-    assert "one <mark>None</mark> clip" in result
+    assert re.search(r"one</button> <mark><button [^>]+>None</button></mark> <button [^>]+>clip", result)
+    assert timeline.count("ssvd-lane ") == 2
     assert "every word right" in result
 
 
 def test_a_recording_of_one_s_own_has_no_reference(page: _Page, recording: str) -> None:
     page.fill(None, None)
-    result = page.transcribe(recording, "child", None)
+    result, *_ = page.transcribe(recording, "child", None)
     assert "What was said" not in result
     assert "With domain child" in result
 
 
 def test_without_a_domain_the_base_stands_alone(page: _Page, recording: str, server: FakeServer) -> None:
-    assert "With domain" not in page.transcribe(recording, None, None)
+    assert "With domain" not in page.transcribe(recording, None, None)[0]
     assert server.asked == ["/v1/audio/transcriptions"]
 
 
 def test_without_a_recording_it_says_what_to_do(page: _Page) -> None:
-    assert "no recording yet" in page.transcribe(None, "child", None)
+    assert "no recording yet" in page.transcribe(None, "child", None)[0]
 
 
 def test_a_server_that_went_away_is_told_in_words_by_every_event(
@@ -130,9 +134,52 @@ def test_a_server_that_went_away_is_told_in_words_by_every_event(
         page.fill(None, None)[-1],
         page.describe("child"),
         page.fetch("child/a")[1],
-        page.transcribe(recording, "child", None),
+        page.transcribe(recording, "child", None)[0],
     ]
     assert all('role="alert"' in each and "does not answer" in each for each in told)
+
+
+def asked(**data: Any) -> gr.EventData:
+    """The event of a button of a file."""
+    return gr.EventData(None, {"format": "srt", "domain": None, "name": "own-base.srt", **data})
+
+
+def test_a_transcription_asks_the_server_once_and_subtitles_when_they_are_wanted(
+    page: _Page, server: FakeServer, recording: str
+) -> None:
+    *_, transcribed = page.transcribe(recording, None, None)
+    assert len(server.asked) == 1
+    assert page.subtitles(transcribed, asked()) == {"name": "own-base.srt", "content": "subtitles of None"}
+    file = page.subtitles(transcribed, asked(domain="child@sha256:bb", name="own-child.srt"))
+    assert file == {"name": "own-child.srt", "content": "subtitles of child"}
+    assert len(server.asked) == 3
+
+
+def test_no_file_of_a_visitor_is_written(
+    server: FakeServer, recording: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    page = _Page(ServerClient("http://server.test", transport=httpx.MockTransport(server)))
+    *_, transcribed = page.transcribe(recording, "child", None)
+    page.subtitles(transcribed, asked())
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [Path(recording)]
+
+
+@pytest.mark.parametrize("transcribed", [True, False])
+def test_a_file_that_is_not_offered_is_refused(
+    page: _Page, recording: str, server: FakeServer, transcribed: bool
+) -> None:
+    with pytest.raises(gr.Error, match="no such file"):
+        page.subtitles(recording if transcribed else None, asked(format="json" if transcribed else "srt"))
+    assert server.asked == []
+
+
+def test_subtitles_of_a_server_that_went_away_are_told_in_words(
+    page: _Page, server: FakeServer, recording: str
+) -> None:
+    server.down = True
+    with pytest.raises(gr.Error, match="does not answer"):
+        page.subtitles(recording, asked())
 
 
 @pytest.fixture(scope="module")

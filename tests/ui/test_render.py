@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tests.ui.replies import transcript
 from ui import render
 from ui.client import Catalogue, Domain, Transcript
+from ui.heard import HeardWord
 
-BASE = Transcript("the wed wabbit", "owsm-nano", "sha256:" + "a" * 64, None, None, None)
-CHILD = replace(BASE, text="the red rabbit", domain="child", version=2, sha256="b" * 64)
+BASE = transcript("the wed wabbit")
+CHILD = transcript("the red rabbit", domain="child")
 
 
 def test_both_transcripts_stand_side_by_side_with_differing_words_marked() -> None:
-    page = render.result(BASE, CHILD, None)
+    page = render.result(BASE, CHILD, None, "clip")
     assert "the <mark>wed</mark> <mark>wabbit</mark>" in page
     assert "the <mark>red</mark> <mark>rabbit</mark>" in page
     assert page.index("Base model") < page.index("With domain child")
@@ -20,7 +22,7 @@ def test_both_transcripts_stand_side_by_side_with_differing_words_marked() -> No
 
 
 def test_the_provenance_names_base_domain_version_and_whole_digests() -> None:
-    page = render.result(BASE, CHILD, None)
+    page = render.result(BASE, CHILD, None, "clip")
     assert f'title="sha256:{"a" * 64}"' in page
     assert f'title="sha256:{"b" * 64}"' in page
     assert "owsm-nano" in page
@@ -28,28 +30,47 @@ def test_the_provenance_names_base_domain_version_and_whole_digests() -> None:
 
 
 def test_an_example_shows_what_was_said_and_the_errors() -> None:
-    page = render.result(BASE, CHILD, "the red rabbit")
+    page = render.result(BASE, CHILD, "the red rabbit", "clip")
     assert "What was said" in page
     assert "2 errors in 3 words" in page
     assert "every word right" in page
 
 
+def test_a_word_with_a_time_is_a_button_that_tells_it_and_one_without_is_text() -> None:
+    page = render.result(
+        transcript("the wabbit", 0.5), transcript("the rabbit", domain="child"), None, "clip"
+    )
+    assert '<button type="button" data-start-s="0.5" title="0.50 s: play from here">the</button>' in page
+    assert "<mark>wabbit</mark>" in page
+    assert page.count("data-start-s") == 1
+    assert render.PLAYABLE in page
+    assert render.PLAYABLE not in render.result(BASE, CHILD, None, "clip")
+
+
+def test_each_transcript_has_its_own_downloads() -> None:
+    page = render.result(BASE, CHILD, None, "clip")
+    assert all(
+        f"clip-{kind}.{end}" in page for kind in ("base", "child") for end in ("srt", "vtt", "txt", "json")
+    )
+
+
 def test_the_base_alone_has_one_card_and_no_marks() -> None:
-    page = render.result(BASE, None, None)
+    page = render.result(BASE, None, None, "clip")
     assert page.count("ssvd-card ") == 1
     assert "<mark>" not in page
 
 
 def test_an_empty_transcript_says_so() -> None:
-    assert "nothing was understood" in render.result(replace(BASE, text=""), CHILD, None)
+    assert "nothing was understood" in render.result(transcript(""), CHILD, None, "clip")
 
 
 def test_nothing_that_comes_from_elsewhere_is_html() -> None:
     evil = "<script>alert(1)</script>"
-    transcript = Transcript(evil, evil, evil, evil, 1, evil)
+    words = (HeardWord(evil.split()[0], 1.0, 2.0),)
+    made = Transcript(evil, words, 3.0, evil.encode(), evil, evil, evil, 1, evil)
     catalogue = Catalogue(evil, evil, ())
     pages = [
-        render.result(transcript, transcript, evil),
+        render.result(made, made, evil, evil),
         render.problem(evil),
         render.about_base(catalogue),
         render.about_domain(Domain(evil, 1, evil, True, 0.5, 0.1)),
