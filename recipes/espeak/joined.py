@@ -113,11 +113,9 @@ def _recording(
     spans: Sequence[tuple[int, int]],
     rng: random.Random,
 ) -> Recording:
-    wave = (
-        noisy(np.concatenate(parts), kind.noise, rng.randrange(2**32))
-        if kind.noise
-        else np.concatenate(parts)
-    )
+    wave = np.concatenate(parts)
+    if kind.noise:
+        wave = noisy(wave, kind.noise, rng.randrange(2**32))
     return Recording(wave, tuple(clips), tuple(spans))
 
 
@@ -128,22 +126,28 @@ def noisy(wave: FloatArray, level: float, seed: int) -> FloatArray:
 
 
 def _with_pauses(clip: Clip, rng: random.Random) -> FloatArray:
-    """The sentence spoken anew by its voice in phrases of about WORDS_A_PAUSE words, 0.6 to 2 s apart.
+    """The phrases of a sentence, 0.6 to 2 s apart."""
+    parts: list[FloatArray] = []
+    for phrase in phrases(clip):
+        if parts:
+            parts.append(_silence(rng.uniform(0.6, 2)))
+        parts.append(faded(trimmed(phrase)))
+    return np.concatenate(parts)
+
+
+def phrases(clip: Clip) -> list[FloatArray]:
+    """The sentence spoken anew by its voice in phrases of about WORDS_A_PAUSE words, the same in every run.
 
     Silence put into the clip would tear words apart: espeak-ng's word events are not exact enough.
     """
+    rng = random.Random(clip.name)
     domain, split, number = clip.name.rsplit("-", 2)
     text, speaker = utterance(domain, split, int(number))
     words = text.split()
     pauses = max(1, round(len(words) / WORDS_A_PAUSE)) if len(words) >= 4 else 0
     places = [place for place in range(1, len(words)) if words[place - 1] not in LEANING]
     edges = [0, *sorted(rng.sample(places, min(pauses, len(places)))), len(words)]
-    parts: list[FloatArray] = []
-    for start, stop in pairwise(edges):
-        if parts:
-            parts.append(_silence(rng.uniform(0.6, 2)))
-        parts.append(faded(trimmed(speak(" ".join(words[start:stop]), domain, speaker))))
-    return np.concatenate(parts)
+    return [speak(" ".join(words[start:stop]), domain, speaker) for start, stop in pairwise(edges)]
 
 
 def _silence(duration_s: float) -> FloatArray:

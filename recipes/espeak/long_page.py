@@ -18,9 +18,10 @@ def table(found: Mapping[str, Any], file: str) -> str:
         f"Written by `{found['command']}` with {file} ({found['device']}, "
         f"torch {found['torch']}, one thread).",
         "WER in %. `before` is greedy decoding of windows of 15 s, `now` what the server does by default.",
-        "The difference is to the same clips decoded one by one as now, with its 95 % interval over",
-        "utterances; for `noise` the clips have the noise too. The factor is seconds of the processor for a",
-        "second of audio, cutting included. The base hears adult.",
+        "The difference is to the same clips decoded one by one as now, with its 95 % interval over utterances.",
+        "For `noise` the clips have the noise too. For `pauses` the phrases are decoded one by one, since",
+        "phrases alone are harder than sentences. The factor is seconds of the processor for a second of audio,",
+        "cutting included. The base hears adult.",
         *(f"{domain} is heard with {which}." for domain, which in found["adapters"].items()),
         "",
         *(f"- `{name}`: {kind.about}" for name, kind in KINDS.items()),

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 
 from adapters_store.packaged import PACKAGED, builtins
-from recipes.espeak.joined import KINDS, Clip, FloatArray, Recording, noisy, record
+from recipes.espeak.joined import KINDS, Clip, FloatArray, Recording, noisy, phrases, record
 from recipes.espeak.long_errors import Errors, clip_errors, compare, recording_errors
 from recipes.espeak.long_page import line, table
 from recipes.espeak.window_cut import cut_windows
@@ -182,6 +182,8 @@ def domain_rows(arguments: argparse.Namespace, domain: str) -> Iterator[dict[str
         if kind.noise:
             waves = [noisy(clip.wave, kind.noise, place) for place, clip in enumerate(clips)]
             singly = clip_errors(clips, now.texts(waves))
+        elif kind.inner:
+            singly = clip_errors(clips, _phrase_texts(now, clips))
         yield {
             "domain": domain,
             "kind": name,
@@ -195,6 +197,13 @@ def domain_rows(arguments: argparse.Namespace, domain: str) -> Iterator[dict[str
         }
 
 
+def _phrase_texts(decoder: Decoder, clips: Sequence[Clip]) -> list[str]:
+    """Decode the phrases of each clip one by one, as clips of their own."""
+    spoken = [phrases(clip) for clip in clips]
+    texts = iter(decoder.texts([wave for waves in spoken for wave in waves]))
+    return [" ".join(next(texts) for _ in waves) for waves in spoken]
+
+
 def read_clips(corpus: Path, first: int | None) -> list[Clip]:
     """Read the first clips of a corpus."""
     lines = (corpus / "manifest.jsonl").read_text(encoding="utf-8").splitlines()[:first]
@@ -202,8 +211,12 @@ def read_clips(corpus: Path, first: int | None) -> list[Clip]:
     return [Clip(entry["id"], entry["text"], read_audio(corpus / entry["audio"])) for entry in entries]
 
 
+def _place(row: Mapping[str, Any]) -> tuple[int, int]:
+    return DOMAINS.index(row["domain"]), list(KINDS).index(row["kind"])
+
+
 def main(argv: list[str] | None = None) -> int:
-    """Measure, and write the results after every row."""
+    """Measure, and write the results after every row. Rows of other domains and kinds stay in the file."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -225,6 +238,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=RESULTS / f"{NAME}.json", help="the .md lies beside it")
     argv = sys.argv[1:] if argv is None else argv
     arguments = parser.parse_args(argv)
+    asked = {(domain, kind) for domain in arguments.domains for kind in arguments.kinds}
+    kept = json.loads(arguments.out.read_text(encoding="utf-8")) if arguments.out.exists() else {"rows": []}
     found: dict[str, Any] = {
         "command": " ".join(["python -m recipes.espeak.long_recordings", *argv]),
         "device": platform.processor() or platform.machine(),
@@ -232,15 +247,15 @@ def main(argv: list[str] | None = None) -> int:
         "split": arguments.split,
         "adapters": {
             domain: "the given adapter" if domain in dict(arguments.adapter) else "its packaged adapter"
-            for domain in arguments.domains
+            for domain in DOMAINS
             if domain != "adult"
         },
-        "rows": [],
+        "rows": [row for row in kept["rows"] if (row["domain"], row["kind"]) not in asked],
     }
     torch.set_num_threads(1)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     for row in rows(arguments):
-        found["rows"].append(row)
+        found["rows"] = sorted([*found["rows"], row], key=_place)
         print(line(row), flush=True)
         arguments.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         arguments.out.with_suffix(".md").write_text(table(found, arguments.out.name), encoding="utf-8")
