@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from ssvd_asr.audio.read import SAMPLE_RATE, AudioLimits, read_audio
+from ssvd_asr.audio.read import SAMPLE_RATE, AudioLimits
 from ssvd_asr.errors import AudioError, AudioTooLongError
 from ssvd_asr.scoring import Score, score
+from training.corpus.audio import read_utterance
 from training.corpus.dataset import MAX_FILE_BYTES, DataReport, check_usable
 from training.corpus.manifests import read_entries
 from training.corpus.prefetch import prefetch
@@ -169,7 +170,7 @@ def _read_clip(utterance: Utterance, limits: AudioLimits) -> FloatArray | Proble
     if not utterance.audio.exists():
         return problem("missing file", f"{utterance.audio} does not exist")
     try:
-        return read_audio(utterance.audio, limits, start_s=utterance.start_s, duration_s=utterance.duration_s)
+        return read_utterance(utterance, limits)
     except AudioTooLongError as error:
         return problem("too long for the window", error)
     except (AudioError, OSError) as error:

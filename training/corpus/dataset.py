@@ -20,9 +20,10 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from ssvd_asr.audio.read import SAMPLE_RATE, AudioLimits, read_audio
+from ssvd_asr.audio.read import SAMPLE_RATE, AudioLimits
 from ssvd_asr.errors import AudioError, AudioTooLongError, DataError
 from ssvd_asr.scoring import normalise
+from training.corpus.audio import read_utterance
 from training.corpus.manifests import read_entries
 from training.corpus.prompts import FloatArray, PromptSymbols, Tokens
 from training.corpus.utterances import Problem, Reason, Utterance
@@ -124,7 +125,7 @@ class Dataset:
         stored = self.cached.get(index)
         if stored is None:
             sample = self.samples[index]
-            stored = _int16(_read(sample.utterance, self.limits))
+            stored = _int16(read_utterance(sample.utterance, self.limits))
             if zlib.crc32(stored.tobytes()) != sample.checksum:
                 raise DataError(f"{sample.utterance.audio} has changed since the run began")
         return stored.astype(np.float32) / np.float32(_INT16_SCALE)
@@ -217,7 +218,7 @@ def _check(utterance: Utterance, rules: Rules) -> Problem | tuple[Sample, npt.ND
     if not utterance.audio.exists():
         return problem("missing file", f"{utterance.audio} does not exist")
     try:
-        wave = _read(utterance, rules.limits)
+        wave = read_utterance(utterance, rules.limits)
     except AudioTooLongError as error:
         return problem("too long for the window", error)
     except (AudioError, OSError) as error:
@@ -228,10 +229,6 @@ def _check(utterance: Utterance, rules: Rules) -> Problem | tuple[Sample, npt.ND
         )
     stored = _int16(wave)
     return Sample(utterance, pieces, len(wave), zlib.crc32(stored.tobytes()), needed), stored
-
-
-def _read(utterance: Utterance, limits: AudioLimits) -> FloatArray:
-    return read_audio(utterance.audio, limits, start_s=utterance.start_s, duration_s=utterance.duration_s)
 
 
 def _int16(wave: FloatArray) -> npt.NDArray[np.int16]:
