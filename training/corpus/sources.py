@@ -66,6 +66,12 @@ def unsupported(audio: str) -> str | None:
     return None
 
 
+def resolved(source: str, folder: Path) -> Path:
+    """Return the path: relative ones are tried from the current directory, then from ``folder``."""
+    audio = Path(source)
+    return audio if audio.is_absolute() or audio.exists() else folder / audio
+
+
 def without_repeats(named: Iterable[tuple[str, Entry]]) -> Iterator[Entry]:
     """Yield the entries; an utterance with the id of an earlier one becomes a Problem.
 
