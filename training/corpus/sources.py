@@ -63,6 +63,8 @@ def unsupported(audio: str) -> str | None:
     """Return why ``audio`` is no path of a file, or None."""
     if _URL.match(audio):
         return f"{audio} is a URL; download it and name the file"
+    if "\0" in audio:
+        return f"{audio!r} holds a zero byte, as no path does"
     return None
 
 

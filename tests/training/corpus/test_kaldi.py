@@ -83,6 +83,7 @@ def test_byte_order_marks_crlf_and_tabs_change_nothing(tmp_path: Path) -> None:
         ("/data/raw.ark:1234", "archive"),
         ("https://x/a.wav", "a URL"),
         ("s3://x/a.wav", "a URL"),
+        ("a\0.wav", "a zero byte"),
     ],
 )
 def test_what_is_no_file_is_refused_with_the_reason(tmp_path: Path, value: str, told: str) -> None:
