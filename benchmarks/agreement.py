@@ -26,7 +26,7 @@ from benchmarks.report import parser, write
 from ssvd_asr.adapted_model import adapt
 from ssvd_asr.adapter.merge import merge_adapter
 from ssvd_asr.adapter.read import load_adapter
-from ssvd_asr.audio.read import read_audio
+from ssvd_asr.audio.read import DEFAULT_LIMITS
 from ssvd_asr.base.export import export_espnet
 from ssvd_asr.base.load import load_base
 from ssvd_asr.base.model import BaseModel, FloatArray
@@ -36,6 +36,7 @@ from ssvd_asr.decoding.hypothesis import Hypothesis
 from ssvd_asr.decoding.options import GREEDY, DecodingOptions
 from ssvd_asr.device import forbid_tf32, resolve_device
 from ssvd_asr.transcription import transcribe
+from training.corpus.audio import read_utterance
 from training.corpus.manifests import read_entries
 from training.corpus.utterances import Utterance
 
@@ -91,7 +92,7 @@ def _waves(manifest: Path) -> Iterator[FloatArray]:
     for entry in read_entries(manifest):
         if not isinstance(entry, Utterance):
             raise SystemExit(f"{manifest}: {entry}: every utterance must be usable")
-        yield read_audio(entry.audio, start_s=entry.start_s, duration_s=entry.duration_s)
+        yield read_utterance(entry, DEFAULT_LIMITS)
 
 
 def _speech2text(config: Path, checkpoint: Path, mode: Mode, device: str) -> Any:

@@ -16,6 +16,8 @@ from ssvd_asr.errors import DataError
 
 # Typographic apostrophes; in running text they are the same letter as '.
 _APOSTROPHES = str.maketrans({"’": "'", "ʼ": "'", "＇": "'", "‛": "'", "`": "'", "´": "'"})
+# Characters without width: zero-width space and joiners, word joiner, byte order mark, soft hyphen.
+_INVISIBLE = dict.fromkeys((0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF, 0x00AD))
 _LOOSE_APOSTROPHE = re.compile(r"(?<!\w)'+|'+(?!\w)")
 
 
@@ -40,13 +42,14 @@ class Score:
 def normalise(text: str) -> str:
     """Return the text as it is scored: lower case, words separated by one space, no punctuation.
 
-    In this order: Unicode NFC; typographic apostrophes become '; lower case; everything that is not a
-    letter, a digit, a combining mark or ' becomes a space (so "well-known" is two words and "3.5" too);
+    In this order: zero-width characters and soft hyphens are removed; Unicode NFC; typographic apostrophes
+    become '; lower case; everything that is not a letter, a digit, a combining mark or ' becomes a space
+    (so "well-known" is two words and "3.5" too);
     an apostrophe stays only between two word characters ("don't", "o'clock", but not "'tis" or "boys'");
     runs of white space become one space, and none stays at the ends. Digits are not spelled out, and no
     spelling or contraction is rewritten. normalise(normalise(x)) == normalise(x).
     """
-    text = unicodedata.normalize("NFC", text).translate(_APOSTROPHES).lower()
+    text = unicodedata.normalize("NFC", text.translate(_INVISIBLE)).translate(_APOSTROPHES).lower()
     # lower() can leave decomposed letters behind (İ), hence NFC once more.
     text = unicodedata.normalize("NFC", text)
     text = "".join(c if _is_spoken(c) else " " for c in text)

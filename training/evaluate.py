@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from ssvd_asr.audio.read import SAMPLE_RATE, AudioLimits, read_audio
+from ssvd_asr.audio.read import SAMPLE_RATE, AudioLimits
 from ssvd_asr.errors import AudioError, AudioTooLongError
 from ssvd_asr.scoring import Score, score
-from training.corpus.dataset import MAX_FILE_BYTES, DataReport, check_usable
+from training.corpus.audio import read_utterance
+from training.corpus.dataset import MAX_FILE_BYTES
 from training.corpus.manifests import read_entries
 from training.corpus.prefetch import prefetch
 from training.corpus.prompts import FloatArray
+from training.corpus.report import DataReport, Doubt, check_usable, unusual_rate
 from training.corpus.utterances import Problem, Reason, Utterance
 
 if TYPE_CHECKING:
@@ -114,6 +116,7 @@ def evaluate(
     utterances = [entry for entry in entries if isinstance(entry, Utterance)]
     limits = AudioLimits(max_duration_s=base.config.window_s, max_bytes=MAX_FILE_BYTES)
     found: dict[int, Decoded] = {}
+    doubts: dict[int, Doubt | None] = {}
     samples = 0
     began = time.monotonic()
     with tqdm(total=len(utterances), desc=f"decoding {source.name}", unit="utt", disable=not progress) as bar:
@@ -126,10 +129,14 @@ def evaluate(
                 )
                 for (index, utterance, wave), transcript in zip(clips, transcripts, strict=True):
                     found[index] = Decoded(utterance.id, utterance.text, transcript.text)
+                    doubts[index] = unusual_rate(utterance, len(wave) / SAMPLE_RATE)
                     samples += len(wave)
             bar.update(size)
     wall_s = time.monotonic() - began
-    report = DataReport(str(source), len(entries), len(found), samples / SAMPLE_RATE, tuple(problems))
+    doubtful = tuple(doubt for index in sorted(doubts) if (doubt := doubts[index]))
+    report = DataReport(
+        str(source), len(entries), len(found), samples / SAMPLE_RATE, tuple(problems), doubtful
+    )
     check_usable(report, min_usable)
     decoded = tuple(found[index] for index in sorted(found))
     scored = score([one.reference for one in decoded], [one.hypothesis for one in decoded])
@@ -169,7 +176,7 @@ def _read_clip(utterance: Utterance, limits: AudioLimits) -> FloatArray | Proble
     if not utterance.audio.exists():
         return problem("missing file", f"{utterance.audio} does not exist")
     try:
-        return read_audio(utterance.audio, limits, start_s=utterance.start_s, duration_s=utterance.duration_s)
+        return read_utterance(utterance, limits)
     except AudioTooLongError as error:
         return problem("too long for the window", error)
     except (AudioError, OSError) as error:

@@ -33,7 +33,17 @@ def test_normalisation_is_as_stated(text, expected):
     assert normalise(text) == expected
 
 
-@given(st.text())
+@pytest.mark.parametrize("invisible", ["\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", "\u00ad"])
+def test_an_invisible_character_splits_no_word(invisible):
+    assert normalise(f"{invisible}syl{invisible}lable one{invisible} two") == "syllable one two"
+    assert normalise(f"don{invisible}’{invisible}t") == "don't"
+    assert normalise(f"cafe{invisible}\u0301") == "café"
+    assert normalise(invisible) == ""
+    result = score(["syllable"], [f"syl{invisible}lable"])
+    assert (result.wer, result.cer) == (0.0, 0.0)
+
+
+@given(st.text() | st.text("a'’e\u0301\u200b\u200d\u2060\ufeff\u00ad -İ"))
 def test_normalising_twice_is_normalising_once(text):
     once = normalise(text)
     assert normalise(once) == once

@@ -42,7 +42,9 @@ def test_train_publish_and_evaluate_agree_on_bytes_and_figures(
     result = one_object(capsys)
     assert result["published"] == "tones@1"
     assert json.loads((out / "result.json").read_text()) == result
-    assert {"train", "valid"} == json.loads((out / "data-report.json").read_text()).keys()
+    report = json.loads((out / "data-report.json").read_text())
+    assert report.keys() == {"train", "valid", "shared"}
+    assert report["shared"] == {"train and valid": {"audio": 0, "texts": 4}}
     assert list((out / "tensorboard").iterdir())
 
     metadata = inspect_adapter(out / "adapter.safetensors")

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
@@ -20,11 +19,13 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from ssvd_asr.audio.read import SAMPLE_RATE, AudioLimits, read_audio
+from ssvd_asr.audio.read import SAMPLE_RATE, AudioLimits
 from ssvd_asr.errors import AudioError, AudioTooLongError, DataError
 from ssvd_asr.scoring import normalise
+from training.corpus.audio import read_utterance
 from training.corpus.manifests import read_entries
 from training.corpus.prompts import FloatArray, PromptSymbols, Tokens
+from training.corpus.report import DataReport, check_usable, unusual_rate
 from training.corpus.utterances import Problem, Reason, Utterance
 
 MIN_DURATION_S = 0.1
@@ -68,46 +69,6 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class DataReport:
-    """Counts for one manifest; `problems` names every entry that was left out."""
-
-    source: str
-    total: int
-    usable: int
-    usable_s: float
-    problems: tuple[Problem, ...] = field(repr=False)
-
-    @property
-    def counts(self) -> dict[Reason, int]:
-        """Entries left out, by reason."""
-        return dict(Counter(problem.reason for problem in self.problems))
-
-    def as_json(self) -> dict[str, object]:
-        """Return the report file's content: counts, then every problem."""
-        return {
-            "source": self.source,
-            "total": self.total,
-            "usable": self.usable,
-            "usable_s": round(self.usable_s, 3),
-            "counts": self.counts,
-            "problems": [asdict(problem) for problem in self.problems],
-        }
-
-    def summary(self, examples: int = 3) -> str:
-        """Return a few lines to print: how much is usable, and the first examples of each reason."""
-        lines = [
-            f"{self.source}: {self.usable} of {self.total} utterances usable, {self.usable_s / 3600:.2f} h"
-        ]
-        for reason, count in sorted(self.counts.items()):
-            lines.append(f"  {count} left out: {reason}")
-            found = [problem for problem in self.problems if problem.reason == reason]
-            lines += [f"    {problem.id}: {problem.detail}" for problem in found[:examples]]
-            if count > examples:
-                lines.append(f"    ... and {count - examples} more")
-        return "\n".join(lines)
-
-
-@dataclass(frozen=True)
 class Dataset:
     """The usable samples of one manifest, with as much of their audio in memory as fits."""
 
@@ -124,7 +85,7 @@ class Dataset:
         stored = self.cached.get(index)
         if stored is None:
             sample = self.samples[index]
-            stored = _int16(_read(sample.utterance, self.limits))
+            stored = _int16(read_utterance(sample.utterance, self.limits))
             if zlib.crc32(stored.tobytes()) != sample.checksum:
                 raise DataError(f"{sample.utterance.audio} has changed since the run began")
         return stored.astype(np.float32) / np.float32(_INT16_SCALE)
@@ -136,6 +97,11 @@ class Dataset:
         for sample in self.samples:
             hasher.update(f"{sample.samples} {sample.checksum} {sample.pieces}\n".encode())
         return f"sha256:{hasher.hexdigest()}"
+
+    @property
+    def utterances(self) -> list[Utterance]:
+        """The utterances of the samples, in their order."""
+        return [sample.utterance for sample in self.samples]
 
     @property
     def audio_s(self) -> float:
@@ -176,20 +142,12 @@ def load_dataset(
             free -= stored.nbytes
         samples.append(sample)
     usable_s = sum(sample.samples for sample in samples) / SAMPLE_RATE
-    report = DataReport(str(source), len(entries), len(samples), usable_s, tuple(problems))
+    doubts = (unusual_rate(each.utterance, each.samples / SAMPLE_RATE) for each in samples)
+    report = DataReport(
+        str(source), len(entries), len(samples), usable_s, tuple(problems), tuple(filter(None, doubts))
+    )
     check_usable(report, min_usable)
     return Dataset(tuple(samples), report, rules.limits, cached)
-
-
-def check_usable(report: DataReport, min_usable: int | float) -> None:
-    """Raise DataError with the report's summary if fewer than ``min_usable`` utterances are usable."""
-    needed = min_usable if isinstance(min_usable, int) else min_usable * report.total
-    if report.usable < max(1, needed):
-        wanted = min_usable if isinstance(min_usable, int) else f"{min_usable:.0%}"
-        raise DataError(
-            f"{report.usable} of {report.total} utterances are usable, --min-usable is {wanted}\n"
-            f"{report.summary()}"
-        )
 
 
 def _check(utterance: Utterance, rules: Rules) -> Problem | tuple[Sample, npt.NDArray[np.int16]]:
@@ -217,7 +175,7 @@ def _check(utterance: Utterance, rules: Rules) -> Problem | tuple[Sample, npt.ND
     if not utterance.audio.exists():
         return problem("missing file", f"{utterance.audio} does not exist")
     try:
-        wave = _read(utterance, rules.limits)
+        wave = read_utterance(utterance, rules.limits)
     except AudioTooLongError as error:
         return problem("too long for the window", error)
     except (AudioError, OSError) as error:
@@ -228,10 +186,6 @@ def _check(utterance: Utterance, rules: Rules) -> Problem | tuple[Sample, npt.ND
         )
     stored = _int16(wave)
     return Sample(utterance, pieces, len(wave), zlib.crc32(stored.tobytes()), needed), stored
-
-
-def _read(utterance: Utterance, limits: AudioLimits) -> FloatArray:
-    return read_audio(utterance.audio, limits, start_s=utterance.start_s, duration_s=utterance.duration_s)
 
 
 def _int16(wave: FloatArray) -> npt.NDArray[np.int16]:

@@ -8,6 +8,7 @@ from typing import Literal
 
 Reason = Literal[
     "malformed entry",
+    "duplicate id",
     "unsupported source",
     "missing file",
     "unreadable audio",
@@ -30,6 +31,7 @@ class Utterance:
     start_s: float = 0.0
     duration_s: float | None = None  # None: to the end of the file
     speaker: str | None = None
+    file_s: float | None = None  # stated length of the whole file
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,10 @@ import numpy as np
 
 from ssvd_asr.errors import DataError, SsvdError
 from training.corpus.dataset import Dataset, Rules, load_dataset
+from training.corpus.manifests import read_entries
 from training.corpus.prompts import PromptSymbols
+from training.corpus.shared import shared_between, shared_lines
+from training.corpus.utterances import Utterance
 from training.loop.interrupt import Stop, never_stop
 from training.loop.processes import ALONE, Processes
 from training.methods.choices import check_choices
@@ -156,6 +159,13 @@ class Session:
             loaded.append(data)
             self.report(data.report.summary())
         self._write_report(reports)
+        sets = {"train": loaded[0].utterances, "valid": loaded[1].utterances}
+        if settings.test is not None:
+            sets["test"] = [each for each in read_entries(settings.test) if isinstance(each, Utterance)]
+        shared = shared_between(sets)
+        for line in shared_lines(shared):
+            self.report(line)
+        self._write_report({**reports, "shared": shared})
         return loaded[0], loaded[1]
 
     def _write_report(self, reports: Mapping[str, object]) -> None:

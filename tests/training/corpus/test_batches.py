@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from training.corpus.batches import BatchPlan, Plan, training_batch
-from training.corpus.dataset import DataReport, Dataset, Sample
+from training.corpus.dataset import Dataset, Sample
 from training.corpus.joining import FADE_SAMPLES
 from training.corpus.prompts import PromptSymbols
+from training.corpus.report import DataReport
 from training.corpus.utterances import Utterance
 from training.recipe import NANO, OWSM, Recipe
 

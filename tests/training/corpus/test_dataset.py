@@ -14,6 +14,8 @@ from ssvd_asr.errors import DataError
 from tests.training.conftest import write_manifest
 from training.corpus.dataset import Dataset, Rules, load_dataset
 from training.corpus.prompts import PromptSymbols
+from training.corpus.report import unusual_rate
+from training.corpus.utterances import Utterance
 
 
 @pytest.fixture
@@ -135,3 +137,32 @@ def test_the_digest_follows_text_audio_and_order(corpus: Path, tmp_path: Path, r
     assert digest(lines[::-1]) != original
     assert digest([{**lines[0], "text": "the"}, *lines[1:]]) != original
     assert digest([{**lines[0], "duration_s": 0.5}, *lines[1:]]) != original
+
+
+def test_too_many_or_too_few_words_are_a_warning_and_are_used(tmp_path: Path, rules: Rules) -> None:
+    sf.write(tmp_path / "short.wav", np.full(8_000, 0.1), 16_000)
+    sf.write(tmp_path / "mid.wav", np.full(16_000, 0.1), 16_000)
+    lines = [
+        {"id": "fast", "audio": "short.wav", "text": "the the the the the"},
+        {"id": "usual", "audio": "mid.wav", "text": "the the"},
+    ]
+    report = load(write_manifest(tmp_path / "m.jsonl", lines), rules).report
+    assert (report.usable, report.problems) == (2, ())
+    (warning,) = json.loads(json.dumps(report.as_json()))["warnings"]
+    assert warning["id"] == "fast"
+    assert warning["detail"] == "5 words in 0.50 s, 10 words a second"
+    assert "fast: 5 words in 0.50 s" in report.summary()
+
+
+@pytest.mark.parametrize(
+    ("text", "audio_s", "doubted"),
+    [
+        ("one", 10.0, False),
+        ("one", 10.1, True),
+        ("a b c d e f g h", 1.0, False),
+        ("a b c d e f g h i", 1.0, True),
+        ("字" * 40, 20.0, False),
+    ],
+)
+def test_the_limits_of_the_rate_of_words(text: str, audio_s: float, doubted: bool) -> None:
+    assert (unusual_rate(Utterance("u", Path("a.wav"), text), audio_s) is not None) == doubted

@@ -1,0 +1,113 @@
+"""A lhotse cut set gives one utterance a supervision; what cannot be read as one is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from training.corpus.manifests import read_entries
+from training.corpus.utterances import Problem, Utterance
+
+
+def write_clip(path: Path, seconds: float = 2.0) -> Path:
+    sf.write(path, np.zeros(round(16_000 * seconds), np.float32), 16_000)
+    return path
+
+
+def reasons(source: Path) -> dict[str, str]:
+    return {entry.id: entry.reason for entry in read_entries(source) if isinstance(entry, Problem)}
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz"])
+def test_lhotse_cuts_give_one_utterance_a_supervision(tmp_path: Path, suffix: str) -> None:
+    from lhotse import CutSet, MonoCut, Recording, SupervisionSegment
+
+    recording = Recording.from_file(write_clip(tmp_path / "rec.wav", 4.0))
+
+    faster = recording.perturb_speed(1.1)
+
+    def segment(name: str, start: float, duration: float, text: str | None) -> SupervisionSegment:
+        return SupervisionSegment(name, "rec", start, duration, text=text, speaker="s")
+
+    cuts = CutSet.from_cuts(
+        [
+            MonoCut("c1", 1.0, 2.0, 0, [segment("s1", 0.0, 2.0, "one")], recording=recording),
+            MonoCut(
+                "c2", 0.0, 4.0, 0, [segment("s2", 0.5, 1.0, "a"), segment("s3", 2.0, 9.0, "b")],
+                recording=recording,
+            ),
+            MonoCut("c3", 0.0, 1.0, 0, [], recording=recording),
+            MonoCut("c4", 0.0, 1.0, 0, [segment("s4", 0.0, 1.0, "x")]),
+            MonoCut("c5", 0.0, 1.0, 0, [segment("s5", 0.0, 1.0, "x")], recording=faster),
+        ]
+    )  # fmt: skip
+    source = tmp_path / f"cuts{suffix}"
+    cuts.to_file(source)
+    found = [entry for entry in read_entries(source) if isinstance(entry, Utterance)]
+    audio = tmp_path / "rec.wav"
+    assert found == [
+        Utterance("c1", audio, "one", 1.0, 2.0, "s"),
+        Utterance("s2", audio, "a", 0.5, 1.0, "s"),
+        Utterance("s3", audio, "b", 2.0, 2.0, "s"),
+    ]
+    assert sorted(reasons(source).values()) == ["empty text", "unsupported source", "unsupported source"]
+
+
+def test_a_chosen_channel_is_refused_and_all_channels_are_mixed(tmp_path: Path) -> None:
+    from lhotse import CutSet, MonoCut, Recording, SupervisionSegment
+    from lhotse.cut import MultiCut
+
+    sf.write(tmp_path / "two.wav", np.zeros((32_000, 2), np.float32), 16_000)
+    two = Recording.from_file(tmp_path / "two.wav")
+    mono = Recording.from_file(write_clip(tmp_path / "one.wav"))
+
+    def segment(name: str, channel: int | list[int]) -> SupervisionSegment:
+        return SupervisionSegment(name, "rec", 0.0, 1.0, channel=channel, text=name)
+
+    cuts = CutSet.from_cuts(
+        [
+            MonoCut("one of two", 0.0, 1.0, 1, [segment("a", 1)], recording=two),
+            MultiCut("part", 0.0, 1.0, [0], [segment("b", [0])], recording=two),
+            MultiCut("both", 0.0, 1.0, [0, 1], [segment("c", [0, 1]), segment("d", 1)], recording=two),
+            MonoCut("another", 0.0, 1.0, 0, [segment("e", 1)], recording=mono),
+            MonoCut("mono", 0.0, 1.0, 0, [segment("f", 0)], recording=mono),
+        ]
+    )
+    cuts.to_file(tmp_path / "cuts.jsonl")
+    entries = read_entries(tmp_path / "cuts.jsonl")
+    assert [entry.id for entry in entries if isinstance(entry, Utterance)] == ["c", "mono"]
+    assert reasons(tmp_path / "cuts.jsonl") == dict.fromkeys(
+        ("one of two", "part", "d", "another"), "unsupported source"
+    )
+    told = {entry.id: entry.detail for entry in entries if isinstance(entry, Problem)}
+    assert "the cut chooses channel 1 of a recording with channels 0, 1" in told["one of two"]
+    assert "the supervision chooses channel 1 of" in told["d"]
+
+
+def test_urls_repeated_ids_and_broken_lines_are_named(tmp_path: Path) -> None:
+    from lhotse import CutSet, MonoCut, Recording, SupervisionSegment
+    from lhotse.audio import AudioSource
+
+    mono = Recording.from_file(write_clip(tmp_path / "one.wav"))
+    away = Recording("away", [AudioSource("file", [0], "s3://x/a.wav")], 16_000, 16_000, 1.0)
+    segment = SupervisionSegment("s", "rec", 0.0, 1.0, text="one")
+    cuts = [
+        MonoCut("twice", 0.0, 1.0, 0, [segment], recording=mono),
+        MonoCut("away", 0.0, 1.0, 0, [segment], recording=away),
+    ]
+    CutSet.from_cuts(cuts).to_file(tmp_path / "cuts.jsonl")
+    lines = (tmp_path / "cuts.jsonl").read_text(encoding="utf-8").splitlines()
+    write = ["{", *lines, lines[0], lines[0].replace('"id"', '"id": "x", "id"', 1)]
+    (tmp_path / "cuts.jsonl").write_text("\ufeff" + "\r\n".join(write), encoding="utf-8")
+    assert [entry.id for entry in read_entries(tmp_path / "cuts.jsonl") if isinstance(entry, Utterance)] == [
+        "twice"
+    ]
+    assert reasons(tmp_path / "cuts.jsonl") == {
+        "cuts.jsonl:1": "malformed entry",
+        "away": "unsupported source",
+        "twice": "duplicate id",
+        "cuts.jsonl:5": "malformed entry",
+    }

@@ -1,0 +1,100 @@
+"""Reader of lhotse cut sets. It needs lhotse, which the extra `train` brings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from training.corpus.sources import Entry, parse_json, resolved, text_lines, unsupported, without_repeats
+from training.corpus.utterances import Problem, Utterance
+
+
+def read_cuts(path: Path) -> Iterator[Entry]:
+    """Yield one entry for each supervision of each cut.
+
+    Relative paths are tried from the current directory, as lhotse does, then from the cut set's folder.
+
+    Raises:
+        DataError: the file is not UTF-8 text.
+    """
+    yield from without_repeats(_named_entries(path))
+
+
+def _named_entries(path: Path) -> Iterator[tuple[str, Entry]]:
+    from lhotse.serialization import deserialize_item
+
+    for number, line in text_lines(path):
+        name = f"{path.name}:{number}"
+        try:
+            cut = deserialize_item(parse_json(line))
+        # lhotse's dataclasses raise KeyError, TypeError, AssertionError or ValueError.
+        except Exception as error:
+            detail = f"lhotse cannot read line {number}: {error!r}"
+            yield name, Problem(name, "", "malformed entry", detail)
+            continue
+        for entry in _cut_entries(cut, name, path.parent):
+            yield name, entry
+
+
+def _cut_entries(cut: Any, name: str, folder: Path) -> Iterator[Entry]:
+    if type(cut).__name__ not in ("MonoCut", "MultiCut") or not cut.has_recording:
+        detail = f"a {type(cut).__name__} without a recording of its own"
+        yield Problem(name, "", "unsupported source", detail)
+        return
+    if reason := _no_file(cut):
+        yield Problem(cut.id, "", "unsupported source", reason)
+        return
+    audio = resolved(cut.recording.sources[0].source, folder)
+    if not cut.supervisions:
+        yield Problem(cut.id, str(audio), "empty text", "the cut has no supervision")
+    for supervision in cut.supervisions:
+        # A supervision may extend past the cut's edges; only the part inside counts.
+        start_s = max(0.0, supervision.start)
+        end_s = min(cut.duration, supervision.end)
+        identity = supervision.id if len(cut.supervisions) > 1 else cut.id
+        if reason := _chosen_channel(cut, supervision):
+            yield Problem(identity, str(audio), "unsupported source", reason)
+            continue
+        if end_s <= start_s:
+            yield Problem(identity, str(audio), "malformed entry", "the supervision lies outside its cut")
+            continue
+        yield Utterance(
+            id=identity,
+            audio=audio,
+            text=supervision.text or "",
+            start_s=cut.start + start_s,
+            duration_s=end_s - start_s,
+            speaker=supervision.speaker,
+        )
+
+
+def _no_file(cut: Any) -> str | None:
+    """Return why the cut's recording is not one plain file, or None."""
+    sources = cut.recording.sources
+    if len(sources) != 1 or sources[0].type != "file":
+        kinds = ", ".join(source.type for source in sources)
+        return f"needs one source of type file, found: {kinds}"
+    if cut.recording.transforms:
+        return f"the recording {sources[0].source} is transformed on the fly"
+    return unsupported(sources[0].source)
+
+
+def _chosen_channel(cut: Any, supervision: Any) -> str | None:
+    """Return why only some channels of the recording are meant, or None. All of them are mixed."""
+    channels = _channels(cut.recording.channel_ids)
+    for name, chosen in (("cut", _channels(cut.channel)), ("supervision", _channels(supervision.channel))):
+        if chosen != channels:
+            return (
+                f"the {name} chooses {_named(chosen)} of a recording with {_named(channels)}; channels are "
+                "only read mixed, write what is meant to a file of its own"
+            )
+    return None
+
+
+def _channels(channel: int | list[int]) -> list[int]:
+    return [channel] if isinstance(channel, int) else sorted(set(channel))
+
+
+def _named(channels: list[int]) -> str:
+    return f"channel{'s' if len(channels) != 1 else ''} {', '.join(map(str, channels))}"

@@ -1,0 +1,71 @@
+"""Audio and texts that two sets of utterances share, such as those for training and for testing."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate, combinations
+from pathlib import Path
+
+from ssvd_asr.scoring import normalise
+from training.corpus.utterances import Utterance
+
+Shared = dict[str, dict[str, int]]
+
+
+def shared_between(sets: Mapping[str, Sequence[Utterance]]) -> Shared:
+    """Return, for each two sets, how many utterances of the second are in the first.
+
+    The key of two sets is "train and test". Its counts are ``audio``, of utterances whose section of a file
+    overlaps one of the first set, and ``texts``, of those whose normalised text is in the first set too.
+    Copies of a file under another name are not recognised.
+    """
+    sections = {name: _sections(utterances) for name, utterances in sets.items()}
+    texts = {name: [normalise(each.text) for each in utterances] for name, utterances in sets.items()}
+    return {
+        f"{first} and {second}": {
+            "audio": _overlapping(sections[first], sections[second]),
+            "texts": _repeated(texts[first], texts[second]),
+        }
+        for first, second in combinations(sets, 2)
+    }
+
+
+def shared_lines(shared: Shared) -> list[str]:
+    """Return a line to print for each two sets that share something."""
+    return [
+        f"{names} share the audio of {counts['audio']} and the texts of {counts['texts']} utterances"
+        for names, counts in shared.items()
+        if any(counts.values())
+    ]
+
+
+_Sections = dict[Path, list[tuple[float, float]]]
+
+
+def _sections(utterances: Iterable[Utterance]) -> _Sections:
+    """Return start and end in seconds of the utterances of each file, in order of their starts."""
+    found: _Sections = defaultdict(list)
+    for utterance in utterances:
+        end_s = math.inf if utterance.duration_s is None else utterance.start_s + utterance.duration_s
+        found[utterance.audio.resolve()].append((utterance.start_s, end_s))
+    return {path: sorted(sections) for path, sections in found.items()}
+
+
+def _overlapping(first: _Sections, second: _Sections) -> int:
+    """Return how many sections of ``second`` overlap one of ``first``."""
+    count = 0
+    for path in first.keys() & second.keys():
+        starts_s = [start_s for start_s, _ in first[path]]
+        ends_s = list(accumulate((end_s for _, end_s in first[path]), max))  # latest end up to each start
+        for start_s, end_s in second[path]:
+            before = bisect_left(starts_s, end_s)  # sections that start before this one ends
+            count += before > 0 and ends_s[before - 1] > start_s
+    return count
+
+
+def _repeated(first: Iterable[str], second: Iterable[str]) -> int:
+    known = set(first) - {""}
+    return sum(text in known for text in second)
