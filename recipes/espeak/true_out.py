@@ -27,7 +27,7 @@ RESULTS = Path("docs/results")
 FORMATS_FILE = RESULTS / "true-out-formats.json"
 PAGE = RESULTS / "true-out.md"
 PARTS = ("search", "formats", "times", "long")
-FORMAT_UTTERANCES = 100  # of each test set
+FORMAT_UTTERANCES = 40  # of each test set
 
 
 def search(data: Path) -> None:
