@@ -44,8 +44,9 @@ def read_audio(
     """Decode audio, or a segment of it, to mono 16 kHz.
 
     libsndfile reads its formats (WAV, FLAC, Ogg Vorbis and Opus, MP3, AIFF, ...); the rest goes to FFmpeg
-    through PyAV (m4a, webm, AAC, AMR, WMA).  Channels are averaged.  A file that ends early gives the samples
-    that it has.  A codec that cannot go on (FLAC) raises an error, and so do samples that are not finite.
+    through PyAV (m4a, webm, AAC, AMR, WMA).  FFmpeg also reads joined files, and files that do not state
+    their length, where libsndfile would stop early.  Channels are averaged.  A file that lacks more than 0.1 s
+    of its stated length raises an error when its end is reached, or earlier.
 
     Args:
         source: a path, the encoded bytes, or a binary stream, which is read from its position to its end.
@@ -56,8 +57,8 @@ def read_audio(
         (samples,) float32 at 16 kHz, at least one sample, full scale 1.
 
     Raises:
-        AudioUnreadableError: no decoder reads the source, or it is damaged, empty, not finite, far above full
-            scale, or below limits.min_source_rate_hz.
+        AudioUnreadableError: no decoder reads the source, or it is cut off, damaged, empty, not finite, far
+            above full scale, or below limits.min_source_rate_hz.
         AudioTooLongError: the source exceeds a limit on bytes, seconds, channels, Hz or FFmpeg's cost.
         AudioError: the segment is not inside the audio.
     """

@@ -1,0 +1,149 @@
+"""Checks that a file is whole and that libsndfile reads it to its end.
+
+libsndfile stops without an error where it believes the audio ends.  It reads the first of several joined
+files, guesses the length of an MP3 without a Xing header, and shortens the length that a cut WAV states.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import struct
+from typing import BinaryIO
+
+import soundfile
+
+from ssvd_asr.errors import AudioUnreadableError
+
+TOLERANCE_S = 0.1  # audio that may be missing
+_UNKNOWN_BYTES = 0x7FFF0000  # a size from here on means "not known yet"; as in files written to a pipe
+_UNKNOWN_FRAMES = 2**36 - 1  # the largest number that a FLAC header holds
+_READ_BYTES = 2**20
+
+_OGG_PAGE = b"OggS\0"
+_OGG_FIRST_PAGE = re.compile(_OGG_PAGE + rb"[\x02\x03\x06\x07]")
+_OGG_HEADER_BYTES = 27  # the last one counts the sizes that follow; their sum is the page's body
+_OGG_MAX_PAGE_BYTES = 65_307
+
+_ID3V2_HEADER_BYTES = 10
+_ID3V1_BYTES = 128  # at the end of the file
+_XING = re.compile(b"Xing|Info")
+_XING_SEARCH_BYTES = 4_096
+_XING_FRAMES_AND_BYTES = 3  # the flags of the two fields
+
+# libsndfile's log of a header states each size, as in "RIFF : 128036 (should be 64014)".
+_OUTER_SIZE = re.compile(r"^(?:RIFF|RIFX|FORM|riff) *: (\d+)", re.MULTILINE)
+_AUDIO_SIZE = re.compile(r"^ *(?:data|SSND|Data Size) *: (\d+)(?: \(should be (\d+)\))?", re.MULTILINE)
+
+
+def holds_several_ogg_streams(file: BinaryIO, name: str) -> bool:
+    """Return whether the file is Ogg with more than one stream, as two joined files are.
+
+    Raises:
+        AudioUnreadableError: the Ogg file ends within a page.
+    """
+    if _read(file, 0, len(_OGG_PAGE)) != _OGG_PAGE:
+        return False
+    size = _size(file)
+    end = _read(file, max(0, size - 2 * _OGG_MAX_PAGE_BYTES), 2 * _OGG_MAX_PAGE_BYTES)
+    page = end[max(0, end.rfind(_OGG_PAGE)) :]
+    sizes = (
+        page[_OGG_HEADER_BYTES:][: page[_OGG_HEADER_BYTES - 1]] if len(page) > _OGG_HEADER_BYTES else b"\xff"
+    )
+    if _OGG_HEADER_BYTES + len(sizes) + sum(sizes) > len(page):
+        raise AudioUnreadableError(f"{name}: is cut off: it ends within an Ogg page")
+    # The first match at 0 is the first stream; blocks overlap, so that no other one lies across two of them.
+    overlap = len(_OGG_PAGE)
+    return any(
+        _OGG_FIRST_PAGE.search(_read(file, start, _READ_BYTES + overlap))
+        for start in range(1, size, _READ_BYTES)
+    )
+
+
+def stops_early(opened: soundfile.SoundFile, file: BinaryIO, name: str) -> bool:
+    """Return whether libsndfile may stop before the end of a file that it has opened.
+
+    Raises:
+        AudioUnreadableError: the header states more audio than the file holds.
+    """
+    if opened.format in ("MPEG", "MP3"):
+        return _mp3_stops_early(opened, file)
+    size = _size(file)
+    outer, audio = _OUTER_SIZE.search(opened.extra_info), _AUDIO_SIZE.search(opened.extra_info)
+    if opened.frames == 0:
+        # The writer left the sizes open, unless the file is as long as it says.
+        return outer is not None and abs(int(outer[1]) + 8 - size) > 8
+    if audio is None or not size < int(audio[1]) < _UNKNOWN_BYTES:
+        return False
+    if outer is not None and not size < int(outer[1]) < _UNKNOWN_BYTES:
+        return False  # the file is as long as its outer size says, and only the inner size is wrong
+    there_s = opened.frames / opened.samplerate
+    _refuse_cut(name, there_s, there_s * int(audio[1]) / int(audio[2] or size))
+    return False
+
+
+def check_end(opened: soundfile.SoundFile, end_frame: int, name: str) -> None:
+    """Check that libsndfile has read as many frames as the header states.
+
+    Raises:
+        AudioUnreadableError: more than TOLERANCE_S is missing.
+    """
+    if opened.frames < _UNKNOWN_FRAMES:
+        _refuse_cut(name, end_frame / opened.samplerate, opened.frames / opened.samplerate)
+
+
+def _mp3_stops_early(opened: soundfile.SoundFile, file: BinaryIO) -> bool:
+    """Return whether the MP3 has no Xing header, or one that does not count to the end of the file."""
+    start = _after_id3v2(file)
+    head = _read(file, start, _XING_SEARCH_BYTES)
+    xing = _XING.search(head)
+    if xing is None or opened.frames <= 0:
+        return True
+    flags, _, stated = struct.unpack(">3I", head[xing.end() :][:12].ljust(12, b"\0"))
+    if flags & _XING_FRAMES_AND_BYTES != _XING_FRAMES_AND_BYTES or stated == 0:
+        return True
+    stated_s: float = opened.frames / opened.samplerate
+    there = _size(file) - start
+    return (there - stated - _ID3V1_BYTES) * stated_s > TOLERANCE_S * stated
+
+
+def _refuse_cut(name: str, there_s: float, stated_s: float) -> None:
+    """Raise AudioUnreadableError if more than TOLERANCE_S of the stated length is missing."""
+    if stated_s - there_s > TOLERANCE_S:
+        raise AudioUnreadableError(
+            f"{name}: is cut off: it holds {there_s:.3f} s of the {stated_s:.3f} s that its header states"
+        )
+
+
+def _after_id3v2(file: BinaryIO) -> int:
+    """Return the position after the ID3v2 tags at the start of an MP3."""
+    start = 0
+    while (tag := _read(file, start, _ID3V2_HEADER_BYTES)).startswith(b"ID3") and len(
+        tag
+    ) == _ID3V2_HEADER_BYTES:
+        size = 0
+        for byte in tag[6:]:
+            size = size << 7 | byte & 0x7F
+        start += _ID3V2_HEADER_BYTES + size
+    return start
+
+
+def _size(file: BinaryIO) -> int:
+    if not isinstance(file, io.BytesIO):
+        return os.fstat(file.fileno()).st_size
+    before = file.tell()
+    size = file.seek(0, os.SEEK_END)
+    file.seek(before)
+    return size
+
+
+def _read(file: BinaryIO, position: int, size: int) -> bytes:
+    """Read without moving the file's position, which the decoder uses too."""
+    if not isinstance(file, io.BytesIO):
+        return os.pread(file.fileno(), size, position)
+    before = file.tell()
+    file.seek(position)
+    data = file.read(size)
+    file.seek(before)
+    return data
