@@ -45,8 +45,8 @@ def read_audio(
 
     libsndfile reads its formats (WAV, FLAC, Ogg Vorbis and Opus, MP3, AIFF, ...); the rest goes to FFmpeg
     through PyAV (m4a, webm, AAC, AMR, WMA).  FFmpeg also reads joined files, and files that do not state
-    their length, where libsndfile would stop early.  Channels are averaged.  A file that lacks more than 0.1 s
-    of its stated length raises an error when its end is reached, or earlier.
+    their length, where libsndfile would stop early.  Channels are averaged.  A file that lacks more than
+    0.1 s of its stated length raises an error when its end is reached, or earlier.
 
     Args:
         source: a path, the encoded bytes, or a binary stream, which is read from its position to its end.

@@ -49,7 +49,7 @@ def holds_several_ogg_streams(file: BinaryIO, name: str) -> bool:
     end = _read(file, max(0, size - 2 * _OGG_MAX_PAGE_BYTES), 2 * _OGG_MAX_PAGE_BYTES)
     page = end[max(0, end.rfind(_OGG_PAGE)) :]
     sizes = (
-        page[_OGG_HEADER_BYTES:][: page[_OGG_HEADER_BYTES - 1]] if len(page) > _OGG_HEADER_BYTES else b"\xff"
+        page[_OGG_HEADER_BYTES:][: page[_OGG_HEADER_BYTES - 1]] if len(page) >= _OGG_HEADER_BYTES else b"\xff"
     )
     if _OGG_HEADER_BYTES + len(sizes) + sum(sizes) > len(page):
         raise AudioUnreadableError(f"{name}: is cut off: it ends within an Ogg page")
@@ -105,7 +105,8 @@ def _mp3_stops_early(opened: soundfile.SoundFile, file: BinaryIO) -> bool:
         return True
     stated_s: float = opened.frames / opened.samplerate
     there = _size(file) - start
-    return (there - stated - _ID3V1_BYTES) * stated_s > TOLERANCE_S * stated
+    beyond_s: float = (there - stated - _ID3V1_BYTES) * stated_s / stated
+    return beyond_s > TOLERANCE_S
 
 
 def _refuse_cut(name: str, there_s: float, stated_s: float) -> None:
