@@ -19,7 +19,13 @@ import soundfile
 from ssvd_asr.audio.ffmpeg import open_ffmpeg
 from ssvd_asr.audio.limits import AudioLimits
 from ssvd_asr.audio.source import BLOCK_SAMPLES, AudioSource, FloatArray
-from ssvd_asr.audio.wholeness import check_end, holds_several_ogg_streams, stops_early
+from ssvd_asr.audio.wholeness import (
+    check_end,
+    check_single,
+    holds_several_ogg_streams,
+    stops_early,
+    without_tags,
+)
 from ssvd_asr.errors import AudioTooLongError, AudioUnreadableError
 
 _READ_BYTES = 2**20
@@ -39,8 +45,9 @@ def open_audio(source: str | PathLike[str] | bytes | BinaryIO, limits: AudioLimi
         file = stack.enter_context(_bounded_file(source, name, limits.max_bytes))
         opened = _whole_sndfile(file, name, stack)
         if isinstance(opened, str):
+            check_single(file, name)
             try:
-                opened = stack.enter_context(open_ffmpeg(file, name, limits))
+                opened = stack.enter_context(open_ffmpeg(without_tags(file), name, limits))
             except AudioUnreadableError as second:
                 raise AudioUnreadableError(f"{second} (and libsndfile: {opened})") from second
         yield opened

@@ -17,17 +17,30 @@ import soundfile
 from ssvd_asr.errors import AudioUnreadableError
 
 TOLERANCE_S = 0.1  # audio that may be missing
-_UNKNOWN_BYTES = 0x7FFF0000  # a size from here on means "not known yet"; as in files written to a pipe
+_UNKNOWN_BYTES = 0x7FFF0000  # a size from here on means "not known yet", as in files written to a pipe
 _UNKNOWN_FRAMES = 2**36 - 1  # the largest number that a FLAC header holds
 _READ_BYTES = 2**20
 
 _OGG_PAGE = b"OggS\0"
 _OGG_FIRST_PAGE = re.compile(_OGG_PAGE + rb"[\x02\x03\x06\x07]")
+_FILE_STARTS = tuple(
+    re.compile(start)
+    for start in (
+        rb"\x00\x00\x00[\x08-\xff]ftyp",
+        rb"RIFF[\x00-\xff]{4}WAVE",
+        rb"caff\x00\x01\x00\x00desc",
+        rb"\.snd\x00\x00[\x00-\xff]{2}",
+    )
+)
+_FILE_START_BYTES = 12
 _OGG_HEADER_BYTES = 27  # the last one counts the sizes that follow; their sum is the page's body
 _OGG_MAX_PAGE_BYTES = 65_307
 
 _ID3V2_HEADER_BYTES = 10
 _ID3V1_BYTES = 128  # at the end of the file
+_APE_IS_HEADER = 1 << 29  # and not the same 32 bytes at the tag's end
+_PACKETS_START = re.compile(b"ID3|\xff[\xe0-\xff]")
+_TAG = re.compile(rb"ID3[\x02-\x04][\x00-\xff]{2}[\x00-\x7f]{4}|APETAGEX[\x00-\xff]{24}")
 _XING = re.compile(b"Xing|Info")
 _XING_SEARCH_BYTES = 4_096
 _XING_FRAMES_AND_BYTES = 3  # the flags of the two fields
@@ -53,22 +66,52 @@ def holds_several_ogg_streams(file: BinaryIO, name: str) -> bool:
     )
     if _OGG_HEADER_BYTES + len(sizes) + sum(sizes) > len(page):
         raise AudioUnreadableError(f"{name}: is cut off: it ends within an Ogg page")
-    # The first match at 0 is the first stream; blocks overlap, so that no other one lies across two of them.
-    overlap = len(_OGG_PAGE)
-    return any(
-        _OGG_FIRST_PAGE.search(_read(file, start, _READ_BYTES + overlap))
-        for start in range(1, size, _READ_BYTES)
-    )
+    return _occurs_again(_OGG_FIRST_PAGE, file)
+
+
+def check_single(file: BinaryIO, name: str) -> None:
+    """Check that a file is not several joined MP4, WAV, CAF or AU files, of which only one is read.
+
+    Raises:
+        AudioUnreadableError: it is.
+    """
+    for start in _FILE_STARTS:
+        if start.match(_read(file, 0, _FILE_START_BYTES)) and _occurs_again(start, file):
+            raise AudioUnreadableError(
+                f"{name}: several files joined to one, of which only the first can be read"
+            )
+
+
+def without_tags(file: BinaryIO) -> BinaryIO:
+    """Return an MP3 or AAC file without its ID3v2 and APE tags, or any other file unchanged.
+
+    FFmpeg takes the pictures in tags for audio, unless the tag is the first thing in the file.
+    """
+    if not _PACKETS_START.match(_read(file, 0, 3)):
+        return file
+    data, kept, position = _read(file, 0, _size(file)), io.BytesIO(), 0
+    while tag := _TAG.search(data, position):
+        kept.write(data[position : tag.start()])
+        if tag[0].startswith(b"ID3"):
+            position = tag.end() + _syncsafe(tag[0][6:])
+        else:
+            size, _, flags = struct.unpack("<3I", tag[0][12:24])
+            position = tag.end() + (size if flags & _APE_IS_HEADER else 0)
+    kept.write(data[position:])
+    return kept
 
 
 def stops_early(opened: soundfile.SoundFile, file: BinaryIO, name: str) -> bool:
     """Return whether libsndfile may stop before the end of a file that it has opened.
 
     Raises:
-        AudioUnreadableError: the header states more audio than the file holds.
+        AudioUnreadableError: the header states more audio than the file holds, or the file is several joined
+            CAF or AU files.
     """
     if opened.format in ("MPEG", "MP3"):
         return _mp3_stops_early(opened, file)
+    if opened.format in ("CAF", "AU"):  # libsndfile refuses joined WAV, AIFF and FLAC files
+        check_single(file, name)
     size = _size(file)
     outer, audio = _OUTER_SIZE.search(opened.extra_info), _AUDIO_SIZE.search(opened.extra_info)
     if opened.frames == 0:
@@ -113,7 +156,8 @@ def _refuse_cut(name: str, there_s: float, stated_s: float) -> None:
     """Raise AudioUnreadableError if more than TOLERANCE_S of the stated length is missing."""
     if stated_s - there_s > TOLERANCE_S:
         raise AudioUnreadableError(
-            f"{name}: is cut off: it holds {there_s:.3f} s of the {stated_s:.3f} s that its header states"
+            f"{name}: is cut off or damaged: "
+            f"it holds {there_s:.3f} s of the {stated_s:.3f} s that its header states"
         )
 
 
@@ -123,11 +167,21 @@ def _after_id3v2(file: BinaryIO) -> int:
     while (tag := _read(file, start, _ID3V2_HEADER_BYTES)).startswith(b"ID3") and len(
         tag
     ) == _ID3V2_HEADER_BYTES:
-        size = 0
-        for byte in tag[6:]:
-            size = size << 7 | byte & 0x7F
-        start += _ID3V2_HEADER_BYTES + size
+        start += _ID3V2_HEADER_BYTES + _syncsafe(tag[6:])
     return start
+
+
+def _syncsafe(digits: bytes) -> int:
+    """Return the number that an ID3v2 header writes with 7 bits a byte."""
+    return sum((digit & 0x7F) << 7 * place for place, digit in enumerate(reversed(digits)))
+
+
+def _occurs_again(start: re.Pattern[bytes], file: BinaryIO) -> bool:
+    """Return whether a pattern of at most _FILE_START_BYTES occurs after the file's first byte."""
+    return any(
+        start.search(_read(file, position, _READ_BYTES + _FILE_START_BYTES))
+        for position in range(1, _size(file), _READ_BYTES)
+    )
 
 
 def _size(file: BinaryIO) -> int:

@@ -61,6 +61,37 @@ def test_a_segment_of_joined_files_is_the_slice_of_the_whole():
     assert np.array_equal(read_audio(joined, start_s=1.5, duration_s=1.0), whole[24_000:40_000])
 
 
+def test_joined_files_of_which_no_decoder_reads_the_second_are_refused():
+    wav, caf, au, flac = (
+        encoded(tone(2.0, 16_000), 16_000, format) for format in ("WAV", "CAF", "AU", "FLAC")
+    )
+    m4a, fragments = (
+        encoded_by_ffmpeg(tone(2.0, 16_000), 16_000, "mp4", "aac", muxer=muxer) for muxer in ({}, FRAGMENTS)
+    )
+    for file in (wav, caf, au, m4a, fragments):
+        with pytest.raises(AudioUnreadableError, match="several files joined to one"):
+            read_audio(file + file)
+    with pytest.raises(AudioUnreadableError, match="damaged"):
+        read_audio(flac + flac)
+
+
+@pytest.mark.parametrize("xing", ["0", "1"])
+def test_pictures_in_the_tags_of_an_mp3_are_no_audio(xing):
+    # Noise looks like the beginnings of MP3 frames, as a picture does.
+    picture = np.random.default_rng(9).bytes(60_000)
+    syncsafe = bytes([0, len(picture) >> 14, len(picture) >> 7 & 0x7F, len(picture) & 0x7F])
+    id3 = b"ID3\4\0\0" + syncsafe + picture
+    size = struct.pack("<2I", 2_000, len(picture) + 32)
+    header, footer = (b"APETAGEX" + size + struct.pack("<2I8x", 1, flag << 29) for flag in (5, 4))
+    ape = header + picture + footer + b"TAG" + bytes(125)
+    first, second = (
+        encoded_by_ffmpeg(tone(s, 44_100, hz), 44_100, "mp3", "libmp3lame", muxer={"write_xing": xing})
+        for s, hz in ((2.0, FIRST_HZ), (3.0, SECOND_HZ))
+    )
+    assert len(read_audio(id3 + first + ape)) / SAMPLE_RATE == pytest.approx(2.0, abs=0.1)
+    _assert_two_tones(read_audio(id3 + first + ape + id3 + second + ape), slack_s=0.16)
+
+
 @pytest.mark.parametrize("loud_first", [True, False])
 @pytest.mark.parametrize("seekable", [True, False])
 def test_an_mp3_of_variable_rate_without_its_length_is_read_to_the_end(loud_first, seekable):
@@ -152,7 +183,7 @@ def test_a_cut_m4a_with_its_index_first_is_refused(kept):
 def test_a_flac_cut_between_two_frames_is_refused():
     # The encoder states the length; here it states a second more than follows.
     flac = encoded(tone(3.0, 16_000), 16_000, "FLAC")
-    with pytest.raises(AudioUnreadableError, match=r"cut off: it holds 3\.000 s of the 4\.000 s"):
+    with pytest.raises(AudioUnreadableError, match=r"cut off or damaged: it holds 3\.000 s of the 4\.000 s"):
         read_audio(flac_with_total(flac, 64_000))
 
 
