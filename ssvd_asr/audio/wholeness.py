@@ -10,7 +10,10 @@ import io
 import os
 import re
 import struct
-from typing import BinaryIO
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, BinaryIO
 
 import soundfile
 
@@ -33,6 +36,7 @@ _FILE_STARTS = tuple(
     )
 )
 _FILE_START_BYTES = 12
+_LONGEST_PATTERN_BYTES = 32
 _OGG_HEADER_BYTES = 27  # the last one counts the sizes that follow; their sum is the page's body
 _OGG_MAX_PAGE_BYTES = 65_307
 
@@ -82,23 +86,19 @@ def check_single(file: BinaryIO, name: str) -> None:
             )
 
 
-def without_tags(file: BinaryIO) -> BinaryIO:
-    """Return an MP3 or AAC file without its ID3v2 and APE tags, or any other file unchanged.
+@contextmanager
+def without_tags(file: BinaryIO) -> Iterator[BinaryIO]:
+    """Yield an MP3 or AAC file without its ID3v2 and APE tags, or any other file unchanged.
 
     FFmpeg takes the pictures in tags for audio, unless the tag is the first thing in the file.
     """
-    if not _PACKETS_START.match(_read(file, 0, 3)):
-        return file
-    data, kept, position = _read(file, 0, _size(file)), io.BytesIO(), 0
-    while tag := _TAG.search(data, position):
-        kept.write(data[position : tag.start()])
-        if tag[0].startswith(b"ID3"):
-            position = tag.end() + _syncsafe(tag[0][6:])
-        else:
-            size, _, flags = struct.unpack("<3I", tag[0][12:24])
-            position = tag.end() + (size if flags & _APE_IS_HEADER else 0)
-    kept.write(data[position:])
-    return kept
+    if not (_PACKETS_START.match(_read(file, 0, 3)) and _occurs_again(_TAG, file)):
+        yield file
+        return
+    with tempfile.TemporaryFile() as copy:
+        _copy_without_tags(_read(file, 0, _size(file)), copy)
+        copy.flush()
+        yield copy
 
 
 def stops_early(opened: soundfile.SoundFile, file: BinaryIO, name: str) -> bool:
@@ -161,6 +161,18 @@ def _refuse_cut(name: str, there_s: float, stated_s: float) -> None:
         )
 
 
+def _copy_without_tags(data: bytes, copy: IO[bytes]) -> None:
+    position = 0
+    while tag := _TAG.search(data, position):
+        copy.write(data[position : tag.start()])
+        if tag[0].startswith(b"ID3"):
+            position = tag.end() + _syncsafe(tag[0][6:])
+        else:
+            size, _, flags = struct.unpack("<3I", tag[0][12:24])
+            position = tag.end() + (size if flags & _APE_IS_HEADER else 0)
+    copy.write(data[position:])
+
+
 def _after_id3v2(file: BinaryIO) -> int:
     """Return the position after the ID3v2 tags at the start of an MP3."""
     start = 0
@@ -177,9 +189,9 @@ def _syncsafe(digits: bytes) -> int:
 
 
 def _occurs_again(start: re.Pattern[bytes], file: BinaryIO) -> bool:
-    """Return whether a pattern of at most _FILE_START_BYTES occurs after the file's first byte."""
+    """Return whether a pattern of at most _LONGEST_PATTERN_BYTES occurs after the file's first byte."""
     return any(
-        start.search(_read(file, position, _READ_BYTES + _FILE_START_BYTES))
+        start.search(_read(file, position, _READ_BYTES + _LONGEST_PATTERN_BYTES))
         for position in range(1, _size(file), _READ_BYTES)
     )
 

@@ -128,6 +128,15 @@ def test_samples_that_are_not_finite_are_refused_with_their_place(value, channel
         read_audio(encoded(samples, 16_000, "WAV", "FLOAT"))
 
 
+def test_float_samples_that_are_integers_are_refused():
+    with pytest.raises(
+        AudioUnreadableError, match=r"over 16 times full scale; float samples lie between -1 and 1"
+    ):
+        read_audio(encoded(tone(1.0, 16_000, level=3_000.0), 16_000, "WAV", "FLOAT"))
+    loud = tone(1.0, 16_000, level=4.0)  # 12 dB over full scale, as float recorders write
+    assert np.array_equal(read_audio(encoded(loud, 16_000, "WAV", "FLOAT")), loud)
+
+
 def test_a_double_too_large_for_float32_is_refused():
     with pytest.raises(AudioUnreadableError, match="not finite"):
         read_audio(encoded(np.full(100, 1e300), 16_000, "WAV", "DOUBLE"))
