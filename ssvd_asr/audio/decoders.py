@@ -47,7 +47,7 @@ def open_audio(source: str | PathLike[str] | bytes | BinaryIO, limits: AudioLimi
         if isinstance(opened, str):
             check_single(file, name)
             try:
-                untagged = stack.enter_context(without_tags(file))
+                untagged = stack.enter_context(without_tags(file, name))
                 opened = stack.enter_context(open_ffmpeg(untagged, name, limits))
             except AudioUnreadableError as second:
                 raise AudioUnreadableError(f"{second} (and libsndfile: {opened})") from second

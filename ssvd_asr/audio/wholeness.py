@@ -43,6 +43,7 @@ _OGG_MAX_PAGE_BYTES = 65_307
 _ID3V2_HEADER_BYTES = 10
 _ID3V1_BYTES = 128  # at the end of the file
 _APE_IS_HEADER = 1 << 29  # and not the same 32 bytes at the tag's end
+_MAX_TAGS = 10_000  # more take seconds, and no file of joined files has as many
 _PACKETS_START = re.compile(b"ID3|\xff[\xe0-\xff]")
 _TAG = re.compile(rb"ID3[\x02-\x04][\x00-\xff]{2}[\x00-\x7f]{4}|APETAGEX[\x00-\xff]{24}")
 _XING = re.compile(b"Xing|Info")
@@ -87,16 +88,20 @@ def check_single(file: BinaryIO, name: str) -> None:
 
 
 @contextmanager
-def without_tags(file: BinaryIO) -> Iterator[BinaryIO]:
+def without_tags(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
     """Yield an MP3 or AAC file without its ID3v2 and APE tags, or any other file unchanged.
 
     FFmpeg takes the pictures in tags for audio, unless the tag is the first thing in the file.
+
+    Raises:
+        AudioUnreadableError: it has more than _MAX_TAGS tags.
     """
     if not (_PACKETS_START.match(_read(file, 0, 3)) and _occurs_again(_TAG, file)):
         yield file
         return
     with tempfile.TemporaryFile() as copy:
-        _copy_without_tags(_read(file, 0, _size(file)), copy)
+        if not _copy_without_tags(_read(file, 0, _size(file)), copy):
+            raise AudioUnreadableError(f"{name}: more than {_MAX_TAGS} tags")
         copy.flush()
         yield copy
 
@@ -161,24 +166,30 @@ def _refuse_cut(name: str, there_s: float, stated_s: float) -> None:
         )
 
 
-def _copy_without_tags(data: bytes, copy: IO[bytes]) -> None:
+def _copy_without_tags(data: bytes, copy: IO[bytes]) -> bool:
+    """Return whether all tags were left out; it stops at _MAX_TAGS."""
     position = 0
-    while tag := _TAG.search(data, position):
+    for _ in range(_MAX_TAGS):
+        tag = _TAG.search(data, position)
+        if tag is None:
+            copy.write(data[position:])
+            return True
         copy.write(data[position : tag.start()])
         if tag[0].startswith(b"ID3"):
             position = tag.end() + _syncsafe(tag[0][6:])
         else:
-            size, _, flags = struct.unpack("<3I", tag[0][12:24])
+            size, _items, flags = struct.unpack("<3I", tag[0][12:24])
             position = tag.end() + (size if flags & _APE_IS_HEADER else 0)
-    copy.write(data[position:])
+    return False
 
 
 def _after_id3v2(file: BinaryIO) -> int:
-    """Return the position after the ID3v2 tags at the start of an MP3."""
+    """Return the position after the ID3v2 tags at the start of an MP3, of at most _MAX_TAGS."""
     start = 0
-    while (tag := _read(file, start, _ID3V2_HEADER_BYTES)).startswith(b"ID3") and len(
-        tag
-    ) == _ID3V2_HEADER_BYTES:
+    for _ in range(_MAX_TAGS):
+        tag = _read(file, start, _ID3V2_HEADER_BYTES)
+        if not (tag.startswith(b"ID3") and len(tag) == _ID3V2_HEADER_BYTES):
+            break
         start += _ID3V2_HEADER_BYTES + _syncsafe(tag[6:])
     return start
 

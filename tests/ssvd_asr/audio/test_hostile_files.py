@@ -221,6 +221,14 @@ def test_a_video_without_sound_is_refused():
         read_audio(file.getvalue())
 
 
+def test_millions_of_tags_are_refused_at_once():
+    with pytest.raises(AudioUnreadableError):
+        read_audio((b"ID3\4" + bytes(6)) * 2**20)
+    audio = encoded_by_ffmpeg(tone(1.0, 16_000), 16_000, "adts", "aac")
+    with pytest.raises(AudioUnreadableError, match="more than 10000 tags"):
+        read_audio(audio + (b"ID3\4" + bytes(6)) * 2**20)
+
+
 def test_random_bytes_are_refused():
     generator = random.Random(5)
     for size in (0, 1, 3, 44, 500, 20_000):
