@@ -1,4 +1,4 @@
-"""Decoders of audio files: libsndfile, and FFmpeg for what libsndfile refuses.
+"""Decoders of audio files: libsndfile, and FFmpeg for what libsndfile refuses or would read in part.
 
 Both give an `AudioSource`.  This module limits what is read and allocated while decoding; ssvd_asr.audio.read
 limits what is decoded.
@@ -19,6 +19,13 @@ import soundfile
 from ssvd_asr.audio.ffmpeg import open_ffmpeg
 from ssvd_asr.audio.limits import AudioLimits
 from ssvd_asr.audio.source import BLOCK_SAMPLES, AudioSource, FloatArray
+from ssvd_asr.audio.wholeness import (
+    check_end,
+    check_single,
+    holds_several_ogg_streams,
+    stops_early,
+    without_tags,
+)
 from ssvd_asr.errors import AudioTooLongError, AudioUnreadableError
 
 _READ_BYTES = 2**20
@@ -26,23 +33,38 @@ _READ_BYTES = 2**20
 
 @contextmanager
 def open_audio(source: str | PathLike[str] | bytes | BinaryIO, limits: AudioLimits) -> Iterator[AudioSource]:
-    """Open a source with the first decoder that accepts it.
+    """Open a source with the first decoder that reads all of it.
 
     Raises:
         AudioTooLongError: the source has more than limits.max_bytes, or FFmpeg exceeds its limits.
-        AudioUnreadableError: the path is not a readable regular file, or neither decoder accepts the source.
+        AudioUnreadableError: the path is not a readable regular file, no decoder reads the source, or the
+            source is cut off.
     """
     name = os.fspath(source) if isinstance(source, str | PathLike) else "audio"
     with ExitStack() as stack:
         file = stack.enter_context(_bounded_file(source, name, limits.max_bytes))
-        try:
-            opened: AudioSource = stack.enter_context(_sndfile(file, name))
-        except soundfile.LibsndfileError as refusal:
+        opened = _whole_sndfile(file, name, stack)
+        if isinstance(opened, str):
+            check_single(file, name)
             try:
-                opened = stack.enter_context(open_ffmpeg(file, name, limits))
+                untagged = stack.enter_context(without_tags(file, name))
+                opened = stack.enter_context(open_ffmpeg(untagged, name, limits))
             except AudioUnreadableError as second:
-                raise AudioUnreadableError(f"{second} (and libsndfile: {_reason(refusal)})") from second
+                raise AudioUnreadableError(f"{second} (and libsndfile: {opened})") from second
         yield opened
+
+
+def _whole_sndfile(file: BinaryIO, name: str, stack: ExitStack) -> AudioSource | str:
+    """Return the source opened by libsndfile, or the reason why libsndfile does not read all of it."""
+    if holds_several_ogg_streams(file, name):
+        return "Several Ogg streams in one file"
+    try:
+        opened = stack.enter_context(_sndfile(file))
+    except soundfile.LibsndfileError as refusal:
+        return _reason(refusal)
+    if stops_early(opened, file, name):
+        return "The header does not state the length"
+    return _SndfileSource(opened, name)
 
 
 def _bounded_file(source: str | PathLike[str] | bytes | BinaryIO, name: str, max_bytes: int) -> BinaryIO:
@@ -89,11 +111,11 @@ class _SequentialSoundFile(soundfile.SoundFile):  # type: ignore[misc]  # soundf
 
 
 @contextmanager
-def _sndfile(file: BinaryIO, name: str) -> Iterator[AudioSource]:
+def _sndfile(file: BinaryIO) -> Iterator[soundfile.SoundFile]:
     # Open by descriptor: given a path, libsndfile guesses headerless formats from the file's name.
     handle = file if isinstance(file, io.BytesIO) else file.fileno()
     with _SequentialSoundFile(handle, closefd=False) as opened:
-        yield _SndfileSource(opened, name)
+        yield opened
 
 
 class _SndfileSource:
@@ -117,9 +139,11 @@ class _SndfileSource:
             while len(block := self._opened.read(frames, dtype="float32", always_2d=True)):
                 self.end_frame += len(block)
                 yield block
+            check_end(self._opened, self.end_frame, self.name)
         except soundfile.LibsndfileError as error:
+            end_s = self.end_frame / self.rate_hz
             raise AudioUnreadableError(
-                f"{self.name}: damaged after {self.end_frame / self.rate_hz:.3f} s: {_reason(error)}"
+                f"{self.name}: cut off or damaged after {end_s:.3f} s: {_reason(error)}"
             ) from error
 
 

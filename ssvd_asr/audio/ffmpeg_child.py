@@ -11,11 +11,18 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 EXIT_UNREADABLE = 3
 EXIT_MEMORY = 4
-CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "ogg", "aac", "amr", "asf", "wav", "flac", "caf")
+CONTAINERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "ogg", "aac", "amr", "asf", "wav", "flac", "caf", "mp3",
+)  # fmt: skip
+STATE_DURATION = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "asf")  # FFmpeg guesses that of the others
+HAVE_GAPS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")  # their timestamps may jump over silence
+TOLERANCE_S = 0.1  # audio that may be missing
+SILENCE_SAMPLES = 2**16
 DECODERS = (
     "aac", "alac", "opus", "libopus", "vorbis", "flac", "mp3", "mp3float", "amrnb", "amrwb",
     "wmav1", "wmav2", "wmapro", "ac3", "eac3", "speex",
@@ -40,10 +47,20 @@ def main(max_bytes: int, max_cpu_s: int) -> int:
         return EXIT_MEMORY
     except Exception as error:
         # Any other error is this file's. FFmpeg's own "no memory" is a MemoryError too, handled above.
-        words.write(str(getattr(error, "strerror", None) or error)[:1000])
+        words.write(_reason(error)[:1000])
         words.flush()
         return EXIT_UNREADABLE
     return 0
+
+
+def _reason(error: Exception) -> str:
+    import av
+
+    if isinstance(error, av.error.PatchWelcomeError):
+        return "changes its rate or channels on the way, which FFmpeg cannot follow in this format"
+    if isinstance(error, av.error.InvalidDataError):
+        return f"{error.strerror}: it is cut off, damaged or not audio"
+    return str(getattr(error, "strerror", None) or error)
 
 
 def _limit_resources(max_bytes: int, max_cpu_s: int) -> None:
@@ -65,34 +82,108 @@ def _decode(source: BinaryIO, sink: BinaryIO) -> None:
     with av.open(source, "r", options=options) as container:
         if not container.streams.audio:
             raise ValueError(f"no audio stream in this {container.format.long_name} file")
-        stream = container.streams.audio[0]
-        codec = stream.codec_context.codec.name
+        codec = container.streams.audio[0].codec_context.codec.name
         if codec not in DECODERS:
             raise ValueError(f"codec {codec!r} is not one of {DECODERS}")
-        frames = container.decode(stream)
-        # Take rate and channels from the first decoded frame, because headers are not trusted.
-        first = next(frames, None)
-        if first is None:
-            raise ValueError("holds no samples")
-        rate_hz, layout = first.sample_rate, first.layout
-        packed = av.AudioResampler(format="flt", layout=layout, rate=rate_hz)
-        sink.write(json.dumps({"rate_hz": rate_hz, "channels": layout.nb_channels}).encode() + b"\n")
-        _write(packed.resample(first), sink)
-        for frame in frames:
-            if (frame.sample_rate, frame.layout.nb_channels) != (rate_hz, layout.nb_channels):
-                raise ValueError(
-                    f"changes from {rate_hz} Hz, {layout.nb_channels} channels to "
-                    f"{frame.sample_rate} Hz, {frame.layout.nb_channels} channels on the way"
-                )
-            _write(packed.resample(frame), sink)
-        _write(packed.resample(None), sink)
+        writer = _Writer(sink, fills_gaps=container.format.name in HAVE_GAPS)
+        for frame in _frames(container):
+            writer.add(frame)
+        writer.finish()
     sink.flush()
 
 
-def _write(frames: list[Any], sink: BinaryIO) -> None:
-    for frame in frames:
-        # A plane is padded at its end.
-        sink.write(memoryview(frame.planes[0])[: frame.samples * frame.layout.nb_channels * 4])
+def _frames(container: Any) -> Iterator[Any]:
+    """Yield the decoded frames of the first audio stream.
+
+    Raises:
+        ValueError: the packets end before the duration that the container states, or packets of an MP3 with
+            more than TOLERANCE_S of audio cannot be decoded.
+        av.error.InvalidDataError: a packet of another container cannot be decoded.
+    """
+    import av
+
+    audio = container.streams.audio[0]
+    end_s = lost_s = 0.0
+    for packet in container.demux():
+        # A container that states no duration of the audio states that of its longest stream.
+        if packet.pts is not None and (packet.stream is audio or audio.duration is None):
+            end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        if packet.stream is not audio:
+            continue
+        if packet.is_corrupt and container.format.name != "wav":  # of PCM, only part of one packet is missing
+            raise ValueError(f"is cut off or damaged at {end_s:.3f} s")
+        try:
+            yield from packet.decode()
+        except av.error.InvalidDataError:
+            # Between joined MP3 files lie tags, which the demuxer takes for packets.
+            lost_s += float((packet.duration or 0) * packet.time_base)
+            if container.format.name != "mp3" or lost_s > TOLERANCE_S:
+                raise
+    if container.format.name in STATE_DURATION:
+        stated_s = (
+            float(audio.duration * audio.time_base) if audio.duration else (container.duration or 0) / 1e6
+        )
+        if stated_s - end_s > TOLERANCE_S:
+            raise ValueError(
+                f"is cut off: it ends at {end_s:.3f} s of the {stated_s:.3f} s that its header states"
+            )
+
+
+class _Writer:
+    """Writer of frames as samples of the first frame's rate and channels, because headers are not trusted."""
+
+    def __init__(self, sink: BinaryIO, *, fills_gaps: bool) -> None:
+        self._sink = sink
+        self._fills_gaps = fills_gaps
+        self._target: Any = None
+        self._resampler: Any = None
+        self._kind: tuple[int, str] | None = None  # rate and channels of the frames that the resampler takes
+        self._end_s: float | None = None
+
+    def add(self, frame: Any) -> None:
+        if self._target is None:
+            self._target = {"rate": frame.sample_rate, "layout": frame.layout}
+            header = {"rate_hz": frame.sample_rate, "channels": frame.layout.nb_channels}
+            self._sink.write(json.dumps(header).encode() + b"\n")
+        kind = (frame.sample_rate, frame.layout.name)
+        if kind != self._kind:
+            self._restart(kind)
+        if self._fills_gaps and frame.time is not None:
+            if self._end_s is not None and frame.time - self._end_s > TOLERANCE_S:
+                self._restart(kind)
+                self._write_silence(frame.time - self._end_s)
+            self._end_s = frame.time + frame.samples / frame.sample_rate
+        frame.pts = None  # the resampler fills gaps with noise of its own
+        self._write(self._resampler.resample(frame))
+
+    def finish(self) -> None:
+        """Write what the resampler holds.
+
+        Raises:
+            ValueError: no frame was added.
+        """
+        if self._target is None:
+            raise ValueError("holds no samples")
+        self._write(self._resampler.resample(None))
+
+    def _restart(self, kind: tuple[int, str]) -> None:
+        import av
+
+        if self._resampler is not None:
+            self._write(self._resampler.resample(None))
+        self._resampler = av.AudioResampler(format="flt", **self._target)
+        self._kind = kind
+
+    def _write(self, frames: list[Any]) -> None:
+        for frame in frames:
+            # A plane is padded at its end.
+            self._sink.write(memoryview(frame.planes[0])[: frame.samples * frame.layout.nb_channels * 4])
+
+    def _write_silence(self, seconds: float) -> None:
+        left = round(seconds * self._target["rate"])
+        while left > 0:
+            self._sink.write(bytes(min(left, SILENCE_SAMPLES) * self._target["layout"].nb_channels * 4))
+            left -= SILENCE_SAMPLES
 
 
 if __name__ == "__main__":

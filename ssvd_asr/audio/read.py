@@ -2,7 +2,8 @@
 
 Memory is bounded for any input, whatever its header says.  Encoded bytes are counted while they are read, and
 samples while they are decoded, in blocks whose size does not depend on the file.  A call holds at most about
-max_bytes (streams; paths are read in place) + 2 * max_duration_s * 16000 * 4 bytes + some MB.
+max_bytes (streams; paths are read in place, except MP3 files with tags inside)
++ 2 * max_duration_s * 16000 * 4 bytes + some MB.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ from ssvd_asr.errors import AudioError, AudioTooLongError, AudioUnreadableError
 __all__ = ["DEFAULT_LIMITS", "SAMPLE_RATE", "AudioLimits", "read_audio"]
 
 SAMPLE_RATE = 16_000  # Hz; the input rate of every OWSM
-# Full scale is 1.  A float file may exceed it; this limit keeps its power spectrum inside float32.
-MAX_ABS_SAMPLE = 65_536.0
+# Full scale is 1.  A float recorder or a lossy codec exceeds it a little.  Samples over this limit were never
+# divided by the range of their integers.
+MAX_ABS_SAMPLE = 16.0
 # Manifests round their times.  A segment may overrun the end by this much; it is then shorter.
 END_TOLERANCE_S = 0.1
 
@@ -44,8 +46,9 @@ def read_audio(
     """Decode audio, or a segment of it, to mono 16 kHz.
 
     libsndfile reads its formats (WAV, FLAC, Ogg Vorbis and Opus, MP3, AIFF, ...); the rest goes to FFmpeg
-    through PyAV (m4a, webm, AAC, AMR, WMA).  Channels are averaged.  A file that ends early gives the samples
-    that it has.  A codec that cannot go on (FLAC) raises an error, and so do samples that are not finite.
+    through PyAV (m4a, webm, AAC, AMR, WMA).  FFmpeg also reads joined files, and files that do not state
+    their length, where libsndfile would stop early.  Channels are averaged.  A file that lacks more than
+    0.1 s of its stated length raises an error when its end is reached, or earlier.
 
     Args:
         source: a path, the encoded bytes, or a binary stream, which is read from its position to its end.
@@ -56,8 +59,8 @@ def read_audio(
         (samples,) float32 at 16 kHz, at least one sample, full scale 1.
 
     Raises:
-        AudioUnreadableError: no decoder reads the source, or it is damaged, empty, not finite, far above full
-            scale, or below limits.min_source_rate_hz.
+        AudioUnreadableError: no decoder reads the source, or it is cut off, damaged, empty, not finite, far
+            above full scale, or below limits.min_source_rate_hz.
         AudioTooLongError: the source exceeds a limit on bytes, seconds, channels, Hz or FFmpeg's cost.
         AudioError: the segment is not inside the audio.
     """
@@ -144,7 +147,7 @@ def _mono(block: FloatArray, name: str, position: int, rate: int) -> FloatArray:
         first = int(bad.argmax())
         raise AudioUnreadableError(
             f"{name}: the sample at {(position + first) / rate:.4f} s is {block[first].tolist()}, "
-            f"not finite or over {MAX_ABS_SAMPLE:.0f} times full scale"
+            f"not finite or over {MAX_ABS_SAMPLE:.0f} times full scale; float samples lie between -1 and 1"
         )
     mono: FloatArray = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
     return mono

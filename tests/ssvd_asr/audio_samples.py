@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import struct
+import tempfile
+from pathlib import Path
 
 import av
 import numpy as np
@@ -24,17 +26,69 @@ def encoded(samples: np.ndarray, rate_hz: int, format: str = "WAV", subtype: str
     return file.getvalue()
 
 
-def encoded_by_ffmpeg(samples: np.ndarray, rate_hz: int, container: str, codec: str) -> bytes:
-    """Mono, through PyAV."""
-    file = io.BytesIO()
-    with av.open(file, "w", format=container) as output:
-        stream = output.add_stream(codec, rate=rate_hz, layout="mono")
-        frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+def encoded_by_ffmpeg(
+    samples: np.ndarray,
+    rate_hz: int,
+    container: str,
+    codec: str,
+    *,
+    muxer: dict[str, str] | None = None,
+    encoder: dict[str, str] | None = None,
+    gap: tuple[float, float] = (np.inf, 0.0),
+    seekable: bool = True,
+) -> bytes:
+    """Through PyAV, with options for its muxer and encoder; samples (frames,) or (frames, channels).
+
+    Packets from gap[0] s on are gap[1] s later.  Without seekable it is written as to a pipe.
+    """
+    layout = "mono" if samples.ndim == 1 else "stereo"
+    file = io.BytesIO() if seekable else _WrittenPipe()
+    with av.open(file, "w", format=container, options=muxer or {}) as output:
+        stream = output.add_stream(codec, rate=rate_hz, layout=layout)
+        stream.codec_context.options = encoder or {}
+        frame = av.AudioFrame.from_ndarray(
+            np.ascontiguousarray(np.atleast_2d(samples.T)), format="fltp", layout=layout
+        )
         frame.sample_rate = rate_hz
         frame.pts = 0
         for packet in [*stream.encode(frame), *stream.encode(None)]:
+            if packet.pts * packet.time_base >= gap[0]:
+                packet.pts = packet.dts = packet.pts + round(gap[1] / packet.time_base)
             output.mux(packet)
     return file.getvalue()
+
+
+def with_index_first(m4a: bytes) -> bytes:
+    """The same m4a file with its index before its samples, as for the web."""
+    with tempfile.NamedTemporaryFile() as file:  # the muxer reads its own output again
+        options = {"movflags": "+faststart"}
+        with (
+            av.open(io.BytesIO(m4a)) as whole,
+            av.open(file.name, "w", format="ipod", options=options) as output,
+        ):
+            stream = output.add_stream_from_template(whole.streams.audio[0])
+            for packet in whole.demux():
+                if packet.dts is not None:
+                    packet.stream = stream
+                    output.mux(packet)
+        return Path(file.name).read_bytes()
+
+
+class _WrittenPipe(io.RawIOBase):
+    """A file that cannot seek."""
+
+    def __init__(self) -> None:
+        self._written = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data) -> int:
+        self._written += bytes(data)
+        return len(data)
+
+    def getvalue(self) -> bytes:
+        return bytes(self._written)
 
 
 def flac_claiming(rate_hz: int, channels: int, total_frames: int, body: bytes = b"") -> bytes:

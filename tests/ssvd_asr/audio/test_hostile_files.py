@@ -128,6 +128,15 @@ def test_samples_that_are_not_finite_are_refused_with_their_place(value, channel
         read_audio(encoded(samples, 16_000, "WAV", "FLOAT"))
 
 
+def test_float_samples_that_are_integers_are_refused():
+    with pytest.raises(
+        AudioUnreadableError, match=r"over 16 times full scale; float samples lie between -1 and 1"
+    ):
+        read_audio(encoded(tone(1.0, 16_000, level=3_000.0), 16_000, "WAV", "FLOAT"))
+    loud = tone(1.0, 16_000, level=4.0)  # 12 dB over full scale, as float recorders write
+    assert np.array_equal(read_audio(encoded(loud, 16_000, "WAV", "FLOAT")), loud)
+
+
 def test_a_double_too_large_for_float32_is_refused():
     with pytest.raises(AudioUnreadableError, match="not finite"):
         read_audio(encoded(np.full(100, 1e300), 16_000, "WAV", "DOUBLE"))
@@ -210,6 +219,14 @@ def test_a_video_without_sound_is_refused():
             output.mux(packet)
     with pytest.raises(AudioUnreadableError, match="no audio stream"):
         read_audio(file.getvalue())
+
+
+def test_millions_of_tags_are_refused_at_once():
+    with pytest.raises(AudioUnreadableError):
+        read_audio((b"ID3\4" + bytes(6)) * 2**20)
+    audio = encoded_by_ffmpeg(tone(1.0, 16_000), 16_000, "adts", "aac")
+    with pytest.raises(AudioUnreadableError, match="more than 10000 tags"):
+        read_audio(audio + (b"ID3\4" + bytes(6)) * 2**20)
 
 
 def test_random_bytes_are_refused():
