@@ -211,6 +211,15 @@ def read_clips(corpus: Path, first: int | None) -> list[Clip]:
     return [Clip(entry["id"], entry["text"], read_audio(corpus / entry["audio"])) for entry in entries]
 
 
+def _command(arguments: argparse.Namespace) -> str:
+    """Return the command that measures every row of the file, in however many runs that was done."""
+    given = ["python -m recipes.espeak.long_recordings"]
+    given += [] if arguments.utterances is None else [f"--utterances {arguments.utterances}"]
+    given += [f"--ways {' '.join(arguments.ways)}"] if len(arguments.ways) == 1 else []
+    given += [f"--adapter {domain} {file}" for domain, file in arguments.adapter]
+    return " ".join(given)
+
+
 def _place(row: Mapping[str, Any]) -> tuple[int, int]:
     return DOMAINS.index(row["domain"]), list(KINDS).index(row["kind"])
 
@@ -236,12 +245,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=1, help="processes, each with a domain of its own")
     parser.add_argument("--ways", nargs="+", choices=["before", "after"], default=["before", "after"])
     parser.add_argument("--out", type=Path, default=RESULTS / f"{NAME}.json", help="the .md lies beside it")
-    argv = sys.argv[1:] if argv is None else argv
     arguments = parser.parse_args(argv)
     asked = {(domain, kind) for domain in arguments.domains for kind in arguments.kinds}
     kept = json.loads(arguments.out.read_text(encoding="utf-8")) if arguments.out.exists() else {"rows": []}
     found: dict[str, Any] = {
-        "command": " ".join(["python -m recipes.espeak.long_recordings", *argv]),
+        "command": _command(arguments),
         "device": platform.processor() or platform.machine(),
         "torch": torch.__version__,
         "split": arguments.split,
