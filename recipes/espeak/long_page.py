@@ -26,17 +26,24 @@ def table(found: Mapping[str, Any], file: str) -> str:
         "",
         *(f"- `{name}`: {kind.about}" for name, kind in KINDS.items()),
         "",
-        "| domain | kind | utterances | clip by clip | before | now | difference | interval "
-        "| factor before | factor now |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-        *(line(row) for row in found["rows"]),
-        "",
-        verdict(found["rows"]),
+        *row_lines(found["rows"]),
     ]
     return "\n".join(lines) + "\n"
 
 
-def verdict(rows: Sequence[Mapping[str, Any]]) -> str:
+def row_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the lines of the table of rows, and which of them miss the aim."""
+    return [
+        "| domain | kind | utterances | clip by clip | before | now | difference | interval "
+        "| factor before | factor now |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+        *(line(row) for row in rows),
+        "",
+        _verdict(rows),
+    ]
+
+
+def _verdict(rows: Sequence[Mapping[str, Any]]) -> str:
     """Say which rows miss the aim."""
     missed = [
         f"{row['domain']} {row['kind']}"
@@ -48,6 +55,7 @@ def verdict(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def line(row: Mapping[str, Any]) -> str:
+    """Return the table's line of one row."""
     before, after = row.get("before"), row["after"]
     cells = [
         row["domain"],

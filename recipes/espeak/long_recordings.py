@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
@@ -26,7 +26,7 @@ import numpy as np
 import torch
 
 from adapters_store.packaged import PACKAGED, builtins
-from recipes.espeak.joined import KINDS, Clip, FloatArray, Recording, noisy, phrases, record
+from recipes.espeak.joined import KINDS, Clip, FloatArray, Kind, Recording, noisy, phrases, record
 from recipes.espeak.long_errors import Errors, clip_errors, compare, recording_errors
 from recipes.espeak.long_page import line, table
 from recipes.espeak.window_cut import cut_windows
@@ -172,18 +172,13 @@ def domain_rows(arguments: argparse.Namespace, domain: str) -> Iterator[dict[str
     before, now = (Decoder(base, adapted, cores, options) for options in (GREEDY, CHECKED))
     ways = {"before": (before, cut_before), "after": (now, cut_now)}
     ways = {way: ways[way] for way in arguments.ways}
-    quiet = clip_errors(clips, now.texts([clip.wave for clip in clips]))
+    alone = cache(lambda kind: clip_errors(clips, _clip_texts(now, clips, kind)))
     for name in arguments.kinds:
         kind = KINDS[name]
         recordings = list(record(kind, clips))
         if not recordings:
             raise SystemExit(f"{len(clips)} utterances make no recording of kind {name}: give more")
-        singly = quiet
-        if kind.noise:
-            waves = [noisy(clip.wave, kind.noise, place) for place, clip in enumerate(clips)]
-            singly = clip_errors(clips, now.texts(waves))
-        elif kind.inner:
-            singly = clip_errors(clips, _phrase_texts(now, clips))
+        singly = alone(kind if kind.noise or kind.inner else None)
         yield {
             "domain": domain,
             "kind": name,
@@ -197,8 +192,12 @@ def domain_rows(arguments: argparse.Namespace, domain: str) -> Iterator[dict[str
         }
 
 
-def _phrase_texts(decoder: Decoder, clips: Sequence[Clip]) -> list[str]:
-    """Decode the phrases of each clip one by one, as clips of their own."""
+def _clip_texts(decoder: Decoder, clips: Sequence[Clip], kind: Kind | None) -> list[str]:
+    """Decode clips one by one: in the noise or in the phrases of a kind, or without a kind as they are."""
+    if kind is None:
+        return decoder.texts([clip.wave for clip in clips])
+    if kind.noise:
+        return decoder.texts([noisy(clip.wave, kind.noise, place) for place, clip in enumerate(clips)])
     spoken = [phrases(clip) for clip in clips]
     texts = iter(decoder.texts([wave for waves in spoken for wave in waves]))
     return [" ".join(next(texts) for _ in waves) for waves in spoken]

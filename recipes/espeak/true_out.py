@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from recipes.espeak import formats, long_recordings
-from recipes.espeak.long_page import verdict
+from recipes.espeak.long_page import row_lines
 
 BEFORE = "5d49ec0"
 RESULTS = Path("docs/results")
@@ -91,7 +91,7 @@ def page() -> str:
         file = RESULTS / f"{name}.json"
         if file.exists():
             parts += [f"## {title}", "", f"In full: [{name}.md]({name}.md).", ""]
-            parts += _long(json.loads(file.read_text(encoding="utf-8"))["rows"])
+            parts += [*row_lines(json.loads(file.read_text(encoding="utf-8"))["rows"]), ""]
     return "\n".join(parts).rstrip() + "\n"
 
 
@@ -127,26 +127,6 @@ def _search(found: Mapping[str, Any]) -> list[str]:
     for name, search in (("before: greedy", "greedy"), (f"after: {now}", now)):
         lines.append(_cells([name, *(f"{rows[domain, search]['wer']:.1f}" for domain in domains)]))
     return [*lines, ""]
-
-
-def _long(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a table of long recordings: before, after and clip by clip."""
-    lines = _head(
-        ["speech", "kind", "utterances", "clip by clip", "before", "after", "difference", "interval"]
-    )
-    for row in rows:
-        after = row["after"]
-        lines.append(
-            _cells(
-                [
-                    row["domain"], row["kind"], str(row["utterances"]), _percent(after["wer_clips"]),
-                    _percent(row["before"]["wer"] if "before" in row else None), _percent(after["wer"]),
-                    f"{100 * after['difference']:+.1f}",
-                    f"{100 * after['low']:+.1f} to {100 * after['high']:+.1f}",
-                ]
-            )
-        )  # fmt: skip
-    return [*lines, "", verdict(rows), ""]
 
 
 def _head(titles: Sequence[str]) -> list[str]:

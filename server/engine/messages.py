@@ -10,6 +10,7 @@ import numpy.typing as npt
 from server.bank.bank import Lease
 from ssvd_asr.audio.segment import CutRule
 from ssvd_asr.decoding.align import TimedWord
+from ssvd_asr.decoding.overlap import Heard
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -76,21 +77,16 @@ class PieceDecoding:
 class Decoded:
     """The text of one piece. Times count from the start of the request's audio.
 
-    A piece that was cut within speech is one segment with all words that it heard, its neighbours' too;
-    `placing.joined` tells whose words they are.
+    Attributes:
+        heard: of a piece that was cut within speech, all words that it heard, its neighbours' too. Such a
+            piece is one segment, and `placing.joined` tells whose words they are.
     """
 
     text: str
     segments: tuple[TextSegment, ...]
     decoding: PieceDecoding | None = None
     warnings: tuple[str, ...] = ()
-    own_from_s: float | None = None  # where the piece was cut within speech
-    own_to_s: float | None = None
-
-    @property
-    def overlaps(self) -> bool:
-        """Whether a neighbour heard some of the same speech."""
-        return self.own_from_s is not None or self.own_to_s is not None
+    heard: Heard | None = None
 
 
 @dataclass(frozen=True)

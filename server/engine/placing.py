@@ -45,8 +45,7 @@ def placed(piece: Piece, transcript: Transcript) -> Decoded:
         segments,
         PieceDecoding(piece.start_s, end_s, transcript.search, told),
         tuple(stretch + warning for warning in (*transcript.warnings, *unsure)),
-        piece.own_from_s,
-        piece.own_to_s,
+        Heard(words, piece.own_from_s, piece.own_to_s) if piece.overlaps else None,
     )
 
 
@@ -57,15 +56,10 @@ def joined(decoded: Sequence[Decoded], timestamps: bool) -> list[Decoded]:
         decoded: the pieces of a request, in order.
         timestamps: whether the request asks for segments by the words' times. Otherwise a piece is one.
     """
-    if not any(each.overlaps for each in decoded):
-        return list(decoded)
-    heard = [
-        Heard(tuple(w for s in each.segments for w in s.words), each.own_from_s, each.own_to_s)
-        for each in decoded
-    ]
+    own = own_words([each.heard or Heard(()) for each in decoded])
     return [
-        _with_words(each, words, timestamps) if each.overlaps else each
-        for each, words in zip(decoded, own_words(heard), strict=True)
+        _with_words(each, words, timestamps) if each.heard else each
+        for each, words in zip(decoded, own, strict=True)
     ]
 
 

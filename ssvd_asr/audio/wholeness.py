@@ -17,9 +17,9 @@ from typing import IO, BinaryIO
 
 import soundfile
 
+from ssvd_asr.audio.ffmpeg_child import TOLERANCE_S
 from ssvd_asr.errors import AudioUnreadableError
 
-TOLERANCE_S = 0.1  # audio that may be missing
 _UNKNOWN_BYTES = 0x7FFF0000  # a size from here on means "not known yet", as in files written to a pipe
 _UNKNOWN_FRAMES = 2**36 - 1  # the largest number that a FLAC header holds
 _READ_BYTES = 2**20

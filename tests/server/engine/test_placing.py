@@ -9,6 +9,7 @@ from server.engine.placing import joined, placed
 from ssvd_asr.audio.read import SAMPLE_RATE
 from ssvd_asr.decoding.align import TimedWord
 from ssvd_asr.decoding.hypothesis import Hypothesis, TimedText
+from ssvd_asr.decoding.overlap import Heard
 from ssvd_asr.transcription import Transcript
 
 
@@ -19,7 +20,9 @@ def timed(*words: tuple[str, float]) -> tuple[TimedWord, ...]:
 
 def heard(words: tuple[TimedWord, ...], from_s: float | None = None, to_s: float | None = None) -> Decoded:
     text = " ".join(word.word for word in words)
-    return Decoded(text, (TextSegment(0.0, 9.0, text, -0.1, words),), None, (), from_s, to_s)
+    overlaps = from_s is not None or to_s is not None
+    segment = TextSegment(0.0, 9.0, text, -0.1, words)
+    return Decoded(text, (segment,), heard=Heard(words, from_s, to_s) if overlaps else None)
 
 
 LEFT = heard(timed(("one", 0.0), ("two", 1.0), ("thr", 1.6)), None, 1.5)
