@@ -65,8 +65,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         base = random_base(SHAPES[shape], device=device, dtype=dtype)
         _make_talkative(base)
         rows = (row for batch in arguments.batches for row in _measure(base, batch, arguments))
+        name = f"decode-{shape}" if dtype == torch.float32 else f"decode-half-{shape}"
         write(
-            f"decode-{shape}", rows, device=device, out=arguments.out, quick=arguments.quick, shape=shape,
+            name, rows, device=device, out=arguments.out, quick=arguments.quick, shape=shape,
             window_s=base.config.window_s, dtype=str(dtype), steps=arguments.steps,
             repeats=arguments.repeats, clock=arguments.clock, tokens_per_second=TOKENS_PER_SECOND,
         )  # fmt: skip

@@ -12,7 +12,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from benchmarks.report import median_of, parser, write
+from benchmarks.report import median_of, parser, wait_for_turn, write
 from benchmarks.subject import Subject, subject, working_dtype
 from benchmarks.variety import TOKENS_PER_SECOND, Case
 from ssvd_asr.device import forbid_tf32, resolve_device
@@ -27,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     device = resolve_device(arguments.device)
     forbid_tf32()
     measured = subject(arguments.shape, p=arguments.p, device=device, dtype=working_dtype(device))
+    wait_for_turn()
     rows = [*_by_batch(measured, arguments), *_by_domains(measured, arguments)]
     del measured
     for window_s in arguments.windows:

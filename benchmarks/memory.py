@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.banked import Banked, banked
-from benchmarks.report import choose_shapes, parser, write
+from benchmarks.report import choose_shapes, parser, wait_for_turn, write
 from ssvd_asr.device import resolve_device
 
 GB = 10**9
@@ -24,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     device = resolve_device(arguments.device)
     for shape in arguments.shapes:
         with banked(shape, p=arguments.p, device=device) as served:
+            wait_for_turn()
             rows = [*_sizes(served), *_growth(served, arguments.swaps)]
             write(
                 f"memory-{shape}", rows, device=device, out=arguments.out, quick=arguments.quick,

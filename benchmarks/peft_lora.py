@@ -30,6 +30,7 @@ from ssvd_asr.device import forbid_tf32, resolve_device
 from ssvd_asr.mixing.mixture import CoreStack
 
 RANK = 16
+WAYS = ("adapter_names", "hotswap")
 RESIDENT = "resident"  # the adapter that hot-swap writes into
 
 
@@ -43,8 +44,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         theirs = LoraSide(measured, max(arguments.domains))
         cases = [Case(arguments.rows, domains, "uniform") for domains in arguments.domains]
         rows = (row for case in cases for row in _compare(measured, theirs, case, arguments))
+        left_out = "" if len(arguments.ways) == len(WAYS) else "-" + "-".join(arguments.ways)
         write(
-            f"peft_lora-{shape}", rows, device=device, out=arguments.out, quick=arguments.quick,
+            f"peft_lora-{shape}{left_out}", rows, device=device, out=arguments.out, quick=arguments.quick,
             p=arguments.p, lora_rank=RANK, peft=version_of("peft"), dtype=str(working_dtype(device)),
             repeats=arguments.repeats, clock=arguments.clock, tokens_per_second=TOKENS_PER_SECOND,
         )  # fmt: skip
@@ -56,6 +58,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     made.add_argument("--rows", type=int, default=16, help="rows a batch")
     made.add_argument("--domains", type=int, nargs="+", default=None)
     made.add_argument("--p", type=float, default=0.4, help="k = p min(m, n) on our side")
+    made.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="of PEFT, to compare with")
     made.add_argument("--repeats", type=int, default=None)
     arguments = made.parse_args(argv)
     gpu, quick = resolve_device(arguments.device).type == "cuda", arguments.quick
@@ -135,42 +138,42 @@ def _compare(
         with measured.adapted.mixing(stack, slots):
             run(measured, range(case.rows))
 
-    sides: dict[str, Callable[[], None]] = {
+    def of_peft(run: Callable[[Sequence[int]], Tensor]) -> dict[str, Callable[[], None]]:
+        ways = {
+            "adapter_names": partial(theirs.mixed, slots, partial(run, range(case.rows))),
+            "hotswap": partial(theirs.swapped, slots, run),
+        }
+        return {way: ways[way] for way in arguments.ways}
+
+    sides: dict[str, Callable[[], object]] = {
         "base": partial(ours, [0] * case.rows),
         "ours": partial(ours, slots),
-        "adapter_names": partial(theirs.mixed, slots, partial(run, theirs.subject, range(case.rows))),
-        "hotswap": partial(theirs.swapped, slots, partial(run, theirs.subject)),
+        **of_peft(partial(run, theirs.subject)),
     }
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PEFT's notices about merging
         whole = side_by_side(sides, arguments.repeats, clock=arguments.clock)
         encoded = measured.encode(waves)
 
-        def decode_theirs(rows: list[int]) -> Tensor:
-            return theirs.subject.decode(encoded[rows], steps)
+        def decode_theirs(rows: Sequence[int]) -> Tensor:
+            return theirs.subject.decode(encoded[list(rows)], steps)
 
         decoding = side_by_side(
             {
                 "ours": partial(_decode_mixed, measured, stack, slots, encoded, steps),
-                "adapter_names": partial(theirs.mixed, slots, partial(decode_theirs, list(range(case.rows)))),
-                "hotswap": partial(theirs.swapped, slots, decode_theirs),
+                **of_peft(decode_theirs),
             },
             arguments.repeats,
             clock=arguments.clock,
         )
     yield {
         "shape": measured.shape, "rows": case.rows, "domains": case.domains,
-        "base_s": whole["base"].median_s, "ours_s": whole["ours"].median_s,
-        "adapter_names_s": whole["adapter_names"].median_s, "hotswap_s": whole["hotswap"].median_s,
-        "faster_than_adapter_names": whole["ours"].times_faster_than(whole["adapter_names"]),
-        "faster_than_hotswap": whole["ours"].times_faster_than(whole["hotswap"]),
+        **{f"{side}_s": timing.median_s for side, timing in whole.items()},
+        **{f"faster_than_{way}": whole["ours"].times_faster_than(whole[way]) for way in arguments.ways},
+        **{f"base_faster_than_{way}": whole["base"].times_faster_than(whole[way]) for way in arguments.ways},
         **{
-            f"base_faster_than_{side}": whole["base"].times_faster_than(whole[side])
-            for side in ("adapter_names", "hotswap")
-        },
-        **{
-            f"decoding_faster_than_{side}": decoding["ours"].times_faster_than(decoding[side])
-            for side in ("adapter_names", "hotswap")
+            f"decoding_faster_than_{way}": decoding["ours"].times_faster_than(decoding[way])
+            for way in arguments.ways
         },
     }  # fmt: skip
 

@@ -105,10 +105,21 @@ def side_by_side(
 
 
 def wait_for_turn() -> None:
-    """Wait for the file that the variable TURN names. `benchmarks.suite` starts the next run early."""
+    """Say that this run is built, and wait for its turn, by the files that the variable TURN names.
+
+    `benchmarks.suite` builds all runs before it times the first.
+    """
     turn = os.environ.get(TURN)
-    while turn is not None and not Path(turn).exists():
+    if turn is None or Path(turn).exists():
+        return
+    built_file(turn).touch()
+    while not Path(turn).exists():
         time.sleep(0.02)
+
+
+def built_file(turn: str | Path) -> Path:
+    """Return the file by which a run says that it waits for `turn`."""
+    return Path(f"{turn}.built")
 
 
 def _seconds(run: Callable[[], object], now: Callable[[], float]) -> float:
@@ -157,6 +168,7 @@ def write(
         "complete": False,
     }
     known: list[dict[str, object]] = []
+    wait_for_turn()
     for row in rows:
         known.append(dict(row))
         _store(path, {**record, "rows": known})

@@ -1,8 +1,8 @@
 """Runner of all GPU benchmarks, one after the other in separate processes, within a time limit.
 
-A GPU may be available for minutes only. While one benchmark is timed, the next one builds its model and waits
-for its turn. Each writes its JSON, row by row, and its log (<run>.txt) to --out. The runs that were not done
-are listed at the end, for --only of the next call. Benchmarks that need trained weights or speech (agreement,
+A GPU may be available for minutes only. All runs are built side by side; then each is timed while the others
+wait. Each writes its JSON, row by row, and its log (<run>.txt) to --out. The runs that were not done are
+listed at the end, for --only of the next call. Benchmarks that need trained weights or speech (agreement,
 compressed, `ssvd bench methods`) are not included.
 """
 
@@ -18,22 +18,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.report import TURN
+from benchmarks.report import TURN, built_file
 
 # The most informative benchmark comes first. All use the 1B shape, the scripts' default on a GPU.
 RUNS: Mapping[str, Sequence[str]] = {
-    "kernels": [],
+    "kernels": ["--rows", "64", "--domains", "0", "4", "64", "--repeats", "3"],
+    "decode-half": ["--dtype", "bfloat16", "--batches", "8", "32", "--repeats", "2", "--budget-s", "3"],
     "decode": ["--batches", "8", "32", "--repeats", "2", "--budget-s", "3"],
     "variety": ["--repeats", "3"],
-    "peft_lora": ["--domains", "16", "--repeats", "2"],
+    "peft_lora": ["--domains", "16", "--ways", "adapter_names", "--repeats", "2"],
+    "swap": ["--repeats", "50"],
     "train_step": ["--shapes", "1b", "--sides", "lora", "ssvd", "--repeats", "5"],
-    "swap": ["--repeats", "100"],
-    "memory": [],
-    "variety-rank102": ["--domains", "64", "--rank", "102", "--repeats", "3"],
-    "growth": [],
+    "memory": ["--swaps", "300"],
+    "variety-rows256": ["--rows", "256", "--domains", "64", "--repeats", "2"],
+    "peft_lora-hotswap": ["--domains", "16", "--ways", "hotswap", "--repeats", "1"],
+    "growth": ["--repeats", "3"],
     "factorize": ["--shapes", "1b"],
-    "variety-rows256": ["--rows", "256", "--domains", "64", "--repeats", "2"],  # most memory, so last
+    "variety-rank102": ["--domains", "64", "--rank", "102", "--repeats", "3"],
 }
+BUILDING_S = 120.0  # a run that takes longer to build is timed while it builds
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,19 +44,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
-    until = time.monotonic() + 60 * arguments.minutes
-    undone = []
+    began = time.monotonic()
+    until = began + 60 * arguments.minutes
     with TemporaryDirectory() as folder:
-        waiting = [Run(name, Path(folder, name), arguments) for name in arguments.only]
-        while waiting:
-            run = waiting.pop(0)
-            left_s = until - time.monotonic()
-            if left_s > 0:
-                run.prepare()
-                if waiting:
-                    waiting[0].prepare()
-            if not run.finish(left_s):
-                undone.append(run.name)
+        runs = [Run(name, Path(folder, name), arguments) for name in arguments.only]
+        for run in runs:
+            run.prepare()
+        while time.monotonic() < min(began + BUILDING_S, until) and any(run.building for run in runs):
+            time.sleep(0.1)
+        print(f"built in {time.monotonic() - began:.0f} s", flush=True)
+        undone = [run.name for run in runs if not run.finish(until - time.monotonic())]
     print(f"not done: --only {' '.join(undone)}" if undone else "all done", flush=True)
     return 1 if undone else 0
 
@@ -80,14 +80,16 @@ class Run:
     arguments: argparse.Namespace
     process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def building(self) -> bool:
+        """Whether the process runs and does not wait for its turn yet."""
+        return self.process is not None and self.process.poll() is None and not built_file(self.turn).exists()
+
     def prepare(self) -> None:
-        """Start the process unless it was started."""
-        if self.process is not None:
-            return
+        """Start the process."""
         out, options = self.arguments.out, ["--quick"] if self.arguments.quick else RUNS[self.name]
         words = [sys.executable, "-m", f"benchmarks.{self.name.partition('-')[0]}"]
         words += ["--device", self.arguments.device, "--out", str(out), *options]
-        # Half of the threads each, because the next run builds its model while this one is timed.
         threads = str(max(1, (os.cpu_count() or 2) // 2))
         environment = {"OMP_NUM_THREADS": threads, **os.environ, TURN: str(self.turn)}
         with (out / f"{self.name}.txt").open("wb") as log:
@@ -97,8 +99,8 @@ class Run:
         """Let the run be timed, and kill it if it takes longer than `left_s`. Return whether it succeeded."""
         if self.process is None:
             return False
-        self.turn.touch()
         began = time.monotonic()
+        self.turn.touch()
         try:
             said = f"exit {self.process.wait(max(0.0, left_s))}"
         except subprocess.TimeoutExpired:

@@ -15,7 +15,6 @@ from ssvd_asr.audio.read import AudioLimits
 from ssvd_asr.decoding.options import MAX_BEAM_SIZE, DecodingOptions, Method
 from ssvd_asr.errors import SsvdError
 from ssvd_asr.mixing.compression import Compression
-from ssvd_asr.mixing.hot_weights import DEFAULT_HOT_BYTES
 
 _LIMITS = AudioLimits()
 PREFIX = "SSVD_"
@@ -135,10 +134,11 @@ class ServerSettings(BaseSettings):
         description="Memory of the host for domains packed as in their files; what waiting requests need "
         "stays, and where it leaves no room it is 503 (bytes).",
     )
-    hot_max_bytes: int = Field(
-        default=DEFAULT_HOT_BYTES,
+    hot_max_bytes: int | None = Field(
+        default=None,
         ge=0,
-        description="Memory of the device for merged weights of the domains asked for most (bytes).",
+        description="Memory of the device for merged weights of the domains asked for most; by default "
+        "256 MiB, on a GPU an eighth of its memory (bytes).",
     )
     basis_share: float = Field(
         default=1.0,

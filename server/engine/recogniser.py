@@ -29,7 +29,6 @@ from ssvd_asr.decoding.options import CHECKED, GREEDY, DecodingOptions
 from ssvd_asr.errors import AdapterError, SsvdError
 from ssvd_asr.mixing.compression import Compression
 from ssvd_asr.mixing.core_stack import CoreStack
-from ssvd_asr.mixing.hot_weights import DEFAULT_HOT_BYTES
 from ssvd_asr.transcription import transcribe
 
 Times = Literal["aligned", "base"]  # where times come from, see the setting
@@ -71,7 +70,7 @@ class OwsmRecogniser:
         factors: Mapping[str, LayerFactors],
         adapted: AdaptedModel,
         *,
-        hot_max_bytes: int = DEFAULT_HOT_BYTES,
+        hot_max_bytes: int | None = None,
         search: DecodingOptions = CHECKED,
         times: Times = "aligned",
         compression: Compression | None = None,
@@ -103,7 +102,7 @@ class OwsmRecogniser:
         device: str,
         dtype: str,
         cache_dir: Path | None = None,
-        hot_max_bytes: int = DEFAULT_HOT_BYTES,
+        hot_max_bytes: int | None = None,
         search: DecodingOptions = CHECKED,
         times: Times = "aligned",
         compression: Compression | None = None,

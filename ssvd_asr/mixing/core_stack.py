@@ -10,12 +10,13 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor
 
 from ssvd_asr.errors import AdapterError
 from ssvd_asr.layer.linear import AdaptedLinear
 from ssvd_asr.mixing.compression import Compression, core_numbers
-from ssvd_asr.mixing.hot_weights import DEFAULT_HOT_BYTES, HotWeights
+from ssvd_asr.mixing.hot_weights import HotWeights, default_hot_bytes
 from ssvd_asr.mixing.layer_cores import Chosen, LayerCores
 
 BASE_SLOT = 0
@@ -36,7 +37,7 @@ class CoreStack:
         slots: int,
         k: int | Mapping[str, int],
         *,
-        hot_bytes: int = DEFAULT_HOT_BYTES,
+        hot_bytes: int | None = None,
         compression: Compression | None = None,
     ) -> None:
         """Allocate `slots` slots, the base's slot 0 included.
@@ -45,13 +46,15 @@ class CoreStack:
             layers: the layers of one adapted model, by name.
             k: the largest core of any layer, or by layer name (a layer left out takes no core). It is lowered
                 to the number of directions that the layer holds.
-            hot_bytes: limit on the memory for merged weights; 0 keeps none from call to call.
+            hot_bytes: limit on the memory for merged weights, by default `default_hot_bytes`; 0 keeps none
+                from call to call.
             compression: hold cores at a lower rank where that is smaller; not exact.
 
         Raises AdapterError for fewer than 2 slots, an unknown layer, or a k below 1.
         """
         self.compression = compression
-        self.hot = HotWeights(hot_bytes)
+        device = next(iter(layers.values())).weight.device if layers else torch.device("cpu")
+        self.hot = HotWeights(default_hot_bytes(device) if hot_bytes is None else hot_bytes)
         self._adapted = layers
         self._reading: list[frozenset[int]] = []  # the slots of each running batch
         self._lock = threading.Lock()

@@ -9,11 +9,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Iterable
 
+import torch
 from torch import Tensor
 
-DEFAULT_HOT_BYTES = 256 * 2**20  # all of OWSM-0.1B's linears in float32 are 300 MB
+CPU_HOT_BYTES = 256 * 2**20  # all of OWSM-0.1B's linears in float32 are 300 MB
+CUDA_HOT_SHARE = 1 / 8  # of a GPU's memory; a domain of OWSM-1B in bfloat16 takes 2 GB
 COOLING = 0.9  # factor on the heat of all slots at each batch
 WARMER = 2.0  # times as hot as the slot that it displaces, so that equals do not alternate
+
+
+def default_hot_bytes(device: torch.device) -> int:
+    """Return the memory for merged weights on this device where none is given, in bytes."""
+    if device.type != "cuda":
+        return CPU_HOT_BYTES
+    return int(CUDA_HOT_SHARE * torch.cuda.get_device_properties(device).total_memory)
 
 
 class HotWeights:
