@@ -138,7 +138,7 @@ class ServerSettings(BaseSettings):
         default=None,
         ge=0,
         description="Memory of the device for merged weights of the domains asked for most; by default "
-        "256 MiB, on a GPU an eighth of its memory (bytes).",
+        "256 MiB, on a GPU a quarter of its memory (bytes).",
     )
     basis_share: float = Field(
         default=1.0,

@@ -24,7 +24,7 @@ from ssvd_asr.decoding.static_cache import grown, longer, move_rows
 from ssvd_asr.decoding.static_steps import StaticSteps
 from ssvd_asr.layer.linear import AdaptedLinear
 from ssvd_asr.mixing.mixture import MixedLayer, Mixture
-from ssvd_asr.mixing.static_cores import Arrangement, arrange
+from ssvd_asr.mixing.static_cores import Arrangement, CoresKey, arrange
 
 if TYPE_CHECKING:
     from espnet2.asr.decoder.transformer_decoder import TransformerDecoder
@@ -82,6 +82,8 @@ class StaticDecoder:
         # Without a mixture all utterances are of one domain, the base.
         self._slots = (0,) * len(encoded) if mixture is None else mixture.slots  # of the utterances left
         self._arranged = arrange(self._slots)
+        self._cores: CoresKey | None = None
+        self._filled: tuple[int, ...] | None = None  # the slots of `_cores`
         self._cells = [place * width for place in self._arranged.places]  # of each row
         heard = steps.cache.heard(self._arranged.room, encoded.size(1), encoded)
         places = torch.tensor(self._arranged.places, device=self._device)
@@ -173,9 +175,9 @@ class StaticDecoder:
         self._said = steps.cache.said(self._rows, self._capacity, self._like)
         self._inputs = steps.inputs(self._rows, _vocabulary(self._decoder), self._device)
         self._index = torch.tensor(self._cells, device=self._device)
-        self._cores = None
-        if self._layers and self._stack is not None:
+        if self._layers and self._stack is not None and self._filled != self._arranged.slots:
             self._cores = steps.cores.fill(self._stack, self._layers, self._arranged.slots)
+            self._filled = self._arranged.slots
 
     def _step(self) -> None:
         """Advance every cell by one token. Replays the step if it was recorded."""

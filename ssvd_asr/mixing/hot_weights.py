@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 CPU_HOT_BYTES = 256 * 2**20  # all of OWSM-0.1B's linears in float32 are 300 MB
-CUDA_HOT_SHARE = 1 / 8  # of a GPU's memory; a domain of OWSM-1B in bfloat16 takes 2 GB
+CUDA_HOT_SHARE = 1 / 4  # of a GPU's memory; a domain of OWSM-1B in bfloat16 takes 2 GB
 COOLING = 0.9  # factor on the heat of all slots at each batch
 WARMER = 2.0  # times as hot as the slot that it displaces, so that equals do not alternate
 

@@ -93,6 +93,8 @@ def make_plan(
     def place(index: int) -> tuple[int, int, int]:
         slot = rows[index]
         part = 0 if slot == BASE_SLOT else 2 if slot in merged else 1
+        if part == 2 and slot in alone:  # has a block of its own, so rows in order by slot need no moving
+            return part, 0, slot
         return (part, counts[slot], slot) if grouped or part == 2 else (part, 0, 0)
 
     as_they_are = list(range(len(rows)))

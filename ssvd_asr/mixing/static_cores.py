@@ -2,7 +2,7 @@
 
 A step that is recorded once and replayed for other batches (ssvd_asr.decoding.step_graph) cannot follow a
 plan made for the rows of one batch. Here the utterances are placed in blocks of equal size, each of one
-domain, and an adapted layer multiplies each block by its core.
+domain, and an adapted layer multiplies each block by its core or, where there are few, by its own weight.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -19,8 +20,13 @@ from torch.nn import functional
 from ssvd_asr.layer.linear import AdaptedLinear
 from ssvd_asr.layer.tall_linear import tall_linear
 from ssvd_asr.mixing.core_stack import CoreStack
+from ssvd_asr.mixing.grouped_linear import grouped_linear
 
-FOLDED_ROWS = 16 * 1024  # see `folds`
+FOLDED_ROWS = 16 * 1024  # see `_way`
+MERGED_NUMBERS = {torch.bfloat16: 2**24, torch.float16: 2**24, torch.float32: 2**22}  # see `_way`
+
+# How a layer treats its blocks: by W', by D^T U_k^T, or by D^T.
+Way = Literal["merged", "folded", "cores"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ class Arrangement:
 class CoresKey:
     """Key of the recorded steps: all that they depend on except the values in the tensors."""
 
-    layers: tuple[str, ...]
+    layers: tuple[tuple[str, Way], ...]
     blocks: int
 
 
@@ -87,30 +93,38 @@ class StaticCores:
         self._held: dict[tuple[str, str], Tensor] = {}  # by layer and kind
 
     def fill(self, stack: CoreStack, layers: Mapping[str, AdaptedLinear], slots: Sequence[int]) -> CoresKey:
-        """Write the cores of these slots, one per block, for each of the layers by name."""
-        parts, chosen = stack.parts, None
+        """Write what the layers need of these slots, one per block, for each of the layers by name.
+
+        Merged weights take at most `stack.hot.max_bytes`.
+        """
+        parts, blocks = stack.parts, len(slots)
+        ways = _ways(layers, blocks, stack.hot.max_bytes)
+        chosen = torch.tensor(slots, device=next(iter(layers.values())).weight.device)
         for name, layer in layers.items():
             (part,) = parts[name]
-            if chosen is None:
-                chosen = torch.tensor(slots, device=part.device)
-            cores = self._room(name, "cores", len(slots), part)
+            if ways[name] == "merged":
+                weights = self._room(name, "merged", blocks, layer.weight.detach().unsqueeze(0))
+                weights.copy_(layer.merge(part[chosen]))
+                continue
+            cores = self._room(name, "cores", blocks, part)
             torch.index_select(part, 0, chosen, out=cores)
-            if folds(layer, len(slots)):
+            if ways[name] == "folded":
                 ut = layer.ut[: part.shape[-1]].unsqueeze(0)
-                folded = self._room(name, "folded", len(slots), ut)
-                torch.bmm(cores.mT, ut.expand(len(slots), -1, -1), out=folded)
-        return CoresKey(tuple(layers), len(slots))
+                folded = self._room(name, "folded", blocks, ut)
+                torch.bmm(cores.mT, ut.expand(blocks, -1, -1), out=folded)
+        return CoresKey(tuple(ways.items()), blocks)
 
     @contextmanager
     def mounted(self, layers: Mapping[str, AdaptedLinear], key: CoresKey) -> Iterator[None]:
         """Let the layers of `key` read these tensors inside the block."""
-        before = {name: layers[name].mixed for name in key.layers}
+        before = {name: layers[name].mixed for name, _ in key.layers}
         try:
-            for name in key.layers:
-                layer = layers[name]
-                what = "folded" if folds(layer, key.blocks) else "cores"
-                layer.mixed = StaticLayer(
-                    layer, self._held[name, what][: key.blocks], self._bias(name, layer)
+            for name, way in key.layers:
+                layer, held = layers[name], self._held[name, way][: key.blocks]
+                layer.mixed = (
+                    MergedLayer(layer, held)
+                    if way == "merged"
+                    else StaticLayer(layer, held, self._bias(name, layer), folded=way == "folded")
                 )
             yield
         finally:
@@ -139,23 +153,47 @@ class StaticCores:
         return held
 
 
-def folds(layer: AdaptedLinear, blocks: int) -> bool:
-    """Return whether each block uses D^T U_k^T (k, m) instead of D^T (k, k), which saves a product per step.
+def _ways(layers: Mapping[str, AdaptedLinear], blocks: int, max_bytes: int) -> dict[str, Way]:
+    """Return how each layer treats its blocks. All or none of those that merging suits are merged."""
+    ways = {name: _way(layer, blocks, merges=True) for name, layer in layers.items()}
+    merged = [layers[name].weight for name, way in ways.items() if way == "merged"]
+    if sum(blocks * weight.numel() * weight.element_size() for weight in merged) <= max_bytes:
+        return ways
+    return {name: _way(layer, blocks, merges=False) for name, layer in layers.items()}
 
-    Reading a few such blocks takes less time than starting a product. On an H200 with k 416, m 1024: 8 us
-    instead of 11 with 4 blocks, 9 instead of 12 with 16, 21 instead of 18 with 64; with m 4096: 10 instead of
-    12 with 4 blocks, 23 instead of 13 with 16.
+
+def _way(layer: AdaptedLinear, blocks: int, *, merges: bool) -> Way:
+    """Return the quickest way for this many blocks, measured on an H200 with 64 rows and k 416.
+
+    In bfloat16, us, by merged, folded, cores (the base's product): m and n 1024 with 4 blocks 5.3, 9.0, 12
+    (4.9), 16 blocks 10.9, 11.4, 13 (4.4), 64 blocks -, 21, 21; m 4096 with 4 blocks 11.0, 12.3, 13.6 (6.0),
+    16 blocks 36, 23, 14; n 4096 with 4 blocks 12.9, 13.9, 17 (8.7). One block merged is the base's product.
+    In float32: m and n 1024 with 4 blocks 26, 41, 50 (30); m 4096 80, 67, 66 (36); n 4096 90, 87, 97 (72).
     """
-    return blocks * layer.out_features <= FOLDED_ROWS
+    if merges and (blocks == 1 or blocks * layer.weight.numel() <= MERGED_NUMBERS[layer.weight.dtype]):
+        return "merged"
+    return "folded" if blocks * layer.out_features <= FOLDED_ROWS else "cores"
+
+
+class MergedLayer:
+    """Replacement of an `AdaptedLinear`'s forward by W': maps x (rows, ..., n) to (rows, ..., m)."""
+
+    def __init__(self, layer: AdaptedLinear, weights: Tensor) -> None:
+        """Take weights W' (blocks, m, n)."""
+        self._weights, self._bias = weights, layer.linear.bias
+
+    def __call__(self, x: Tensor) -> Tensor:
+        y = grouped_linear(x.reshape(-1, x.shape[-1]), self._weights, self._bias)
+        return y.view(*x.shape[:-1], -1)
 
 
 class StaticLayer:
     """Replacement of an `AdaptedLinear`'s forward: maps x (rows, ..., n) to (rows, ..., m)."""
 
-    def __init__(self, layer: AdaptedLinear, factor: Tensor, bias: Tensor | None) -> None:
-        """Take factor D (blocks, k, k), or D^T U_k^T (blocks, k, m) if it folds, and bias (m + k,)."""
+    def __init__(self, layer: AdaptedLinear, factor: Tensor, bias: Tensor | None, *, folded: bool) -> None:
+        """Take factor D (blocks, k, k), or D^T U_k^T (blocks, k, m) if `folded`, and bias (m + k,)."""
         self._blocks = len(factor)
-        self._folded = folds(layer, self._blocks)
+        self._folded = folded
         self._k = k = factor.shape[1]
         self._factor = factor if self._folded else factor.mT
         self._weight, self._bias = layer.linear.weight, layer.linear.bias

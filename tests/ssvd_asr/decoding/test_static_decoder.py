@@ -60,12 +60,14 @@ def subject(request: pytest.FixtureRequest) -> Subject:
     return Subject(request.param)
 
 
-@pytest.fixture(params=["folded", "whole"])
-def ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both ways to multiply a block by its core."""
-    if request.param == "whole":
+@pytest.fixture(params=["merged", "folded", "cores"])
+def ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, subject: Subject) -> None:
+    """The ways to treat a block."""
+    if request.param != "merged":
+        monkeypatch.setattr(subject.stack.hot, "max_bytes", 0)
+    if request.param == "cores":
         monkeypatch.setattr("ssvd_asr.mixing.static_cores.FOLDED_ROWS", 0)
-        _STEPS.clear()  # what was recorded the other way
+    _STEPS.clear()  # what was recorded another way
 
 
 class _Chosen:
