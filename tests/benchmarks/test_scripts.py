@@ -25,6 +25,7 @@ from benchmarks import (
     kernels,
     memory,
     peft_lora,
+    step_forms,
     suite,
     swap,
     variety,
@@ -171,6 +172,13 @@ def test_a_compressed_core_loses_and_saves_numbers(tmp_path: Path, monkeypatch: 
         assert (whole["lost"], whole["numbers"]) == (0.0, 1.0)
         assert 0 < held["lost"] < 1
         assert held["numbers"] < 0.5
+
+
+def test_forms_of_a_step_are_timed_by_way(tmp_path: Path) -> None:
+    step_forms.main([*CPU, "--blocks", "2", "--repeats", "1", "--out", str(tmp_path)])
+    rows = read(tmp_path, "step_forms")["rows"]
+    assert len(rows) == 6
+    assert all(row[f"{way}_us"] > 0 for row in rows for way in ("base", "cores", "folded", "merged"))
 
 
 def test_the_suite_says_what_it_had_no_time_for(

@@ -55,3 +55,20 @@ def test_the_kernel_computes_the_same_in_tritons_interpreter() -> None:
     subprocess.run(
         [sys.executable, "-c", INTERPRETED], env={**os.environ, "TRITON_INTERPRET": "1"}, check=True
     )
+
+
+def test_the_kernel_compiles_for_a_gpu_that_is_not_here() -> None:
+    triton = pytest.importorskip("triton")
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from ssvd_asr.mixing.grouped_kernel import _linear_per_block
+
+    pointers = dict.fromkeys(("x", "weights", "bias", "y"), "*bf16")
+    numbers = dict.fromkeys(("rows", "m", "n"), "i32")
+    sizes = {"ROWS": 16, "OUT": 32, "INNER": 128}
+    source = ASTSource(
+        _linear_per_block, {**pointers, **numbers, **dict.fromkeys(sizes, "constexpr")}, constexprs=sizes
+    )
+    compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 4})
+    assert "mma" in compiled.asm["ptx"]  # tensor cores
