@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from adapters_store.names import Reference, parse_reference
 from adapters_store.reports import describe_domain, describe_version, domain_table, version_table
 from adapters_store.store import STORE_VARIABLE, AdapterStore
-from ssvd_asr.errors import SsvdError, StoreError
+from ssvd_asr.errors import AdapterError, SsvdError, StoreError
+from ssvd_asr.parser import CommandParser
 
 if TYPE_CHECKING:
     from ssvd_asr.base.model import BaseModel
@@ -57,7 +58,10 @@ def _publish(store: AdapterStore, arguments: argparse.Namespace) -> Report:
     # Check the header first: that takes milliseconds, while loading a model takes seconds.
     from ssvd_asr.adapter.read import inspect_adapter
 
-    inspect_adapter(arguments.file)
+    try:
+        inspect_adapter(arguments.file)
+    except AdapterError as error:
+        raise AdapterError(f"{arguments.file}: {error}") from error
     from adapters_store.publish_check import publish_check
 
     version = store.publish(arguments.name, arguments.file, check=publish_check(_base(arguments)))
@@ -147,14 +151,14 @@ def _pinned(text: str) -> Reference:
 
 
 def _parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
+    common = CommandParser(add_help=False)
     common.add_argument(
         "--store",
         type=Path,
         help=f"its folder (default: {STORE_VARIABLE}, else the user's data folder)",
     )
     common.add_argument("--json", action="store_true", help="print one JSON object on standard output")
-    parser = argparse.ArgumentParser(prog="ssvd adapters", description=__doc__)
+    parser = CommandParser(prog="ssvd adapters", description=__doc__)
     actions = parser.add_subparsers(required=True, metavar="ACTION")
 
     def action(run: Action, summary: str) -> argparse.ArgumentParser:

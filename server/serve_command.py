@@ -19,6 +19,7 @@ from server.samples import Samples
 from server.settings import ServerSettings, load_settings
 from ssvd_asr.errors import SsvdError
 from ssvd_asr.extras import require
+from ssvd_asr.parser import CommandParser
 from ssvd_asr.version import __version__
 
 GRACE_S = 3  # for answers being sent, and for the page's event streams, which never end by themselves
@@ -122,7 +123,7 @@ def _bound_socket(settings: ServerSettings) -> socket.socket:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="ssvd serve",
         description="Serve every domain of the store from one base model in memory. Every setting is also an "
         "environment variable SSVD_...; docs/serving.md lists them.",

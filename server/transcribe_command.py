@@ -19,6 +19,7 @@ from server.transcript_files import FORMATS, TranscriptFormat, entry, targets, w
 from ssvd_asr.audio.read import read_audio
 from ssvd_asr.decoding.options import METHODS
 from ssvd_asr.errors import SsvdError
+from ssvd_asr.parser import CommandParser
 
 
 def main(argv: list[str]) -> int:
@@ -134,7 +135,7 @@ def _print_line(result: dict[str, Any], *, several: bool) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="ssvd transcribe",
         description="Transcribe audio files of any format and length, through the server's own engine.",
     )

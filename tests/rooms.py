@@ -23,7 +23,7 @@ FLOORS: dict[str, list[tuple[str, ...]]] = {
         ("basis/",),
         ("base/",),
         ("audio/", "scoring", "device"),
-        ("errors", "extras", "version"),
+        ("console", "errors", "extras", "parser", "progress", "version"),
     ],
     "adapters_store": [
         ("__init__", "commands"),

@@ -10,10 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
 from ssvd_asr.audio.read import SAMPLE_RATE, AudioLimits
 from ssvd_asr.errors import AudioError, AudioTooLongError
+from ssvd_asr.progress import progress_bar
 from ssvd_asr.scoring import Score, score
 from training.corpus.audio import read_utterance
 from training.corpus.dataset import MAX_FILE_BYTES
@@ -119,7 +118,9 @@ def evaluate(
     doubts: dict[int, Doubt | None] = {}
     samples = 0
     began = time.monotonic()
-    with tqdm(total=len(utterances), desc=f"decoding {source.name}", unit="utt", disable=not progress) as bar:
+    with progress_bar(
+        total=len(utterances), desc=f"decoding {source.name}", unit="utt", disable=not progress
+    ) as bar:
         for clips, bad, size in prefetch(_readers(utterances, limits, batch_size)):
             problems += bad
             if clips:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ssvd_asr.decoding.options import METHODS
 from ssvd_asr.device import DTYPES
+from ssvd_asr.parser import CommandParser
 from training.arguments import add_base_arguments, min_usable
 from training.evaluate import EVALUATION_BATCH, Evaluation, evaluate
 
@@ -57,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="ssvd evaluate",
         description="Decode a manifest in the model's full window and score it.",
     )

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from adapters_store.names import check_name
 from ssvd_asr.adapter.forms import BUDGET_RULES, DEFAULT_MAP, DIRECTIONS, MAPS
 from ssvd_asr.device import DTYPES
+from ssvd_asr.parser import CommandParser
 from training.arguments import add_base_arguments, count, min_usable, override, positive, share
 from training.loop.interrupt import stop_on_signal
 from training.methods.choices import (
@@ -60,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="ssvd train",
         description="Train a domain's adapter on a frozen base and measure its word error rate.",
         epilog="Data are JSONL manifests (audio, text, start_s, duration_s, speaker, id), lhotse cut sets "

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from ssvd_asr.errors import DataError
+from ssvd_asr.parser import CommandParser
 from training.run_settings import RunSettings
 
 SET_HERE = ("--domain", "--data", "--valid", "--test", "--out", "--resume", "--language")
@@ -73,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
 
     It accepts the abbreviations of `ssvd train`: a prefix unique among all its options is unique among these.
     """
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="ssvd train", usage=argparse.SUPPRESS, argument_default=argparse.SUPPRESS, add_help=False
     )
     for option in SET_HERE:

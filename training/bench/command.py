@@ -24,6 +24,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ssvd_asr.errors import DataError, SsvdError
+from ssvd_asr.parser import CommandParser
 from ssvd_asr.version import __version__
 from training.arguments import count
 from training.bench.configs import CONFIGS
@@ -58,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="ssvd bench methods",
         description="Train every method on owsm-nano's domains, and compare. Hours on two cores; resumable.",
     )

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from ssvd_asr.audio.read import SAMPLE_RATE, AudioLimits
 from ssvd_asr.errors import AudioError, AudioTooLongError, DataError
+from ssvd_asr.progress import progress_bar
 from ssvd_asr.scoring import normalise
 from training.corpus.audio import read_utterance
 from training.corpus.manifests import read_entries
@@ -200,7 +200,7 @@ def _in_threads[T, R](
     workers = min(16, os.cpu_count() or 1)
     with (
         ThreadPoolExecutor(workers) as pool,
-        tqdm(total=len(items), desc=f"reading {name}", unit="utt", disable=not progress) as bar,
+        progress_bar(total=len(items), desc=f"reading {name}", unit="utt", disable=not progress) as bar,
     ):
         chunk = workers * 8
         for start in range(0, len(items), chunk):
