@@ -22,6 +22,7 @@ FLOORS: dict[str, list[tuple[str, ...]]] = {
         ("layer/",),
         ("basis/",),
         ("base/",),
+        ("manifests/",),
         ("audio/", "scoring", "device"),
         ("console", "errors", "extras", "parser", "progress", "version"),
     ],

@@ -28,7 +28,7 @@ BELONGS = {
     "server/serve_command.py": "serve",
     "server/state.py": "serve",
     "ui/": "ui",
-    "training/corpus/cuts.py": "train",
+    "ssvd_asr/manifests/cuts.py": "train",
     "training/loop/log.py": "train",
     "training/loop/processes.py": "processes",
     "training/methods/peft.py": "benchmark",

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 from ssvd_asr.audio.read import SAMPLE_RATE, AudioLimits
 from ssvd_asr.errors import AudioError, AudioTooLongError
+from ssvd_asr.manifests.audio import read_utterance
+from ssvd_asr.manifests.read import read_entries
+from ssvd_asr.manifests.utterances import Problem, Reason, Utterance
 from ssvd_asr.progress import progress_bar
 from ssvd_asr.scoring import Score, score
-from training.corpus.audio import read_utterance
 from training.corpus.dataset import MAX_FILE_BYTES
-from training.corpus.manifests import read_entries
 from training.corpus.prefetch import prefetch
 from training.corpus.prompts import FloatArray
 from training.corpus.report import DataReport, Doubt, check_usable, unusual_rate
-from training.corpus.utterances import Problem, Reason, Utterance
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -20,13 +20,13 @@ import numpy.typing as npt
 
 from ssvd_asr.audio.read import SAMPLE_RATE, AudioLimits
 from ssvd_asr.errors import AudioError, AudioTooLongError, DataError
+from ssvd_asr.manifests.audio import read_utterance
+from ssvd_asr.manifests.read import read_entries
+from ssvd_asr.manifests.utterances import Problem, Reason, Utterance
 from ssvd_asr.progress import progress_bar
 from ssvd_asr.scoring import normalise
-from training.corpus.audio import read_utterance
-from training.corpus.manifests import read_entries
 from training.corpus.prompts import FloatArray, PromptSymbols, Tokens
 from training.corpus.report import DataReport, check_usable, unusual_rate
-from training.corpus.utterances import Problem, Reason, Utterance
 
 MIN_DURATION_S = 0.1
 MAX_FILE_BYTES = 16 * 2**30  # a segment may lie in a recording hours long

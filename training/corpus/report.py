@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 from ssvd_asr.errors import DataError
+from ssvd_asr.manifests.utterances import Problem, Reason, Utterance
 from ssvd_asr.scoring import normalise
-from training.corpus.utterances import Problem, Reason, Utterance
 
 # Speech has 2 to 4 words a second. Beyond these the text is hardly that of the audio.
 MIN_WORDS_PER_S = 0.1

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, combinations
 from pathlib import Path
 
+from ssvd_asr.manifests.utterances import Utterance
 from ssvd_asr.scoring import normalise
-from training.corpus.utterances import Utterance
 
 Shared = dict[str, dict[str, int]]
 

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ssvd_asr.errors import DataError, SsvdError
+from ssvd_asr.manifests.read import read_entries
+from ssvd_asr.manifests.utterances import Utterance
 from training.corpus.dataset import Dataset, Rules, load_dataset
-from training.corpus.manifests import read_entries
 from training.corpus.prompts import PromptSymbols
 from training.corpus.shared import shared_between, shared_lines
-from training.corpus.utterances import Utterance
 from training.loop.interrupt import Stop, never_stop
 from training.loop.processes import ALONE, Processes
 from training.methods.choices import check_choices

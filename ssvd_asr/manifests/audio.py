@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from ssvd_asr.audio.read import END_TOLERANCE_S, SAMPLE_RATE, AudioLimits, read_audio
+from ssvd_asr.audio.read import END_TOLERANCE_S, SAMPLE_RATE, AudioLimits, FloatArray, read_audio
 from ssvd_asr.errors import AudioError
-from training.corpus.prompts import FloatArray
-from training.corpus.utterances import Utterance
+from ssvd_asr.manifests.utterances import Utterance
 
 
 def read_utterance(utterance: Utterance, limits: AudioLimits) -> FloatArray:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from ssvd_asr.errors import DataError
-from training.corpus.cuts import read_cuts
-from training.corpus.jsonl import read_jsonl
-from training.corpus.kaldi import read_kaldi
-from training.corpus.sources import Entry, parse_json, text_lines
+from ssvd_asr.manifests.cuts import read_cuts
+from ssvd_asr.manifests.jsonl import read_jsonl
+from ssvd_asr.manifests.kaldi import read_kaldi
+from ssvd_asr.manifests.sources import Entry, parse_json, text_lines
 
 
 def read_entries(source: Path) -> list[Entry]:

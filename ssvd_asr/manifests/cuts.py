@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from training.corpus.sources import Entry, parse_json, resolved, text_lines, unsupported, without_repeats
-from training.corpus.utterances import Problem, Utterance
+from ssvd_asr.manifests.sources import Entry, parse_json, resolved, text_lines, unsupported, without_repeats
+from ssvd_asr.manifests.utterances import Problem, Utterance
 
 
 def read_cuts(path: Path) -> Iterator[Entry]:

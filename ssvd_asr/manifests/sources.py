@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ssvd_asr.errors import DataError
-from training.corpus.utterances import Problem, Utterance
+from ssvd_asr.manifests.utterances import Problem, Utterance
 
 Entry = Utterance | Problem
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from ssvd_asr.audio.decoders import open_audio
 from ssvd_asr.audio.limits import AudioLimits
 from ssvd_asr.errors import AudioError, DataError
-from training.corpus.sources import Entry, resolved, text_lines, unsupported
-from training.corpus.utterances import Problem, Utterance
+from ssvd_asr.manifests.sources import Entry, resolved, text_lines, unsupported
+from ssvd_asr.manifests.utterances import Problem, Utterance
 
 CHANNELS_FILE = "reco2file_and_channel"
 _ARCHIVE = re.compile(r"\.ark:\d+$")

@@ -12,8 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from training.corpus.sources import Entry, parse_json, text_lines, unsupported, without_repeats
-from training.corpus.utterances import Problem, Utterance
+from ssvd_asr.manifests.sources import Entry, parse_json, text_lines, unsupported, without_repeats
+from ssvd_asr.manifests.utterances import Problem, Utterance
 
 # The keys of each meaning: ours first, then NeMo's and Hugging Face's.
 KEYS = {

@@ -1,0 +1,1 @@
+"""Lists of recordings and what is said in them: JSONL manifests, Kaldi directories, lhotse cut sets."""
