@@ -45,13 +45,14 @@ FLOORS: dict[str, list[tuple[str, ...]]] = {
     ],
     "server": [
         ("__init__", "serve_command", "transcribe_command"),
-        ("app", "transcript_files"),
+        ("app", "transcribing"),
+        ("transcript_files", "transcript_record"),
         ("api/",),
         ("reply_fields", "state", "subtitles"),
         ("engine/",),
         ("domains",),
         ("bank/",),
-        ("languages", "options", "samples", "settings"),
+        ("languages", "options", "samples", "recordings", "settings"),
         ("errors",),
     ],
     "ui": [

@@ -1,150 +1,56 @@
-"""Reader of JSONL manifests, by the names that we, NeMo and Hugging Face give the fields.
-
-A line with a key that is not known is no utterance: the key may say which part of the file is meant.
-"""
+"""Reader of JSON manifests: an object on each line, or in a `.json` file one list of objects."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from difflib import get_close_matches
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ssvd_asr.manifests.sources import Entry, parse_json, text_lines, unsupported, without_repeats
-from ssvd_asr.manifests.utterances import Problem, Utterance
-
-# The keys of each meaning: ours first, then NeMo's and Hugging Face's.
-KEYS = {
-    "audio": ("audio", "audio_filepath", "path", "file_name"),
-    "text": ("text", "sentence", "transcription"),
-    "start": ("start_s", "offset"),
-    "duration": ("duration_s", "duration"),
-    "speaker": ("speaker",),
-    "id": ("id",),
-}
-# Keys that change neither the audio nor the words. Their values are not read.
-NOTES = ("voice", "domain", "accent", "age", "gender")
-_KNOWN = {key: key for key in (*(key for keys in KEYS.values() for key in keys), *NOTES)}
+from ssvd_asr.errors import DataError
+from ssvd_asr.manifests.fields import MalformedError, audio_of, read_fields
+from ssvd_asr.manifests.sources import Entry, parse_json, text_lines, without_repeats
+from ssvd_asr.manifests.utterances import Problem
 
 
-class _MalformedError(ValueError):
-    """An entry that cannot be understood; the message says why."""
-
-
-def read_jsonl(path: Path) -> Iterator[Entry]:
-    """Yield one entry for each line. Relative audio paths are relative to the manifest's folder.
+def read_jsonl(path: Path, *, needs_text: bool = True) -> Iterator[Entry]:
+    """Yield one entry for each object. Relative audio paths are relative to the manifest's folder.
 
     Raises:
-        DataError: the file is not UTF-8 text.
+        DataError: the file is not UTF-8 text, or begins as a list and is none.
     """
-    yield from without_repeats(_named_entries(path))
+    yield from without_repeats(_named_entries(path, needs_text))
 
 
-def _named_entries(path: Path) -> Iterator[tuple[str, Entry]]:
+def _named_entries(path: Path, needs_text: bool) -> Iterator[tuple[str, Entry]]:
+    first = next((line for _, line in text_lines(path)), "")
+    if first.lstrip().startswith("[") and ".jsonl" not in path.name.lower():
+        for number, value in enumerate(_list(path), 1):
+            yield _entry(path, f"entry {number}", number, lambda value=value: value, needs_text)  # type: ignore[misc]
+        return
     for number, line in text_lines(path):
-        name = f"{path.name}:{number}"
-        audio = ""
-        try:
-            entry = parse_json(line)
-            if not isinstance(entry, dict):
-                raise _MalformedError(f"expected an object, found {type(entry).__name__}")
-            audio = _audio_of(entry)
-            yield name, _read_entry(entry, name, path.parent)
-        except ValueError as error:  # from the JSON or of the entry
-            yield name, Problem(name, audio, "malformed entry", f"line {number}: {error}")
+        yield _entry(path, f"line {number}", number, partial(parse_json, line), needs_text)
 
 
-def _audio_of(entry: dict[str, Any]) -> str:
-    """Return the audio of an entry that may be malformed, for its Problem."""
-    named = next((entry[key] for key in KEYS["audio"] if isinstance(entry.get(key), str)), "")
-    return named.encode(errors="backslashreplace").decode()
-
-
-def _read_entry(entry: dict[str, Any], name: str, folder: Path) -> Entry:
-    for key in entry:
-        if key not in _KNOWN:
-            raise _MalformedError(f"unknown key {key!r}; the nearest known one is {_nearest(key)!r}")
-    audio = _text(entry, "audio")
-    if not audio or "\0" in audio:
-        raise _MalformedError(f"the audio must be a path, found {audio!r}")
-    text = _text(entry, "text")
-    start_key, start_s = _seconds(entry, "start")
-    duration_key, duration_s = _seconds(entry, "duration")
-    if duration_s == 0:
-        raise _MalformedError(f'"{duration_key}" must be more than 0 s')
-    identity = _label(entry, "id") or name
-    if reason := unsupported(audio):
-        return Problem(identity, audio, "unsupported source", reason)
-    # NeMo's "duration" without an "offset" is the length of the whole file.
-    whole = duration_key == "duration" and start_key is None
-    return Utterance(
-        id=identity,
-        audio=folder / audio,
-        text=text,
-        start_s=start_s or 0.0,
-        duration_s=None if whole else duration_s,
-        speaker=_label(entry, "speaker"),
-        file_s=duration_s if whole else None,
-    )
-
-
-@lru_cache
-def _nearest(key: str) -> str:
-    lowered = key.lower()[:100]
-    return _KNOWN.get(lowered) or get_close_matches(lowered, _KNOWN, n=1, cutoff=0.0)[0]
-
-
-def _value(entry: dict[str, Any], meaning: str) -> tuple[str | None, Any]:
-    """Return the key and value of a meaning; null counts as absent."""
-    found = [(key, entry[key]) for key in KEYS[meaning] if entry.get(key) is not None]
-    if not found:
-        return None, None
-    key, value = found[0]
-    for other, differing in found[1:]:
-        if differing != value:
-            raise _MalformedError(f'"{key}" is {value!r} and "{other}" is {differing!r}, which mean the same')
-    return key, value
-
-
-def _text(entry: dict[str, Any], meaning: str) -> str:
-    key, value = _value(entry, meaning)
-    if key is None:
-        raise _MalformedError(f'no "{meaning}"')
-    if not isinstance(value, str):
-        raise _MalformedError(f'"{key}" must be a string, found {value!r}')
-    return _written(key, value)
-
-
-def _label(entry: dict[str, Any], meaning: str) -> str | None:
-    key, value = _value(entry, meaning)
-    if key is None:
-        return None
-    if not isinstance(value, str | int) or isinstance(value, bool) or value == "":
-        raise _MalformedError(f'"{key}" must be a name or a whole number, found {value!r}')
-    return _written(key, str(value))
-
-
-def _written(key: str, value: str) -> str:
-    """Return the value. JSON can spell half a character, which no file can hold."""
+def _list(path: Path) -> list[Any]:
     try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise _MalformedError(f'"{key}" holds half a character (a lone surrogate)') from error
-    return value
+        found = parse_json("".join(line for _, line in text_lines(path)))
+    except ValueError as error:
+        raise DataError(f"{path} begins as a list of objects and is none: {error}") from error
+    assert isinstance(found, list)
+    return found
 
 
-def _seconds(entry: dict[str, Any], meaning: str) -> tuple[str | None, float | None]:
-    key, value = _value(entry, meaning)
-    if key is None:
-        return None, None
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise _MalformedError(f'"{key}" must be seconds, found {value!r}')
+def _entry(
+    path: Path, place: str, number: int, value: Callable[[], Any], needs_text: bool
+) -> tuple[str, Entry]:
+    name = f"{path.name}:{number}"
+    audio = ""
     try:
-        seconds = float(value)
-    except OverflowError:
-        seconds = math.inf
-    if not math.isfinite(seconds) or seconds < 0:
-        raise _MalformedError(f'"{key}" must be seconds >= 0, found {value!r}')
-    return key, seconds
+        entry = value()
+        if not isinstance(entry, dict):
+            raise MalformedError(f"expected an object, found {type(entry).__name__}")
+        audio = audio_of(entry)
+        return name, read_fields(entry, name, path.parent, needs_text=needs_text)
+    except ValueError as error:  # from the JSON or of the entry
+        return name, Problem(name, audio, "malformed entry", f"{place}: {error}")

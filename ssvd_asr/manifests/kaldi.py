@@ -48,7 +48,7 @@ class _Table:
         return table
 
 
-def read_kaldi(folder: Path) -> Iterator[Entry]:
+def read_kaldi(folder: Path, *, needs_text: bool = True) -> Iterator[Entry]:
     """Yield an entry for each utterance of ``segments``, or of ``wav.scp`` where there is no such file.
 
     ``wav.scp`` and ``text`` are needed; ``segments``, ``utt2spk`` and ``reco2file_and_channel`` are read if
@@ -58,10 +58,10 @@ def read_kaldi(folder: Path) -> Iterator[Entry]:
     Raises:
         DataError: a needed file is missing, or a file is not UTF-8 text.
     """
-    for needed in ("wav.scp", "text"):
+    for needed in ("wav.scp", "text") if needs_text else ("wav.scp",):
         if not (folder / needed).is_file():
             raise DataError(f"{folder} is not a Kaldi data directory: it has no {needed}")
-    yield from _Directory(folder).entries()
+    yield from _Directory(folder, needs_text).entries()
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ class _Directory:
     """The files of a data directory."""
 
     folder: Path
+    needs_text: bool
 
     @cached_property
     def recordings(self) -> _Table:
@@ -114,7 +115,7 @@ class _Directory:
             return Problem(key, recording, "missing file", f"recording {recording!r} has no line in wav.scp")
         if reason := _no_file(source):
             return Problem(key, source, "unsupported source", reason)
-        if key not in self.texts.values:
+        if self.needs_text and key not in self.texts.values:
             return Problem(key, source, "empty text", f"{self.folder.name}/text has no line for it")
         if len(times.split()) == 3:
             return Problem(key, source, "unsupported source", "its line in segments chooses a channel")
@@ -126,7 +127,7 @@ class _Directory:
         if reason := self._chosen_channel(recording, audio):
             return Problem(key, source, "unsupported source", reason)
         speaker = self.speakers.values.get(key) or None
-        return Utterance(key, audio, self.texts.values[key], start_s, duration_s, speaker)
+        return Utterance(key, audio, self.texts.values.get(key, ""), start_s, duration_s, speaker)
 
     def _conflict(self, key: str, recording: str) -> str | None:
         """Return where two lines disagree on this utterance, or None."""

@@ -1,4 +1,4 @@
-"""Readers of JSONL manifests, Kaldi/ESPnet data directories and lhotse cut sets.
+"""Readers of manifests: JSON, tables, Kaldi/ESPnet data directories, lhotse cut sets, Hugging Face folders.
 
 All yield frozen `Utterance`s. An entry that is not fully understood becomes a `Problem` and raises nothing;
 a source that is no manifest at all (missing, wrong kind, not text) raises DataError.
@@ -13,27 +13,56 @@ from ssvd_asr.manifests.cuts import read_cuts
 from ssvd_asr.manifests.jsonl import read_jsonl
 from ssvd_asr.manifests.kaldi import read_kaldi
 from ssvd_asr.manifests.sources import Entry, parse_json, text_lines
+from ssvd_asr.manifests.tables import read_table
+
+JSON_SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".json.gz")
+TABLE_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
+METADATA_FILES = ("metadata.jsonl", "metadata.csv")  # of Hugging Face's `audiofolder`
 
 
-def read_entries(source: Path) -> list[Entry]:
+def is_data(source: Path) -> bool:
+    """Return whether a path is a manifest by its name, or a folder that holds data and not only audio."""
+    if source.is_dir():
+        return any((source / name).is_file() for name in ("wav.scp", *METADATA_FILES))
+    return source.name.lower().endswith((*JSON_SUFFIXES, *TABLE_SUFFIXES))
+
+
+def read_entries(source: Path, *, needs_text: bool = True) -> list[Entry]:
     """Return every entry of ``source``, in its order.
 
-    ``source`` is a directory with ``wav.scp`` and ``text`` (Kaldi, ESPnet), or a ``.jsonl`` or
-    ``.jsonl.gz`` file of manifest lines or lhotse cuts. The first line that is JSON decides which.
+    ``source`` is a directory with ``wav.scp`` and ``text`` (Kaldi, ESPnet) or with ``metadata.csv`` or
+    ``metadata.jsonl`` (Hugging Face), a ``.jsonl`` or ``.json`` file of manifest entries or lhotse cuts, or
+    a ``.csv`` or ``.tsv`` table. Any file may be gzipped. The first JSON line tells manifests from cuts.
+
+    Args:
+        needs_text: whether an entry without words is a Problem; else its text is empty.
 
     Raises:
         DataError: ``source`` does not exist, or is of no such kind.
     """
     if source.is_dir():
-        return list(read_kaldi(source))
-    if not source.is_file():
+        return _read_folder(source, needs_text)
+    if not source.exists():
         raise DataError(f"no data at {source}: neither a manifest file nor a data directory")
-    if not source.name.endswith((".jsonl", ".jsonl.gz")):
+    name = source.name.lower()
+    if name.endswith(TABLE_SUFFIXES):
+        return list(read_table(source, needs_text=needs_text))
+    if not name.endswith(JSON_SUFFIXES):
         raise DataError(
-            f"{source} is not a kind of data we read: .jsonl (manifest or lhotse cuts), "
-            ".jsonl.gz, or a Kaldi data directory"
+            f"{source} is not a kind of data we read: {', '.join((*JSON_SUFFIXES, *TABLE_SUFFIXES))}, "
+            "a Kaldi data directory, or a folder with metadata.csv or metadata.jsonl"
         )
-    return list(read_cuts(source) if _holds_cuts(source) else read_jsonl(source))
+    reader = read_cuts if _holds_cuts(source) else read_jsonl
+    return list(reader(source, needs_text=needs_text))
+
+
+def _read_folder(folder: Path, needs_text: bool) -> list[Entry]:
+    metadata = [folder / name for name in METADATA_FILES if (folder / name).is_file()]
+    if (folder / "wav.scp").is_file() or not metadata:
+        return list(read_kaldi(folder, needs_text=needs_text))
+    if len(metadata) > 1:
+        raise DataError(f"{folder} has {metadata[0].name} and {metadata[1].name}: name the one to read")
+    return read_entries(metadata[0], needs_text=needs_text)
 
 
 def _holds_cuts(path: Path) -> bool:
