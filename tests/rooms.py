@@ -28,7 +28,7 @@ FLOORS: dict[str, list[tuple[str, ...]]] = {
     ],
     "adapters_store": [
         ("__init__", "commands"),
-        ("publish_check", "reports"),
+        ("intent", "publish_check", "reports"),
         ("store",),
         ("catalogue",),
         ("packaged",),

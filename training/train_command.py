@@ -12,9 +12,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from adapters_store.intent import check_not_over_builtin
 from adapters_store.names import check_name
+from adapters_store.store import AdapterStore
 from ssvd_asr.adapter.forms import BUDGET_RULES, DEFAULT_MAP, DIRECTIONS, MAPS
 from ssvd_asr.device import DTYPES
+from ssvd_asr.errors import SsvdError
 from ssvd_asr.parser import CommandParser
 from training.arguments import add_base_arguments, count, min_usable, override, positive, share
 from training.loop.interrupt import stop_on_signal
@@ -74,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, help="folder of the run (default: runs/DOMAIN)")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument("--publish", action="store_true", help="publish in the store as a new version")
+    parser.add_argument("--over", metavar="DOMAIN", help="the domain again, to publish over a built-in one")
     parser.add_argument("--store", type=Path, help="the store's folder (default: the user's)")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     add_base_arguments(parser)
@@ -194,6 +198,10 @@ def _compatible(given: dict[str, Any]) -> dict[str, Any]:
 
 def _settings(arguments: argparse.Namespace) -> Any:
     check_name(arguments.domain)
+    if arguments.publish:
+        check_not_over_builtin(AdapterStore(arguments.store), arguments.domain, arguments.over)
+    elif arguments.over is not None:
+        raise SsvdError("--over is for --publish")
     settings = RunSettings(
         domain=arguments.domain,
         data=arguments.data,

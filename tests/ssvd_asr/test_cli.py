@@ -120,7 +120,10 @@ def test_a_missing_module_of_an_extra_is_one_line_that_names_the_extra(
 
     stand_in.__dict__["main"] = lack
     assert cli.main(["act"]) == 2
-    assert capsys.readouterr().err == f'ssvd act needs the extra "{extra}": pip install "ssvd-asr[{extra}]"\n'
+    assert (
+        capsys.readouterr().err
+        == f'ssvd act needs the extra "{extra}": pip install -e ".[{extra}]", in the folder of the source\n'
+    )
 
 
 @pytest.mark.parametrize("module", ["server.nowhere", "torch", "gradio.nowhere", None])
