@@ -13,7 +13,7 @@ import uvicorn
 
 from server.app import UI_PATH, create_app, local_url, serves_page
 from server.engine.engine import Engine
-from server.engine.start import start_engine
+from server.engine.start import open_store, start_engine
 from server.options import add_model_options
 from server.samples import Samples
 from server.settings import ServerSettings, load_settings
@@ -30,6 +30,7 @@ def main(argv: list[str]) -> int:
     settings = load_settings(**vars(_parser().parse_args(argv)))
     if settings.ui:  # asked for: told before the model is loaded
         require("ui")
+    open_store(settings).list()  # raises StoreError for a folder that cannot be read
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for ours in ("server", "uvicorn"):  # other libraries log warnings only
         logging.getLogger(ours).setLevel(logging.INFO)

@@ -7,7 +7,6 @@ knows as made of other audio or in another way, is neither taken for done nor re
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from server.errors import OutputError
 from server.recordings import Recording
 from ssvd_asr.manifests.utterances import Utterance
+from ssvd_asr.output_paths import check_output_folder
 
 RECORD_FILE = "ssvd-transcripts.jsonl"
 
@@ -38,16 +38,13 @@ class TranscriptRecord:
     def open(cls, folder: Path, made_by: Mapping[str, Any]) -> TranscriptRecord:
         """Read a folder's record, and make the folder where there is none.
 
-        Raises OutputError if the folder cannot be made or written to, or the record is damaged.
+        Raises SsvdError if the folder cannot be made or written to, or the record is damaged.
         """
+        check_output_folder(folder, "--out")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError) as error:
-            raise OutputError(f"--out {folder}: a folder is wanted, and a file is in its place") from error
         except OSError as error:
             raise OutputError(f"--out {folder}: {error.strerror}") from error
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise OutputError(f"--out {folder}: permission denied")
         record = cls(folder, made_by)
         path = folder / RECORD_FILE
         try:

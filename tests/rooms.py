@@ -23,7 +23,7 @@ FLOORS: dict[str, list[tuple[str, ...]]] = {
         ("basis/",),
         ("base/",),
         ("manifests/",),
-        ("audio/", "scoring", "device"),
+        ("audio/", "scoring", "device", "output_paths"),
         ("console", "errors", "extras", "parser", "progress", "version"),
     ],
     "adapters_store": [

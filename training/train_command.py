@@ -18,6 +18,8 @@ from adapters_store.store import AdapterStore
 from ssvd_asr.adapter.forms import BUDGET_RULES, DEFAULT_MAP, DIRECTIONS, MAPS
 from ssvd_asr.device import DTYPES
 from ssvd_asr.errors import SsvdError
+from ssvd_asr.manifests.read import check_source
+from ssvd_asr.output_paths import check_output_folder
 from ssvd_asr.parser import CommandParser
 from training.arguments import add_base_arguments, count, min_usable, override, positive, share
 from training.loop.interrupt import stop_on_signal
@@ -42,6 +44,7 @@ def main(argv: Sequence[str]) -> int:
     except ValidationError as error:
         parser.error("; ".join(f"{_place(e['loc'])}{e['msg']}" for e in error.errors()))
     settings = _settings(arguments)
+    _check_paths(settings)
     from training.loop.processes import launch
     from training.loop.run import Session
 
@@ -196,7 +199,14 @@ def _compatible(given: dict[str, Any]) -> dict[str, Any]:
     return {"batch_utterances": 1, "min_batches_per_epoch": 1, "max_batches_per_epoch": None, **given}
 
 
-def _settings(arguments: argparse.Namespace) -> Any:
+def _check_paths(settings: RunSettings) -> None:
+    """Raise SsvdError for data that are not there and a folder that cannot be written."""
+    for source in filter(None, (settings.data, settings.valid, settings.test)):
+        check_source(source)
+    check_output_folder(settings.out, "--out")
+
+
+def _settings(arguments: argparse.Namespace) -> RunSettings:
     check_name(arguments.domain)
     if arguments.publish:
         check_not_over_builtin(AdapterStore(arguments.store), arguments.domain, arguments.over)

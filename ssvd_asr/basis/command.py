@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from ssvd_asr.output_paths import check_output_folder
 from ssvd_asr.parser import CommandParser
 
 
@@ -49,6 +50,8 @@ def _factorize(arguments: argparse.Namespace) -> dict[str, object]:
     from ssvd_asr.device import resolve_device
 
     device = resolve_device(arguments.device)
+    if arguments.cache_dir is not None:
+        check_output_folder(arguments.cache_dir, "--cache-dir")
     # float32: weights rounded for serving have another basis.
     base = load_base(
         arguments.base,

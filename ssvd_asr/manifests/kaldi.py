@@ -58,10 +58,15 @@ def read_kaldi(folder: Path, *, needs_text: bool = True) -> Iterator[Entry]:
     Raises:
         DataError: a needed file is missing, or a file is not UTF-8 text.
     """
+    check_kaldi(folder, needs_text=needs_text)
+    yield from _Directory(folder, needs_text).entries()
+
+
+def check_kaldi(folder: Path, *, needs_text: bool = False) -> None:
+    """Raise DataError if a needed file is missing."""
     for needed in ("wav.scp", "text") if needs_text else ("wav.scp",):
         if not (folder / needed).is_file():
             raise DataError(f"{folder} is not a Kaldi data directory: it has no {needed}")
-    yield from _Directory(folder, needs_text).entries()
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from ssvd_asr.errors import DataError
 from ssvd_asr.manifests.cuts import read_cuts
 from ssvd_asr.manifests.jsonl import read_jsonl
-from ssvd_asr.manifests.kaldi import read_kaldi
+from ssvd_asr.manifests.kaldi import check_kaldi, read_kaldi
 from ssvd_asr.manifests.sources import Entry, parse_json, text_lines
 from ssvd_asr.manifests.tables import read_table
 
@@ -40,29 +40,37 @@ def read_entries(source: Path, *, needs_text: bool = True) -> list[Entry]:
     Raises:
         DataError: ``source`` does not exist, or is of no such kind.
     """
+    found = check_source(source)
+    if found.is_dir():
+        return list(read_kaldi(found, needs_text=needs_text))
+    if found.name.lower().endswith(TABLE_SUFFIXES):
+        return list(read_table(found, needs_text=needs_text))
+    reader = read_cuts if _holds_cuts(found) else read_jsonl
+    return list(reader(found, needs_text=needs_text))
+
+
+def check_source(source: Path) -> Path:
+    """Return the file or Kaldi directory that is read for ``source``. Reads nothing of it.
+
+    Raises:
+        DataError: ``source`` does not exist, or is of no kind that is read.
+    """
     if source.is_dir():
-        return _read_folder(source, needs_text)
+        metadata = [source / name for name in METADATA_FILES if (source / name).is_file()]
+        if (source / "wav.scp").is_file() or not metadata:
+            check_kaldi(source)
+            return source
+        if len(metadata) > 1:
+            raise DataError(f"{source} has {metadata[0].name} and {metadata[1].name}: name the one to read")
+        return metadata[0]
     if not source.exists():
         raise DataError(f"no data at {source}: neither a manifest file nor a data directory")
-    name = source.name.lower()
-    if name.endswith(TABLE_SUFFIXES):
-        return list(read_table(source, needs_text=needs_text))
-    if not name.endswith(JSON_SUFFIXES):
+    if not source.name.lower().endswith((*JSON_SUFFIXES, *TABLE_SUFFIXES)):
         raise DataError(
             f"{source} is not a kind of data we read: {', '.join((*JSON_SUFFIXES, *TABLE_SUFFIXES))}, "
             "a Kaldi data directory, or a folder with metadata.csv or metadata.jsonl"
         )
-    reader = read_cuts if _holds_cuts(source) else read_jsonl
-    return list(reader(source, needs_text=needs_text))
-
-
-def _read_folder(folder: Path, needs_text: bool) -> list[Entry]:
-    metadata = [folder / name for name in METADATA_FILES if (folder / name).is_file()]
-    if (folder / "wav.scp").is_file() or not metadata:
-        return list(read_kaldi(folder, needs_text=needs_text))
-    if len(metadata) > 1:
-        raise DataError(f"{folder} has {metadata[0].name} and {metadata[1].name}: name the one to read")
-    return read_entries(metadata[0], needs_text=needs_text)
+    return source
 
 
 def _holds_cuts(path: Path) -> bool:
