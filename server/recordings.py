@@ -15,7 +15,7 @@ from ssvd_asr.audio.read import FloatArray, read_audio
 from ssvd_asr.errors import SsvdError
 from ssvd_asr.manifests.audio import read_utterance
 from ssvd_asr.manifests.read import is_data, read_entries
-from ssvd_asr.manifests.utterances import Problem, Utterance
+from ssvd_asr.manifests.utterances import PackedAudio, Problem, Utterance
 
 # Endings of files that are taken from a folder, in any case. A file that is named itself may have any other.
 AUDIO_SUFFIXES = frozenset(
@@ -45,7 +45,7 @@ class Recording:
     place: PurePath
 
     @property
-    def file(self) -> Path | None:
+    def file(self) -> Path | PackedAudio | None:
         """The audio file; None for standard input."""
         return self.source.audio if isinstance(self.source, Utterance) else self.source
 

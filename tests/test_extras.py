@@ -29,6 +29,7 @@ BELONGS = {
     "server/state.py": "serve",
     "ui/": "ui",
     "ssvd_asr/manifests/cuts.py": "train",
+    "ssvd_asr/manifests/packed.py": "train",
     "training/loop/log.py": "train",
     "training/loop/processes.py": "processes",
     "training/methods/peft.py": "benchmark",

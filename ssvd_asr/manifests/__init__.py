@@ -1,1 +1,1 @@
-"""Lists of recordings and what is said in them: JSONL manifests, Kaldi directories, lhotse cut sets."""
+"""Lists of recordings and of what is said in them: JSON manifests, tables, and the folders of other systems."""

@@ -6,12 +6,13 @@ An entry with a name that is not known is no utterance: the name may say which p
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ssvd_asr.errors import DataError
 from ssvd_asr.manifests.sources import Entry, unsupported
 from ssvd_asr.manifests.utterances import Problem, Utterance
 
@@ -47,13 +48,21 @@ def audio_of(entry: Mapping[str, Any]) -> str:
     return named.encode(errors="backslashreplace").decode()
 
 
-def unknown(key: str) -> str:
-    """Return what is said of an unknown name."""
+def check_columns(path: Path, names: Sequence[str]) -> None:
+    """Raise DataError if a table has a column whose name is unknown, or one twice."""
+    for name in names:
+        if name not in KNOWN:
+            raise DataError(f"{path}: {_unknown(name)} (a table's first line names its columns)")
+        if names.count(name) > 1:
+            raise DataError(f"{path}: the column {name!r} stands twice in the header")
+
+
+def _unknown(key: str) -> str:
     return f"unknown key {key!r}; the nearest known one is {_nearest(key)!r}"
 
 
-def read_fields(entry: Mapping[str, Any], name: str, folder: Path, *, needs_text: bool) -> Entry:
-    """Return the utterance of an entry. Relative paths are relative to `folder`.
+def read_fields(entry: Mapping[str, Any], name: str, manifest: Path, *, needs_text: bool) -> Entry:
+    """Return the utterance of an entry of a manifest. Relative paths are relative to the manifest's folder.
 
     Args:
         name: of the entry, such as ``train.jsonl:7``; the id where it has none.
@@ -65,7 +74,7 @@ def read_fields(entry: Mapping[str, Any], name: str, folder: Path, *, needs_text
     """
     for key in entry:
         if key not in KNOWN:
-            raise MalformedError(unknown(key))
+            raise MalformedError(_unknown(key))
     audio = _text(entry, "audio").strip()
     if not audio or "\0" in audio:
         raise MalformedError(f"the audio must be a path, found {audio!r}")
@@ -81,7 +90,7 @@ def read_fields(entry: Mapping[str, Any], name: str, folder: Path, *, needs_text
     whole = duration_key == "duration" and start_key is None
     return Utterance(
         id=identity,
-        audio=_place(folder, audio),
+        audio=_place(manifest, audio),
         text=text,
         start_s=start_s or 0.0,
         duration_s=None if whole else duration_s,
@@ -90,10 +99,21 @@ def read_fields(entry: Mapping[str, Any], name: str, folder: Path, *, needs_text
     )
 
 
-def _place(folder: Path, audio: str) -> Path:
-    """Return the file. Common Voice names files of the folder `clips` beside its tables."""
-    path, clip = folder / audio, folder / "clips" / audio
-    return clip if "/" not in audio and not path.exists() and clip.exists() else path
+def _place(manifest: Path, audio: str) -> Path:
+    """Return the file that an entry means: the first of these that exists, else the first.
+
+    It lies relative to the manifest's folder; with backslashes read as slashes; in the folder `clips` beside
+    the manifest, as Common Voice means it; or relative to the folder of the file that a link leads to.
+    """
+    named = Path(audio).expanduser() if audio.startswith("~/") else Path(audio)
+    folder = manifest.parent
+    path = folder / named
+    if named.is_absolute() or path.exists():
+        return path
+    others = [folder / audio.replace("\\", "/"), folder / "clips" / named]
+    if manifest.is_symlink():
+        others.append(manifest.resolve().parent / named)
+    return next((other for other in others if other.exists()), path)
 
 
 @lru_cache

@@ -51,6 +51,6 @@ def _entry(
         if not isinstance(entry, dict):
             raise MalformedError(f"expected an object, found {type(entry).__name__}")
         audio = audio_of(entry)
-        return name, read_fields(entry, name, path.parent, needs_text=needs_text)
+        return name, read_fields(entry, name, path, needs_text=needs_text)
     except ValueError as error:  # from the JSON or of the entry
         return name, Problem(name, audio, "malformed entry", f"{place}: {error}")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ssvd_asr.errors import DataError
-from ssvd_asr.manifests.fields import KEYS, KNOWN, MalformedError, audio_of, read_fields, unknown
+from ssvd_asr.manifests.fields import KEYS, MalformedError, audio_of, check_columns, read_fields
 from ssvd_asr.manifests.sources import Entry, text_lines, without_repeats
 from ssvd_asr.manifests.utterances import Problem
 
@@ -35,7 +35,7 @@ def _named_entries(path: Path, needs_text: bool) -> Iterator[tuple[str, Entry]]:
         return
     rows = _rows(first[1], (line for _, line in lines))
     header = [name.strip() for name in next(rows)]
-    _check_header(path, header)
+    check_columns(path, header)
     number = 1
     try:
         for number, row in enumerate(rows, 2):
@@ -44,7 +44,7 @@ def _named_entries(path: Path, needs_text: bool) -> Iterator[tuple[str, Entry]]:
             try:
                 if len(row) != len(header):
                     raise MalformedError(f"{len(row)} values for {len(header)} columns")
-                found = read_fields(_with_numbers(entry), name, path.parent, needs_text=needs_text)
+                found = read_fields(_with_numbers(entry), name, path, needs_text=needs_text)
             except ValueError as error:
                 found = Problem(name, audio_of(entry), "malformed entry", f"row {number}: {error}")
             yield name, found
@@ -59,15 +59,9 @@ def _rows(header: str, lines: Iterator[str]) -> Iterator[list[str]]:
 
     if "\t" in header:
         return csv.reader(all_lines(), delimiter="\t", quoting=csv.QUOTE_NONE)
-    return csv.reader(all_lines(), delimiter="," if "," in header else ";", strict=True)
-
-
-def _check_header(path: Path, header: Sequence[str]) -> None:
-    for name in header:
-        if name not in KNOWN:
-            raise DataError(f"{path}: {unknown(name)} (the first line of a table names its columns)")
-        if header.count(name) > 1:
-            raise DataError(f"{path}: the column {name!r} stands twice in the header")
+    return csv.reader(
+        all_lines(), delimiter="," if "," in header else ";", strict=True, skipinitialspace=True
+    )
 
 
 def _with_numbers(row: dict[str, str | None]) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -22,16 +23,43 @@ Reason = Literal[
 
 
 @dataclass(frozen=True)
+class PackedAudio:
+    """Encoded audio inside a file of many recordings (`ssvd_asr.manifests.packed`), used as a path is."""
+
+    file: Path
+    group: int  # part of the file
+    row: int  # of the part
+    column: str
+
+    def __str__(self) -> str:
+        return f"{self.file}[{self.group}:{self.row}]"
+
+    def exists(self) -> bool:
+        """Return whether its file exists."""
+        return self.file.exists()
+
+    def resolve(self) -> PackedAudio:
+        """Return the same audio in a file without links in its path."""
+        return replace(self, file=self.file.resolve())
+
+    def stat(self) -> os.stat_result:
+        """Return the status of its file."""
+        return self.file.stat()
+
+
+@dataclass(frozen=True)
 class Utterance:
     """A section of an audio file and the words spoken in it."""
 
     id: str
-    audio: Path
+    audio: Path | PackedAudio
     text: str
     start_s: float = 0.0
     duration_s: float | None = None  # None: to the end of the file
     speaker: str | None = None
     file_s: float | None = None  # stated length of the whole file
+    tags: tuple[str, ...] = ()  # of events, which the text had (events.py)
+    doubts: tuple[str, ...] = ()  # what of the text may be wrong
 
 
 @dataclass(frozen=True)
