@@ -15,6 +15,7 @@ from ssvd_asr.audio.read import FloatArray, read_audio
 from ssvd_asr.errors import SsvdError
 from ssvd_asr.manifests.audio import read_utterance
 from ssvd_asr.manifests.read import is_data, read_entries
+from ssvd_asr.manifests.sources import unsupported
 from ssvd_asr.manifests.utterances import PackedAudio, Problem, Utterance
 
 # Endings of files that are taken from a folder, in any case. A file that is named itself may have any other.
@@ -103,7 +104,11 @@ def find_recordings(arguments: Sequence[str]) -> Found:
 
 def _named(argument: str, notes: list[str]) -> Iterator[Recording | Refusal]:
     path = Path(argument)
-    if argument == STDIN:
+    if not argument:
+        yield Refusal("''", "an empty path; is a variable of the shell not set?")
+    elif reason := unsupported(argument):
+        yield Refusal(argument, reason)
+    elif argument == STDIN:
         yield Recording(STDIN, None, PurePath("stdin"))
     elif is_data(path):
         yield from _entries(path)

@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 
@@ -18,6 +19,7 @@ class CommandParser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"allow_abbrev": False, **options})
+        self.register("type", Path, _path)
 
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
@@ -40,6 +42,13 @@ class CommandParser(argparse.ArgumentParser):
         stream = sys.stderr if file is None else file
         if stream is not None:
             stream.write(message)
+
+
+def _path(text: str) -> Path:
+    """Return a path. An empty one, as of an unset variable, would mean the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("an empty path; is a variable of the shell not set?")
+    return Path(text)
 
 
 def _options(parser: argparse.ArgumentParser) -> Iterator[str]:

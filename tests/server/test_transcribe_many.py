@@ -63,6 +63,33 @@ def test_a_pattern_that_the_shell_has_left_is_followed() -> None:
     assert find_recordings(["clips/*.mp3"]).refusals[0].reason == "no file matches the pattern"
 
 
+@pytest.mark.usefixtures("clips")
+@pytest.mark.parametrize(
+    ("argument", "reason"),
+    [
+        ("", "an empty path; is a variable of the shell not set?"),  # and not the current folder
+        ("https://example.org/a.wav", "is a URL; download it"),
+        (r"C:\data\a.wav", "is a path of Windows"),
+        ("none.wav", "No such file or directory"),
+    ],
+)
+def test_what_names_no_recording_is_told_without_a_model(
+    argument: str, reason: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(transcribe_command, "start_engine", lambda _: pytest.fail("a model was loaded"))
+    run(argument, status=1)
+    assert reason in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("clips")
+@pytest.mark.parametrize("name", ["-dash.wav", "two words.WAV", "ünïcode.wav", "no-ending"])
+def test_a_file_may_have_any_name(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy("clips/a.wav", name)
+    run("--out", "out", "--", name)
+    assert Path("out", f"{Path(name).stem}.txt").read_text() == "base words\n"
+    assert str(Path("out", Path(name).stem)) in capsys.readouterr().out
+
+
 def test_a_file_may_have_the_name_of_a_pattern(clips: Path) -> None:
     shutil.copy(clips / "a.wav", "take[1].wav")
     assert names("take[1].wav") == ["take[1].wav"]

@@ -57,6 +57,15 @@ def test_an_abbreviation_is_refused_with_the_nearest_option(
     assert f"(the nearest option is {nearest})" in capsys.readouterr().err
 
 
+def test_an_empty_path_is_not_the_current_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    made = CommandParser(prog="act")
+    made.add_argument("--out", type=Path)
+    assert made.parse_args(["--out", "x"]).out == Path("x")
+    with pytest.raises(SystemExit):
+        made.parse_args(["--out", ""])
+    assert "--out: an empty path" in capsys.readouterr().err
+
+
 def test_help_that_cannot_be_written_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
     class Full:
         def write(self, _: str) -> int:
