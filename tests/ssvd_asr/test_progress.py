@@ -54,6 +54,14 @@ def test_a_short_job_writes_one_line_and_one_that_leaves_nothing_none(
     assert sys.stderr.getvalue().count("\n") == 1
 
 
+@pytest.mark.usefixtures("every_step")
+def test_steps_done_before_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with progress_bar(total=3, initial=1, desc="decoding", unit="utt") as bar:
+        bar.update()
+    assert sys.stderr.getvalue().startswith("decoding: 2 of 3 utt")
+
+
 def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", Terminal())
     with progress_bar(total=2, desc="decoding", unit="utt") as bar:
