@@ -35,7 +35,7 @@ class TrainOptions:
 
     @classmethod
     def read(cls, words: Sequence[str]) -> Self:
-        """Read the words of a command line by its rules: `--k 8`, `--k=8`, `--dir tail`; the last one counts.
+        """Read the words of a command line by its rules: `--k 8`, `--k=8`; the last one counts.
 
         Raises DataError for an option that the recipe itself sets.
         """
@@ -70,10 +70,7 @@ class TrainOptions:
 
 
 def _parser() -> argparse.ArgumentParser:
-    """Return a parser that sets only the given options.
-
-    It accepts the abbreviations of `ssvd train`: a prefix unique among all its options is unique among these.
-    """
+    """Return a parser that sets only the given options."""
     parser = CommandParser(
         prog="ssvd train", usage=argparse.SUPPRESS, argument_default=argparse.SUPPRESS, add_help=False
     )
