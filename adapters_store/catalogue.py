@@ -80,6 +80,16 @@ class Catalogue:
         active = self._find(Reference(index.name), index, builtin)
         return Domain(index.name, active, self._versions(index, builtin), index.events)
 
+    def heir(self, name: str, version: int) -> Version | None:
+        """Return the version that would answer for a name if this one, its active one, were removed.
+
+        None: the name would be unknown. Raises as `get` does.
+        """
+        index, builtin = self._load(parse_name(name))
+        changed = index.removed({version}, has_builtin=builtin is not None)
+        found = {each.version: each for each in self._versions(changed, builtin)}
+        return None if changed.active is None else found.get(changed.active)
+
     def list(self) -> list[Domain]:
         """Return every domain, by name.
 

@@ -9,10 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters_store.names import Reference, parse_reference
+from adapters_store.intent import check_active_is_meant, check_not_over_builtin, check_own_name
+from adapters_store.names import Reference, check_name, parse_reference
 from adapters_store.reports import describe_domain, describe_version, domain_table, version_table
 from adapters_store.store import STORE_VARIABLE, AdapterStore
-from ssvd_asr.errors import SsvdError, StoreError
+from ssvd_asr.errors import AdapterError, SsvdError, StoreError, UnknownDomainError
+from ssvd_asr.parser import CommandParser
 
 if TYPE_CHECKING:
     from ssvd_asr.base.model import BaseModel
@@ -57,7 +59,13 @@ def _publish(store: AdapterStore, arguments: argparse.Namespace) -> Report:
     # Check the header first: that takes milliseconds, while loading a model takes seconds.
     from ssvd_asr.adapter.read import inspect_adapter
 
-    inspect_adapter(arguments.file)
+    try:
+        metadata = inspect_adapter(arguments.file)
+    except AdapterError as error:
+        raise AdapterError(f"{arguments.file}: {error}") from error
+    check_name(arguments.name)
+    check_own_name(metadata, arguments.name, arguments.own_name)
+    check_not_over_builtin(store, arguments.name, arguments.over)
     from adapters_store.publish_check import publish_check
 
     version = store.publish(arguments.name, arguments.file, check=publish_check(_base(arguments)))
@@ -78,9 +86,19 @@ def _activate(store: AdapterStore, arguments: argparse.Namespace) -> Report:
 def _remove(store: AdapterStore, arguments: argparse.Namespace) -> Report:
     wanted = parse_reference(arguments.domain)
     number = store.resolve(arguments.domain).version if wanted.pinned else None
+    check_active_is_meant(store, wanted, number, force=arguments.force)
     removed = store.remove(wanted.name, number)
-    report = {"name": wanted.name, "removed": [version.version for version in removed]}
-    return report, "removed " + ", ".join(version.reference for version in removed)
+    try:
+        active = store.get(wanted.name).active
+    except UnknownDomainError:
+        active = None
+    report = {
+        "name": wanted.name,
+        "removed": [version.version for version in removed],
+        "active": active and active.version,
+    }
+    answers = f"{wanted.name!r} is unknown now" if active is None else f"{active.reference} answers"
+    return report, f"removed {', '.join(version.reference for version in removed)}; {answers}"
 
 
 def _merge(store: AdapterStore, arguments: argparse.Namespace) -> Report:
@@ -147,14 +165,14 @@ def _pinned(text: str) -> Reference:
 
 
 def _parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
+    common = CommandParser(add_help=False)
     common.add_argument(
         "--store",
         type=Path,
         help=f"its folder (default: {STORE_VARIABLE}, else the user's data folder)",
     )
     common.add_argument("--json", action="store_true", help="print one JSON object on standard output")
-    parser = argparse.ArgumentParser(prog="ssvd adapters", description=__doc__)
+    parser = CommandParser(prog="ssvd adapters", description=__doc__)
     actions = parser.add_subparsers(required=True, metavar="ACTION")
 
     def action(run: Action, summary: str) -> argparse.ArgumentParser:
@@ -170,6 +188,13 @@ def _parser() -> argparse.ArgumentParser:
     publish = action(_publish, "check an adapter file against its base and make it the active version")
     publish.add_argument("name", help="the domain")
     publish.add_argument("file", type=Path, help="the adapter file")
+    publish.add_argument(
+        "--as",
+        dest="own_name",
+        metavar="NAME",
+        help="the domain again, if it was trained as another",
+    )
+    publish.add_argument("--over", metavar="NAME", help="the domain again, if it is built in")
     rollback = action(_rollback, "make the version active that was so before")
     rollback.add_argument("name", help="the domain")
     activate = action(_activate, "make a version active")
@@ -186,4 +211,5 @@ def _parser() -> argparse.ArgumentParser:
         needing.add_argument("--checkpoint", type=Path, help="the base's weights, with --config")
     remove = action(_remove, "remove one version, or all but the active one")
     remove.add_argument("domain", help="name@version, or a name for all its versions but the active one")
+    remove.add_argument("--force", action="store_true", help="remove the active version too")
     return parser

@@ -35,10 +35,10 @@ from ssvd_asr.basis.cache import factorize
 from ssvd_asr.decoding.hypothesis import Hypothesis
 from ssvd_asr.decoding.options import GREEDY, DecodingOptions
 from ssvd_asr.device import forbid_tf32, resolve_device
+from ssvd_asr.manifests.audio import read_utterance
+from ssvd_asr.manifests.read import read_entries
+from ssvd_asr.manifests.utterances import Utterance
 from ssvd_asr.transcription import transcribe
-from training.corpus.audio import read_utterance
-from training.corpus.manifests import read_entries
-from training.corpus.utterances import Utterance
 
 BATCH = 16
 TIE = 1e-4

@@ -7,7 +7,6 @@ at each of its sizes. It writes docs/results/paper-counts.md and .json. The publ
 
 from __future__ import annotations
 
-import argparse
 import copy
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from recipes.paper.figures import ROWS, PaperRow
 from ssvd_asr.adapter.forms import CoreForm
 from ssvd_asr.base.shapes import OWLS_2B, OWSM_01B, OWSM_1B, OwsmShape, meta_network
 from ssvd_asr.basis.layers import match_layers
+from ssvd_asr.parser import CommandParser
 from training.methods.peft import EMBEDDING, PEFT_KINDS, PeftMethod
 
 DEFAULT_OUT = Path("docs/results")
@@ -129,7 +129,7 @@ def page(rows: Sequence[Count]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Count the parameters and write both files."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.paper_counts", description=__doc__)
+    parser = CommandParser(prog="python -m benchmarks.paper_counts", description=__doc__)
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="folder (default %(default)s)")
     out: Path = parser.parse_args(argv).out
     rows = [row for model in SHAPES for row in counts(model)]

@@ -22,6 +22,8 @@ from typing import Literal
 
 import torch
 
+from ssvd_asr.parser import CommandParser
+
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
 
 TURN = "SSVD_BENCHMARK_TURN"  # environment: see `wait_for_turn`
@@ -55,7 +57,7 @@ class Timing:
 
 def parser(description: str | None) -> argparse.ArgumentParser:
     """Return a parser with the arguments that every benchmark takes. Its description is the first line."""
-    made = argparse.ArgumentParser(
+    made = CommandParser(
         description=(description or "").partition("\n")[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )

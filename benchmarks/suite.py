@@ -19,6 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.report import TURN, built_file
+from ssvd_asr.parser import CommandParser
 
 # The most informative benchmark comes first. All use the 1B shape, the scripts' default on a GPU.
 RUNS: Mapping[str, Sequence[str]] = {
@@ -61,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
+    made = CommandParser(
         description=(__doc__ or "").partition("\n")[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )

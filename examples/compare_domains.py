@@ -14,7 +14,7 @@ from training.evaluate import evaluate
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("manifest", type=Path, help="JSONL lines of audio and text, or a Kaldi directory")
     parser.add_argument("domains", nargs=2, help="such as child or child@2, or base")
     parser.add_argument("--first", type=int, help="score only the first so many utterances")

@@ -13,12 +13,13 @@ import uvicorn
 
 from server.app import UI_PATH, create_app, local_url, serves_page
 from server.engine.engine import Engine
-from server.engine.start import start_engine
+from server.engine.start import open_store, start_engine
 from server.options import add_model_options
 from server.samples import Samples
 from server.settings import ServerSettings, load_settings
 from ssvd_asr.errors import SsvdError
 from ssvd_asr.extras import require
+from ssvd_asr.parser import CommandParser
 from ssvd_asr.version import __version__
 
 GRACE_S = 3  # for answers being sent, and for the page's event streams, which never end by themselves
@@ -29,6 +30,7 @@ def main(argv: list[str]) -> int:
     settings = load_settings(**vars(_parser().parse_args(argv)))
     if settings.ui:  # asked for: told before the model is loaded
         require("ui")
+    open_store(settings).list()  # raises StoreError for a folder that cannot be read
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for ours in ("server", "uvicorn"):  # other libraries log warnings only
         logging.getLogger(ours).setLevel(logging.INFO)
@@ -122,7 +124,7 @@ def _bound_socket(settings: ServerSettings) -> socket.socket:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="ssvd serve",
         description="Serve every domain of the store from one base model in memory. Every setting is also an "
         "environment variable SSVD_...; docs/serving.md lists them.",

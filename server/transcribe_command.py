@@ -1,144 +1,172 @@
-"""`ssvd transcribe FILE...`: transcribes files with the server's engine, without HTTP."""
+"""`ssvd transcribe INPUT...`: transcribes recordings with the server's engine, without HTTP.
+
+Options, paths, the domain and earlier transcripts are checked before the model is loaded.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from server.engine.engine import Engine
-from server.engine.messages import Reply, Request
-from server.engine.start import start_engine
+from tqdm import tqdm
+
+from server.engine.start import open_store, start_engine
 from server.languages import language_symbol
 from server.options import add_model_options
+from server.recordings import Found, Recording, Refusal, find_recordings
 from server.settings import ServerSettings, load_settings
-from server.transcript_files import FORMATS, TranscriptFormat, entry, targets, written
-from ssvd_asr.audio.read import read_audio
+from server.transcribing import Plan, Result, Transcribing
+from server.transcript_files import FORMATS, TranscriptFormat, targets
+from server.transcript_record import TranscriptRecord
+from ssvd_asr.console import json_line
 from ssvd_asr.decoding.options import METHODS
 from ssvd_asr.errors import SsvdError
+from ssvd_asr.parser import CommandParser
+from ssvd_asr.progress import say
 
 
 def main(argv: list[str]) -> int:
-    """Print or write the text of each file. Return 1 if the engine cannot start or a file is refused."""
-    args = _arguments(argv)
+    """Print or write the text of each recording.
+
+    Return 1 if the engine cannot start, a recording is refused or a transcript cannot be written.
+    """
+    args = _parser().parse_args(argv)
     as_json: bool = args.json
-    results: list[dict[str, Any]] = []
+    results: dict[Recording | Refusal, Result] = {}
+    items: tuple[Recording | Refusal, ...] = ()
     refused: str | None = None
     try:
-        places = _places(args)
-        _check_search(args)
-        settings = load_settings(
-            base=args.base,
-            device=args.device,
-            dtype=args.dtype,
-            store=args.store,
-            search=args.search,
-            beam_size=args.beam_size,
-            ctc_weight=args.ctc_weight,
-        )
-        engine = start_engine(settings)
+        settings = _settings(args)
+        found = find_recordings(args.inputs)
+        plan = _plan(args, settings, found)
+        items = found.items
+        results |= {each: {"file": each.name, "error": each.reason} for each in found.refusals}
+        results |= {each: {"file": each.name, "done": str(plan.places[each])} for each in plan.done}
+        if not as_json:
+            _tell(found, plan)
+        if plan.to_do:
+            _run(plan, settings, found, results, as_json=as_json)
     except SsvdError as error:
         refused = str(error)
-    else:
-        try:
-            for path in args.files:
-                result = _transcribe(engine, settings, path, args, places)
-                results.append(result)
-                if not as_json:
-                    _print_line(result, several=len(args.files) > 1)
-        finally:
-            engine.close(settings.drain_timeout_s)
     if as_json:
-        print(json.dumps(_document(results, refused), ensure_ascii=False))
+        document = _document([results[each] for each in items if each in results], refused)
+        print(json_line(json.dumps(document, ensure_ascii=False)))
     elif refused is not None:
         print(f"ssvd transcribe: {refused}", file=sys.stderr)
-    return 1 if refused is not None or any("error" in result for result in results) else 0
+    return 1 if refused is not None or any("error" in each for each in results.values()) else 0
 
 
-def _arguments(argv: list[str]) -> argparse.Namespace:
-    parser = _parser()
-    args = parser.parse_args(argv)
-    if args.format not in (None, "txt") and args.out is None and (len(args.files) > 1 or args.json):
-        parser.error(f"--format {args.format} of several files, or beside --json, needs --out FOLDER")
-    return args
-
-
-def _places(args: argparse.Namespace) -> Mapping[Path, Path]:
-    """Return where each file's transcript is written; nothing without --out. Raises as `targets` does."""
-    if args.out is None:
-        return {}
-    return targets(args.files, args.out, args.format or "txt", overwrite=args.overwrite)
-
-
-def _check_search(args: argparse.Namespace) -> None:
-    """Raise SsvdError for options of a beam search that the search asked for would ignore."""
+def _settings(args: argparse.Namespace) -> ServerSettings:
+    """Return the settings. Raises SsvdError, also for options of a beam that the search would ignore."""
     if args.search in ("greedy", "ctc") and (args.beam_size is not None or args.ctc_weight is not None):
         raise SsvdError(f"--search {args.search} follows no beam: leave --beam-size and --ctc-weight out")
+    return load_settings(
+        base=args.base,
+        device=args.device,
+        dtype=args.dtype,
+        store=args.store,
+        search=args.search,
+        beam_size=args.beam_size,
+        ctc_weight=args.ctc_weight,
+    )
 
 
-def _transcribe(
-    engine: Engine,
-    settings: ServerSettings,
-    path: Path,
-    args: argparse.Namespace,
-    places: Mapping[Path, Path],
-) -> dict[str, Any]:
-    """Return one file's entry: text and provenance, or an error. Write its transcript, if it has a place.
-
-    `shown` is what is printed for people: the transcript in the format asked for, or where it was written.
-    """
+def _plan(args: argparse.Namespace, settings: ServerSettings, found: Found) -> Plan:
+    """Return what is to do. Raises SsvdError for an unknown domain, or a transcript in the way."""
+    several = len(found.items) > 1
+    if args.format not in (None, "txt") and args.out is None and (several or args.json):
+        raise SsvdError(f"--format {args.format} of several files, or beside --json, needs --out FOLDER")
+    language = language_symbol(args.language or settings.language)
+    domain = None
+    if args.domain is not None:  # one version for the whole run, whatever is published meanwhile
+        version = open_store(settings).resolve(args.domain)
+        domain = f"{version.name}@sha256:{version.sha256}"
     kind: TranscriptFormat = args.format or "txt"
+    made_by = {
+        "base": settings.base,
+        "dtype": settings.dtype,
+        "domain": domain,
+        "language": language,
+        "format": kind,
+        "times": settings.times,
+        "search": [settings.search, settings.beam_size, settings.ctc_weight, settings.doubt_nats],
+        "compressed_rank": settings.compressed_rank,
+    }
+    recordings = found.recordings
+    if args.out is None:
+        return Plan(tuple(recordings), (), {}, None, kind, domain, language)
+    places = targets(recordings, args.out, kind)
+    record = TranscriptRecord.open(args.out, made_by)
+    done = [each for each in recordings if not args.overwrite and record.is_done(each, places[each])]
+    to_do = tuple(each for each in recordings if each not in set(done))
+    return Plan(to_do, done, places, record, kind, domain, language)
+
+
+def _run(
+    plan: Plan,
+    settings: ServerSettings,
+    found: Found,
+    results: dict[Recording | Refusal, Result],
+    *,
+    as_json: bool,
+) -> None:
+    """Start the engine, add each result to `results` and print it as soon as it is there."""
+    several = len(found.items) > 1
+
+    def show(bar: tqdm[Any], result: Result) -> None:
+        if not as_json:
+            _show(bar, result, several=several)
+
+    engine = start_engine(settings)
     try:
-        request = Request(
-            wave=read_audio(path, settings.audio_limits),
-            domain=args.domain,
-            language=language_symbol(args.language or settings.language),
-            timestamps=kind != "txt",
-        )
-        reply = engine.submit(request).result()
-        return entry(path, reply) | {"shown": _put(path, reply, kind, places)}
-    except (SsvdError, OSError) as error:
-        return {"file": str(path), "error": str(error)}
+        work = Transcribing(engine, plan, settings.audio_limits)
+        for recording, result in work.results(show, progress=several and not as_json):
+            results[recording] = result
+    finally:
+        engine.close(settings.drain_timeout_s)
 
 
-def _put(path: Path, reply: Reply, kind: TranscriptFormat, places: Mapping[Path, Path]) -> str:
-    """Write a transcript to its place and return the place, or return the transcript itself."""
-    text = written(path, reply, kind)
-    place = places.get(path)
-    if place is None:
-        return text.rstrip("\n")
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(text, encoding="utf-8")
-    return str(place)
+def _tell(found: Found, plan: Plan) -> None:
+    """Print what is known before the model is loaded: what is refused, passed over or done already."""
+    lines = [f"{each.name}: {each.reason}" for each in found.refusals]
+    lines += found.notes
+    if plan.done:
+        lines.append(f"{len(plan.done)} of {len(found.recordings)} recordings are done already")
+    for line in lines:
+        print(f"ssvd transcribe: {line}", file=sys.stderr, flush=True)
 
 
-def _document(results: list[dict[str, Any]], refused: str | None) -> dict[str, Any]:
-    """Return the object printed for --json: one file's fields, a list of files, or an error."""
+def _document(results: list[Result], refused: str | None) -> dict[str, Any]:
+    """Return the object printed for --json: one recording's fields, a list of them, or an error."""
     if refused is not None:
         return {"error": refused}
-    results = [{name: value for name, value in each.items() if name != "shown"} for each in results]
-    return results[0] if len(results) == 1 else {"files": results}
+    entries = [
+        {name: value for name, value in each.items() if name not in ("shown", "name")} for each in results
+    ]
+    return entries[0] if len(entries) == 1 else {"files": entries}
 
 
-def _print_line(result: dict[str, Any], *, several: bool) -> None:
-    prefix = f"{result['file']}: " if several else ""
+def _show(bar: tqdm[Any], result: Result, *, several: bool) -> None:
+    prefix = f"{result['name']}: " if several else ""
     if "error" in result:
-        print(f"ssvd transcribe: {prefix}{result['error']}", file=sys.stderr)
-    else:
-        print(f"{prefix}{result['shown']}", flush=True)
-        for warning in result["warnings"]:
-            print(f"ssvd transcribe: {prefix}{warning}", file=sys.stderr)
+        say(bar, f"ssvd transcribe: {prefix}{result['error']}", error=True)
+        return
+    say(bar, f"{prefix}{result['shown']}")
+    for warning in result["warnings"]:
+        say(bar, f"ssvd transcribe: {prefix}{warning}", error=True)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="ssvd transcribe",
-        description="Transcribe audio files of any format and length, through the server's own engine.",
+        description="Transcribe recordings of any format and length, through the server's own engine.",
+        epilog="An input is an audio file, a folder of them, a pattern in quotes ('clips/**/*.wav'), a "
+        "manifest or data folder as `ssvd train` takes (texts are not needed), or - for standard input.",
     )
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="file, folder, pattern, manifest or -")
     parser.add_argument("--domain", help="child, child@2 or child@sha256:<digest>; left out: the base")
     parser.add_argument("--language", help="ISO 639-1 or 639-3 code")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
@@ -146,10 +174,13 @@ def _parser() -> argparse.ArgumentParser:
         "--format", choices=FORMATS, help="of what is printed or written (txt); several files need --out"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="write FOLDER/<name>.<format> for each file"
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="write FOLDER/<name>.<format> for each recording; the same command again goes on where it ended",
     )
     parser.add_argument(
-        "--overwrite", action="store_true", help="replace transcripts that FOLDER has already"
+        "--overwrite", action="store_true", help="transcribe again what FOLDER has already, and replace it"
     )
     parser.add_argument(
         "--search",

@@ -10,19 +10,24 @@ from typing import Any, Literal, get_args
 
 from server.engine.messages import Reply
 from server.errors import OutputError
+from server.recordings import Recording
 from server.reply_fields import decoding_fields, timed_fields
 from server.subtitles import subtitles
+from ssvd_asr.console import json_line
+from ssvd_asr.manifests.utterances import Utterance
 
 TranscriptFormat = Literal["txt", "srt", "vtt", "json"]
 FORMATS: tuple[TranscriptFormat, ...] = get_args(TranscriptFormat)
 
 
-def entry(file: Path, reply: Reply, *, timed: bool = False) -> dict[str, Any]:
+def entry(recording: Recording, reply: Reply, *, timed: bool = False) -> dict[str, Any]:
     """Return a transcript and its provenance as a JSON object. `timed` adds the times."""
     made_by = reply.provenance
     adapter = None if made_by.domain is None else f"{made_by.domain}@sha256:{made_by.adapter_sha256}"
+    section = recording.source
     return {
-        "file": str(file),
+        "file": str(recording.file or recording.name),
+        **({"id": section.id, "start_s": section.start_s} if isinstance(section, Utterance) else {}),
         "text": reply.text,
         "duration_s": round(reply.duration_s, 3),
         **asdict(made_by),
@@ -33,30 +38,31 @@ def entry(file: Path, reply: Reply, *, timed: bool = False) -> dict[str, Any]:
     }
 
 
-def written(file: Path, reply: Reply, transcript_format: TranscriptFormat) -> str:
+def written(recording: Recording, reply: Reply, transcript_format: TranscriptFormat) -> str:
     """Return the content of the transcript's file."""
     if transcript_format == "txt":
         return reply.text + "\n"
     if transcript_format == "json":
-        return json.dumps(entry(file, reply, timed=True), ensure_ascii=False, indent=1) + "\n"
+        made = entry(recording, reply, timed=True)
+        return json_line(json.dumps(made, ensure_ascii=False, indent=1)) + "\n"
     return subtitles(reply, transcript_format)
 
 
 def targets(
-    files: Sequence[Path], folder: Path, transcript_format: TranscriptFormat, *, overwrite: bool
-) -> Mapping[Path, Path]:
-    """Return the path of each file's transcript: FOLDER/<stem of the file>.<format>.
+    recordings: Sequence[Recording], folder: Path, transcript_format: TranscriptFormat
+) -> Mapping[Recording, Path]:
+    """Return the path of each recording's transcript: FOLDER/<its place>.<format>.
 
-    Raises OutputError if two files would get the same path, or if a path exists and `overwrite` is false.
+    Raises OutputError if two recordings would get the same path, or if a folder has that path.
     """
-    places: dict[Path, Path] = {}
-    sources: dict[Path, Path] = {}
-    for file in files:
-        place = folder / f"{file.stem}.{transcript_format}"
-        other = sources.setdefault(place, file)
-        if other != file:
-            raise OutputError(f"{other} and {file} would both be written to {place}")
-        if place.exists() and not overwrite:
-            raise OutputError(f"{place} exists: --overwrite replaces it")
-        places[file] = place
+    places: dict[Recording, Path] = {}
+    sources: dict[Path, Recording] = {}
+    for recording in recordings:
+        place = folder / recording.place.with_name(f"{recording.place.name}.{transcript_format}")
+        other = sources.setdefault(place, recording)
+        if other != recording:
+            raise OutputError(f"{other.name} and {recording.name} would both be written to {place}")
+        if place.is_dir():
+            raise OutputError(f"{place} is a folder; the transcript of {recording.name} would go there")
+        places[recording] = place
     return places

@@ -2,7 +2,8 @@
 
 COMMANDS is the only place where this package names the packages above it. It names them as strings, so that
 `ssvd --help` imports neither torch nor ESPnet. Each target takes the arguments after its own name and returns
-the exit status: 0 done, 1 refused with a reason, 2 wrong usage or an extra that is not installed.
+the exit status: 0 done, 1 refused with a reason, 2 wrong usage or an extra that is not installed. An error of
+the operating system, such as a full disk, is a refusal too.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from ssvd_asr.console import READER_GONE, drop, flush_output, readers_gone, use_any_characters
 from ssvd_asr.errors import SsvdError
 from ssvd_asr.extras import extra_of, how_to_add, require
 from ssvd_asr.version import __version__
@@ -49,6 +51,29 @@ COMMANDS: dict[str, Command] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the console script; return the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    use_any_characters()
+    prog = " ".join(["ssvd", *arguments[:1]])
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            flush_output()
+    except BrokenPipeError:
+        if not readers_gone():
+            raise  # a pipe of the command's own
+        return READER_GONE
+    except OSError as error:
+        drop(sys.stdout)
+        print(f"{prog}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"{prog}: interrupted", file=sys.stderr)
+        return 130  # as a shell reports SIGINT
+
+
+def _run(arguments: list[str]) -> int:
+    if arguments[:1] == ["help"] and arguments[1:]:  # `ssvd help train` is `ssvd train --help`
+        arguments = [arguments[1], "--help"]
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
         return 0 if arguments else 2
@@ -73,9 +98,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SsvdError as error:
         print(f"ssvd {name}: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print(f"ssvd {name}: interrupted", file=sys.stderr)
-        return 130  # as a shell reports SIGINT
 
 
 def usage() -> str:

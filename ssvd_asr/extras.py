@@ -11,7 +11,7 @@ from importlib.util import find_spec
 MODULES: dict[str, tuple[str, ...]] = {
     "serve": ("anyio", "fastapi", "python_multipart", "starlette", "uvicorn"),
     "ui": ("gradio", "httpx"),
-    "train": ("lhotse", "tensorboard"),
+    "train": ("lhotse", "pyarrow", "tensorboard"),
     "processes": ("lightning_fabric",),
     "benchmark": ("matplotlib", "peft"),
 }
@@ -34,5 +34,5 @@ def extra_of(error: ModuleNotFoundError) -> str | None:
 
 
 def how_to_add(extra: str) -> str:
-    """`the extra "ui": pip install "ssvd-asr[ui]"`."""
-    return f'the extra "{extra}": pip install "ssvd-asr[{extra}]"'
+    """The command that adds an extra. The package is on no index, so it is one for the source's folder."""
+    return f'the extra "{extra}": pip install -e ".[{extra}]", in the folder of the source'

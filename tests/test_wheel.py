@@ -164,7 +164,9 @@ def test_a_command_without_its_extra_names_it_in_one_line(
 
 
 def hint(command: str, extra: str) -> str:
-    return f'ssvd {command} needs the extra "{extra}": pip install "ssvd-asr[{extra}]"'
+    return (
+        f'ssvd {command} needs the extra "{extra}": pip install -e ".[{extra}]", in the folder of the source'
+    )
 
 
 def test_with_serve_the_api_answers_and_the_log_names_the_extra_of_the_page(
@@ -191,7 +193,7 @@ def test_with_serve_the_api_answers_and_the_log_names_the_extra_of_the_page(
     finally:
         process.kill()
         process.communicate()
-    assert err.count('the extra "ui": pip install "ssvd-asr[ui]"') == 1
+    assert err.count('the extra "ui": pip install -e ".[ui]"') == 1
 
 
 def test_with_serve_a_page_that_is_asked_for_is_refused(install: Callable[..., Install]) -> None:

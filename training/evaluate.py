@@ -10,18 +10,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
 from ssvd_asr.audio.read import SAMPLE_RATE, AudioLimits
 from ssvd_asr.errors import AudioError, AudioTooLongError
-from ssvd_asr.scoring import Score, score
-from training.corpus.audio import read_utterance
+from ssvd_asr.manifests.audio import read_utterance
+from ssvd_asr.manifests.read import read_entries
+from ssvd_asr.manifests.utterances import Problem, Reason, Utterance
+from ssvd_asr.progress import progress_bar
+from ssvd_asr.scoring import Score, normalise, score
 from training.corpus.dataset import MAX_FILE_BYTES
-from training.corpus.manifests import read_entries
 from training.corpus.prefetch import prefetch
 from training.corpus.prompts import FloatArray
-from training.corpus.report import DataReport, Doubt, check_usable, unusual_rate
-from training.corpus.utterances import Problem, Reason, Utterance
+from training.corpus.report import DataReport, Doubt, check_usable, doubts_of, tags_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,7 +92,8 @@ def evaluate(
 ) -> Evaluation:
     """Decode the usable utterances of ``source`` and score their texts.
 
-    Entries that cannot be read, or are longer than the window, are left out and named in the report.
+    Entries that cannot be read, are longer than the window, or hold no word, are left out and named in the
+    report. An utterance without words would count every word heard as wrong, and divide it by nothing.
 
     Args:
         source: a manifest, cut set or Kaldi data directory.
@@ -116,10 +116,12 @@ def evaluate(
     utterances = [entry for entry in entries if isinstance(entry, Utterance)]
     limits = AudioLimits(max_duration_s=base.config.window_s, max_bytes=MAX_FILE_BYTES)
     found: dict[int, Decoded] = {}
-    doubts: dict[int, Doubt | None] = {}
+    doubts: dict[int, list[Doubt]] = {}
     samples = 0
     began = time.monotonic()
-    with tqdm(total=len(utterances), desc=f"decoding {source.name}", unit="utt", disable=not progress) as bar:
+    with progress_bar(
+        total=len(utterances), desc=f"decoding {source.name}", unit="utt", disable=not progress
+    ) as bar:
         for clips, bad, size in prefetch(_readers(utterances, limits, batch_size)):
             problems += bad
             if clips:
@@ -129,13 +131,19 @@ def evaluate(
                 )
                 for (index, utterance, wave), transcript in zip(clips, transcripts, strict=True):
                     found[index] = Decoded(utterance.id, utterance.text, transcript.text)
-                    doubts[index] = unusual_rate(utterance, len(wave) / SAMPLE_RATE)
+                    doubts[index] = doubts_of(utterance, wave)
                     samples += len(wave)
             bar.update(size)
     wall_s = time.monotonic() - began
-    doubtful = tuple(doubt for index in sorted(doubts) if (doubt := doubts[index]))
+    doubtful = tuple(doubt for index in sorted(doubts) for doubt in doubts[index])
     report = DataReport(
-        str(source), len(entries), len(found), samples / SAMPLE_RATE, tuple(problems), doubtful
+        str(source),
+        len(entries),
+        len(found),
+        samples / SAMPLE_RATE,
+        tuple(problems),
+        doubtful,
+        tags_of(utterances),
     )
     check_usable(report, min_usable)
     decoded = tuple(found[index] for index in sorted(found))
@@ -171,8 +179,8 @@ def _read_clip(utterance: Utterance, limits: AudioLimits) -> FloatArray | Proble
     def problem(reason: Reason, detail: object) -> Problem:
         return Problem(utterance.id, str(utterance.audio), reason, str(detail))
 
-    if not utterance.text.strip():
-        return problem("empty text", "there is nothing to score against")
+    if not normalise(utterance.text):
+        return problem("empty text", f"{utterance.text!r} holds no word to score against")
     if not utterance.audio.exists():
         return problem("missing file", f"{utterance.audio} does not exist")
     try:

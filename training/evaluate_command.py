@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from ssvd_asr.decoding.options import METHODS
 from ssvd_asr.device import DTYPES
-from training.arguments import add_base_arguments, min_usable
+from ssvd_asr.errors import DataError
+from ssvd_asr.manifests.read import check_source
+from ssvd_asr.output_paths import check_output_file
+from ssvd_asr.parser import CommandParser
+from training.arguments import add_base_arguments, count, min_usable
 from training.evaluate import EVALUATION_BATCH, Evaluation, evaluate
 
 if TYPE_CHECKING:
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str]) -> int:
     """Run the command and return its exit status."""
     arguments = _parser().parse_args(argv)
+    _check_paths(arguments)
     from ssvd_asr.base.load import load_base
 
     base = load_base(
@@ -57,7 +62,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="ssvd evaluate",
         description="Decode a manifest in the model's full window and score it.",
     )
@@ -68,13 +73,30 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--weights", type=Path, help="weights of `ssvd train --method full`")
     parser.add_argument("--store", type=Path, help="the store's folder (default: the user's)")
     parser.add_argument("--hypotheses", type=Path, help="write id, ref and hyp as JSON lines")
-    parser.add_argument("--batch", type=int, default=EVALUATION_BATCH, help="utterances decoded together")
+    parser.add_argument("--batch", type=count, default=EVALUATION_BATCH, help="utterances decoded together")
     parser.add_argument("--search", choices=METHODS, help="default checked: greedy, beam where CTC doubts")
     parser.add_argument("--min-usable", type=min_usable, default=1, metavar="N", help="a count, or a share")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     add_base_arguments(parser)
     parser.add_argument("--dtype", choices=DTYPES, default="auto")
     return parser
+
+
+def _check_paths(arguments: argparse.Namespace) -> None:
+    """Raise SsvdError for data, adapters and folders that are not there, before the base is loaded."""
+    from ssvd_asr.adapter.read import inspect_adapter
+
+    check_source(arguments.data)
+    if arguments.hypotheses is not None:
+        check_output_file(arguments.hypotheses, "--hypotheses")
+    if arguments.adapter is not None:
+        inspect_adapter(arguments.adapter)
+    if arguments.weights is not None and not arguments.weights.is_file():
+        raise DataError(f"--weights {arguments.weights}: there is no such file")
+    if arguments.domain is not None:
+        from adapters_store.store import AdapterStore
+
+        AdapterStore(arguments.store).resolve(arguments.domain)
 
 
 def _adapter(arguments: argparse.Namespace, base: BaseModel) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -12,9 +12,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from adapters_store.intent import check_not_over_builtin
 from adapters_store.names import check_name
+from adapters_store.store import AdapterStore
 from ssvd_asr.adapter.forms import BUDGET_RULES, DEFAULT_MAP, DIRECTIONS, MAPS
 from ssvd_asr.device import DTYPES
+from ssvd_asr.errors import SsvdError
+from ssvd_asr.manifests.read import check_source
+from ssvd_asr.output_paths import check_output_folder
+from ssvd_asr.parser import CommandParser
 from training.arguments import add_base_arguments, count, min_usable, override, positive, share
 from training.loop.interrupt import stop_on_signal
 from training.methods.choices import (
@@ -38,6 +44,7 @@ def main(argv: Sequence[str]) -> int:
     except ValidationError as error:
         parser.error("; ".join(f"{_place(e['loc'])}{e['msg']}" for e in error.errors()))
     settings = _settings(arguments)
+    _check_paths(settings)
     from training.loop.processes import launch
     from training.loop.run import Session
 
@@ -60,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="ssvd train",
         description="Train a domain's adapter on a frozen base and measure its word error rate.",
         epilog="Data are JSONL manifests (audio, text, start_s, duration_s, speaker, id), lhotse cut sets "
@@ -73,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, help="folder of the run (default: runs/DOMAIN)")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument("--publish", action="store_true", help="publish in the store as a new version")
+    parser.add_argument("--over", metavar="DOMAIN", help="the domain again, to publish over a built-in one")
     parser.add_argument("--store", type=Path, help="the store's folder (default: the user's)")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     add_base_arguments(parser)
@@ -191,8 +199,19 @@ def _compatible(given: dict[str, Any]) -> dict[str, Any]:
     return {"batch_utterances": 1, "min_batches_per_epoch": 1, "max_batches_per_epoch": None, **given}
 
 
-def _settings(arguments: argparse.Namespace) -> Any:
+def _check_paths(settings: RunSettings) -> None:
+    """Raise SsvdError for data that are not there and a folder that cannot be written."""
+    for source in filter(None, (settings.data, settings.valid, settings.test)):
+        check_source(source)
+    check_output_folder(settings.out, "--out")
+
+
+def _settings(arguments: argparse.Namespace) -> RunSettings:
     check_name(arguments.domain)
+    if arguments.publish:
+        check_not_over_builtin(AdapterStore(arguments.store), arguments.domain, arguments.over)
+    elif arguments.over is not None:
+        raise SsvdError("--over is for --publish")
     settings = RunSettings(
         domain=arguments.domain,
         data=arguments.data,

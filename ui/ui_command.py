@@ -32,7 +32,9 @@ def main(argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="ssvd ui", description="Open the demo page for a running server.")
+    parser = argparse.ArgumentParser(
+        prog="ssvd ui", description="Open the demo page for a running server.", allow_abbrev=False
+    )
     parser.add_argument("--server", required=True, metavar="URL", help="as http://127.0.0.1:8000")
     parser.add_argument("--host", default=HOST, help="address to listen on (default %(default)s)")
     parser.add_argument("--port", type=int, default=PORT, help="port to listen on (default %(default)s)")

@@ -19,6 +19,7 @@ from starlette.testclient import TestClient
 
 from server.app import create_app
 from server.settings import ServerSettings
+from ssvd_asr.parser import CommandParser
 from ssvd_asr.scoring import score
 
 FORMATS = ("json", "text", "verbose_json", "srt", "vtt")
@@ -62,9 +63,7 @@ def measure(client: TestClient, corpus: Path, domain: str, first: int) -> dict[s
 
 def main(argv: list[str] | None = None) -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("data/espeak"))
     parser.add_argument("--utterances", type=int, default=40, help="the first of each test set")
     arguments = parser.parse_args(argv)

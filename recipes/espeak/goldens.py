@@ -26,6 +26,7 @@ from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.basis.cache import factorize
 from ssvd_asr.decoding.decoder import CachedDecoder
 from ssvd_asr.decoding.options import GREEDY
+from ssvd_asr.parser import CommandParser
 from ssvd_asr.transcription import Transcript, transcribe
 
 COMMAND = "python -m recipes.espeak.goldens"
@@ -104,9 +105,7 @@ def _entry(transcript: Transcript) -> dict[str, Any]:
 
 def main(argv: list[str] | None = None) -> int:
     """Write the golden file."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=GOLDENS)
     args = parser.parse_args(argv)
     text = json.dumps(goldens(Listener()), indent=1)

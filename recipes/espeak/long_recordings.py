@@ -40,6 +40,7 @@ from ssvd_asr.basis.cache import factorize
 from ssvd_asr.decoding.align import shifted
 from ssvd_asr.decoding.options import CHECKED, GREEDY, DecodingOptions
 from ssvd_asr.decoding.overlap import Heard, own_words
+from ssvd_asr.parser import CommandParser
 from ssvd_asr.transcription import Transcript, transcribe
 
 RESULTS = Path("docs/results")
@@ -225,9 +226,7 @@ def _place(row: Mapping[str, Any]) -> tuple[int, int]:
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, and write the results after every row. Rows of other domains and kinds stay in the file."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("data/espeak"))
     parser.add_argument("--split", default="test")
     parser.add_argument("--utterances", type=int, help="the first of each set; left out, all")

@@ -5,7 +5,6 @@ python -m recipes.espeak.package --run exp/owsm-nano
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from safetensors.torch import save_file
 import ssvd_asr
 from ssvd_asr.base.config import read_config
 from ssvd_asr.base.network import build_network
+from ssvd_asr.parser import CommandParser
 
 NANO = Path(ssvd_asr.__file__).parent / "base" / "nano"
 # Added to the times at which CTC emits a word: it is late at the start and early before a pause.
@@ -55,7 +55,7 @@ def package(run: Path, target: Path = NANO) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Package the newest checkpoint of ``--run``."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = CommandParser(description=__doc__)
     parser.add_argument("--run", type=Path, default=Path("exp/owsm-nano"))
     parser.add_argument("--target", type=Path, default=NANO)
     args = parser.parse_args(argv)

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from recipes.espeak.speak import Speaker, speaking_rate, utterance
 from recipes.espeak.voices import data_folder
+from ssvd_asr.parser import CommandParser
 
 _SYNCHRONOUS, _PHONEME_EVENTS = 2, 1
 _RATE, _PITCH = 1, 3
@@ -116,9 +117,7 @@ def _align(name: str) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Align the utterances of ``--corpus``'s manifests, up to ``--longest-s``."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--longest-s", type=float, default=5.0, help="only utterances up to this length")
     args = parser.parse_args(argv)

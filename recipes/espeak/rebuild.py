@@ -15,6 +15,7 @@ from pathlib import Path
 
 from adapters_store.packaged import PACKAGED, write_builtin
 from recipes.espeak import goldens, package, results, samples, speak
+from ssvd_asr.parser import CommandParser
 from training import train_command
 
 DOMAINS = ("child", "scottish")
@@ -70,9 +71,7 @@ def write_goldens(_: Path, __: Path) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run all steps, or the one of ``--only``."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("data/espeak"))
     parser.add_argument("--runs", type=Path, default=Path("exp"))
     parser.add_argument("--only", choices=STEPS)

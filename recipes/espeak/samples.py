@@ -7,7 +7,6 @@ Takes the first clips of each of the domain's splits, so voices and sentences st
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 import soundfile as sf
 
 from adapters_store.packaged import PACKAGED
+from ssvd_asr.parser import CommandParser
 
 SAMPLES = {"train": 100, "valid": 20, "test": 40}
 OPUS_QUALITY = 0.95  # of libsndfile; 0 is the largest file. 160 clips: 3.3 MB at 0.85, 1.7 MB at 0.95
@@ -43,7 +43,7 @@ def write_samples(data: Path, domain: str, target: Path) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Write the samples of ``--domain``."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = CommandParser(description=__doc__)
     parser.add_argument("--domain", required=True)
     parser.add_argument("--data", type=Path, default=Path("data/espeak"))
     args = parser.parse_args(argv)

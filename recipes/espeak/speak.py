@@ -30,6 +30,7 @@ from tqdm import tqdm
 
 from recipes.espeak.grammar import Grammar, load_words, plural
 from recipes.espeak.voices import choose_variant, data_folder
+from ssvd_asr.parser import CommandParser
 
 _Formatter = argparse.RawDescriptionHelpFormatter
 SAMPLE_RATE = 16_000
@@ -189,7 +190,7 @@ def write_corpus(domain: str, split: str, indices: range, out: Path) -> Iterator
 
 def main(argv: list[str] | None = None) -> int:
     """Write one corpus folder ``OUT/DOMAIN-SPLIT`` with ``manifest.jsonl``."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=_Formatter)
+    parser = CommandParser(description=__doc__, formatter_class=_Formatter)
     parser.add_argument("--domain", choices=sorted(ACCENTS), required=True)
     parser.add_argument("--split", choices=(*SPLITS, UNSEEN), required=True)
     parser.add_argument("--utterances", type=int, required=True)

@@ -31,6 +31,7 @@ from ssvd_asr.audio.read import read_audio
 from ssvd_asr.base.load import load_base
 from ssvd_asr.base.model import BaseModel
 from ssvd_asr.basis.cache import factorize
+from ssvd_asr.parser import CommandParser
 from ssvd_asr.transcription import Transcript, transcribe
 
 RESULTS = Path("docs/results")
@@ -203,9 +204,7 @@ def page(found: dict[str, Any]) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print the page, and write it for the test split."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("data/espeak"))
     parser.add_argument("--split", choices=("valid", "test"), default="test")
     parser.add_argument("--utterances", type=int, default=600, help="of each domain")

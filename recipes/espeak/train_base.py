@@ -37,6 +37,7 @@ from recipes.espeak.package import NANO
 from recipes.espeak.tokens import token_list, train_bpe
 from ssvd_asr.base.config import ModelConfig, read_config
 from ssvd_asr.base.network import build_network
+from ssvd_asr.parser import CommandParser
 
 _Formatter = argparse.RawDescriptionHelpFormatter
 CONFIG = Path(__file__).with_name("owsm_nano.yaml")
@@ -270,7 +271,7 @@ def run(process: int, args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Train until ``--steps``; a checkpoint every ``--save-every`` steps, a JSON line every 20."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=_Formatter)
+    parser = CommandParser(description=__doc__, formatter_class=_Formatter)
     parser.add_argument("--data", type=Path, default=Path("data/espeak"))
     parser.add_argument("--out", type=Path, default=Path("exp/owsm-nano"))
     parser.add_argument("--steps", type=int, required=True)

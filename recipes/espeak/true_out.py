@@ -21,6 +21,7 @@ from typing import Any
 
 from recipes.espeak import formats, long_recordings
 from recipes.espeak.long_page import row_lines
+from ssvd_asr.parser import CommandParser
 
 BEFORE = "5d49ec0"
 RESULTS = Path("docs/results")
@@ -143,9 +144,7 @@ def _percent(rate: float | None) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, and write the page."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("data/espeak"))
     parser.add_argument("--only", choices=(*PARTS, "page"), help="left out: all parts")
     arguments = parser.parse_args(argv)

@@ -16,6 +16,7 @@ from recipes.paper.figures import SIZES
 from recipes.paper.options import TrainOptions
 from recipes.paper.place import by_torchrun, is_first
 from ssvd_asr.errors import SsvdError
+from ssvd_asr.parser import CommandParser
 
 INTERRUPTED = 130  # exit status, as a shell's after ctrl-c
 Case = Literal["keep", "lower", "upper"]
@@ -105,7 +106,7 @@ def prepare(name: str, reader: Reader, out: Path) -> dict[str, Any]:
 
 
 def _parser(recipe: CorpusRecipe) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=f"python -m recipes.{recipe.name}",
         description=recipe.description,
         epilog="With --train, every further option is one of `ssvd train`: --device, --dtype, --method, --k, "

@@ -37,7 +37,7 @@ class Kept:
     start_s: float | None = None
 
     def line(self) -> dict[str, Any]:
-        """Return the line as `training.corpus.manifests` reads it."""
+        """Return the line as `ssvd_asr.manifests.read` reads it."""
         line: dict[str, Any] = {"id": self.id, "audio": str(self.audio), "text": self.text}
         if self.start_s is not None:
             line |= {"start_s": self.start_s, "duration_s": self.duration_s}

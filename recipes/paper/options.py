@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from ssvd_asr.errors import DataError
+from ssvd_asr.parser import CommandParser
 from training.run_settings import RunSettings
 
 SET_HERE = ("--domain", "--data", "--valid", "--test", "--out", "--resume", "--language")
@@ -34,7 +35,7 @@ class TrainOptions:
 
     @classmethod
     def read(cls, words: Sequence[str]) -> Self:
-        """Read the words of a command line by its rules: `--k 8`, `--k=8`, `--dir tail`; the last one counts.
+        """Read the words of a command line by its rules: `--k 8`, `--k=8`; the last one counts.
 
         Raises DataError for an option that the recipe itself sets.
         """
@@ -69,11 +70,8 @@ class TrainOptions:
 
 
 def _parser() -> argparse.ArgumentParser:
-    """Return a parser that sets only the given options.
-
-    It accepts the abbreviations of `ssvd train`: a prefix unique among all its options is unique among these.
-    """
-    parser = argparse.ArgumentParser(
+    """Return a parser that sets only the given options."""
+    parser = CommandParser(
         prog="ssvd train", usage=argparse.SUPPRESS, argument_default=argparse.SUPPRESS, add_help=False
     )
     for option in SET_HERE:

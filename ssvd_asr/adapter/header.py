@@ -48,7 +48,8 @@ def header_length(start: bytes, max_header_bytes: int) -> int:
     length = int.from_bytes(start[:LENGTH_BYTES], "little")
     if length > max_header_bytes:
         raise AdapterError(
-            f"header of {length} bytes is over the limit of {max_header_bytes} (max_header_bytes)"
+            f"not an adapter file, or a damaged one: its first {LENGTH_BYTES} bytes ask for a header "
+            f"of {length} bytes, over the limit of {max_header_bytes} (max_header_bytes)"
         )
     return length
 

@@ -317,5 +317,7 @@ def _session() -> Any:
 def _network() -> Path:
     spec = find_spec("silero_vad")  # does not import it
     if spec is None or spec.origin is None:
-        raise AudioError("the silero-vad package is not installed: audio cannot be cut at silences")
+        raise AudioError(
+            "the silero-vad package is not installed: audio cannot be cut at silences; pip install silero-vad"
+        )
     return Path(spec.origin).parent / "data" / "silero_vad_16k_sequence.onnx"

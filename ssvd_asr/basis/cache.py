@@ -23,6 +23,7 @@ from ssvd_asr.basis.cache_check import FORMAT, HALF, fault_of, tensors_sha256, w
 from ssvd_asr.basis.factors import LayerFactors, canonical_svd, spectrum_cut
 from ssvd_asr.basis.layers import DEFAULT_PATTERNS, match_layers
 from ssvd_asr.errors import BaseModelError
+from ssvd_asr.progress import progress_bar
 
 Factors = Mapping[str, LayerFactors]
 
@@ -117,7 +118,6 @@ def _compute(
     Each layer is stored as soon as it is computed, so that a stopped run can continue after it.
     """
     from filelock import FileLock
-    from tqdm import tqdm
 
     for name, weight in weights.items():
         if weight.dtype in HALF:
@@ -131,7 +131,7 @@ def _compute(
         for stale in folder.glob("*.tmp"):
             stale.unlink()
         total = done_before + len(weights)
-        with tqdm(
+        with progress_bar(
             desc="factorize", unit="layer", total=total, initial=done_before, disable=not progress
         ) as bar:
             for group in _groups(weights, device):

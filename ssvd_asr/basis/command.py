@@ -8,6 +8,9 @@ import sys
 import time
 from pathlib import Path
 
+from ssvd_asr.output_paths import check_output_folder
+from ssvd_asr.parser import CommandParser
+
 
 def main(argv: list[str]) -> int:
     """Run the command; return 0, or 1 with the reason on standard error."""
@@ -27,7 +30,7 @@ def main(argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="ssvd factorize", description=__doc__)
+    parser = CommandParser(prog="ssvd factorize", description=__doc__)
     parser.add_argument("--base", default="owsm-nano", help="owsm-nano, a hub tag, or a directory")
     parser.add_argument("--config", type=Path, help="the base's config.yaml, with --checkpoint")
     parser.add_argument("--checkpoint", type=Path, help="the base's weights, with --config")
@@ -47,6 +50,8 @@ def _factorize(arguments: argparse.Namespace) -> dict[str, object]:
     from ssvd_asr.device import resolve_device
 
     device = resolve_device(arguments.device)
+    if arguments.cache_dir is not None:
+        check_output_folder(arguments.cache_dir, "--cache-dir")
     # float32: weights rounded for serving have another basis.
     base = load_base(
         arguments.base,

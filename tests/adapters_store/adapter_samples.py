@@ -11,8 +11,8 @@ from adapters_store.packaged import write_builtin
 from ssvd_asr.adapter.metadata import AdapterMetadata, LayerEntry
 
 
-def adapter_bytes(seed: int, k: int = 3) -> bytes:
-    """An adapter file of one layer; another seed gives other bytes."""
+def adapter_bytes(seed: int, k: int = 3, domain: str | None = None) -> bytes:
+    """An adapter file of one layer; another seed gives other bytes. `domain` is what it was trained as."""
     generator = np.random.default_rng(seed)
     fingerprint = np.stack([np.linspace(2.0, 1.0, k), *generator.standard_normal((2, k))])
     metadata = AdapterMetadata(
@@ -25,7 +25,12 @@ def adapter_bytes(seed: int, k: int = 3) -> bytes:
                 k=k, out_features=8, in_features=6, fingerprint=LayerEntry.encode_fingerprint(fingerprint)
             )
         },
-        training={"seed": seed, "wer_before": 0.5, "wer_after": 0.125},
+        training={
+            "seed": seed,
+            "wer_before": 0.5,
+            "wer_after": 0.125,
+            **({"domain": domain} if domain else {}),
+        },
     )
     tensors = {
         "encoder.linear.skew": generator.standard_normal(k * (k - 1) // 2).astype(np.float16),
@@ -34,10 +39,10 @@ def adapter_bytes(seed: int, k: int = 3) -> bytes:
     return save(tensors, metadata.to_header())
 
 
-def adapter_file(folder: Path, seed: int) -> Path:
+def adapter_file(folder: Path, seed: int, domain: str | None = None) -> Path:
     """The same as a file."""
     path = folder / f"adapter-{seed}.safetensors"
-    path.write_bytes(adapter_bytes(seed))
+    path.write_bytes(adapter_bytes(seed, domain=domain))
     return path
 
 

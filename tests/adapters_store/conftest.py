@@ -19,4 +19,4 @@ def store(tmp_path: Path, builtin: Path) -> AdapterStore:
 @pytest.fixture
 def make(tmp_path: Path):
     """make(seed) -> path of an adapter file."""
-    return lambda seed: adapter_file(tmp_path, seed)
+    return lambda seed, **more: adapter_file(tmp_path, seed, **more)

@@ -100,9 +100,55 @@ def test_rollback_activate_and_remove(store, make, report):
     assert report("rollback", "ward")["version"] == 2
     digest = store.resolve("ward@3").sha256
     assert report("activate", f"ward@sha256:{digest[:12]}")["version"] == 3
-    assert report("remove", "ward@1") == {"name": "ward", "removed": [1]}
-    assert report("remove", "ward") == {"name": "ward", "removed": [2]}
+    assert report("remove", "ward@1") == {"name": "ward", "removed": [1], "active": 3}
+    assert report("remove", "ward") == {"name": "ward", "removed": [2], "active": 3}
     assert store.resolve("ward").version == 3
+
+
+def test_the_active_version_is_removed_only_by_force_and_what_answers_is_told(store, make, run):
+    store.publish("ward", make(1))
+    store.publish("ward", make(2))
+    store.publish("child", make(3))
+    status, _, error = run("remove", "ward@2")
+    assert (status, error) == (
+        1,
+        "ssvd adapters: ward@2 is active; without it ward@1 would answer for it: --force means that\n",
+    )
+    assert store.resolve("ward").version == 2
+    assert "child@1 would answer" in run("remove", "child@2")[2]  # the built-in
+    assert run("remove", "ward@2", "--force")[1] == "removed ward@2; ward@1 answers\n"
+    assert "'ward' would be unknown" in run("remove", "ward@1")[2]
+    assert run("remove", "ward@1", "--force")[1] == "removed ward@1; 'ward' is unknown now\n"
+
+
+def test_an_adapter_of_another_domain_and_a_built_in_name_want_a_word(make, run, monkeypatch):
+    monkeypatch.setattr("adapters_store.commands._base", lambda _: None)
+    monkeypatch.setattr("adapters_store.publish_check.publish_check", lambda _: None)
+    file = make(1, domain="carib")
+    for arguments, told in [
+        (["ward", file], "the adapter was trained as 'carib': --as ward publishes it under that name"),
+        (["ward", file, "--as", "wrad"], "--as wrad and the name ward differ"),
+        (["child", file, "--as", "child"], "'child' is built in, and the new version would answer"),
+        (["child", file, "--as", "child", "--over", "scottish"], "--over scottish and the name child differ"),
+    ]:
+        status, _, error = run("publish", *arguments)
+        assert (status, error.count("\n")) == (1, 1)
+        assert told in error
+    for arguments in (["ward", file, "--as", "ward"], ["carib", file]):
+        assert run("publish", *arguments)[0] == 0
+    assert run("publish", "child", file, "--as", "child", "--over", "child")[0] == 0
+    assert run("publish", "child", make(2))[0] == 0  # a published version answers already
+
+
+def test_what_is_no_adapter_is_one_line_that_names_the_file(run, tmp_path):
+    sound = tmp_path / "speech.wav"
+    sound.write_bytes(b"RIFF" + b"\x24\x08\0\0WAVEfmt " + b"\0" * 3000)
+    (tmp_path / "folder").mkdir()
+    for path, told in ((sound, "not an adapter file"), (tmp_path / "folder", "Is a directory")):
+        status, output, error = run("publish", "ward", path)
+        assert (status, output, error.count("\n")) == (1, "", 1)
+        assert str(path) in error
+        assert told in error
 
 
 def test_refusals_are_one_line_on_stderr_and_nothing_on_stdout(run):

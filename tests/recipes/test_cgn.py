@@ -13,10 +13,10 @@ import pytest
 from recipes.cgn.__main__ import RECIPE
 from recipes.cgn.corpus import split_of
 from recipes.paper.command import run
+from ssvd_asr.manifests.read import read_entries
+from ssvd_asr.manifests.utterances import Utterance
 from tests.recipes.conftest import SHORT, write_noise
 from tests.recipes.praat import Labels, short_textgrid
-from training.corpus.manifests import read_entries
-from training.corpus.utterances import Utterance
 
 
 def speaker_of(split: str, region: str = "N") -> str:

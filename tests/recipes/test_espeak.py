@@ -139,8 +139,8 @@ def test_scaling_the_vocal_tract_raises_the_spectrum() -> None:
 def test_a_corpus_is_written_with_what_the_trainer_reads(tmp_path: Path) -> None:
     options = ["--domain", "child", "--split", "test", "--utterances", "3"]
     assert speak.main([*options, "--out", str(tmp_path)]) == 0
-    from training.corpus.manifests import read_entries
-    from training.corpus.utterances import Utterance
+    from ssvd_asr.manifests.read import read_entries
+    from ssvd_asr.manifests.utterances import Utterance
 
     entries = read_entries(tmp_path / "child-test" / "manifest.jsonl")
     assert [type(entry) for entry in entries] == [Utterance] * 3

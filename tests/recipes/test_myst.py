@@ -13,9 +13,9 @@ import pytest
 
 from recipes.myst.__main__ import RECIPE
 from recipes.paper.command import run
+from ssvd_asr.manifests.read import read_entries
+from ssvd_asr.manifests.utterances import Utterance
 from tests.recipes.conftest import SHORT, write_noise
-from training.corpus.manifests import read_entries
-from training.corpus.utterances import Utterance
 
 
 def utterance(

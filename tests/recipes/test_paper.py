@@ -109,7 +109,7 @@ def test_each_size_trains_by_the_authors_recipe(
     [
         (["--method=full"], None),
         (["--method", "full"], None),
-        (["--meth", "lora"], None),
+        (["--method=lora"], None),
         (["--method", "svft-plain"], None),
         (["--method", "lora-xs"], None),
         (["--k", "8"], None),
@@ -136,10 +136,9 @@ def test_the_papers_share_is_asked_for_where_no_other_size_is(
     assert [arguments.p for arguments in parsed] == [p]
 
 
-def test_an_option_is_abbreviated_as_ssvd_train_abbreviates_it() -> None:
+def test_the_options_that_a_recipe_knows_are_those_of_ssvd_train() -> None:
     theirs, ours = (set(parser._option_string_actions) for parser in (train_command._parser(), _parser()))
     assert ours <= theirs
-    assert not [(one, other) for one in ours for other in theirs - ours if one.startswith(other)]
 
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2"}
@@ -217,7 +216,9 @@ def test_torchrun_does_not_read_the_corpus_in_every_process(
     assert "run --corpus once without torchrun" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("option", ["--out", "--resume", "--data", "--language", "--data=x", "--lang=deu"])
+@pytest.mark.parametrize(
+    "option", ["--out", "--resume", "--data", "--language", "--data=x", "--language=deu"]
+)
 def test_what_the_recipe_sets_itself_cannot_be_set(
     prepared: Path, capsys: pytest.CaptureFixture[str], option: str
 ) -> None:
@@ -268,7 +269,7 @@ def test_a_run_of_the_papers_size_stands_in_the_papers_row(prepared: Path) -> No
     [
         (["--directions", "tail", "--no-delta-sigma"], 1_488_384, "ssvd-tail-no-delta-sigma"),
         (["--directions=tail"], 1_507_968, "ssvd-tail"),
-        (["--no-delta"], 1_488_384, "ssvd-no-delta-sigma"),
+        (["--no-delta-sigma"], 1_488_384, "ssvd-no-delta-sigma"),
         (["--sides", "both", "--p", "0.28"], 1_465_472, "ssvd-two-sided"),
         (["--map", "cayley", "--sides", "both", "--p", "0.28"], 1_465_472, "ssvd-cayley-two-sided"),
         (["--scope", "encoder", "--k", "189"], 1_508_220, "ssvd-encoder"),

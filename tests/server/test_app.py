@@ -150,7 +150,7 @@ def test_without_the_extra_of_the_page_the_log_says_once_how_to_add_it(
     with caplog.at_level(logging.INFO, "server"):
         without_page = create_app(by_default, engine)
     assert app.UI_PATH not in {getattr(route, "path", "") for route in without_page.routes}
-    assert caplog.text.count('pip install "ssvd-asr[ui]"') == 1
+    assert caplog.text.count('pip install -e ".[ui]"') == 1
     assert not app.serves_page(by_default)
     caplog.clear()
     create_app(settings, engine)  # not asked for

@@ -19,9 +19,10 @@ from tests.server.fakes import BASE, DIGEST
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> Engine:
+def started(monkeypatch: pytest.MonkeyPatch, engine: Engine, store: AdapterStore) -> Engine:
     """The engine that the command starts is the one over the fake recogniser."""
     monkeypatch.setattr(transcribe_command, "start_engine", lambda _: engine)
+    monkeypatch.setenv("SSVD_STORE", str(store.root))
     return engine
 
 
@@ -94,7 +95,8 @@ def test_several_files_are_a_list_and_one_that_is_refused_stops_no_other(
     bad, good, missing = document["files"]
     assert set(bad) == {"file", "error"}
     assert good["text"] == "base words"
-    assert "missing.wav" in missing["error"]
+    assert missing["file"].endswith("missing.wav")
+    assert "No such file" in missing["error"]
 
 
 @pytest.mark.usefixtures("started")
@@ -102,8 +104,11 @@ def test_several_files_are_a_list_and_one_that_is_refused_stops_no_other(
 def test_plain_output_is_the_text_alone_or_with_file_names(
     capsys: pytest.CaptureFixture[str], clip_file: Path, files: int, line: str
 ) -> None:
-    assert transcribe_command.main([str(clip_file)] * files) == 0
-    assert capsys.readouterr().out == line.format(file=clip_file) * files
+    paths = [clip_file, clip_file.with_name("other.wav")][:files]
+    for path in paths[1:]:
+        path.write_bytes(clip_file.read_bytes())
+    assert transcribe_command.main([*map(str, paths), str(clip_file)]) == 0  # one of them twice
+    assert capsys.readouterr().out == "".join(line.format(file=path) for path in paths)
 
 
 @pytest.mark.usefixtures("started")
@@ -140,7 +145,8 @@ def test_every_format_is_written_with_the_same_words(
     out = tmp_path / "new" / "out"
     arguments = [str(clip_file), str(other), "--format", kind, "--out", str(out)]
     assert transcribe_command.main(arguments) == 0
-    assert sorted(path.name for path in out.iterdir()) == [f"clip.{kind}", f"other.{kind}"]
+    made = sorted(path.name for path in out.iterdir())
+    assert made == [f"clip.{kind}", f"other.{kind}", "ssvd-transcripts.jsonl"]
     assert str(out / f"other.{kind}") in capsys.readouterr().out
     written = (out / f"clip.{kind}").read_text(encoding="utf-8")
     if kind == "txt":
@@ -162,7 +168,7 @@ def test_a_transcript_is_replaced_only_if_asked(
     kept.write_text("corrected by hand", encoding="utf-8")
     arguments = [str(clip_file), "--format", "srt", "--out", str(out)]
     assert transcribe_command.main(arguments) == 1
-    assert "clip.srt exists: --overwrite" in capsys.readouterr().err
+    assert "clip.srt exists and is not in ssvd-transcripts.jsonl: --overwrite" in capsys.readouterr().err
     assert kept.read_text(encoding="utf-8") == "corrected by hand"
     assert engine.ready  # nothing was decoded
     assert transcribe_command.main([*arguments, "--overwrite"]) == 0
@@ -174,6 +180,8 @@ def test_two_files_of_one_name_are_refused_before_either_is_decoded(
     capsys: pytest.CaptureFixture[str], clip_file: Path, tmp_path: Path
 ) -> None:
     other = tmp_path / "elsewhere" / "clip.flac"
+    other.parent.mkdir()
+    other.write_bytes(clip_file.read_bytes())
     out = tmp_path / "out"
     assert transcribe_command.main([str(clip_file), str(other), "--out", str(out)]) == 1
     assert "both be written to" in capsys.readouterr().err
@@ -183,6 +191,7 @@ def test_two_files_of_one_name_are_refused_before_either_is_decoded(
 def test_several_subtitles_are_not_printed_in_one(
     capsys: pytest.CaptureFixture[str], clip_file: Path
 ) -> None:
-    with pytest.raises(SystemExit):
-        transcribe_command.main([str(clip_file), str(clip_file), "--format", "srt"])
+    other = clip_file.with_name("other.wav")
+    other.write_bytes(clip_file.read_bytes())
+    assert transcribe_command.main([str(clip_file), str(other), "--format", "srt"]) == 1
     assert "--out FOLDER" in capsys.readouterr().err

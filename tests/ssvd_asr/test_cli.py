@@ -60,6 +60,13 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(f"  {name}" in out and command.summary in out for name, command in cli.COMMANDS.items())
 
 
+def test_help_of_a_command_is_asked_for_in_two_ways(stand_in: ModuleType) -> None:
+    seen: list[list[str]] = []
+    stand_in.__dict__["main"] = lambda argv: (seen.append(argv), 0)[1]
+    assert cli.main(["help", "act"]) == cli.main(["act", "--help"]) == 0
+    assert seen == [["--help"], ["--help"]]
+
+
 def test_without_a_command_the_usage_is_shown_with_status_2(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -120,7 +127,10 @@ def test_a_missing_module_of_an_extra_is_one_line_that_names_the_extra(
 
     stand_in.__dict__["main"] = lack
     assert cli.main(["act"]) == 2
-    assert capsys.readouterr().err == f'ssvd act needs the extra "{extra}": pip install "ssvd-asr[{extra}]"\n'
+    assert (
+        capsys.readouterr().err
+        == f'ssvd act needs the extra "{extra}": pip install -e ".[{extra}]", in the folder of the source\n'
+    )
 
 
 @pytest.mark.parametrize("module", ["server.nowhere", "torch", "gradio.nowhere", None])

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from ssvd_asr import cli
 from ssvd_asr.adapter.read import inspect_adapter
 from training import evaluate_command, train_command
 from training.arguments import min_usable, override
@@ -129,3 +130,56 @@ def test_the_commands_help_loads_neither_torch_nor_espnet() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "told"),
+    [
+        ("train", ["--data", "none.jsonl"], "no data at none.jsonl"),
+        ("train", ["--test", "none.jsonl"], "no data at none.jsonl"),
+        ("train", ["--out", "afile"], "--out afile: a folder is wanted, and it is a file"),
+        ("train", ["--out", "afile/run"], "--out afile/run: a folder is wanted, and it lies below"),
+        ("train", ["--domain", "child", "--publish"], "'child' is built in"),
+        ("train", ["--over", "tones"], "--over is for --publish"),
+        ("evaluate", ["--data", "none.jsonl"], "no data at none.jsonl"),
+        ("evaluate", ["--domain", "klingon"], "no domain 'klingon'"),
+        ("evaluate", ["--adapter", "afile"], "not an adapter file"),
+        ("evaluate", ["--adapter", "none"], "adapter none cannot be read"),
+        ("evaluate", ["--weights", "none"], "--weights none: there is no such file"),
+        ("evaluate", ["--hypotheses", "."], "--hypotheses .: a file is wanted, and it is a folder"),
+        ("evaluate", ["--hypotheses", "none/h.jsonl"], "there is no folder none"),
+        ("factorize", ["--cache-dir", "afile"], "--cache-dir afile: a folder is wanted"),
+        ("factorize", ["--device", "tpu"], "device 'tpu' is not one of"),
+        ("serve", ["--store", "afile"], "afile"),
+        ("bench", ["methods", "--out", "."], "--out .: a file is wanted"),
+        ("bench", ["methods", "--work", "afile"], "--work afile: a folder is wanted"),
+        ("bench", ["methods", "--data", "none"], "no corpus at none"),
+    ],
+)
+def test_a_wrong_path_or_name_is_told_before_a_base_is_loaded(
+    command: str,
+    arguments: list[str],
+    told: str,
+    corpus: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SSVD_STORE", str(tmp_path / "store"))
+    Path("afile").write_text("{}")
+
+    def loaded(*_: object, **__: object) -> None:
+        pytest.fail("a base was loaded")
+
+    monkeypatch.setattr("ssvd_asr.base.load.load_base", loaded)
+    monkeypatch.setattr("server.engine.recogniser.load_base", loaded)
+    usual = {
+        "train": ["--domain", "tones", "--data", f"{corpus}/train.jsonl", "--valid", f"{corpus}/valid.jsonl"],
+        "evaluate": ["--data", f"{corpus}/valid.jsonl"],
+        "serve": ["--port", "0"],
+    }
+    assert cli.main([command, *usual.get(command, []), *arguments]) == 1
+    err = capsys.readouterr().err
+    assert told in err
+    assert err.count("\n") == 1

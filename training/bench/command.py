@@ -24,6 +24,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ssvd_asr.errors import DataError, SsvdError
+from ssvd_asr.output_paths import check_output_file, check_output_folder
+from ssvd_asr.parser import CommandParser
 from ssvd_asr.version import __version__
 from training.arguments import count
 from training.bench.configs import CONFIGS
@@ -40,6 +42,8 @@ def main(argv: Sequence[str]) -> int:
     configs = [c for c in CONFIGS if any(fnmatch.fnmatch(c.name, pattern) for pattern in arguments.only)]
     if not configs:
         raise SsvdError(f"--only {' '.join(arguments.only)}: none of {', '.join(c.name for c in CONFIGS)}")
+    check_output_file(arguments.out, "--out", makes_folder=True)
+    check_output_folder(arguments.work, "--work")
     study = Study(arguments.out, arguments.work, arguments.data, Budget(), arguments.device)
     if not arguments.report_only:
         from ssvd_asr.device import resolve_device
@@ -58,7 +62,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="ssvd bench methods",
         description="Train every method on owsm-nano's domains, and compare. Hours on two cores; resumable.",
     )

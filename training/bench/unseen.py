@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import jiwer
 
+from ssvd_asr.manifests.read import read_entries
+from ssvd_asr.manifests.utterances import Utterance
 from ssvd_asr.scoring import normalise
-from training.corpus.manifests import read_entries
-from training.corpus.utterances import Utterance
 
 if TYPE_CHECKING:
     from training.evaluate import Decoded

@@ -1,4 +1,4 @@
-"""Training data: manifests, checked utterances, targets and batches.
+"""Training data: checked utterances, targets and batches.
 
 Imports `training.recipe` and `ssvd_asr`.
 """

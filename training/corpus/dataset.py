@@ -17,16 +17,16 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from ssvd_asr.audio.read import SAMPLE_RATE, AudioLimits
 from ssvd_asr.errors import AudioError, AudioTooLongError, DataError
+from ssvd_asr.manifests.audio import read_utterance
+from ssvd_asr.manifests.read import read_entries
+from ssvd_asr.manifests.utterances import Problem, Reason, Utterance
+from ssvd_asr.progress import progress_bar
 from ssvd_asr.scoring import normalise
-from training.corpus.audio import read_utterance
-from training.corpus.manifests import read_entries
 from training.corpus.prompts import FloatArray, PromptSymbols, Tokens
-from training.corpus.report import DataReport, check_usable, unusual_rate
-from training.corpus.utterances import Problem, Reason, Utterance
+from training.corpus.report import DataReport, Doubt, check_usable, doubts_of, tags_of
 
 MIN_DURATION_S = 0.1
 MAX_FILE_BYTES = 16 * 2**30  # a segment may lie in a recording hours long
@@ -66,6 +66,7 @@ class Sample:
     samples: int
     checksum: int  # CRC-32 of the decoded 16-bit samples
     frames_needed: int
+    doubts: tuple[Doubt, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -142,9 +143,9 @@ def load_dataset(
             free -= stored.nbytes
         samples.append(sample)
     usable_s = sum(sample.samples for sample in samples) / SAMPLE_RATE
-    doubts = (unusual_rate(each.utterance, each.samples / SAMPLE_RATE) for each in samples)
+    doubts = tuple(doubt for sample in samples for doubt in sample.doubts)
     report = DataReport(
-        str(source), len(entries), len(samples), usable_s, tuple(problems), tuple(filter(None, doubts))
+        str(source), len(entries), len(samples), usable_s, tuple(problems), doubts, tags_of(utterances)
     )
     check_usable(report, min_usable)
     return Dataset(tuple(samples), report, rules.limits, cached)
@@ -157,7 +158,7 @@ def _check(utterance: Utterance, rules: Rules) -> Problem | tuple[Sample, npt.ND
         return Problem(utterance.id, str(utterance.audio), reason, str(detail))
 
     text = rules.text(utterance.text)
-    if not text:
+    if not normalise(text):
         return problem("empty text", f"{utterance.text!r} holds no word")
     pieces = tuple(rules.tokens.encode(text))
     if not pieces:
@@ -185,7 +186,8 @@ def _check(utterance: Utterance, rules: Rules) -> Problem | tuple[Sample, npt.ND
             "too short", f"{len(wave) / SAMPLE_RATE:.3f} s, at least {MIN_DURATION_S} s are needed"
         )
     stored = _int16(wave)
-    return Sample(utterance, pieces, len(wave), zlib.crc32(stored.tobytes()), needed), stored
+    doubts = tuple(doubts_of(utterance, wave))
+    return Sample(utterance, pieces, len(wave), zlib.crc32(stored.tobytes()), needed, doubts), stored
 
 
 def _int16(wave: FloatArray) -> npt.NDArray[np.int16]:
@@ -200,7 +202,7 @@ def _in_threads[T, R](
     workers = min(16, os.cpu_count() or 1)
     with (
         ThreadPoolExecutor(workers) as pool,
-        tqdm(total=len(items), desc=f"reading {name}", unit="utt", disable=not progress) as bar,
+        progress_bar(total=len(items), desc=f"reading {name}", unit="utt", disable=not progress) as bar,
     ):
         chunk = workers * 8
         for start in range(0, len(items), chunk):

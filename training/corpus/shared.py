@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, combinations
 from pathlib import Path
 
+from ssvd_asr.manifests.utterances import PackedAudio, Utterance
 from ssvd_asr.scoring import normalise
-from training.corpus.utterances import Utterance
 
 Shared = dict[str, dict[str, int]]
 
@@ -42,7 +42,7 @@ def shared_lines(shared: Shared) -> list[str]:
     ]
 
 
-_Sections = dict[Path, list[tuple[float, float]]]
+_Sections = dict[Path | PackedAudio, list[tuple[float, float]]]
 
 
 def _sections(utterances: Iterable[Utterance]) -> _Sections:

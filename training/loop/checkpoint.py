@@ -118,15 +118,43 @@ def load_checkpoint(
     return Progress(**json.loads(metadata["progress"])), best
 
 
+# The options of `ssvd train` behind the names of an identity; those of the recipe have their own names.
+_OPTIONS = {
+    "train_digest": "--data",
+    "valid_digest": "--valid",
+    "base_digest": "--base",
+    "autocast": "--dtype bfloat16",
+    "k": "--p, --k or --budget",
+}
+
+
 def _check_identity(path: Path, stored: dict[str, Any], wanted: Mapping[str, Any]) -> None:
-    current = json.loads(json.dumps(dict(wanted)))
+    then, now = _named(stored), _named(json.loads(json.dumps(dict(wanted))))
     different = [
-        f"{key}: {stored.get(key)!r} then, {current.get(key)!r} now"
-        for key in sorted(stored.keys() | current.keys())
-        if stored.get(key) != current.get(key)
+        f"{key}: {_shown(then.get(key), now.get(key))} then, {_shown(now.get(key), then.get(key))} now"
+        for key in sorted(then.keys() | now.keys())
+        if then.get(key) != now.get(key)
     ]
     if different:
-        raise CheckpointError(f"checkpoint {path} is of another run:\n  " + "\n  ".join(different))
+        lines = "\n  ".join(different)
+        raise CheckpointError(
+            f"checkpoint {path} is of another run; give --resume its options, or another --out:\n  {lines}"
+        )
+
+
+def _named(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what makes a run by its options, each field of the recipe for itself."""
+    flat = {**identity, **identity.get("recipe", {})}
+    flat.pop("recipe", None)
+    return {_OPTIONS.get(name, f"--{name.replace('_', '-')}"): value for name, value in flat.items()}
+
+
+def _shown(value: Any, other: Any) -> str:
+    """Return a value beside another; of two tables only the first name that differs, such as a layer's k."""
+    if isinstance(value, dict) and isinstance(other, dict):
+        name = next(name for name in sorted({*value, *other}) if value.get(name) != other.get(name))
+        return f"{name} {_shown(value.get(name), None)}"
+    return "none" if value is None else str(value)
 
 
 def _restore(

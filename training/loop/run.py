@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ssvd_asr.errors import DataError, SsvdError
+from ssvd_asr.manifests.read import read_entries
+from ssvd_asr.manifests.utterances import Utterance
 from training.corpus.dataset import Dataset, Rules, load_dataset
-from training.corpus.manifests import read_entries
 from training.corpus.prompts import PromptSymbols
+from training.corpus.report import TooFewUsableError
 from training.corpus.shared import shared_between, shared_lines
-from training.corpus.utterances import Utterance
 from training.loop.interrupt import Stop, never_stop
 from training.loop.processes import ALONE, Processes
 from training.methods.choices import check_choices
@@ -151,7 +152,8 @@ class Session:
                     progress=settings.progress,
                 )
             except DataError as error:
-                reports[role] = {"source": str(source), "error": str(error)}
+                known = error.report.as_json() if isinstance(error, TooFewUsableError) else {}
+                reports[role] = {"source": str(source), **known, "error": str(error)}
                 self._write_report(reports)
                 raise
             free -= sum(stored.nbytes for stored in data.cached.values())

@@ -6,7 +6,6 @@ batches. Every random number depends on the seed and the place in the run.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -20,6 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ssvd_asr.errors import SsvdError
+from ssvd_asr.progress import progress_bar, say
 from training.corpus.batches import Batch, BatchPlan, Plan, training_batch
 from training.corpus.dataset import Dataset
 from training.corpus.prefetch import prefetch
@@ -120,7 +120,7 @@ class Trainer:
             log = self._open_log()
             stack.enter_context(log)
             bar = stack.enter_context(
-                tqdm(
+                progress_bar(
                     total=self.plan.total_steps,
                     initial=self.progress.step,
                     desc="training",
@@ -198,10 +198,11 @@ class Trainer:
             {"epoch": progress.epoch, **means, "valid_loss": found.loss, "valid_acc": found.accuracy},
         )
         if self.show_progress:
-            bar.write(
+            say(
+                bar,
                 f"epoch {progress.epoch}/{recipe.epochs}: loss {means['train_loss']:.2f}, valid loss "
                 f"{found.loss:.2f}, accuracy {found.accuracy:.4f}, best {progress.best_accuracy:.4f}",
-                file=sys.stderr,
+                error=True,
             )
         impatient = recipe.patience is not None and progress.epochs_since_best >= recipe.patience
         progress.finished = progress.epoch >= recipe.epochs or impatient

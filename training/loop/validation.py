@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
+from ssvd_asr.progress import progress_bar
 from training.corpus.batches import validation_batches
 from training.corpus.dataset import Dataset
 from training.corpus.prefetch import prefetch
@@ -42,7 +42,10 @@ def validate(
     seen = torch.zeros(len(builders), 4, dtype=torch.float64)  # loss, correct tokens, tokens, utterances
     batches = prefetch(builders[turn.index] for turn in turns)
     with validation_mode(network), torch.no_grad() if processes.sharded else torch.inference_mode():
-        bar = tqdm(turns, "validating", leave=False, disable=not show_progress)
+        bar = progress_bar(
+            iterable=turns, total=len(turns), desc="validating", unit="batch", leave=False,
+            disable=not show_progress,
+        )  # fmt: skip
         for turn, batch in zip(bar, batches, strict=True):
             targets = float((batch["text_lengths"] + 1).sum())  # and <eos>
             value, stats, _ = network(**{name: tensor.to(device) for name, tensor in batch.items()})

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ssvd_asr.manifests.utterances import Utterance
 from training.corpus.batches import BatchPlan, Plan, training_batch
 from training.corpus.dataset import Dataset, Sample
 from training.corpus.joining import FADE_SAMPLES
 from training.corpus.prompts import PromptSymbols
 from training.corpus.report import DataReport
-from training.corpus.utterances import Utterance
 from training.recipe import NANO, OWSM, Recipe
 
 WINDOW, FRAMES = 15 * 16_000, 186

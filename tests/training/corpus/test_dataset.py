@@ -11,11 +11,11 @@ import soundfile as sf
 
 from ssvd_asr.base.model import BaseModel
 from ssvd_asr.errors import DataError
+from ssvd_asr.manifests.utterances import Utterance
 from tests.training.conftest import write_manifest
 from training.corpus.dataset import Dataset, Rules, load_dataset
 from training.corpus.prompts import PromptSymbols
 from training.corpus.report import unusual_rate
-from training.corpus.utterances import Utterance
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+from ssvd_asr.manifests.utterances import Utterance
 from training.corpus.shared import shared_between, shared_lines
-from training.corpus.utterances import Utterance
 
 
 def said(audio: str, text: str, start_s: float = 0.0, duration_s: float | None = None) -> Utterance:

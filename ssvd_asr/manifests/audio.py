@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from ssvd_asr.audio.read import END_TOLERANCE_S, SAMPLE_RATE, AudioLimits, read_audio
+from pathlib import Path
+
+from ssvd_asr.audio.read import END_TOLERANCE_S, SAMPLE_RATE, AudioLimits, FloatArray, read_audio
 from ssvd_asr.errors import AudioError
-from training.corpus.prompts import FloatArray
-from training.corpus.utterances import Utterance
+from ssvd_asr.manifests.packed import packed_bytes
+from ssvd_asr.manifests.utterances import Utterance
 
 
 def read_utterance(utterance: Utterance, limits: AudioLimits) -> FloatArray:
@@ -15,7 +17,8 @@ def read_utterance(utterance: Utterance, limits: AudioLimits) -> FloatArray:
         AudioTooLongError: the section is longer than the limits allow.
         AudioError: the file cannot be read, the section is outside it, or it is not as long as stated.
     """
-    wave = read_audio(utterance.audio, limits, start_s=utterance.start_s, duration_s=utterance.duration_s)
+    source = utterance.audio if isinstance(utterance.audio, Path) else packed_bytes(utterance.audio)
+    wave = read_audio(source, limits, start_s=utterance.start_s, duration_s=utterance.duration_s)
     if utterance.file_s is not None:
         read_s = len(wave) / SAMPLE_RATE
         if abs(read_s - utterance.file_s) > END_TOLERANCE_S:

@@ -12,8 +12,8 @@ from pathlib import Path
 from ssvd_asr.audio.decoders import open_audio
 from ssvd_asr.audio.limits import AudioLimits
 from ssvd_asr.errors import AudioError, DataError
-from training.corpus.sources import Entry, resolved, text_lines, unsupported
-from training.corpus.utterances import Problem, Utterance
+from ssvd_asr.manifests.sources import Entry, resolved, text_lines, unsupported
+from ssvd_asr.manifests.utterances import Problem, Utterance
 
 CHANNELS_FILE = "reco2file_and_channel"
 _ARCHIVE = re.compile(r"\.ark:\d+$")
@@ -48,7 +48,7 @@ class _Table:
         return table
 
 
-def read_kaldi(folder: Path) -> Iterator[Entry]:
+def read_kaldi(folder: Path, *, needs_text: bool = True) -> Iterator[Entry]:
     """Yield an entry for each utterance of ``segments``, or of ``wav.scp`` where there is no such file.
 
     ``wav.scp`` and ``text`` are needed; ``segments``, ``utt2spk`` and ``reco2file_and_channel`` are read if
@@ -58,10 +58,15 @@ def read_kaldi(folder: Path) -> Iterator[Entry]:
     Raises:
         DataError: a needed file is missing, or a file is not UTF-8 text.
     """
-    for needed in ("wav.scp", "text"):
+    check_kaldi(folder, needs_text=needs_text)
+    yield from _Directory(folder, needs_text).entries()
+
+
+def check_kaldi(folder: Path, *, needs_text: bool = False) -> None:
+    """Raise DataError if a needed file is missing."""
+    for needed in ("wav.scp", "text") if needs_text else ("wav.scp",):
         if not (folder / needed).is_file():
             raise DataError(f"{folder} is not a Kaldi data directory: it has no {needed}")
-    yield from _Directory(folder).entries()
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,7 @@ class _Directory:
     """The files of a data directory."""
 
     folder: Path
+    needs_text: bool
 
     @cached_property
     def recordings(self) -> _Table:
@@ -114,7 +120,7 @@ class _Directory:
             return Problem(key, recording, "missing file", f"recording {recording!r} has no line in wav.scp")
         if reason := _no_file(source):
             return Problem(key, source, "unsupported source", reason)
-        if key not in self.texts.values:
+        if self.needs_text and key not in self.texts.values:
             return Problem(key, source, "empty text", f"{self.folder.name}/text has no line for it")
         if len(times.split()) == 3:
             return Problem(key, source, "unsupported source", "its line in segments chooses a channel")
@@ -126,7 +132,7 @@ class _Directory:
         if reason := self._chosen_channel(recording, audio):
             return Problem(key, source, "unsupported source", reason)
         speaker = self.speakers.values.get(key) or None
-        return Utterance(key, audio, self.texts.values[key], start_s, duration_s, speaker)
+        return Utterance(key, audio, self.texts.values.get(key, ""), start_s, duration_s, speaker)
 
     def _conflict(self, key: str, recording: str) -> str | None:
         """Return where two lines disagree on this utterance, or None."""

@@ -13,10 +13,10 @@ import soundfile as sf
 from adapters_store.packaged import PACKAGED
 from ssvd_asr.audio.read import AudioLimits
 from ssvd_asr.errors import AudioError
+from ssvd_asr.manifests.audio import read_utterance
+from ssvd_asr.manifests.read import read_entries
+from ssvd_asr.manifests.utterances import Problem, Utterance
 from tests.training.conftest import write_manifest
-from training.corpus.audio import read_utterance
-from training.corpus.manifests import read_entries
-from training.corpus.utterances import Problem, Utterance
 
 
 def one(folder: Path, line: object) -> Utterance | Problem:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from training.corpus.sources import Entry, parse_json, resolved, text_lines, unsupported, without_repeats
-from training.corpus.utterances import Problem, Utterance
+from ssvd_asr.manifests.sources import Entry, parse_json, resolved, text_lines, unsupported, without_repeats
+from ssvd_asr.manifests.utterances import Problem, Utterance
 
 
-def read_cuts(path: Path) -> Iterator[Entry]:
+def read_cuts(path: Path, *, needs_text: bool = True) -> Iterator[Entry]:
     """Yield one entry for each supervision of each cut.
 
     Relative paths are tried from the current directory, as lhotse does, then from the cut set's folder.
@@ -18,10 +18,10 @@ def read_cuts(path: Path) -> Iterator[Entry]:
     Raises:
         DataError: the file is not UTF-8 text.
     """
-    yield from without_repeats(_named_entries(path))
+    yield from without_repeats(_named_entries(path, needs_text))
 
 
-def _named_entries(path: Path) -> Iterator[tuple[str, Entry]]:
+def _named_entries(path: Path, needs_text: bool) -> Iterator[tuple[str, Entry]]:
     from lhotse.serialization import deserialize_item
 
     for number, line in text_lines(path):
@@ -33,11 +33,11 @@ def _named_entries(path: Path) -> Iterator[tuple[str, Entry]]:
             detail = f"lhotse cannot read line {number}: {error!r}"
             yield name, Problem(name, "", "malformed entry", detail)
             continue
-        for entry in _cut_entries(cut, name, path.parent):
+        for entry in _cut_entries(cut, name, path.parent, needs_text):
             yield name, entry
 
 
-def _cut_entries(cut: Any, name: str, folder: Path) -> Iterator[Entry]:
+def _cut_entries(cut: Any, name: str, folder: Path, needs_text: bool) -> Iterator[Entry]:
     if type(cut).__name__ not in ("MonoCut", "MultiCut") or not cut.has_recording:
         detail = f"a {type(cut).__name__} without a recording of its own"
         yield Problem(name, "", "unsupported source", detail)
@@ -46,7 +46,14 @@ def _cut_entries(cut: Any, name: str, folder: Path) -> Iterator[Entry]:
         yield Problem(cut.id, "", "unsupported source", reason)
         return
     audio = resolved(cut.recording.sources[0].source, folder)
-    if not cut.supervisions:
+    if not cut.supervisions and not needs_text:
+        reason = _chosen_channel(cut, cut)
+        yield (
+            Problem(cut.id, str(audio), "unsupported source", reason)
+            if reason
+            else Utterance(cut.id, audio, "", cut.start, cut.duration)
+        )
+    elif not cut.supervisions:
         yield Problem(cut.id, str(audio), "empty text", "the cut has no supervision")
     for supervision in cut.supervisions:
         # A supervision may extend past the cut's edges; only the part inside counts.

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ssvd_asr.errors import DataError
-from training.corpus.utterances import Problem, Utterance
+from ssvd_asr.manifests.utterances import Problem, Utterance
 
 Entry = Utterance | Problem
 
+_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -26,7 +27,7 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
     Raises:
         DataError: the file is not UTF-8 text, or its compression is damaged.
     """
-    opener = gzip.open if path.name.endswith(".gz") else open
+    opener = gzip.open if path.name.lower().endswith(".gz") else open
     try:
         with opener(path, "rt", encoding="utf-8-sig") as stream:
             for number, line in enumerate(stream, 1):
@@ -63,6 +64,8 @@ def unsupported(audio: str) -> str | None:
     """Return why ``audio`` is no path of a file, or None."""
     if _URL.match(audio):
         return f"{audio} is a URL; download it and name the file"
+    if _WINDOWS.match(audio):
+        return f"{audio} is a path of Windows from its root; write it relative to the manifest"
     if "\0" in audio:
         return f"{audio!r} holds a zero byte, as no path does"
     return None

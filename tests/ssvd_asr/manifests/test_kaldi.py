@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from training.corpus.manifests import read_entries
-from training.corpus.utterances import Problem, Utterance
+from ssvd_asr.manifests.read import read_entries
+from ssvd_asr.manifests.utterances import Problem, Utterance
 
 
 def write_clip(path: Path, seconds: float = 2.0) -> Path:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from ssvd_asr.errors import DataError
+from ssvd_asr.manifests.read import read_entries
+from ssvd_asr.manifests.utterances import Utterance
 from tests.training.conftest import write_manifest
-from training.corpus.manifests import read_entries
-from training.corpus.utterances import Utterance
 
 
 def test_what_is_no_data_at_all_is_refused(tmp_path: Path) -> None:

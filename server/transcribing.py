@@ -1,0 +1,102 @@
+"""Transcribing of many recordings: what is to do, and doing it one after the other through the engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from server.engine.engine import Engine
+from server.engine.messages import Reply, Request
+from server.recordings import Recording
+from server.transcript_files import TranscriptFormat, entry, written
+from server.transcript_record import TranscriptRecord
+from ssvd_asr.audio.limits import AudioLimits
+from ssvd_asr.errors import SsvdError
+from ssvd_asr.progress import progress_bar
+
+Result = dict[str, Any]
+# Takes each result as it is there; `shown` is what is printed for people.
+Show = Callable[["tqdm[Any]", Result], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is transcribed, how, and where to.
+
+    Attributes:
+        done: recordings whose transcripts an earlier run has written.
+        places: where each recording's transcript goes; empty without a folder.
+        record: of that folder.
+        domain: pinned to one version, or None for the base.
+    """
+
+    to_do: tuple[Recording, ...]
+    done: Collection[Recording]
+    places: Mapping[Recording, Path]
+    record: TranscriptRecord | None
+    transcript_format: TranscriptFormat
+    domain: str | None
+    language: str
+
+
+@dataclass
+class Transcribing:
+    """The engine at work on a plan."""
+
+    engine: Engine
+    plan: Plan
+    limits: AudioLimits
+
+    def results(self, show: Show, *, progress: bool) -> Iterator[tuple[Recording, Result]]:
+        """Yield each recording with its entry, and hand it to `show` as soon as it is there.
+
+        An entry is a text with its provenance, or an error. Raises OutputError if a transcript cannot be
+        written: the next one could not be either.
+        """
+        if self.plan.record is not None and self.plan.done:
+            self.plan.record.check_base(self.engine.recogniser.digest)
+        done, audio_s, began = len(self.plan.done), 0.0, time.monotonic()
+        with progress_bar(
+            total=len(self.plan.to_do) + done,
+            initial=done,
+            desc="transcribing",
+            unit="recordings",
+            disable=not progress,
+        ) as bar:
+            for recording in self.plan.to_do:
+                result = self._transcribe(recording)
+                show(bar, result)
+                audio_s += result.get("duration_s", 0.0)
+                if audio_s:
+                    factor = (time.monotonic() - began) / audio_s
+                    bar.set_postfix_str(f"real-time factor {factor:.3f}", refresh=False)
+                bar.update()
+                yield recording, result
+
+    def _transcribe(self, recording: Recording) -> Result:
+        plan = self.plan
+        try:
+            request = Request(
+                wave=recording.read(self.limits),
+                domain=plan.domain,
+                language=plan.language,
+                timestamps=plan.transcript_format != "txt",
+            )
+            reply = self.engine.submit(request).result()
+        except (SsvdError, OSError) as error:
+            return {"file": recording.name, "name": recording.name, "error": str(error)}
+        return entry(recording, reply) | {"shown": self._put(recording, reply), "name": recording.name}
+
+    def _put(self, recording: Recording, reply: Reply) -> str:
+        """Write a transcript to its place and return the place, or return the transcript itself."""
+        text = written(recording, reply, self.plan.transcript_format)
+        place = self.plan.places.get(recording)
+        if place is None or self.plan.record is None:
+            return text.rstrip("\n")
+        self.plan.record.write(recording, place, text, reply.provenance.base_digest)
+        return str(place)

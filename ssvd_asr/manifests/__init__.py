@@ -1,0 +1,1 @@
+"""Lists of recordings and of what is said in them: JSON manifests, tables, folders of other systems."""

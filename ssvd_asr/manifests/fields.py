@@ -1,0 +1,176 @@
+"""Fields of one entry, by the names that we, NeMo, Hugging Face, Common Voice and SpeechBrain give them.
+
+An entry with a name that is not known is no utterance: the name may say which part of the file is meant.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ssvd_asr.errors import DataError
+from ssvd_asr.manifests.sources import Entry, unsupported
+from ssvd_asr.manifests.utterances import Problem, Utterance
+
+# The names of each meaning: ours first.
+KEYS = {
+    "audio": ("audio", "audio_filepath", "path", "file_name", "wav"),
+    "text": ("text", "sentence", "transcription", "wrd"),
+    "start": ("start_s", "offset"),
+    "duration": ("duration_s", "duration"),
+    "speaker": ("speaker", "speaker_id", "spk_id", "client_id"),
+    "id": ("id", "ID"),
+}
+# Names that change neither the audio nor the words. Their values are not read.
+NOTES = (
+    "voice", "domain", "accent", "accents", "age", "gender", "dialect", "variant",
+    "lang", "language", "locale", "lang_id", "lang_group_id", "source_lang",
+    "up_votes", "down_votes", "sentence_id", "sentence_domain", "segment",  # Common Voice
+    "chapter_id", "segment_id", "audio_id", "file", "split", "is_gold_transcript",
+    "raw_text", "raw_transcription", "normalized_text", "pred_text",  # the words in another spelling
+    "sampling_rate", "sample_rate", "orig_sr", "num_samples",
+    "", "Unnamed: 0",  # the row's number, as pandas writes it
+)  # fmt: skip
+KNOWN = {key: key for key in (*(key for keys in KEYS.values() for key in keys), *NOTES)}
+
+
+class MalformedError(ValueError):
+    """An entry that cannot be understood; the message says why."""
+
+
+def audio_of(entry: Mapping[str, Any]) -> str:
+    """Return the audio of an entry that may be malformed, for its Problem."""
+    named = next((entry[key] for key in KEYS["audio"] if isinstance(entry.get(key), str)), "")
+    return named.encode(errors="backslashreplace").decode()
+
+
+def check_columns(path: Path, names: Sequence[str]) -> None:
+    """Raise DataError if a table has a column whose name is unknown, or one twice."""
+    for name in names:
+        if name not in KNOWN:
+            raise DataError(f"{path}: {_unknown(name)} (a table's first line names its columns)")
+        if names.count(name) > 1:
+            raise DataError(f"{path}: the column {name!r} stands twice in the header")
+
+
+def _unknown(key: str) -> str:
+    return f"unknown key {key!r}; the nearest known one is {_nearest(key)!r}"
+
+
+def read_fields(entry: Mapping[str, Any], name: str, manifest: Path, *, needs_text: bool) -> Entry:
+    """Return the utterance of an entry of a manifest. Relative paths are relative to the manifest's folder.
+
+    Args:
+        name: of the entry, such as ``train.jsonl:7``; the id where it has none.
+        needs_text: whether an entry without a text is malformed; else its text is empty.
+
+    Raises:
+        MalformedError: a name is unknown, a needed one is missing, a value is of the wrong type, or two names
+            of one meaning have different values.
+    """
+    for key in entry:
+        if key not in KNOWN:
+            raise MalformedError(_unknown(key))
+    audio = _text(entry, "audio").strip()
+    if not audio or "\0" in audio:
+        raise MalformedError(f"the audio must be a path, found {audio!r}")
+    text = _text(entry, "text") if needs_text or _value(entry, "text")[0] is not None else ""
+    start_key, start_s = _seconds(entry, "start")
+    duration_key, duration_s = _seconds(entry, "duration")
+    if duration_s == 0:
+        raise MalformedError(f'"{duration_key}" must be more than 0 s')
+    identity = _label(entry, "id") or name
+    if reason := unsupported(audio):
+        return Problem(identity, audio, "unsupported source", reason)
+    # NeMo's "duration" without an "offset" is the length of the whole file.
+    whole = duration_key == "duration" and start_key is None
+    return Utterance(
+        id=identity,
+        audio=_place(manifest, audio),
+        text=text,
+        start_s=start_s or 0.0,
+        duration_s=None if whole else duration_s,
+        speaker=_label(entry, "speaker"),
+        file_s=duration_s if whole else None,
+    )
+
+
+def _place(manifest: Path, audio: str) -> Path:
+    """Return the file that an entry means: the first of these that exists, else the first.
+
+    It lies relative to the manifest's folder; with backslashes read as slashes; in the folder `clips` beside
+    the manifest, as Common Voice means it; or relative to the folder of the file that a link leads to.
+    """
+    named = Path(audio).expanduser() if audio.startswith("~/") else Path(audio)
+    folder = manifest.parent
+    path = folder / named
+    if named.is_absolute() or path.exists():
+        return path
+    others = [folder / audio.replace("\\", "/"), folder / "clips" / named]
+    if manifest.is_symlink():
+        others.append(manifest.resolve().parent / named)
+    return next((other for other in others if other.exists()), path)
+
+
+@lru_cache
+def _nearest(key: str) -> str:
+    lowered = key.strip().lower()[:100]
+    return KNOWN.get(lowered) or get_close_matches(lowered, KNOWN, n=1, cutoff=0.0)[0]
+
+
+def _value(entry: Mapping[str, Any], meaning: str) -> tuple[str | None, Any]:
+    """Return the key and value of a meaning; null counts as absent."""
+    found = [(key, entry[key]) for key in KEYS[meaning] if entry.get(key) is not None]
+    if not found:
+        return None, None
+    key, value = found[0]
+    for other, differing in found[1:]:
+        if differing != value:
+            raise MalformedError(f'"{key}" is {value!r} and "{other}" is {differing!r}, which mean the same')
+    return key, value
+
+
+def _text(entry: Mapping[str, Any], meaning: str) -> str:
+    key, value = _value(entry, meaning)
+    if key is None:
+        raise MalformedError(f'no "{meaning}" (names that it may have: {", ".join(KEYS[meaning])})')
+    if not isinstance(value, str):
+        raise MalformedError(f'"{key}" must be a string, found {value!r}')
+    return _written(key, value)
+
+
+def _label(entry: Mapping[str, Any], meaning: str) -> str | None:
+    key, value = _value(entry, meaning)
+    if key is None:
+        return None
+    if not isinstance(value, str | int) or isinstance(value, bool) or value == "":
+        raise MalformedError(f'"{key}" must be a name or a whole number, found {value!r}')
+    return _written(key, str(value))
+
+
+def _written(key: str, value: str) -> str:
+    """Return the value. JSON can spell half a character, which no file can hold."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise MalformedError(f'"{key}" holds half a character (a lone surrogate)') from error
+    return value
+
+
+def _seconds(entry: Mapping[str, Any], meaning: str) -> tuple[str | None, float | None]:
+    key, value = _value(entry, meaning)
+    if key is None:
+        return None, None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise MalformedError(f'"{key}" must be seconds, found {value!r}')
+    try:
+        seconds = float(value)
+    except OverflowError:
+        seconds = math.inf
+    if not math.isfinite(seconds) or seconds < 0:
+        raise MalformedError(f'"{key}" must be seconds >= 0, found {value!r}')
+    return key, seconds

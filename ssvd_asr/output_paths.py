@@ -1,0 +1,31 @@
+"""Checks that an output can be written where it is asked for, before a model is loaded or hours go by."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ssvd_asr.errors import SsvdError
+
+
+def check_output_folder(path: Path, option: str) -> None:
+    """Raise SsvdError, naming the option, if this is no folder that can be written or made. Makes nothing."""
+    nearest = next(place for place in (path, *path.absolute().parents) if os.path.lexists(place))
+    if not nearest.is_dir():
+        what = "is a file" if nearest == path else f"lies below {nearest}, which is a file"
+        raise SsvdError(f"{option} {path}: a folder is wanted, and it {what}")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise SsvdError(f"{option} {path}: {nearest} cannot be written to (permission denied)")
+
+
+def check_output_file(path: Path, option: str, *, makes_folder: bool = False) -> None:
+    """Raise SsvdError, naming the option, if no file can be written to this path. Writes nothing."""
+    if path.is_dir():
+        raise SsvdError(f"{option} {path}: a file is wanted, and it is a folder")
+    if makes_folder and not path.parent.is_dir():
+        check_output_folder(path.parent, option)
+        return
+    if not path.parent.is_dir():
+        raise SsvdError(f"{option} {path}: there is no folder {path.parent}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise SsvdError(f"{option} {path}: permission denied")

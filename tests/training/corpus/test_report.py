@@ -1,0 +1,77 @@
+"""The report names every entry that is left out, and what is used but sounds or reads wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from ssvd_asr.errors import DataError
+from ssvd_asr.manifests.utterances import Utterance
+from tests.training.conftest import write_manifest
+from tests.training.runs import MakeSession
+from training.corpus.report import DataReport, TooFewUsableError, check_usable, doubts_of, tags_of
+from training.loop.run import REPORT_FILE
+
+SECOND = np.arange(16_000) / 16_000
+UTTERANCE = Utterance("u", Path("a.wav"), "one two")
+
+
+def kinds(wave: np.ndarray, utterance: Utterance = UTTERANCE) -> list[str]:
+    return [doubt.kind for doubt in doubts_of(utterance, wave.astype(np.float32))]
+
+
+def test_silent_and_clipped_audio_are_told() -> None:
+    speech = np.random.default_rng(0).laplace(scale=0.05, size=16_000).clip(-0.98, 0.98)
+    assert kinds(speech) == []
+    assert kinds(speech * 0.02 / np.abs(speech).max()) == []  # soft, at -34 dB
+    assert kinds(np.zeros(16_000)) == kinds(speech * 0.0009 / np.abs(speech).max()) == ["silent audio"]
+    assert kinds((speech * 20).clip(-1, 1)) == ["clipped audio"]
+    loud = speech / np.abs(speech).max()  # only its peak is at full scale
+    assert kinds(loud) == []
+
+
+def test_tags_are_counted_and_missing_words_are_doubts() -> None:
+    doubtful = Utterance("u", Path("a.wav"), "one two", doubts=("(maybe) is no known tag and stays",))
+    assert kinds(0.1 * np.sin(SECOND), doubtful) == ["brackets in the text"]
+    some = [
+        Utterance("a", Path("a"), "x", tags=("<noise>", "[cough]")),
+        Utterance("b", Path("b"), "y", tags=("<noise>",)),
+    ]
+    assert tags_of(some) == {"<noise>": 2, "[cough]": 1}
+    report = DataReport("m", 2, 2, 2.0, (), (), tags_of(some))
+    assert "3 tags dropped from the texts (<noise> 2, [cough] 1)" in report.summary()
+    assert json.loads(json.dumps(report.as_json()))["tags"] == {"<noise>": 2, "[cough]": 1}
+
+
+def test_too_few_usable_carries_the_whole_report() -> None:
+    report = DataReport("m", 2, 1, 1.0, ())
+    with pytest.raises(TooFewUsableError) as raised:
+        check_usable(report, 2)
+    assert isinstance(raised.value, DataError)
+    assert raised.value.report is report
+
+
+def test_a_run_that_is_stopped_by_min_usable_has_written_every_entry_left_out(
+    session: MakeSession, tmp_path: Path
+) -> None:
+    sf.write(tmp_path / "good.wav", np.full(16_000, 0.1), 16_000)
+    sf.write(tmp_path / "silent.wav", np.zeros(16_000), 16_000)
+    lines = [
+        {"id": "good", "audio": "good.wav", "text": "the <noise> old"},
+        {"id": "silent", "audio": "silent.wav", "text": "the old"},
+        {"id": "event", "audio": "good.wav", "text": "[noise] ..."},
+        *({"id": f"missing-{i}", "audio": "none.wav", "text": "the"} for i in range(5)),
+    ]
+    data = write_manifest(tmp_path / "m.jsonl", lines)
+    with pytest.raises(DataError, match="2 of 8 utterances are usable"):
+        session(data=data, min_usable=3).run()
+    report = json.loads((tmp_path / "run" / REPORT_FILE).read_text(encoding="utf-8"))["train"]
+    assert "2 of 8" in report["error"]
+    assert [problem["id"] for problem in report["problems"]] == ["event", *(f"missing-{i}" for i in range(5))]
+    assert report["counts"] == {"empty text": 1, "missing file": 5}
+    assert [(doubt["id"], doubt["kind"]) for doubt in report["warnings"]] == [("silent", "silent audio")]
+    assert report["tags"] == {"<noise>": 1, "[noise]": 1}
