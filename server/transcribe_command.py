@@ -12,7 +12,7 @@ from typing import Any
 from server.engine.engine import Engine
 from server.engine.messages import Reply, Request
 from server.engine.start import start_engine
-from server.languages import language_symbol
+from server.languages import requested_language
 from server.options import add_model_options
 from server.settings import ServerSettings, load_settings
 from server.transcript_files import FORMATS, TranscriptFormat, entry, targets, written
@@ -92,11 +92,13 @@ def _transcribe(
     """
     kind: TranscriptFormat = args.format or "txt"
     try:
+        language, warnings = requested_language(args.language, settings.language)
         request = Request(
             wave=read_audio(path, settings.audio_limits),
             domain=args.domain,
-            language=language_symbol(args.language or settings.language),
+            language=language,
             timestamps=kind != "txt",
+            warnings=warnings,
         )
         reply = engine.submit(request).result()
         return entry(path, reply) | {"shown": _put(path, reply, kind, places)}
@@ -140,7 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument("--domain", help="child, child@2 or child@sha256:<digest>; left out: the base")
-    parser.add_argument("--language", help="ISO 639-1 or 639-3 code")
+    parser.add_argument("--language", help="as en, eng, en-US, english or auto")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     parser.add_argument(
         "--format", choices=FORMATS, help="of what is printed or written (txt); several files need --out"

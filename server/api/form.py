@@ -36,7 +36,7 @@ class TranscriptionForm(BaseModel):
         default=None, description="`<base>` or `<base>:<domain>`; left out, the base served here."
     )
     domain: str | None = Field(default=None, description="`child`, `child@2` or `child@sha256:<digest>`.")
-    language: str | None = Field(default=None, description="ISO 639-1 or 639-3 code.")
+    language: str | None = Field(default=None, description="As `en`, `eng`, `en-US`, `english` or `auto`.")
     response_format: str = Field(
         default="json", description="`json`, `text`, `srt`, `vtt` or `verbose_json`."
     )
@@ -96,7 +96,10 @@ async def open_form(request: Request) -> AsyncIterator[tuple[FormFile, Transcrip
 
 
 def _split(form: FormData) -> tuple[FormFile, dict[str, Any]]:
-    """Return the file and the other fields. A field that is not in LISTS may occur once."""
+    """Return the file and the other fields. A field that is not in LISTS may occur once.
+
+    An empty field counts as absent: forms in browsers and scripts send those that nobody filled in.
+    """
     file: FormFile | None = None
     fields: dict[str, Any] = {}
     for key, value in form.multi_items():
@@ -111,6 +114,8 @@ def _split(form: FormData) -> tuple[FormFile, dict[str, Any]]:
             file = value
         elif isinstance(value, FormFile):
             raise _bad(name, "is a file; the only file is called file")
+        elif not value:
+            continue
         elif (member := chunking.member_of(key)) is not None:
             members = fields.setdefault(chunking.FIELD, {})
             if not isinstance(members, dict) or member in members:

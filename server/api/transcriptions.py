@@ -17,7 +17,7 @@ from server.api.replies import render
 from server.engine.messages import Reply
 from server.engine.messages import Request as Transcription
 from server.errors import ApiError, late
-from server.languages import language_symbol
+from server.languages import requested_language
 from server.state import ServerState, state_of
 from ssvd_asr.audio.read import read_audio
 
@@ -71,15 +71,17 @@ def _submit(
 ) -> Future[Reply]:
     """Decode the upload and queue it. This blocks, so run it in a thread."""
     settings = state.settings
+    language, warnings = requested_language(form.language, settings.language)
     wave = read_audio(file.file, settings.audio_limits)
     return state.engine.submit(
         Transcription(
             wave=wave,
             domain=domain,
-            language=language_symbol(form.language or settings.language),
+            language=language,
             timestamps=form.format not in UNTIMED,
             previous_text=form.prompt.strip() or None,
             cut_rule=form.cut_rule,
+            warnings=warnings,
         )
     )
 

@@ -25,6 +25,7 @@ class Request:
     timestamps: bool = False  # whether words and segments get times
     previous_text: str | None = None  # what was said before the wave
     cut_rule: CutRule | None = None  # the silences at which the wave is cut; None leaves that to the base
+    warnings: tuple[str, ...] = ()  # sentences that the reply says first
 
 
 @dataclass(frozen=True, eq=False)

@@ -50,6 +50,46 @@ def test_errors_of_the_router_have_the_shape_of_the_api(
     assert method in error["message"]
 
 
+@pytest.mark.parametrize(
+    "path", ["/v1/models", "/v1/domains", "/healthz", "/readyz", "/openapi.json", "/v1/no"]
+)
+def test_head_has_the_status_and_headers_of_get_without_its_body(client: TestClient, path: str) -> None:
+    head, get = client.head(path), client.get(path)
+    assert head.status_code == get.status_code
+    assert head.headers == get.headers
+    assert head.content == b""
+
+
+ORIGIN = "https://app.example.org"
+PREFLIGHT = {
+    "Origin": ORIGIN,
+    "Access-Control-Request-Method": "POST",
+    "Access-Control-Request-Headers": "authorization, x-stainless-os",
+}
+
+
+def test_pages_of_other_origins_may_call_only_if_the_setting_names_them(
+    settings: ServerSettings, engine: Engine, clip: bytes
+) -> None:
+    with TestClient(create_app(settings, engine)) as closed:
+        refusal(closed.options(URL, headers=PREFLIGHT), 405)  # type: ignore[arg-type]
+        assert (
+            "access-control-allow-origin" not in closed.get("/v1/models", headers={"Origin": ORIGIN}).headers
+        )
+    named = settings.model_copy(update={"cors_origins": f"https://other.example, {ORIGIN}"})
+    with TestClient(create_app(named, engine)) as open_:
+        answer = open_.options(URL, headers=PREFLIGHT)
+        assert answer.status_code == 200
+        assert answer.headers["access-control-allow-origin"] == ORIGIN
+        assert "x-stainless-os" in answer.headers["access-control-allow-headers"]
+        for sent in (clip, bytes(2_500_000)):  # a reply, and a refusal that the page must be able to read
+            reply = open_.post(URL, files={"file": ("clip.wav", sent)}, headers={"Origin": ORIGIN})
+            assert reply.headers["access-control-allow-origin"] == ORIGIN
+            assert "X-SSVD-Base-Digest" in reply.headers["access-control-expose-headers"]
+        stranger = open_.options(URL, headers={**PREFLIGHT, "Origin": "https://evil.example"})
+        assert "access-control-allow-origin" not in stranger.headers
+
+
 def test_a_full_queue_is_429_with_retry_after(
     client: TestClient,
     engine: Engine,
