@@ -56,9 +56,10 @@ FLOORS: dict[str, list[tuple[str, ...]]] = {
     "ui": [
         ("__init__", "ui_command"),
         ("app",),
+        ("page",),
         ("render", "clips"),
         ("files", "lanes"),
-        ("client", "words", "style", "player"),
+        ("client", "words", "style", "player", "visits"),
         ("heard",),
     ],
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,12 @@ from ui.heard import HeardWord, heard_words
 
 TIMEOUT_S = 600.0  # a long recording on a slow machine
 CONNECT_TIMEOUT_S = 5.0
+_CONNECTION: dict[str, Any] = {
+    "timeout": httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+    "trust_env": False,
+}
+
+GONE = "The recording is no longer here: it is deleted when its page is closed. Please choose it again."
 
 
 class ServerProblem(Exception):
@@ -73,10 +81,11 @@ class Transcript:
 class ServerClient:
     """Client of one server. It is thread-safe, because every call is a request of its own."""
 
-    def __init__(self, url: str, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(self, url: str, transport: httpx.MockTransport | None = None) -> None:
         """`transport` replaces the network in tests."""
         self.url = url.rstrip("/")
-        self._transport = transport
+        self._transport: httpx.BaseTransport | None = transport
+        self._async_transport: httpx.AsyncBaseTransport | None = transport
 
     def catalogue(self) -> Catalogue:
         """Return the base and the domains that can be used now.
@@ -99,10 +108,13 @@ class ServerClient:
         """Return the bytes of an example recording's file."""
         return self._send("GET", clip.url).content
 
-    def transcribe(self, audio: Path, domain: str | None) -> Transcript:
-        """Transcribe a recording with a domain, or with the base alone if `domain` is None."""
+    async def transcribe(self, audio: Path, domain: str | None) -> Transcript:
+        """Transcribe a recording with a domain, or with the base alone if `domain` is None.
+
+        It waits without a thread. A cancelled call closes its connection, and the server then gives up too.
+        """
         fields = {"response_format": "verbose_json", "timestamp_granularities[]": ["word", "segment"]}
-        response = self._transcription(audio, domain, fields)
+        response = await self._transcription(audio, domain, fields)
         body = self._parsed(response)
         made_by = body["ssvd"]
         return Transcript(
@@ -117,19 +129,25 @@ class ServerClient:
             sha256=made_by["adapter_sha256"],
         )
 
-    def subtitles(self, audio: Path, domain: str | None, subtitle_format: str) -> str:
+    async def subtitles(self, audio: Path, domain: str | None, subtitle_format: str) -> str:
         """Transcribe a recording again, and return the server's file in this format, `srt` or `vtt`."""
-        return self._transcription(audio, domain, {"response_format": subtitle_format}).content.decode()
+        response = await self._transcription(audio, domain, {"response_format": subtitle_format})
+        return response.content.decode()
 
-    def _transcription(self, audio: Path, domain: str | None, fields: dict[str, Any]) -> httpx.Response:
+    async def _transcription(self, audio: Path, domain: str | None, fields: dict[str, Any]) -> httpx.Response:
         named = {} if domain is None else {"domain": domain}
-        with audio.open("rb") as file:
-            return self._send(
-                "POST",
-                "/v1/audio/transcriptions",
-                files={"file": (audio.name, file)},
-                data={**fields, **named},
-            )
+        try:
+            content = audio.read_bytes()  # at most what an upload may have
+        except FileNotFoundError as error:
+            raise ServerProblem(GONE) from error
+        with self._told():
+            async with httpx.AsyncClient(transport=self._async_transport, **_CONNECTION) as client:
+                response = await client.post(
+                    f"{self.url}/v1/audio/transcriptions",
+                    files={"file": ("recording", content)},
+                    data={**fields, **named},
+                )
+        return _unless_refused(response)
 
     def _json(self, method: str, path: str) -> dict[str, Any]:
         return self._parsed(self._send(method, path))
@@ -142,19 +160,27 @@ class ServerClient:
         return body
 
     def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
-        timeout = httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+        with self._told(), httpx.Client(transport=self._transport, **_CONNECTION) as client:
+            response = client.request(method, self.url + path, **request)
+        return _unless_refused(response)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Raise ServerProblem for a server that does not answer within the block."""
         try:
-            with httpx.Client(transport=self._transport, timeout=timeout, trust_env=False) as client:
-                response = client.request(method, self.url + path, **request)
+            yield
         except httpx.TimeoutException as error:
             raise ServerProblem(f"The server at {self.url} took too long to answer.") from error
         except httpx.HTTPError as error:
             raise ServerProblem(
                 f"The server at {self.url} does not answer ({error}). Is it running? `ssvd serve` starts it."
             ) from error
-        if response.is_error:
-            raise ServerProblem(_in_words(response))
-        return response
+
+
+def _unless_refused(response: httpx.Response) -> httpx.Response:
+    if response.is_error:
+        raise ServerProblem(_in_words(response))
+    return response
 
 
 def _domain(entry: dict[str, Any]) -> Domain:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -60,13 +61,14 @@ def test_a_recording_is_sent_with_its_domain_or_without_one(clip_file: Path) -> 
         bodies.append(request.read())
         return httpx.Response(200, json=replies.body("two words", 0.5, 1.0, domain="child"))
 
-    result = client(answer).transcribe(clip_file, "child")
-    client(answer).transcribe(clip_file, None)
+    result = asyncio.run(client(answer).transcribe(clip_file, "child"))
+    asyncio.run(client(answer).transcribe(clip_file, None))
     assert (result.text, result.domain, result.version) == ("two words", "child", 2)
     assert result.adapter == f"child@sha256:{replies.SHA256}"
     assert [word.start_s for word in result.words] == [0.5, 1.0]
     assert json.loads(result.reply)["words"]
-    assert b'name="file"; filename="clip.wav"' in bodies[0]
+    assert b'name="file"; filename="recording"' in bodies[0]
+    assert b"clip.wav" not in bodies[0]  # the name of a visitor's file is told to nobody
     assert b'name="domain"' in bodies[0]
     assert b'name="domain"' not in bodies[1]
 
@@ -78,7 +80,7 @@ def test_subtitles_are_the_server_s_own_characters(clip_file: Path) -> None:
         assert all(part in request.read() for part in (b"srt", b"child@sha256:ab"))
         return httpx.Response(200, text=content)
 
-    assert client(answer).subtitles(clip_file, "child@sha256:ab", "srt") == content
+    assert asyncio.run(client(answer).subtitles(clip_file, "child@sha256:ab", "srt")) == content
 
 
 def test_a_clip_is_fetched_by_the_address_that_the_server_gave() -> None:
@@ -108,7 +110,7 @@ def test_a_clip_is_fetched_by_the_address_that_the_server_gave() -> None:
 def test_a_refusal_is_a_sentence_with_the_server_s_reason(status: int, words: str, clip_file: Path) -> None:
     server = refusing(status, {"error": {"message": "the limit is 30 s (SSVD_X)"}})
     with pytest.raises(ServerProblem, match=words) as problem:
-        server.transcribe(clip_file, "child")
+        asyncio.run(server.transcribe(clip_file, "child"))
     assert "the limit is 30 s (SSVD_X)" in str(problem.value)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,9 @@ import pytest
 from ssvd_asr.errors import SsvdError
 from tests.ui import replies
 from ui import ui_command
-from ui.app import _Page
 from ui.client import ServerClient
+from ui.page import Page, Shown
+from ui.visits import Visits
 
 DOMAIN = {
     "active_version": 1,
@@ -67,8 +70,27 @@ def server() -> FakeServer:
 
 
 @pytest.fixture
-def page(server: FakeServer) -> _Page:
-    return _Page(ServerClient("http://server.test", transport=httpx.MockTransport(server)))
+def page(server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    visits = Visits()
+    yield Page(ServerClient("http://server.test", transport=httpx.MockTransport(server)), visits)
+    visits.close()
+
+
+VISIT = gr.Request(session_hash="visit")
+
+
+def transcribe(page: Page, audio: str | None, domain: str | None, example: str | None) -> Shown:
+    """What the page shows in the end."""
+
+    async def last() -> Shown:
+        return [shown async for shown in page.transcribe(audio, domain, example, VISIT)][-1]
+
+    return asyncio.run(last())
+
+
+def subtitles(page: Page, transcribed: str | None, event: gr.EventData) -> dict[str, str]:
+    return asyncio.run(page.subtitles(transcribed, event))
 
 
 @pytest.fixture
@@ -78,7 +100,7 @@ def recording(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_the_lists_are_the_server_s_and_what_is_chosen_stays_chosen(page: _Page, server: FakeServer) -> None:
+def test_the_lists_are_the_server_s_and_what_is_chosen_stays_chosen(page: Page, server: FakeServer) -> None:
     domain, example, about, note, _ = page.fill(None, None)
     assert (domain["choices"], domain["value"]) == (["child", "scottish"], "child")
     assert example["choices"] == [
@@ -96,37 +118,37 @@ def test_the_lists_are_the_server_s_and_what_is_chosen_stays_chosen(page: _Page,
     assert (domain["value"], example["value"]) == ("child", None)
 
 
-def test_an_example_is_fetched_once_and_shown_with_its_words(page: _Page, server: FakeServer) -> None:
+def test_an_example_is_fetched_once_and_shown_with_its_words(page: Page, server: FakeServer) -> None:
     page.fill(None, None)
     path, *_ = page.fetch("child/a")
     assert Path(path).read_bytes() == b"OggS"
     page.fetch("child/a")
     assert server.asked.count("/clips/child") == 1
-    result, timeline, _ = page.transcribe(path, "child", "child/a")
+    result, timeline, _ = transcribe(page, path, "child", "child/a")
     assert "What was said" in result
     assert re.search(r"one</button> <mark><button [^>]+>None</button></mark> <button [^>]+>clip", result)
     assert timeline.count("ssvd-lane ") == 2
     assert "every word right" in result
 
 
-def test_a_recording_of_one_s_own_has_no_reference(page: _Page, recording: str) -> None:
+def test_a_recording_of_one_s_own_has_no_reference(page: Page, recording: str) -> None:
     page.fill(None, None)
-    result, *_ = page.transcribe(recording, "child", None)
+    result, *_ = transcribe(page, recording, "child", None)
     assert "What was said" not in result
     assert "With domain child" in result
 
 
-def test_without_a_domain_the_base_stands_alone(page: _Page, recording: str, server: FakeServer) -> None:
-    assert "With domain" not in page.transcribe(recording, None, None)[0]
+def test_without_a_domain_the_base_stands_alone(page: Page, recording: str, server: FakeServer) -> None:
+    assert "With domain" not in transcribe(page, recording, None, None)[0]
     assert server.asked == ["/v1/audio/transcriptions"]
 
 
-def test_without_a_recording_it_says_what_to_do(page: _Page) -> None:
-    assert "no recording yet" in page.transcribe(None, "child", None)[0]
+def test_without_a_recording_it_says_what_to_do(page: Page) -> None:
+    assert "no recording yet" in transcribe(page, None, "child", None)[0]
 
 
 def test_a_server_that_went_away_is_told_in_words_by_every_event(
-    page: _Page, server: FakeServer, recording: str
+    page: Page, server: FakeServer, recording: str
 ) -> None:
     page.fill(None, None)
     server.down = True
@@ -134,7 +156,7 @@ def test_a_server_that_went_away_is_told_in_words_by_every_event(
         page.fill(None, None)[-1],
         page.describe("child"),
         page.fetch("child/a")[1],
-        page.transcribe(recording, "child", None)[0],
+        transcribe(page, recording, "child", None)[0],
     ]
     assert all('role="alert"' in each and "does not answer" in each for each in told)
 
@@ -145,41 +167,31 @@ def asked(**data: Any) -> gr.EventData:
 
 
 def test_a_transcription_asks_the_server_once_and_subtitles_when_they_are_wanted(
-    page: _Page, server: FakeServer, recording: str
+    page: Page, server: FakeServer, recording: str
 ) -> None:
-    *_, transcribed = page.transcribe(recording, None, None)
+    *_, transcribed = transcribe(page, recording, None, None)
     assert len(server.asked) == 1
-    assert page.subtitles(transcribed, asked()) == {"name": "own-base.srt", "content": "subtitles of None"}
-    file = page.subtitles(transcribed, asked(domain="child@sha256:bb", name="own-child.srt"))
+    assert subtitles(page, transcribed, asked()) == {"name": "own-base.srt", "content": "subtitles of None"}
+    file = subtitles(page, transcribed, asked(domain="child@sha256:bb", name="own-child.srt"))
     assert file == {"name": "own-child.srt", "content": "subtitles of child"}
     assert len(server.asked) == 3
 
 
-def test_no_file_of_a_visitor_is_written(
-    server: FakeServer, recording: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    page = _Page(ServerClient("http://server.test", transport=httpx.MockTransport(server)))
-    *_, transcribed = page.transcribe(recording, "child", None)
-    page.subtitles(transcribed, asked())
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [Path(recording)]
-
-
 @pytest.mark.parametrize("transcribed", [True, False])
 def test_a_file_that_is_not_offered_is_refused(
-    page: _Page, recording: str, server: FakeServer, transcribed: bool
+    page: Page, recording: str, server: FakeServer, transcribed: bool
 ) -> None:
     with pytest.raises(gr.Error, match="no such file"):
-        page.subtitles(recording if transcribed else None, asked(format="json" if transcribed else "srt"))
+        subtitles(page, recording if transcribed else None, asked(format="json" if transcribed else "srt"))
     assert server.asked == []
 
 
 def test_subtitles_of_a_server_that_went_away_are_told_in_words(
-    page: _Page, server: FakeServer, recording: str
+    page: Page, server: FakeServer, recording: str
 ) -> None:
     server.down = True
     with pytest.raises(gr.Error, match="does not answer"):
-        page.subtitles(recording, asked())
+        subtitles(page, recording, asked())
 
 
 @pytest.fixture(scope="module")
