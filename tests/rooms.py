@@ -58,6 +58,7 @@ FLOORS: dict[str, list[tuple[str, ...]]] = {
         ("app",),
         ("page",),
         ("render", "clips"),
+        ("marks",),
         ("files", "lanes"),
         ("client", "words", "style", "player", "visits"),
         ("heard",),

@@ -98,16 +98,18 @@ def build(client: ServerClient, visits: Visits) -> gr.Blocks:
         file = gr.JSON(visible="hidden")
 
         lists = [domain, example, about, note, outcome]
+        results = [outcome, timeline, transcribed]
         private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         blocks.load(page.fill, [domain, example], lists, **private)
         refresh.click(page.fill, [domain, example], lists, **private)
-        domain.input(page.describe, domain, about, **private)
-        example.input(page.fetch, example, [audio, outcome, timeline], **private)
+        domain.change(page.describe, domain, about, **private)
+        domain.input(page.clear, None, results, **private)
+        example.input(page.fetch, example, [audio, domain, *results], **private)
+        audio.change(page.choose, audio, None, **private)
         # The visitor's own recording is not an example, and its words are not known.
         for own in (audio.upload, audio.stop_recording, audio.clear):
-            own(lambda: (None, render.hint(WELCOME), ""), None, [example, outcome, timeline], **private)
-        audio.change(page.choose, audio, None, **private)
-        results = [outcome, timeline, transcribed]
+            own(lambda: None, None, example, **private)
+            own(page.clear, None, results, **private)
         as_many: dict[str, Any] = {"concurrency_limit": None}  # the server says when it has too many
         go.click(page.transcribe, [audio, domain, example], results, api_visibility="undocumented", **as_many)
         asked = outcome.download(page.subtitles, transcribed, file, **private, **as_many)

@@ -24,7 +24,14 @@ GONE = "The recording is no longer here: it is deleted when its page is closed. 
 
 
 class ServerProblem(Exception):
-    """The server refused or did not answer. The message is a sentence to show."""
+    """The server refused or did not answer. The message is a sentence to show.
+
+    `reason` is the server's own message: for whoever runs it, with limits and settings.
+    """
+
+    def __init__(self, message: str, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -35,8 +42,10 @@ class Domain:
     version: int
     sha256: str
     builtin: bool
-    wer_before: float | None  # ratio, of the base on the domain's test set
+    wer_before: float | None  # ratio, of the base
     wer_after: float | None
+    scored_on: str | None = None  # the data of both rates: "test" or "valid"
+    scored_utterances: int | None = None
 
 
 @dataclass(frozen=True)
@@ -179,7 +188,7 @@ class ServerClient:
 
 def _unless_refused(response: httpx.Response) -> httpx.Response:
     if response.is_error:
-        raise ServerProblem(_in_words(response))
+        raise _in_words(response)
     return response
 
 
@@ -191,6 +200,8 @@ def _domain(entry: dict[str, Any]) -> Domain:
         builtin=entry["builtin"],
         wer_before=_ratio(entry["wer_before"]),
         wer_after=_ratio(entry["wer_after"]),
+        scored_on=entry["wer_data"],
+        scored_utterances=entry["wer_utterances"],
     )
 
 
@@ -199,23 +210,31 @@ def _ratio(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
-# Advice to the visitor by status code; the server's own message follows it.
+_BUSY = "The server is busy. Please try again in a moment."
+_RUNNER = "Please tell whoever runs the server."
+# What a refusal means for a visitor, by its code.
 _ADVICE = {
-    404: "The server does not know this domain any more; refresh the list.",
-    413: "The recording is too large.",
-    415: "This file could not be read as a recording.",
-    422: "The server cannot transcribe this recording.",
-    429: "The server is busy. Please try again in a moment.",
-    503: "The server is stopping. Please try again in a moment.",
+    "domain_not_found": "The server does not know this domain any more. Please refresh the list.",
+    "upload_too_large": "The file is too large for this server.",
+    "audio_unreadable": "This file could not be read as a recording. It is damaged, cut off or no audio.",
+    "audio_too_long": "The recording is too long for this server.",
+    "invalid_audio": "The server cannot transcribe this recording.",
+    "queue_full": _BUSY,
+    "deadline_exceeded": "The server was too busy to transcribe this. Please try again later.",
+    "bank_full": _BUSY,
+    "not_loaded": "The server could not load this domain in time. Please try again in a moment.",
+    "out_of_memory": "The server has not enough memory for this recording now. Please try again later.",
+    "stopping": "The server is stopping. Please try again in a moment.",
+    "adapter_refused": f"The file of this domain is damaged. {_RUNNER}",
+    "store_damaged": f"The server's store of domains is damaged. {_RUNNER}",
 }
 
 
-def _in_words(response: httpx.Response) -> str:
+def _in_words(response: httpx.Response) -> ServerProblem:
     try:
-        message = str(response.json()["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        message = f"it answered {response.status_code} {response.reason_phrase}"
-    fallback = (
-        "The server refused the request." if response.status_code < 500 else "The server has a problem."
-    )
-    return f"{_ADVICE.get(response.status_code, fallback)} ({message})"
+        error = response.json()["error"]
+        reason, code = str(error["message"]), str(error.get("code"))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        reason, code = f"It answered {response.status_code} {response.reason_phrase}.", ""
+    refused = "The server refused this." if response.status_code < 500 else f"The server failed. {_RUNNER}"
+    return ServerProblem(_ADVICE.get(code, refused), reason)

@@ -37,7 +37,7 @@ class Page:
             catalogue = self._client.catalogue()
             choices = self._clips.refresh(catalogue)
         except ServerProblem as problem:
-            return gr.skip(), gr.skip(), "", "", render.problem(str(problem))
+            return gr.skip(), gr.skip(), "", "", _told(problem)
         names = [each.name for each in catalogue.domains]
         kept = domain if domain in names else (names[0] if names else None)
         return (
@@ -53,16 +53,22 @@ class Page:
         try:
             return _about(self._client.catalogue(), domain)
         except ServerProblem as problem:
-            return render.problem(str(problem))
+            return _told(problem)
 
-    def fetch(self, example: str | None) -> tuple[Any, str, str]:
-        """Return a clip's file for the player, the message below, and no lanes."""
+    def clear(self, request: gr.Request) -> Shown:
+        """Stop what runs and return an empty outcome: another choice was made than the one shown."""
+        self._stop(_visit(request))
+        return render.hint(WELCOME), "", None
+
+    def fetch(self, example: str | None, request: gr.Request) -> tuple[Any, Any, str, str, str | None]:
+        """Return a clip's file for the player, its domain for the menu, and an empty outcome."""
+        empty = self.clear(request)
         if example is None:
-            return gr.skip(), render.hint(WELCOME), ""
+            return gr.skip(), gr.skip(), *empty
         try:
-            return str(self._clips.fetch(example)), render.hint(WELCOME), ""
+            return str(self._clips.fetch(example)), self._clips.domain(example), *empty
         except ServerProblem as problem:
-            return None, render.problem(str(problem)), ""
+            return None, gr.skip(), _told(problem), "", None
 
     def choose(self, audio: str | None, request: gr.Request) -> None:
         """Note the recording in the player. The visit's last one is deleted."""
@@ -92,7 +98,7 @@ class Page:
         try:
             base, adapted = await task
         except ServerProblem as failure:
-            yield render.problem(str(failure)), "", None
+            yield _told(failure), "", None
         except asyncio.CancelledError:
             if not task.cancelled():
                 raise
@@ -134,6 +140,10 @@ class Page:
         except ServerProblem as problem:
             raise gr.Error(escape(str(problem)), print_exception=False) from problem
         return {"name": asked.name, "content": content}
+
+
+def _told(problem: ServerProblem) -> str:
+    return render.problem(str(problem), problem.reason)
 
 
 def _visit(request: gr.Request) -> str:

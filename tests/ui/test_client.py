@@ -11,8 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
+from server.api import refusals
 from tests.ui import replies
-from ui.client import Clip, ServerClient, ServerProblem
+from ui.client import _ADVICE, Clip, ServerClient, ServerProblem
 
 URL = "http://server.test"
 
@@ -39,6 +40,8 @@ DOMAIN = {
     "builtin": True,
     "wer_before": 0.4,
     "wer_after": {"odd": 1},
+    "wer_data": "valid",
+    "wer_utterances": 20,
     "problem": None,
 }
 
@@ -96,28 +99,40 @@ def test_a_clip_is_fetched_by_the_address_that_the_server_gave() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "words"),
+    ("status", "code", "words"),
     [
-        (404, "does not know this domain"),
-        (413, "too large"),
-        (415, "could not be read"),
-        (422, "cannot transcribe"),
-        (429, "busy"),
-        (500, "has a problem"),
-        (503, "stopping"),
+        (404, "domain_not_found", "does not know this domain"),
+        (413, "upload_too_large", "too large"),
+        (415, "audio_unreadable", "could not be read"),
+        (422, "audio_too_long", "too long"),
+        (422, "unsupported_language", "refused"),
+        (429, "queue_full", "busy"),
+        (500, "internal_error", "failed"),
+        (503, "stopping", "stopping"),
+        (503, "out_of_memory", "not enough memory"),
+        (503, "not_loaded", "could not load this domain"),
     ],
 )
-def test_a_refusal_is_a_sentence_with_the_server_s_reason(status: int, words: str, clip_file: Path) -> None:
-    server = refusing(status, {"error": {"message": "the limit is 30 s (SSVD_X)"}})
+def test_a_refusal_is_a_sentence_for_a_visitor_beside_the_server_s_reason(
+    status: int, code: str, words: str, clip_file: Path
+) -> None:
+    server = refusing(status, {"error": {"message": "the limit is 30 s (SSVD_X)", "code": code}})
     with pytest.raises(ServerProblem, match=words) as problem:
         asyncio.run(server.transcribe(clip_file, "child"))
-    assert "the limit is 30 s (SSVD_X)" in str(problem.value)
+    assert "SSVD" not in str(problem.value)
+    assert problem.value.reason == "the limit is 30 s (SSVD_X)"
+
+
+def test_every_code_that_the_server_has_for_a_transcription_has_its_sentence() -> None:
+    codes = {code for *_, code in refusals._MEANING} - {"unsupported_language"}
+    assert codes <= set(_ADVICE)
 
 
 @pytest.mark.parametrize("body", ["<html>", {"detail": "x"}, []])
 def test_an_error_of_another_server_is_still_a_sentence(body: Any) -> None:
-    with pytest.raises(ServerProblem, match="502 Bad Gateway"):
+    with pytest.raises(ServerProblem, match="failed") as problem:
         refusing(502, body).catalogue()
+    assert "502 Bad Gateway" in str(problem.value.reason)
 
 
 def test_an_answer_that_is_not_json_is_told() -> None:

@@ -28,6 +28,8 @@ DOMAIN = {
     "builtin": True,
     "wer_before": 0.5,
     "wer_after": 0.1,
+    "wer_data": "test",
+    "wer_utterances": 600,
     "problem": None,
 }
 
@@ -120,13 +122,16 @@ def test_the_lists_are_the_server_s_and_what_is_chosen_stays_chosen(page: Page, 
 
 def test_an_example_is_fetched_once_and_shown_with_its_words(page: Page, server: FakeServer) -> None:
     page.fill(None, None)
-    path, *_ = page.fetch("child/a")
+    path, domain, *_ = page.fetch("child/a", VISIT)
+    assert domain == "child"  # an example brings its domain
     assert Path(path).read_bytes() == b"OggS"
-    page.fetch("child/a")
+    page.fetch("child/a", VISIT)
     assert server.asked.count("/clips/child") == 1
     result, timeline, _ = transcribe(page, path, "child", "child/a")
     assert "What was said" in result
-    assert re.search(r"one</button> <mark><button [^>]+>None</button></mark> <button [^>]+>clip", result)
+    assert re.search(
+        r"one</button> <mark [^>]+><button [^>]+>None</button></mark> <button [^>]+>clip", result
+    )
     assert timeline.count("ssvd-lane ") == 2
     assert "every word right" in result
 
@@ -155,7 +160,7 @@ def test_a_server_that_went_away_is_told_in_words_by_every_event(
     told = [
         page.fill(None, None)[-1],
         page.describe("child"),
-        page.fetch("child/a")[1],
+        page.fetch("child/a", VISIT)[2],
         transcribe(page, recording, "child", None)[0],
     ]
     assert all('role="alert"' in each and "does not answer" in each for each in told)
