@@ -19,6 +19,7 @@ from server.api.head import Head
 from server.api.replies import PROVENANCE_HEADERS
 from server.engine.engine import Engine
 from server.engine.start import start_engine
+from server.progress import Progress
 from server.samples import Samples
 from server.settings import ServerSettings, load_settings
 from server.state import ServerState
@@ -53,6 +54,7 @@ def create_app(settings: ServerSettings | None = None, engine: Engine | None = N
             engine=running,
             samples=Samples(running.domains.store.builtin),
             decoders=asyncio.Semaphore(settings.max_decoders),
+            progress=Progress(),
             fetchers=CapacityLimiter(FETCHERS),
         )
         if settings.preload:

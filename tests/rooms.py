@@ -50,7 +50,7 @@ FLOORS: dict[str, list[tuple[str, ...]]] = {
         ("engine/",),
         ("domains",),
         ("bank/",),
-        ("languages", "options", "samples", "settings"),
+        ("languages", "options", "progress", "samples", "settings"),
         ("errors",),
     ],
     "ui": [

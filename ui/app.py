@@ -79,6 +79,9 @@ def build(client: ServerClient, visits: Visits) -> gr.Blocks:
                     editable=False,
                     buttons=[],
                 )
+                other = gr.UploadButton(
+                    "Open a video or another kind of file", size="sm", elem_id="ssvd-other"
+                )
                 timeline = gr.HTML(padding=False, elem_id="ssvd-lanes", js_on_load=player.PLAY_FROM_WORD)
             with gr.Column(min_width=300):
                 gr.HTML("<h2>2. Who is speaking?</h2>", padding=False, elem_classes="ssvd-flush")
@@ -87,6 +90,7 @@ def build(client: ServerClient, visits: Visits) -> gr.Blocks:
                     refresh = gr.Button("Refresh", size="sm", elem_id="ssvd-refresh", scale=0, min_width=90)
                 about = gr.HTML(padding=False, elem_id="ssvd-about")
                 go = gr.Button("Transcribe", variant="primary", size="lg", elem_id="ssvd-go")
+                stop = gr.Button("Cancel", size="sm", elem_id="ssvd-cancel", visible=False)
         outcome = gr.HTML(
             render.hint(WELCOME),
             padding=False,
@@ -107,11 +111,22 @@ def build(client: ServerClient, visits: Visits) -> gr.Blocks:
         example.input(page.fetch, example, [audio, domain, *results], **private)
         audio.change(page.choose, audio, None, **private)
         # The visitor's own recording is not an example, and its words are not known.
-        for own in (audio.upload, audio.stop_recording, audio.clear):
+        other.upload(lambda path: path, other, audio, **private)
+        for own in (audio.upload, audio.stop_recording, audio.clear, other.upload):
             own(lambda: None, None, example, **private)
             own(page.clear, None, results, **private)
         as_many: dict[str, Any] = {"concurrency_limit": None}  # the server says when it has too many
-        go.click(page.transcribe, [audio, domain, example], results, api_visibility="undocumented", **as_many)
+        go.click(lambda: _running(True), None, [go, stop], queue=False, **private)
+        transcription = go.click(
+            page.transcribe,
+            [audio, domain, example],
+            results,
+            api_visibility="undocumented",
+            show_progress="hidden",
+            **as_many,
+        )
+        transcription.then(lambda: _running(False), None, [go, stop], **private)
+        stop.click(page.cancel, None, None, queue=False, **private)
         asked = outcome.download(page.subtitles, transcribed, file, **private, **as_many)
         asked.success(None, file, None, js=player.SAVE_FILE)
         asked.success(None, js=player.ASK_AGAIN)
@@ -123,6 +138,11 @@ def build(client: ServerClient, visits: Visits) -> gr.Blocks:
 
         blocks.unload(leave)
     return blocks
+
+
+def _running(running: bool) -> tuple[Any, Any]:
+    """Return the states of the buttons that start and end a transcription."""
+    return gr.update(interactive=not running), gr.update(visible=running)
 
 
 def _forget(blocks: gr.Blocks, visit: str) -> None:

@@ -15,6 +15,7 @@ from ui.heard import HeardWord, heard_words
 
 TIMEOUT_S = 600.0  # a long recording on a slow machine
 CONNECT_TIMEOUT_S = 5.0
+REQUEST_ID_HEADER = "X-SSVD-Request-ID"
 _CONNECTION: dict[str, Any] = {
     "timeout": httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
     "trust_env": False,
@@ -117,13 +118,16 @@ class ServerClient:
         """Return the bytes of an example recording's file."""
         return self._send("GET", clip.url).content
 
-    async def transcribe(self, audio: Path, domain: str | None) -> Transcript:
+    async def transcribe(self, audio: Path, domain: str | None, request_id: str) -> Transcript:
         """Transcribe a recording with a domain, or with the base alone if `domain` is None.
 
         It waits without a thread. A cancelled call closes its connection, and the server then gives up too.
+
+        Args:
+            request_id: names the request for `pieces_done`, and is nobody else's.
         """
         fields = {"response_format": "verbose_json", "timestamp_granularities[]": ["word", "segment"]}
-        response = await self._transcription(audio, domain, fields)
+        response = await self._transcription(audio, domain, fields, {REQUEST_ID_HEADER: request_id})
         body = self._parsed(response)
         made_by = body["ssvd"]
         return Transcript(
@@ -138,12 +142,23 @@ class ServerClient:
             sha256=made_by["adapter_sha256"],
         )
 
+    async def pieces_done(self, request_id: str) -> tuple[int, int]:
+        """Return (pieces decoded, pieces) of a running request; 0 and 0 where it is not known."""
+        try:
+            async with httpx.AsyncClient(transport=self._async_transport, **_CONNECTION) as client:
+                body = (await client.get(f"{self.url}/v1/progress/{request_id}")).raise_for_status().json()
+            return int(body["pieces_done"]), int(body["pieces"])
+        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+            return 0, 0  # it has not begun or has just ended; a real failure is the transcription's to tell
+
     async def subtitles(self, audio: Path, domain: str | None, subtitle_format: str) -> str:
         """Transcribe a recording again, and return the server's file in this format, `srt` or `vtt`."""
-        response = await self._transcription(audio, domain, {"response_format": subtitle_format})
+        response = await self._transcription(audio, domain, {"response_format": subtitle_format}, {})
         return response.content.decode()
 
-    async def _transcription(self, audio: Path, domain: str | None, fields: dict[str, Any]) -> httpx.Response:
+    async def _transcription(
+        self, audio: Path, domain: str | None, fields: dict[str, Any], headers: dict[str, str]
+    ) -> httpx.Response:
         named = {} if domain is None else {"domain": domain}
         try:
             content = audio.read_bytes()  # at most what an upload may have
@@ -155,6 +170,7 @@ class ServerClient:
                     f"{self.url}/v1/audio/transcriptions",
                     files={"file": ("recording", content)},
                     data={**fields, **named},
+                    headers=headers,
                 )
         return _unless_refused(response)
 

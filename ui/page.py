@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import secrets
+from collections.abc import AsyncIterator, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from ui.files import SUBTITLE_FORMATS
 from ui.visits import Visits
 
 WELCOME = "Choose a recording and a domain, then press Transcribe."
-CANCELLED = "Cancelled."
+CANCELLED = f"Cancelled. {WELCOME}"
+PROGRESS_S = 0.5  # between two looks at how far a transcription is
 
 Shown = tuple[str, str, str | None]  # outcome, lanes, path of the recording that they are about
 
@@ -54,6 +56,10 @@ class Page:
             return _about(self._client.catalogue(), domain)
         except ServerProblem as problem:
             return _told(problem)
+
+    def cancel(self, request: gr.Request) -> None:
+        """End the visit's transcription. Its requests to the server end with it."""
+        self._stop(_visit(request))
 
     def clear(self, request: gr.Request) -> Shown:
         """Stop what runs and return an empty outcome: another choice was made than the one shown."""
@@ -94,13 +100,18 @@ class Page:
         visit = _visit(request)
         self._visits.claim(visit, audio)
         self._stop(visit)
-        task = self._running[visit] = asyncio.ensure_future(self._both(Path(audio), domain))
+        ids = [secrets.token_urlsafe(16) for _ in range(1 if domain is None else 2)]
+        task = self._running[visit] = asyncio.ensure_future(self._both(Path(audio), domain, ids))
         try:
-            base, adapted = await task
+            async for told in self._progress(task, ids):
+                yield told, "", None
+            base, adapted = task.result()
+            if self._running.get(visit) is not task:  # another choice was made meanwhile
+                raise asyncio.CancelledError
         except ServerProblem as failure:
             yield _told(failure), "", None
         except asyncio.CancelledError:
-            if not task.cancelled():
+            if not task.cancelled() and not task.done():
                 raise
             yield render.hint(CANCELLED), "", None
         else:
@@ -111,17 +122,31 @@ class Page:
             if self._running.get(visit) is task:
                 del self._running[visit]
 
-    async def _both(self, audio: Path, domain: str | None) -> tuple[Transcript, Transcript | None]:
+    async def _progress(self, task: asyncio.Task[Any], ids: Sequence[str]) -> AsyncIterator[str]:
+        """Yield how far the requests of a task are, as often as that changes, until it has ended."""
+        yield render.progress(0, 0)
+        before = (0, 0)
+        while not (await asyncio.wait({task}, timeout=PROGRESS_S))[0]:
+            pieces = await asyncio.gather(*map(self._client.pieces_done, ids))
+            done, total = map(sum, zip(*pieces, strict=True))
+            if (done, total) != before and all(each[1] for each in pieces):
+                before = (done, total)
+                yield render.progress(done, total)
+
+    async def _both(
+        self, audio: Path, domain: str | None, ids: Sequence[str]
+    ) -> tuple[Transcript, Transcript | None]:
         """Transcribe with the base and, if there is one, with the domain, at the same time."""
         try:
             async with asyncio.TaskGroup() as group:
-                base = group.create_task(self._client.transcribe(audio, None))
-                adapted = (
-                    None if domain is None else group.create_task(self._client.transcribe(audio, domain))
-                )
+                wanted = [None] if domain is None else [None, domain]
+                tasks = [
+                    group.create_task(self._client.transcribe(audio, each, request_id))
+                    for each, request_id in zip(wanted, ids, strict=True)
+                ]
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from failed
-        return base.result(), adapted.result() if adapted else None
+        return tasks[0].result(), None if domain is None else tasks[1].result()
 
     def _stop(self, visit: str) -> None:
         task = self._running.pop(visit, None)

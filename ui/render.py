@@ -63,6 +63,13 @@ def hint(message: str) -> str:
     return f'<p class="ssvd-hint">{escape(message)}</p>'
 
 
+def progress(done: int, total: int) -> str:
+    """Return how much of a recording is transcribed; a total of 0 says that it has not begun."""
+    told = f"Transcribing: {done} of {total} pieces done." if total else "Transcribing …"
+    bar = f'<progress max="{total}" value="{done}"></progress>' if total else "<progress></progress>"
+    return f'<p class="ssvd-hint" role="status">{bar} {told}</p>'
+
+
 def about_domain(domain: Domain | None) -> str:
     """Return the line under the domain selector."""
     if domain is None:

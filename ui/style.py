@@ -38,6 +38,12 @@ h2 { font-size: 1.15rem; font-weight: 600; margin: 0; }
 .ssvd-wrong { background: #fee2e2; color: #7f1d1d; text-decoration: underline wavy #b91c1c 1px; }
 .ssvd-differs { background: #e2e8f0; color: #0f172a; text-decoration: underline #475569 2px; }
 .ssvd-missing { color: var(--ssvd-quiet); font-style: italic; }
+.ssvd-hint progress {
+  vertical-align: middle; width: 12rem; height: 0.6rem; border-radius: 4px; overflow: hidden;
+}
+.ssvd-hint progress::-webkit-progress-bar { background: var(--border-color-primary); }
+.ssvd-hint progress::-webkit-progress-value { background: #0f766e; }
+.ssvd-hint progress::-moz-progress-bar { background: #0f766e; }
 .ssvd-legend { margin: 0.75rem 0 0; color: var(--ssvd-quiet); }
 .ssvd-problem details { margin-top: 0.4rem; color: var(--ssvd-quiet); font-size: 0.95rem; }
 .ssvd-problem summary { cursor: pointer; }
@@ -82,5 +88,6 @@ h2 { font-size: 1.15rem; font-weight: 600; margin: 0; }
 }
 
 .ssvd-domain-row { align-items: flex-end; }
-#ssvd-refresh { min-height: 2.4rem; }
+#ssvd-refresh { min-height: 2.4rem; margin-right: calc(var(--spacing-xl) + 2px); }
+#ssvd-go, #ssvd-cancel, #ssvd-other { margin-inline: calc(var(--spacing-xl) + 2px); width: auto; }
 """

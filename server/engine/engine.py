@@ -112,7 +112,8 @@ class Engine:
             if request.timestamps:
                 job.speech = speech_of(request.wave)
             parts = self._cut(job)
-            job.pieces_left = len(parts)
+            job.pieces_left = job.pieces = len(parts)
+            job.tell_progress()
             if not parts:  # no speech
                 self._finish(job)
             else:
@@ -229,6 +230,7 @@ class Engine:
             return
         job.decoded[part.index] = result
         job.pieces_left -= 1
+        job.tell_progress()
         if job.pieces_left == 0:
             self._finish(job)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,7 @@ class Request:
     previous_text: str | None = None  # what was said before the wave
     cut_rule: CutRule | None = None  # the silences at which the wave is cut; None leaves that to the base
     warnings: tuple[str, ...] = ()  # sentences that the reply says first
+    on_progress: Callable[[int, int], None] | None = None  # called with (pieces done, pieces), on any thread
 
 
 @dataclass(frozen=True, eq=False)

@@ -174,6 +174,34 @@ def test_a_recording_of_one_s_own_goes_with_its_page_and_its_name_is_in_no_log(
     assert own.stem not in log
 
 
+def test_a_file_that_the_browser_takes_for_something_else_can_be_opened_and_an_old_result_goes(
+    server: str, browser: Any, tmp_path: Path
+) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    wait = WebDriverWait(browser, PATIENCE_S)
+    clip, said = readmes_clip()
+    transcribe_example(browser, server, said, "child")
+    own = tmp_path / "recorder.raw1"  # as .caf, .w64 or .mkv: no audio to a browser
+    own.write_bytes(clip.read_bytes())
+    # The button's own input is made when it is clicked; the file chooser cannot be driven.
+    browser.execute_script(
+        "HTMLInputElement.prototype.click = "
+        "function () { window.chooser = this; document.body.append(this); };"
+    )
+    browser.find_element(By.ID, "ssvd-other").click()
+    chooser = wait.until(lambda d: d.execute_script("return window.chooser"))
+    assert not chooser.get_attribute("accept")
+    chooser.send_keys(str(own))
+    wait.until(lambda d: not d.find_elements(By.ID, "ssvd-domain-text"))
+    assert browser.find_element(By.CSS_SELECTOR, "#ssvd-example input").get_attribute("value") == ""
+    browser.find_element(By.ID, "ssvd-go").click()
+    wait.until(lambda d: d.find_elements(By.ID, "ssvd-domain-text"))
+    assert not browser.find_elements(By.ID, "ssvd-reference")
+    assert browser.find_element(By.ID, "ssvd-domain-text").text.split() == said.split()
+
+
 def test_a_refused_download_is_told_and_another_can_be_asked_for(
     server: str, browser: Any, tmp_path: Path
 ) -> None:

@@ -64,8 +64,8 @@ def test_a_recording_is_sent_with_its_domain_or_without_one(clip_file: Path) -> 
         bodies.append(request.read())
         return httpx.Response(200, json=replies.body("two words", 0.5, 1.0, domain="child"))
 
-    result = asyncio.run(client(answer).transcribe(clip_file, "child"))
-    asyncio.run(client(answer).transcribe(clip_file, None))
+    result = asyncio.run(client(answer).transcribe(clip_file, "child", "id"))
+    asyncio.run(client(answer).transcribe(clip_file, None, "id"))
     assert (result.text, result.domain, result.version) == ("two words", "child", 2)
     assert result.adapter == f"child@sha256:{replies.SHA256}"
     assert [word.start_s for word in result.words] == [0.5, 1.0]
@@ -118,7 +118,7 @@ def test_a_refusal_is_a_sentence_for_a_visitor_beside_the_server_s_reason(
 ) -> None:
     server = refusing(status, {"error": {"message": "the limit is 30 s (SSVD_X)", "code": code}})
     with pytest.raises(ServerProblem, match=words) as problem:
-        asyncio.run(server.transcribe(clip_file, "child"))
+        asyncio.run(server.transcribe(clip_file, "child", "id"))
     assert "SSVD" not in str(problem.value)
     assert problem.value.reason == "the limit is 30 s (SSVD_X)"
 

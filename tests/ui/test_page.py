@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ import gradio as gr
 import httpx
 import pytest
 
+import ui.page
 from ssvd_asr.errors import SsvdError
 from tests.ui import replies
 from ui import ui_command
 from ui.client import ServerClient
-from ui.page import Page, Shown
+from ui.page import CANCELLED, Page, Shown
 from ui.visits import Visits
 
 DOMAIN = {
@@ -55,6 +56,8 @@ class FakeServer:
             name = request.url.path.split("/")[3]
             clip = {"id": "a", "text": f"one {name} clip", "url": f"/clips/{name}"}
             return httpx.Response(200, json={"data": [clip]})
+        if request.url.path.startswith("/v1/progress/"):
+            return httpx.Response(200, json={"pieces": 4, "pieces_done": 1})
         if request.url.path.startswith("/clips/"):
             return httpx.Response(200, content=b"OggS")
         return self._transcript(request.read())
@@ -145,7 +148,7 @@ def test_a_recording_of_one_s_own_has_no_reference(page: Page, recording: str) -
 
 def test_without_a_domain_the_base_stands_alone(page: Page, recording: str, server: FakeServer) -> None:
     assert "With domain" not in transcribe(page, recording, None, None)[0]
-    assert server.asked == ["/v1/audio/transcriptions"]
+    assert server.asked.count("/v1/audio/transcriptions") == 1
 
 
 def test_without_a_recording_it_says_what_to_do(page: Page) -> None:
@@ -197,6 +200,101 @@ def test_subtitles_of_a_server_that_went_away_are_told_in_words(
     server.down = True
     with pytest.raises(gr.Error, match="does not answer"):
         subtitles(page, recording, asked())
+
+
+class SlowServer(FakeServer):
+    """Answers transcriptions when told to, and notes those whose client has left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = asyncio.Event()
+        self.given_up = 0
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:  # type: ignore[override]
+        if request.url.path != "/v1/audio/transcriptions":
+            return super().__call__(request)
+        try:
+            await self.go.wait()
+        except asyncio.CancelledError:
+            self.given_up += 1
+            raise
+        return super().__call__(request)
+
+
+async def follow(page: Page, recording: str, visit: str, shown: list[Shown]) -> None:
+    async for each in page.transcribe(recording, "child", None, gr.Request(session_hash=visit)):
+        shown.append(each)
+
+
+async def until(true: Callable[[], object]) -> None:
+    while not true():
+        await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def slow(page: Page, monkeypatch: pytest.MonkeyPatch) -> SlowServer:
+    server = SlowServer()
+    client = ServerClient("http://server.test", transport=httpx.MockTransport(server))  # type: ignore[arg-type]
+    monkeypatch.setattr(page, "_client", client)
+    monkeypatch.setattr(ui.page, "PROGRESS_S", 0.01)
+    return server
+
+
+def test_a_transcription_tells_its_pieces_and_then_its_words(
+    page: Page, slow: SlowServer, recording: str
+) -> None:
+    shown: list[Shown] = []
+
+    async def visit() -> None:
+        running = asyncio.create_task(follow(page, recording, "one", shown))
+        await until(lambda: "2 of 8 pieces" in shown[-1][0] if shown else False)  # of both requests
+        slow.go.set()
+        await running
+
+    asyncio.run(visit())
+    assert "With domain child" in shown[-1][0]
+    assert slow.given_up == 0
+
+
+@pytest.mark.parametrize("ending", ["cancel", "clear", "leave"])
+def test_a_transcription_that_nobody_waits_for_ends_its_requests_and_no_other_visitor_s(
+    page: Page, slow: SlowServer, recording: str, ending: str
+) -> None:
+    mine: list[Shown] = []
+    theirs: list[Shown] = []
+
+    async def visits() -> None:
+        one = asyncio.create_task(follow(page, recording, "one", mine))
+        other = asyncio.create_task(follow(page, recording, "other", theirs))
+        await until(lambda: mine and theirs)
+        await asyncio.to_thread(getattr(page, ending), gr.Request(session_hash="one"))
+        await one
+        assert not other.done()
+        slow.go.set()
+        await other
+
+    asyncio.run(visits())
+    assert CANCELLED in mine[-1][0]
+    assert slow.given_up == 2
+    assert "With domain child" in theirs[-1][0]
+
+
+def test_words_that_come_after_another_choice_was_made_are_not_shown(
+    page: Page, slow: SlowServer, recording: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Shown] = []
+    slow.go.set()
+    both = page._both
+
+    async def both_and_then_another_choice(*asked: Any) -> Any:
+        result = await both(*asked)
+        page._running.pop("one")  # as `clear` does
+        return result
+
+    monkeypatch.setattr(page, "_both", both_and_then_another_choice)
+    asyncio.run(follow(page, recording, "one", shown))
+    assert CANCELLED in shown[-1][0]
+    assert shown[-1][1:] == ("", None)
 
 
 @pytest.fixture(scope="module")
