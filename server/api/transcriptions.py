@@ -27,6 +27,8 @@ router = APIRouter()
 CLIENT_LEFT = 499  # for the access log only, as in nginx: the client is gone
 
 
+# With a slash too: clients send their upload twice after a redirect, or take its empty body for a text.
+@router.post("/v1/audio/transcriptions/", include_in_schema=False)
 @router.post("/v1/audio/transcriptions", openapi_extra=request_schema())
 async def transcribe(request: Request) -> Response:
     """Transcribe one file in one domain. The request and reply are OpenAI's, with `domain` beside `model`."""
