@@ -42,20 +42,18 @@ def mount(app: Any, *, path: str, server_url: str, max_file_size: int) -> None:
 
 def launch(client: ServerClient, host: str, port: int) -> None:
     """Serve the page alone until SIGTERM or Ctrl+C."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the folder of visits is deleted
     visits = Visits()
-    try:
-        with visits.gradio_folder():
-            build(client, visits).launch(
-                server_name=host,
-                server_port=port,
-                share=False,
-                quiet=True,
-                inbrowser=False,
-                **_page_options(),
-            )
-    finally:
-        visits.close()
+
+    def end(*_: object) -> None:
+        visits.close()  # before anything that could hang or fail: an open page holds up the server's end
+        raise KeyboardInterrupt
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, end)
+    with visits.gradio_folder():
+        build(client, visits).launch(
+            server_name=host, server_port=port, share=False, quiet=True, inbrowser=False, **_page_options()
+        )
 
 
 def build(client: ServerClient, visits: Visits) -> gr.Blocks:

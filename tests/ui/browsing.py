@@ -124,6 +124,7 @@ def transcribe_example(browser: Any, server: str, said: str, domain: str) -> Non
     _choose(browser, "ssvd-domain", domain)
     browser.find_element(By.ID, "ssvd-go").click()
     wait.until(lambda d: d.find_elements(By.ID, "ssvd-domain-text"))
+    wait.until(lambda d: d.find_element(By.ID, "ssvd-go").is_enabled())
 
 
 def _choose(browser: Any, element: str, text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -11,8 +12,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
+from gradio_client import Client, handle_file
 
+from tests.ui.browsing import wait_until
 from ui.visits import VARIABLE, Visits
 
 
@@ -119,3 +123,38 @@ def test_the_next_start_deletes_what_a_killed_page_left_and_not_what_a_living_on
     assert not folder.exists()
     assert visits.folder.exists()
     later.close()
+
+
+ALONE = """
+import sys
+from ui.app import launch
+from ui.client import ServerClient
+launch(ServerClient("http://127.0.0.1:9"), "127.0.0.1", int(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
+def test_a_page_alone_leaves_nothing_however_it_is_ended(tmp_path: Path, ending: signal.Signals) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    page = subprocess.Popen(
+        [sys.executable, "-c", ALONE, str(port)], env={**os.environ, "TMPDIR": str(tmp_path)}
+    )
+    with page:
+        wait_until(lambda: _answers(f"http://127.0.0.1:{port}"))
+        client = Client(f"http://127.0.0.1:{port}", verbose=False)  # its page stays open
+        recording = tmp_path / "anna.wav"
+        recording.write_bytes(b"RIFF")
+        client.predict(handle_file(str(recording)), None, None, api_name="/transcribe")
+        assert len(list(tmp_path.glob("ssvd-ui-*/*/anna.wav"))) == 1
+        page.send_signal(ending)
+        wait_until(lambda: list(tmp_path.glob("ssvd-ui-*")) == [])
+        page.kill()
+        client.close()
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url).is_success
+    except httpx.TransportError:
+        return False
