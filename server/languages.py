@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from server.errors import LanguageError
+from ssvd_asr.base.prompt import IDENTIFIED
 
 # Pairs of 639-1 and 639-3 codes. For macrolanguages: the code in OWSM's token lists.
 _TABLE = """
@@ -68,21 +69,24 @@ def language_symbol(wanted: str) -> str:
     return f"<{_ISO_639_3.get(tag[1], tag[1])}>"
 
 
-def requested_language(wanted: str | None, default: str) -> tuple[str, tuple[str, ...]]:
+def requested_language(wanted: str | None, default: str, identifies: bool) -> tuple[str, tuple[str, ...]]:
     """Return the token for a request, and sentences that its reply says about it.
 
     Args:
-        wanted: as the request names it; None, or AUTO, takes the default.
+        wanted: as the request names it; None takes the default, and AUTO what the base identifies.
         default: the setting `language`.
+        identifies: whether the base identifies languages. Otherwise AUTO takes the default.
 
     Raises LanguageError as language_symbol does.
     """
     if wanted is None or wanted.strip().casefold() != AUTO:
         return language_symbol(wanted or default), ()
+    if identifies:
+        return IDENTIFIED, ()
     symbol = language_symbol(default)
     return symbol, (
-        f"language={AUTO}: the language was not identified, {language_name(symbol.strip('<>'))} was assumed "
-        "(SSVD_LANGUAGE)",
+        f"language={AUTO}: this base does not identify languages, {language_name(symbol.strip('<>'))} was "
+        "assumed (SSVD_LANGUAGE)",
     )
 
 

@@ -92,7 +92,9 @@ def _transcribe(
     """
     kind: TranscriptFormat = args.format or "txt"
     try:
-        language, warnings = requested_language(args.language, settings.language)
+        language, warnings = requested_language(
+            args.language, settings.language, engine.recogniser.identifies_language
+        )
         request = Request(
             wave=read_audio(path, settings.audio_limits),
             domain=args.domain,

@@ -86,7 +86,9 @@ def _submit(
 ) -> Future[Reply]:
     """Decode the upload and queue it. This blocks, so run it in a thread."""
     settings = state.settings
-    language, warnings = requested_language(form.language, settings.language)
+    language, warnings = requested_language(
+        form.language, settings.language, state.engine.recogniser.identifies_language
+    )
     wave = read_audio(file.file, settings.audio_limits)
     return state.engine.submit(
         Transcription(

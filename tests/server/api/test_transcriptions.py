@@ -17,6 +17,7 @@ from adapters_store.versions import Version
 from server.api.form import FORMATS
 from server.bank.packed import PackedAdapter
 from server.settings import ServerSettings
+from ssvd_asr.base.prompt import IDENTIFIED
 from ssvd_asr.errors import AdapterUnreadableError
 from tests.server.fakes import BASE, DIGEST, TIMEOUT_S, FakeRecogniser, read_packed
 from tests.speechlike import babble, wav_bytes
@@ -296,6 +297,18 @@ def test_a_language_is_a_code_a_code_with_a_region_or_a_name(
     assert [piece.language for piece in recogniser.pieces] == [symbol]
     assert response.json()["language"] == name
     assert response.json()["ssvd"]["warnings"] == []
+
+
+@pytest.mark.parametrize("response_format", ["json", "verbose_json"])
+def test_a_language_left_to_a_base_that_identifies_it_is_in_the_reply(
+    client: TestClient, recogniser: FakeRecogniser, clip: bytes, response_format: str
+) -> None:
+    recogniser.identifies_language = True
+    recogniser.hears = "<nld>"
+    body = post(client, clip, language="AUTO", response_format=response_format).json()
+    assert [piece.language for piece in recogniser.pieces] == [IDENTIFIED]
+    assert body.get("language", "dutch") == "dutch"
+    assert body["ssvd"]["warnings"] == []
 
 
 @pytest.mark.parametrize("response_format", ["json", "verbose_json"])
