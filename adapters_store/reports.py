@@ -8,6 +8,9 @@ from typing import Any
 from adapters_store.versions import Domain, Version
 from ssvd_asr.errors import AdapterError
 
+DATA = ("test", "valid")  # on which `ssvd train` scores
+WER_COLUMNS = ("WER before", "after", "measured on")
+
 
 def describe_domain(domain: Domain) -> dict[str, Any]:
     """Return a domain as JSON values, with its active version's digest and summary."""
@@ -36,8 +39,11 @@ def describe_version(version: Version, *, active: bool) -> dict[str, Any]:
 
 
 def domain_table(domains: Iterable[Domain]) -> str:
-    """Return a table with one line for each domain."""
-    rows = [("domain", "active", "sha256", "versions", "base", "WER before", "after")]
+    """Return a table with one line for each domain.
+
+    The error rates before and after are of the same data. Those of two domains are of different data.
+    """
+    rows: list[tuple[str, ...]] = [("domain", "active", "sha256", "versions", "base", *WER_COLUMNS)]
     for domain in domains:
         summary = _summary(domain.active)
         rows.append(
@@ -54,7 +60,7 @@ def domain_table(domains: Iterable[Domain]) -> str:
 
 def version_table(domain: Domain, versions: Iterable[Version]) -> str:
     """Return a table with one line for each version, then one line for each event of the domain."""
-    rows = [("version", "sha256", "kB", "published", "base", "WER before", "after")]
+    rows: list[tuple[str, ...]] = [("version", "sha256", "kB", "published", "base", *WER_COLUMNS)]
     for version in versions:
         star = "*" if version == domain.active else ""
         published = "built-in" if version.builtin else str(version.published_at)
@@ -86,15 +92,23 @@ def _summary(version: Version) -> dict[str, Any]:
     }
 
 
-def _base_and_wer(summary: dict[str, Any]) -> tuple[str, str, str]:
+def _base_and_wer(summary: dict[str, Any]) -> tuple[str, ...]:
     if "error" in summary:
-        return ("DAMAGED: " + str(summary["error"]), "", "")
+        return ("DAMAGED: " + str(summary["error"]), "", "", "")
     training = summary["training"]
     return (
         str(summary["base_name"]),
         _percent(training.get("wer_before")),
         _percent(training.get("wer_after")),
+        _scored_on(training) if "wer_after" in training else "-",
     )
+
+
+def _scored_on(training: dict[str, Any]) -> str:
+    """Return the data of the error rates, as "600 test utterances", if the file says it."""
+    what, many = training.get("evaluated_on"), training.get("evaluated_utterances")
+    known = what in DATA and isinstance(many, int)
+    return f"{many} {what} utterances" if known else "unnamed data"
 
 
 def _percent(ratio: object) -> str:

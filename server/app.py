@@ -10,12 +10,16 @@ from contextlib import asynccontextmanager
 from anyio import CapacityLimiter
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import RedirectResponse
 
 from server.api import catalogue, health, refusals, transcriptions
 from server.api.body_limit import BodyLimit
+from server.api.head import Head
+from server.api.replies import PROVENANCE_HEADERS
 from server.engine.engine import Engine
 from server.engine.start import start_engine
+from server.progress import Progress
 from server.samples import Samples
 from server.settings import ServerSettings, load_settings
 from server.state import ServerState
@@ -50,6 +54,7 @@ def create_app(settings: ServerSettings | None = None, engine: Engine | None = N
             engine=running,
             samples=Samples(running.domains.store.builtin),
             decoders=asyncio.Semaphore(settings.max_decoders),
+            progress=Progress(),
             fetchers=CapacityLimiter(FETCHERS),
         )
         if settings.preload:
@@ -62,6 +67,15 @@ def create_app(settings: ServerSettings | None = None, engine: Engine | None = N
     app = FastAPI(title="ssvd-asr", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     refusals.install(app)
     app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes)
+    app.add_middleware(Head, except_below=UI_PATH)
+    if settings.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.allowed_origins,
+            allow_methods=["GET", "HEAD", "POST"],
+            allow_headers=["*"],
+            expose_headers=["Retry-After", *PROVENANCE_HEADERS.values()],
+        )
     for part in (transcriptions, catalogue, health):
         app.include_router(part.router)
     if serves_page(settings):

@@ -1,10 +1,11 @@
-"""Language codes: maps ISO 639-1 ("en", from OpenAI's clients) to OWSM's ISO 639-3 tokens (<eng>)."""
+"""Languages of requests: maps "en", "en-US", "eng" and "english" to OWSM's ISO 639-3 tokens (<eng>)."""
 
 from __future__ import annotations
 
 import re
 
 from server.errors import LanguageError
+from ssvd_asr.base.prompt import IDENTIFIED
 
 # Pairs of 639-1 and 639-3 codes. For macrolanguages: the code in OWSM's token lists.
 _TABLE = """
@@ -39,18 +40,54 @@ swahili tam tamil tel telugu tgk tajik tha thai tuk turkmen tgl tagalog tur turk
 ukrainian urd urdu uzb uzbek vie vietnamese yid yiddish yor yoruba yue cantonese zho chinese
 """
 _NAMES: dict[str, str] = dict(re.findall(r"\b(\w{3})\s(\w+)", _NAME_TABLE))
+_BY_NAME = {name.replace("_", " "): code for code, name in _NAMES.items()}
 _NOT_LANGUAGES = {"asr"}  # a task token, in the same brackets
 
+AUTO = "auto"  # leaves the language to the server
+# A language, and a script, a region or both, which no base tells apart: "en-US", "zh_Hant", "sr-Latn-RS".
+_TAG = re.compile(r"([a-z]{2,3})(?:[-_][a-z]{4})?(?:[-_](?:[a-z]{2}|[0-9]{3}))?")
 
-def language_symbol(code: str) -> str:
-    """Return the token of a language given as "en", "eng" or "<eng>". The base may not have it.
 
-    Raises LanguageError for a task token.
+def language_symbol(wanted: str) -> str:
+    """Return the token of a language given as "en", "en-US", "eng", "<eng>" or "english", in any case.
+
+    The base may not have it. Script and region are left out.
+
+    Raises LanguageError for a task token, and for what is neither a code nor a name.
     """
-    bare = code.strip().strip("<>").lower()
+    bare = wanted.strip().strip("<>").casefold()
     if bare in _NOT_LANGUAGES:
-        raise LanguageError(f"{code!r} is a task of the base, not a language")
-    return f"<{_ISO_639_3.get(bare, bare)}>"
+        raise LanguageError(f"{wanted!r} is a task of the base, not a language")
+    if bare in _BY_NAME:
+        return f"<{_BY_NAME[bare]}>"
+    tag = _TAG.fullmatch(bare)
+    if tag is None:
+        raise LanguageError(
+            f"{wanted!r} is no language: use a code of ISO 639-1 or 639-3, as en or eng, one with a region, "
+            f"as en-US, an English name, as english, or {AUTO}"
+        )
+    return f"<{_ISO_639_3.get(tag[1], tag[1])}>"
+
+
+def requested_language(wanted: str | None, default: str, identifies: bool) -> tuple[str, tuple[str, ...]]:
+    """Return the token for a request, and sentences that its reply says about it.
+
+    Args:
+        wanted: as the request names it; None takes the default, and AUTO what the base identifies.
+        default: the setting `language`.
+        identifies: whether the base identifies languages. Otherwise AUTO takes the default.
+
+    Raises LanguageError as language_symbol does.
+    """
+    if wanted is None or wanted.strip().casefold() != AUTO:
+        return language_symbol(wanted or default), ()
+    if identifies:
+        return IDENTIFIED, ()
+    symbol = language_symbol(default)
+    return symbol, (
+        f"language={AUTO}: this base does not identify languages, {language_name(symbol.strip('<>'))} was "
+        "assumed (SSVD_LANGUAGE)",
+    )
 
 
 def language_name(code: str) -> str:

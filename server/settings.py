@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ssvd_asr.audio.read import AudioLimits
@@ -18,6 +19,8 @@ from ssvd_asr.mixing.compression import Compression
 
 _LIMITS = AudioLimits()
 PREFIX = "SSVD_"
+# As browsers send it: a scheme, a host, and a port if it is not the scheme's own.
+_ORIGIN = re.compile(r"(?!https:.*:443$|http:.*:80$)https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
 
 
 class ServerSettings(BaseSettings):
@@ -48,6 +51,11 @@ class ServerSettings(BaseSettings):
         default=None,
         description="Whether the demo page is served under /ui; empty means where the extra `ui` is "
         "installed (true or false).",
+    )
+    cors_origins: str | None = Field(
+        default=None,
+        description="Origins whose pages may call the API from a browser, with commas between them; "
+        "`*` allows all, empty none (`https://` and a host name).",
     )
     max_upload_bytes: int = Field(
         default=25 * 2**20, gt=0, description="Largest request body; more is 413 (bytes)."
@@ -179,6 +187,17 @@ class ServerSettings(BaseSettings):
         description="After SIGTERM, how long accepted requests may take to finish (seconds).",
     )
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins_are_origins(cls, value: str | None) -> str | None:
+        for origin in _listed(value):
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"{origin!r} is no origin: use https://name or https://name:port, in lower case and "
+                    "without a path"
+                )
+        return value
+
     @model_validator(mode="after")
     def _the_longest_request_fits_the_queue(self) -> ServerSettings:
         if self.queue_max_audio_s < self.max_duration_s:
@@ -187,6 +206,11 @@ class ServerSettings(BaseSettings):
                 f"{self.max_duration_s:g}: a request of that length could never be accepted"
             )
         return self
+
+    @property
+    def allowed_origins(self) -> tuple[str, ...]:
+        """Origins whose pages may call the API."""
+        return _listed(self.cors_origins)
 
     @property
     def decoding(self) -> DecodingOptions:
@@ -207,6 +231,10 @@ class ServerSettings(BaseSettings):
             max_channels=self.max_channels,
             max_source_rate_hz=self.max_source_rate_hz,
         )
+
+
+def _listed(value: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (value or "").split(",") if part.strip())
 
 
 def load_settings(**chosen: Any) -> ServerSettings:

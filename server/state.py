@@ -10,6 +10,7 @@ from fastapi import Request
 
 from adapters_store.store import AdapterStore
 from server.engine.engine import Engine
+from server.progress import Progress
 from server.samples import Samples
 from server.settings import ServerSettings
 
@@ -23,6 +24,7 @@ class ServerState:
     engine: Engine
     samples: Samples
     decoders: asyncio.Semaphore  # uploads being decoded at the same time
+    progress: Progress
     fetchers: CapacityLimiter  # requests waiting for their domain's file at the same time
 
 

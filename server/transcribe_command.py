@@ -14,7 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from server.engine.start import open_store, start_engine
-from server.languages import language_symbol
+from server.languages import AUTO, language_symbol
 from server.options import add_model_options
 from server.recordings import Found, Recording, Refusal, find_recordings
 from server.settings import ServerSettings, load_settings
@@ -79,7 +79,9 @@ def _plan(args: argparse.Namespace, settings: ServerSettings, found: Found) -> P
     several = len(found.items) > 1
     if args.format not in (None, "txt") and args.out is None and (several or args.json):
         raise SsvdError(f"--format {args.format} of several files, or beside --json, needs --out FOLDER")
-    language = language_symbol(args.language or settings.language)
+    language = args.language or settings.language
+    if language.strip().casefold() != AUTO:
+        language = language_symbol(language)
     domain = None
     if args.domain is not None:  # one version for the whole run, whatever is published meanwhile
         version = open_store(settings).resolve(args.domain)
@@ -97,12 +99,12 @@ def _plan(args: argparse.Namespace, settings: ServerSettings, found: Found) -> P
     }
     recordings = found.recordings
     if args.out is None:
-        return Plan(tuple(recordings), (), {}, None, kind, domain, language)
+        return Plan(tuple(recordings), (), {}, None, kind, domain, language, settings.language)
     places = targets(recordings, args.out, kind)
     record = TranscriptRecord.open(args.out, made_by)
     done = [each for each in recordings if not args.overwrite and record.is_done(each, places[each])]
     to_do = tuple(each for each in recordings if each not in set(done))
-    return Plan(to_do, done, places, record, kind, domain, language)
+    return Plan(to_do, done, places, record, kind, domain, language, settings.language)
 
 
 def _run(
@@ -168,7 +170,7 @@ def _parser() -> CommandParser:
     )
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="file, folder, pattern, manifest or -")
     parser.add_argument("--domain", help="child, child@2 or child@sha256:<digest>; left out: the base")
-    parser.add_argument("--language", help="ISO 639-1 or 639-3 code")
+    parser.add_argument("--language", help="as en, eng, en-US, english or auto")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     parser.add_argument(
         "--format", choices=FORMATS, help="of what is printed or written (txt); several files need --out"

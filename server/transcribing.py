@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from server.engine.engine import Engine
 from server.engine.messages import Reply, Request
+from server.languages import requested_language
 from server.recordings import Recording
 from server.transcript_files import TranscriptFormat, entry, written
 from server.transcript_record import TranscriptRecord
@@ -33,6 +34,7 @@ class Plan:
         places: where each recording's transcript goes; empty without a folder.
         record: of that folder.
         domain: pinned to one version, or None for the base.
+        language: as asked for; AUTO is left to the base or, where it cannot, to `default_language`.
     """
 
     to_do: tuple[Recording, ...]
@@ -42,6 +44,7 @@ class Plan:
     transcript_format: TranscriptFormat
     domain: str | None
     language: str
+    default_language: str
 
 
 @dataclass
@@ -81,11 +84,15 @@ class Transcribing:
     def _transcribe(self, recording: Recording) -> Result:
         plan = self.plan
         try:
+            language, warnings = requested_language(
+                plan.language, plan.default_language, self.engine.recogniser.identifies_language
+            )
             request = Request(
                 wave=recording.read(self.limits),
                 domain=plan.domain,
-                language=plan.language,
+                language=language,
                 timestamps=plan.transcript_format != "txt",
+                warnings=warnings,
             )
             reply = self.engine.submit(request).result()
         except (SsvdError, OSError) as error:

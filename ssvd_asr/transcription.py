@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from ssvd_asr.base.model import BaseModel, FloatArray
-from ssvd_asr.base.prompt import Prompt
+from ssvd_asr.base.prompt import IDENTIFIED, Prompt
 from ssvd_asr.decoding.align import Alignment, TimedWord, align, clock_of
-from ssvd_asr.decoding.decode import decode
+from ssvd_asr.decoding.decode import Domains, decode
 from ssvd_asr.decoding.hypothesis import Hypothesis, TimedText
+from ssvd_asr.decoding.language import identify
 from ssvd_asr.decoding.options import CHECKED, DecodingOptions
 from ssvd_asr.errors import SsvdError
 
@@ -32,6 +33,7 @@ class Transcript:
             agree; None where CTC cannot tell, for translations and for words with the base's own times.
         words: with times by forced alignment, if these were requested; else empty.
         warnings: sentences on what is missing or doubtful.
+        language: the token of its prompt, which the base identified if the prompt asked for that.
     """
 
     text: str
@@ -40,6 +42,7 @@ class Transcript:
     doubt_nats: float | None
     words: tuple[TimedWord, ...] = ()
     warnings: tuple[str, ...] = ()
+    language: str = "<eng>"
 
     @property
     def segments(self) -> tuple[TimedText, ...]:
@@ -102,15 +105,29 @@ def transcribe(
         raise SsvdError(f"{len(rows)} slots for {len(waves)} waves: need one for each")
     with domains(range(len(waves))):
         encoded = base.encode(waves)
+    prompts = _with_languages(base, encoded, prompts, domains)
     found = decode(base, encoded, prompts, options, domains, max_tokens)
     aligned = _align(base, waves, encoded, [each.hypothesis for each in found], word_times)
     return [
         Transcript(
             each.hypothesis.text, each.hypothesis, each.search, each.doubt_nats,
-            alignment.words, alignment.warnings,
+            alignment.words, alignment.warnings, prompt.language,
         )
-        for each, alignment in zip(found, aligned, strict=True)
+        for each, prompt, alignment in zip(found, prompts, aligned, strict=True)
     ]  # fmt: skip
+
+
+def _with_languages(
+    base: BaseModel, encoded: torch.Tensor, prompts: Sequence[Prompt], domains: Domains
+) -> Sequence[Prompt]:
+    """Return the prompts with a language in place of each IDENTIFIED."""
+    asking = [row for row, prompt in enumerate(prompts) if prompt.language == IDENTIFIED]
+    if not asking:
+        return prompts
+    with domains(asking):
+        identified = identify(base, encoded[torch.tensor(asking, device=encoded.device)])
+    told = dict(zip(asking, identified, strict=True))
+    return [replace(prompt, language=told.get(row, prompt.language)) for row, prompt in enumerate(prompts)]
 
 
 def _of(cores: Mapping[str, torch.Tensor] | None, chosen: Sequence[int]) -> Mapping[str, torch.Tensor] | None:

@@ -5,43 +5,63 @@ It knows a server only by its address, so it is the same mounted in that server 
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import weakref
-from html import escape
-from pathlib import Path
+import logging
+import re
+import signal
 from typing import Any
 
 import gradio as gr
 
-from ui import lanes, player, render
-from ui.client import Catalogue, ServerClient, ServerProblem
-from ui.clips import Clips
-from ui.files import SUBTITLE_FORMATS
+from ui import player, render
+from ui.client import ServerClient
+from ui.page import WELCOME, Page
 from ui.style import STYLE
+from ui.visits import Visits
 
 TITLE = "ssvd-asr"
 SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")  # no font is fetched
+_FILE = re.compile(r"(/gradio_api/file(?:=|%3D))\S+")
 SYSTEM_MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
 
 
 def mount(app: Any, *, path: str, server_url: str, max_file_size: int) -> None:
     """Mount the page under `path` of a FastAPI app. max_file_size is in bytes."""
-    gr.mount_gradio_app(
-        app, build(ServerClient(server_url)), path=path, max_file_size=max_file_size, **_page_options()
-    )
+    visits = Visits()
+    with visits.gradio_folder():
+        gr.mount_gradio_app(
+            app,
+            build(ServerClient(server_url), visits),
+            path=path,
+            max_file_size=max_file_size,
+            **_page_options(),
+        )
+    access_log = logging.getLogger("uvicorn.access")
+    if not any(isinstance(each, _WithoutNames) for each in access_log.filters):
+        access_log.addFilter(_WithoutNames())
 
 
 def launch(client: ServerClient, host: str, port: int) -> None:
-    """Serve the page alone until interrupted."""
-    build(client).launch(
-        server_name=host, server_port=port, share=False, quiet=True, inbrowser=False, **_page_options()
-    )
+    """Serve the page alone until SIGTERM or Ctrl+C."""
+    visits = Visits()
+
+    def end(*_: object) -> None:
+        visits.close()  # before anything that could hang or fail: an open page holds up the server's end
+        raise KeyboardInterrupt
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, end)
+    with visits.gradio_folder():
+        build(client, visits).launch(
+            server_name=host, server_port=port, share=False, quiet=True, inbrowser=False, **_page_options()
+        )
 
 
-def build(client: ServerClient) -> gr.Blocks:
-    """Build the page for one server. The server need not run until a browser opens the page."""
-    page = _Page(client)
+def build(client: ServerClient, visits: Visits) -> gr.Blocks:
+    """Build the page for one server. The server need not run until a browser opens the page.
+
+    Call it within `visits.gradio_folder()`.
+    """
+    page = Page(client, visits)
     blocks: gr.Blocks
     with gr.Blocks(title=TITLE, analytics_enabled=False) as blocks:
         gr.HTML(render.HEADER, padding=False, elem_classes="ssvd-flush")
@@ -57,6 +77,9 @@ def build(client: ServerClient) -> gr.Blocks:
                     editable=False,
                     buttons=[],
                 )
+                other = gr.UploadButton(
+                    "Open a video or another kind of file", size="sm", elem_id="ssvd-other"
+                )
                 timeline = gr.HTML(padding=False, elem_id="ssvd-lanes", js_on_load=player.PLAY_FROM_WORD)
             with gr.Column(min_width=300):
                 gr.HTML("<h2>2. Who is speaking?</h2>", padding=False, elem_classes="ssvd-flush")
@@ -65,6 +88,7 @@ def build(client: ServerClient) -> gr.Blocks:
                     refresh = gr.Button("Refresh", size="sm", elem_id="ssvd-refresh", scale=0, min_width=90)
                 about = gr.HTML(padding=False, elem_id="ssvd-about")
                 go = gr.Button("Transcribe", variant="primary", size="lg", elem_id="ssvd-go")
+                stop = gr.Button("Cancel", size="sm", elem_id="ssvd-cancel", visible=False)
         outcome = gr.HTML(
             render.hint(WELCOME),
             padding=False,
@@ -76,104 +100,66 @@ def build(client: ServerClient) -> gr.Blocks:
         file = gr.JSON(visible="hidden")
 
         lists = [domain, example, about, note, outcome]
+        results = [outcome, timeline, transcribed]
         private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         blocks.load(page.fill, [domain, example], lists, **private)
         refresh.click(page.fill, [domain, example], lists, **private)
-        domain.input(page.describe, domain, about, **private)
-        example.input(page.fetch, example, [audio, outcome, timeline], **private)
+        domain.change(page.describe, domain, about, **private)
+        domain.input(page.clear, None, results, **private)
+        example.input(page.fetch, example, [audio, domain, *results], **private)
+        audio.change(page.choose, audio, None, **private)
         # The visitor's own recording is not an example, and its words are not known.
-        for own in (audio.upload, audio.stop_recording, audio.clear):
-            own(lambda: (None, render.hint(WELCOME), ""), None, [example, outcome, timeline], **private)
-        results = [outcome, timeline, transcribed]
-        go.click(page.transcribe, [audio, domain, example], results, api_visibility="private")
-        asked = outcome.download(page.subtitles, transcribed, file, **private)
+        other.upload(lambda path: path, other, audio, **private)
+        for own in (audio.upload, audio.stop_recording, audio.clear, other.upload):
+            own(lambda: None, None, example, **private)
+            own(page.clear, None, results, **private)
+        as_many: dict[str, Any] = {"concurrency_limit": None}  # the server says when it has too many
+        go.click(lambda: _running(True), None, [go, stop], queue=False, **private)
+        transcription = go.click(
+            page.transcribe,
+            [audio, domain, example],
+            results,
+            api_visibility="undocumented",
+            show_progress="hidden",
+            **as_many,
+        )
+        transcription.then(lambda: _running(False), None, [go, stop], **private)
+        stop.click(page.cancel, None, None, queue=False, **private)
+        asked = outcome.download(page.subtitles, transcribed, file, **private, **as_many)
         asked.success(None, file, None, js=player.SAVE_FILE)
         asked.success(None, js=player.ASK_AGAIN)
         asked.failure(None, js=player.ASK_AGAIN)  # a .then of js alone does not run after a failure
+
+        def leave(request: gr.Request) -> None:
+            page.leave(request)
+            _forget(blocks, request.session_hash or "")
+
+        blocks.unload(leave)
     return blocks
 
 
-WELCOME = "Choose a recording and a domain, then press Transcribe."
+def _running(running: bool) -> tuple[Any, Any]:
+    """Return the states of the buttons that start and end a transcription."""
+    return gr.update(interactive=not running), gr.update(visible=running)
 
 
-class _Page:
-    """Event handlers of the page. They keep the fetched clips, and nothing of a visitor."""
-
-    def __init__(self, client: ServerClient) -> None:
-        self._client = client
-        folder = tempfile.mkdtemp(prefix="ssvd-ui-")
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        self._clips = Clips(client, Path(folder))
-
-    def fill(self, domain: str | None, example: str | None) -> tuple[Any, Any, str, str, Any]:
-        """Fill the menus with the server's domains and clips. A choice that is still there is kept."""
-        try:
-            catalogue = self._client.catalogue()
-            choices = self._clips.refresh(catalogue)
-        except ServerProblem as problem:
-            return gr.skip(), gr.skip(), "", "", render.problem(str(problem))
-        names = [each.name for each in catalogue.domains]
-        kept = domain if domain in names else (names[0] if names else None)
-        return (
-            gr.update(choices=names, value=kept, interactive=bool(names)),
-            gr.update(choices=choices, value=example if example in dict(choices).values() else None),
-            _about(catalogue, kept),
-            render.about_base(catalogue),
-            gr.skip(),
-        )
-
-    def describe(self, domain: str | None) -> str:
-        """Return the line under the domain selector."""
-        try:
-            return _about(self._client.catalogue(), domain)
-        except ServerProblem as problem:
-            return render.problem(str(problem))
-
-    def fetch(self, example: str | None) -> tuple[Any, str, str]:
-        """Return a clip's file for the player, the message below, and no lanes."""
-        if example is None:
-            return gr.skip(), render.hint(WELCOME), ""
-        try:
-            return str(self._clips.fetch(example)), render.hint(WELCOME), ""
-        except ServerProblem as problem:
-            return None, render.problem(str(problem)), ""
-
-    def transcribe(
-        self, audio: str | None, domain: str | None, example: str | None
-    ) -> tuple[str, str, str | None]:
-        """Return both transcripts as HTML, their lanes, and the path of the recording.
-
-        The HTML of a failure is its reason.
-        """
-        if audio is None:
-            problem = "There is no recording yet: choose an example, record, or upload one."
-            return render.problem(problem), "", None
-        try:
-            base = self._client.transcribe(Path(audio), None)
-            adapted = None if domain is None else self._client.transcribe(Path(audio), domain)
-        except ServerProblem as failure:
-            return render.problem(str(failure)), "", None
-        shown = render.result(base, adapted, self._clips.words(example), Path(audio).stem)
-        return shown, lanes.lanes(base, *([adapted] if adapted else [])), audio
-
-    def subtitles(self, transcribed: str | None, asked: gr.EventData) -> dict[str, str]:
-        """Return the file that a visitor asked for, as {"name", "content"}. It is not written anywhere.
-
-        Raises gr.Error, which the page shows.
-        """
-        if transcribed is None or asked.format not in SUBTITLE_FORMATS:
-            raise gr.Error("There is no such file.", print_exception=False)
-        try:
-            content = self._client.subtitles(Path(transcribed), asked.domain, asked.format)
-        except ServerProblem as problem:
-            raise gr.Error(escape(str(problem)), print_exception=False) from problem
-        return {"name": asked.name, "content": content}
+def _forget(blocks: gr.Blocks, visit: str) -> None:
+    """Drop what gradio keeps of a visit for an hour and more: the values that its components showed."""
+    holder = blocks.state_holder
+    with holder.lock:
+        holder.session_data.pop(visit, None)
+        holder.time_last_used.pop(visit, None)
 
 
-def _about(catalogue: Catalogue, domain: str | None) -> str:
-    if not catalogue.domains:
-        return render.hint("This server has no domains for its base model yet.")
-    return render.about_domain(next((each for each in catalogue.domains if each.name == domain), None))
+class _WithoutNames(logging.Filter):
+    """Cuts from lines of the access log the path of a visitor's file, which has the file's name."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                _FILE.sub(r"\1…", each) if isinstance(each, str) else each for each in record.args
+            )
+        return True
 
 
 def _page_options() -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,24 @@ from ui.heard import HeardWord, heard_words
 
 TIMEOUT_S = 600.0  # a long recording on a slow machine
 CONNECT_TIMEOUT_S = 5.0
+REQUEST_ID_HEADER = "X-SSVD-Request-ID"
+_CONNECTION: dict[str, Any] = {
+    "timeout": httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+    "trust_env": False,
+}
+
+GONE = "The recording is no longer here: it is deleted when its page is closed. Please choose it again."
 
 
 class ServerProblem(Exception):
-    """The server refused or did not answer. The message is a sentence to show."""
+    """The server refused or did not answer. The message is a sentence to show.
+
+    `reason` is the server's own message: for whoever runs it, with limits and settings.
+    """
+
+    def __init__(self, message: str, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -27,8 +43,10 @@ class Domain:
     version: int
     sha256: str
     builtin: bool
-    wer_before: float | None  # ratio, of the base on the domain's test set
+    wer_before: float | None  # ratio, of the base
     wer_after: float | None
+    scored_on: str | None = None  # the data of both rates: "test" or "valid"
+    scored_utterances: int | None = None
 
 
 @dataclass(frozen=True)
@@ -73,10 +91,11 @@ class Transcript:
 class ServerClient:
     """Client of one server. It is thread-safe, because every call is a request of its own."""
 
-    def __init__(self, url: str, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(self, url: str, transport: httpx.MockTransport | None = None) -> None:
         """`transport` replaces the network in tests."""
         self.url = url.rstrip("/")
-        self._transport = transport
+        self._transport: httpx.BaseTransport | None = transport
+        self._async_transport: httpx.AsyncBaseTransport | None = transport
 
     def catalogue(self) -> Catalogue:
         """Return the base and the domains that can be used now.
@@ -99,10 +118,16 @@ class ServerClient:
         """Return the bytes of an example recording's file."""
         return self._send("GET", clip.url).content
 
-    def transcribe(self, audio: Path, domain: str | None) -> Transcript:
-        """Transcribe a recording with a domain, or with the base alone if `domain` is None."""
+    async def transcribe(self, audio: Path, domain: str | None, request_id: str) -> Transcript:
+        """Transcribe a recording with a domain, or with the base alone if `domain` is None.
+
+        It waits without a thread. A cancelled call closes its connection, and the server then gives up too.
+
+        Args:
+            request_id: names the request for `pieces_done`, and is nobody else's.
+        """
         fields = {"response_format": "verbose_json", "timestamp_granularities[]": ["word", "segment"]}
-        response = self._transcription(audio, domain, fields)
+        response = await self._transcription(audio, domain, fields, {REQUEST_ID_HEADER: request_id})
         body = self._parsed(response)
         made_by = body["ssvd"]
         return Transcript(
@@ -117,19 +142,37 @@ class ServerClient:
             sha256=made_by["adapter_sha256"],
         )
 
-    def subtitles(self, audio: Path, domain: str | None, subtitle_format: str) -> str:
-        """Transcribe a recording again, and return the server's file in this format, `srt` or `vtt`."""
-        return self._transcription(audio, domain, {"response_format": subtitle_format}).content.decode()
+    async def pieces_done(self, request_id: str) -> tuple[int, int]:
+        """Return (pieces decoded, pieces) of a running request; 0 and 0 where it is not known."""
+        try:
+            async with httpx.AsyncClient(transport=self._async_transport, **_CONNECTION) as client:
+                body = (await client.get(f"{self.url}/v1/progress/{request_id}")).raise_for_status().json()
+            return int(body["pieces_done"]), int(body["pieces"])
+        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+            return 0, 0  # it has not begun or has just ended; a real failure is the transcription's to tell
 
-    def _transcription(self, audio: Path, domain: str | None, fields: dict[str, Any]) -> httpx.Response:
+    async def subtitles(self, audio: Path, domain: str | None, subtitle_format: str) -> str:
+        """Transcribe a recording again, and return the server's file in this format, `srt` or `vtt`."""
+        response = await self._transcription(audio, domain, {"response_format": subtitle_format}, {})
+        return response.content.decode()
+
+    async def _transcription(
+        self, audio: Path, domain: str | None, fields: dict[str, Any], headers: dict[str, str]
+    ) -> httpx.Response:
         named = {} if domain is None else {"domain": domain}
-        with audio.open("rb") as file:
-            return self._send(
-                "POST",
-                "/v1/audio/transcriptions",
-                files={"file": (audio.name, file)},
-                data={**fields, **named},
-            )
+        try:
+            content = audio.read_bytes()  # at most what an upload may have
+        except FileNotFoundError as error:
+            raise ServerProblem(GONE) from error
+        with self._told():
+            async with httpx.AsyncClient(transport=self._async_transport, **_CONNECTION) as client:
+                response = await client.post(
+                    f"{self.url}/v1/audio/transcriptions",
+                    files={"file": ("recording", content)},
+                    data={**fields, **named},
+                    headers=headers,
+                )
+        return _unless_refused(response)
 
     def _json(self, method: str, path: str) -> dict[str, Any]:
         return self._parsed(self._send(method, path))
@@ -142,19 +185,27 @@ class ServerClient:
         return body
 
     def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
-        timeout = httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+        with self._told(), httpx.Client(transport=self._transport, **_CONNECTION) as client:
+            response = client.request(method, self.url + path, **request)
+        return _unless_refused(response)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Raise ServerProblem for a server that does not answer within the block."""
         try:
-            with httpx.Client(transport=self._transport, timeout=timeout, trust_env=False) as client:
-                response = client.request(method, self.url + path, **request)
+            yield
         except httpx.TimeoutException as error:
             raise ServerProblem(f"The server at {self.url} took too long to answer.") from error
         except httpx.HTTPError as error:
             raise ServerProblem(
                 f"The server at {self.url} does not answer ({error}). Is it running? `ssvd serve` starts it."
             ) from error
-        if response.is_error:
-            raise ServerProblem(_in_words(response))
-        return response
+
+
+def _unless_refused(response: httpx.Response) -> httpx.Response:
+    if response.is_error:
+        raise _in_words(response)
+    return response
 
 
 def _domain(entry: dict[str, Any]) -> Domain:
@@ -165,6 +216,8 @@ def _domain(entry: dict[str, Any]) -> Domain:
         builtin=entry["builtin"],
         wer_before=_ratio(entry["wer_before"]),
         wer_after=_ratio(entry["wer_after"]),
+        scored_on=entry["wer_data"],
+        scored_utterances=entry["wer_utterances"],
     )
 
 
@@ -173,23 +226,31 @@ def _ratio(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
-# Advice to the visitor by status code; the server's own message follows it.
+_BUSY = "The server is busy. Please try again in a moment."
+_RUNNER = "Please tell whoever runs the server."
+# What a refusal means for a visitor, by its code.
 _ADVICE = {
-    404: "The server does not know this domain any more; refresh the list.",
-    413: "The recording is too large.",
-    415: "This file could not be read as a recording.",
-    422: "The server cannot transcribe this recording.",
-    429: "The server is busy. Please try again in a moment.",
-    503: "The server is stopping. Please try again in a moment.",
+    "domain_not_found": "The server does not know this domain any more. Please refresh the list.",
+    "upload_too_large": "The file is too large for this server.",
+    "audio_unreadable": "This file could not be read as a recording. It is damaged, cut off or no audio.",
+    "audio_too_long": "The recording is too long for this server.",
+    "invalid_audio": "The server cannot transcribe this recording.",
+    "queue_full": _BUSY,
+    "deadline_exceeded": "The server was too busy to transcribe this. Please try again later.",
+    "bank_full": _BUSY,
+    "not_loaded": "The server could not load this domain in time. Please try again in a moment.",
+    "out_of_memory": "The server has not enough memory for this recording now. Please try again later.",
+    "stopping": "The server is stopping. Please try again in a moment.",
+    "adapter_refused": f"The file of this domain is damaged. {_RUNNER}",
+    "store_damaged": f"The server's store of domains is damaged. {_RUNNER}",
 }
 
 
-def _in_words(response: httpx.Response) -> str:
+def _in_words(response: httpx.Response) -> ServerProblem:
     try:
-        message = str(response.json()["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        message = f"it answered {response.status_code} {response.reason_phrase}"
-    fallback = (
-        "The server refused the request." if response.status_code < 500 else "The server has a problem."
-    )
-    return f"{_ADVICE.get(response.status_code, fallback)} ({message})"
+        error = response.json()["error"]
+        reason, code = str(error["message"]), str(error.get("code"))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        reason, code = f"It answered {response.status_code} {response.reason_phrase}.", ""
+    refused = "The server refused this." if response.status_code < 500 else f"The server failed. {_RUNNER}"
+    return ServerProblem(_ADVICE.get(code, refused), reason)

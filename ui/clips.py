@@ -42,6 +42,10 @@ class Clips:
                 path.write_bytes(self._client.audio(clip))
             return path
 
+    def domain(self, key: str) -> str:
+        """Return the domain that a clip is of."""
+        return self._known[key].domain
+
     def words(self, key: str | None) -> str | None:
         """Return the text of a clip, or None for a recording that is not one."""
         clip = self._known.get(key or "")

@@ -6,9 +6,8 @@ from html import escape
 
 from ui.client import Catalogue, Domain, Transcript
 from ui.files import downloads
-from ui.heard import HeardWord
-from ui.lanes import said_at
-from ui.words import Word, compare, wrong_words
+from ui.marks import against_each_other, against_truth, legend
+from ui.words import aligned, compare
 
 NANO = "owsm-nano"
 REAL_BASE_FLAG = "--base espnet/owsm_v3.1_ebf_base"
@@ -19,34 +18,56 @@ HEADER = """
 <header class="ssvd-header">
   <h1>One speech model, many kinds of speakers</h1>
   <p>A recording is transcribed twice: by the model as it is, and by the same model with the small adapter of
-  a domain, such as children. What they hear differently is marked.</p>
+  a domain, such as children. Errors are marked where it is known what was said, differences elsewhere.</p>
 </header>
 """
 
 
 def result(base: Transcript, domain: Transcript | None, said: str | None, recording: str) -> str:
-    """Return both transcripts with differing words marked, what was said if known, and what made them.
+    """Return both transcripts with their marks and the legend, what was said if known, and what made them.
 
     `recording` is the name of the recording, for the names of the downloads.
     """
-    ours, theirs = compare(base.text, domain.text) if domain else (_plain(base.text), [])
-    cards = [_card("Base model", "base", ours, base, said, recording)]
+    marked = _marked(base, domain, said)
+    cards = [_card("Base model", "base", marked[0], base, said, recording)]
     if domain:
-        cards.append(_card(f"With domain {domain.domain}", "domain", theirs, domain, said, recording))
+        cards.append(_card(f"With domain {domain.domain}", "domain", marked[1], domain, said, recording))
     known = "" if said is None else _said(said)
     heard = [*base.words, *(domain.words if domain else ())]
     how = hint(PLAYABLE) if any(word.start_s is not None for word in heard) else ""
-    return f'{known}<div class="ssvd-cards">{"".join(cards)}</div>{how}{_provenance(domain or base)}'
+    meaning = legend(known=said is not None, marked="".join(marked))
+    return f'{known}<div class="ssvd-cards">{"".join(cards)}</div>{meaning}{how}{_provenance(domain or base)}'
 
 
-def problem(message: str) -> str:
-    """Return an error message."""
-    return f'<div class="ssvd-problem" role="alert">{escape(message)}</div>'
+def _marked(base: Transcript, domain: Transcript | None, said: str | None) -> list[str]:
+    """Return the words of each transcript, marked against what was said, or against each other."""
+    transcripts = [base, domain or base]
+    if said is not None:
+        return [against_truth(aligned(said, each.text), each.words) for each in transcripts]
+    compared = compare(*(each.text for each in transcripts))
+    return [
+        against_each_other(*pair) for pair in zip(compared, (each.words for each in transcripts), strict=True)
+    ]
+
+
+def problem(message: str, reason: str | None = None) -> str:
+    """Return an error message, and the server's own reason folded below it."""
+    folded = ""
+    if reason is not None:
+        folded = f"<details><summary>What the server said</summary>{escape(reason)}</details>"
+    return f'<div class="ssvd-problem" role="alert">{escape(message)}{folded}</div>'
 
 
 def hint(message: str) -> str:
     """Return a hint on what to do next."""
     return f'<p class="ssvd-hint">{escape(message)}</p>'
+
+
+def progress(done: int, total: int) -> str:
+    """Return how much of a recording is transcribed; a total of 0 says that it has not begun."""
+    told = f"Transcribing: {done} of {total} pieces done." if total else "Transcribing …"
+    bar = f'<progress max="{total}" value="{done}"></progress>' if total else "<progress></progress>"
+    return f'<p class="ssvd-hint" role="status">{bar} {told}</p>'
 
 
 def about_domain(domain: Domain | None) -> str:
@@ -57,10 +78,20 @@ def about_domain(domain: Domain | None) -> str:
     line = f"{domain.name}: version {domain.version}, {origin}."
     if domain.wer_before is not None and domain.wer_after is not None:
         line += (
-            f" On its test recordings {_percent(domain.wer_before)} of the words were wrong without it, "
-            f"{_percent(domain.wer_after)} with it."
+            f" When it was trained, {_percent(domain.wer_before)} of the words were wrong without it and "
+            f"{_percent(domain.wer_after)} with it, {_scored_on(domain)}."
         )
     return hint(line)
+
+
+def _scored_on(domain: Domain) -> str:
+    """Return of which recordings the error rates are. The page's examples are a few of them, or others."""
+    many = "an unknown number of" if domain.scored_utterances is None else f"{domain.scored_utterances}"
+    what = {
+        "test": "test recordings, which it was not trained on",
+        "valid": "validation recordings, by which it was also chosen",
+    }.get(domain.scored_on or "", "recordings that its file does not name")
+    return f"measured on {many} {what}"
 
 
 def about_base(catalogue: Catalogue) -> str:
@@ -75,25 +106,13 @@ def about_base(catalogue: Catalogue) -> str:
     )
 
 
-def _card(
-    title: str, kind: str, words: list[Word], transcript: Transcript, said: str | None, recording: str
-) -> str:
-    marked = " ".join(map(_word, words, transcript.words))
-    body = marked or '<span class="ssvd-silence">nothing was understood</span>'
+def _card(title: str, kind: str, words: str, transcript: Transcript, said: str | None, recording: str) -> str:
     score = "" if said is None else f'<p class="ssvd-score">{_score(said, transcript.text)}</p>'
     return (
         f'<section class="ssvd-card ssvd-{kind}"><h3>{escape(title)}</h3>'
-        f'<p class="ssvd-text" id="ssvd-{kind}-text">{body}</p>{score}'
+        f'<p class="ssvd-text" id="ssvd-{kind}-text">{words}</p>{score}'
         f"{downloads(transcript, recording)}</section>"
     )
-
-
-def _word(word: Word, heard: HeardWord) -> str:
-    """Return a word, as a button if its time is known."""
-    shown = escape(word.text)
-    if heard.start_s is not None:
-        shown = f"<button {said_at(heard)}>{shown}</button>"
-    return f"<mark>{shown}</mark>" if word.differs else shown
 
 
 def _said(reference: str) -> str:
@@ -104,10 +123,10 @@ def _said(reference: str) -> str:
 
 
 def _score(reference: str, text: str) -> str:
-    errors, total = wrong_words(reference, text)
+    errors = sum(not step.right for step in aligned(reference, text))
     if errors == 0:
         return "every word right"
-    return f"{errors} {'error' if errors == 1 else 'errors'} in {total} words"
+    return f"{errors} {'error' if errors == 1 else 'errors'} in the {len(reference.split())} words said"
 
 
 def _provenance(made_by: Transcript) -> str:
@@ -120,10 +139,6 @@ def _provenance(made_by: Transcript) -> str:
 
 def _digest(sha256: str) -> str:
     return f'<code title="sha256:{escape(sha256)}">sha256:{escape(sha256[:12])}…</code>'
-
-
-def _plain(text: str) -> list[Word]:
-    return [Word(word, differs=False) for word in text.split()]
 
 
 def _percent(ratio: float) -> str:

@@ -33,10 +33,20 @@ h2 { font-size: 1.15rem; font-weight: 600; margin: 0; }
 .ssvd-silence { color: var(--ssvd-quiet); font-style: italic; }
 .ssvd-score { margin: 0.5rem 0 0; font-size: 0.95rem; color: var(--ssvd-quiet); }
 
-/* Underlined as well as coloured: colour alone is not seen by everyone. */
-.ssvd-card mark { padding: 0.05em 0.25em; border-radius: 4px; color: inherit; }
-.ssvd-base mark { background: #fde68a; color: #422006; text-decoration: underline wavy #b45309 1px; }
-.ssvd-domain mark { background: #99f6e4; color: #042f2e; text-decoration: underline #0f766e 2px; }
+/* Bold and underlined as well as coloured: colour alone is not seen by everyone. */
+.ssvd-wrong, .ssvd-differs { padding: 0.05em 0.25em; border-radius: 4px; font-weight: 600; }
+.ssvd-wrong { background: #fee2e2; color: #7f1d1d; text-decoration: underline wavy #b91c1c 1px; }
+.ssvd-differs { background: #e2e8f0; color: #0f172a; text-decoration: underline #475569 2px; }
+.ssvd-missing { color: var(--ssvd-quiet); font-style: italic; }
+.ssvd-hint progress {
+  vertical-align: middle; width: 12rem; height: 0.6rem; border-radius: 4px; overflow: hidden;
+}
+.ssvd-hint progress::-webkit-progress-bar { background: var(--border-color-primary); }
+.ssvd-hint progress::-webkit-progress-value { background: #0f766e; }
+.ssvd-hint progress::-moz-progress-bar { background: #0f766e; }
+.ssvd-legend { margin: 0.75rem 0 0; color: var(--ssvd-quiet); }
+.ssvd-problem details { margin-top: 0.4rem; color: var(--ssvd-quiet); font-size: 0.95rem; }
+.ssvd-problem summary { cursor: pointer; }
 
 /* A word is read as text; that it can be played shows under the pointer and in the focus. */
 [data-start-s], .ssvd-files button {
@@ -78,5 +88,6 @@ h2 { font-size: 1.15rem; font-weight: 600; margin: 0; }
 }
 
 .ssvd-domain-row { align-items: flex-end; }
-#ssvd-refresh { min-height: 2.4rem; }
+#ssvd-refresh { min-height: 2.4rem; margin-right: calc(var(--spacing-xl) + 2px); }
+#ssvd-go, #ssvd-cancel, #ssvd-other { margin-inline: calc(var(--spacing-xl) + 2px); width: auto; }
 """

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.api.refusals import error_response
+
+logger = logging.getLogger(__name__)
 
 # Before the answer, a body is read and discarded up to this many times the limit. Without this, a client that
 # is still sending sees a broken pipe instead of the answer. A client that sends more is cut off.
@@ -33,6 +38,7 @@ class BodyLimit:
     """ASGI middleware: 413 in OpenAI's shape for a body over `max_bytes`, whatever its Content-Length says.
 
     The app sees a disconnect when the body passes the limit. An answer that it starts after that is dropped.
+    A client that leaves before its body is read gets no answer, and the log one line.
     """
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
@@ -61,6 +67,9 @@ class BodyLimit:
 
         try:
             await self.app(scope, bounded_receive, watched_send)
+        except ClientDisconnect:
+            if body.count <= self.max_bytes:
+                logger.info("a client left after %d bytes of its upload", body.count)
         except Exception:
             if body.count <= self.max_bytes:
                 raise

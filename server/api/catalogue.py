@@ -81,8 +81,15 @@ def _domain(state: ServerState, domain: Domain) -> dict[str, Any]:
         "builtin": active.builtin,
         "wer_before": training.get("wer_before"),
         "wer_after": training.get("wer_after"),
+        "wer_data": _one_of(training.get("evaluated_on"), str),
+        "wer_utterances": _one_of(training.get("evaluated_utterances"), int),
         "problem": problem,
     }
+
+
+def _one_of[T](value: object, kind: type[T]) -> T | None:
+    """Return a value of a training summary, which may hold anything, if it is of this kind."""
+    return value if isinstance(value, kind) else None
 
 
 def _problem(state: ServerState, version: Version) -> str | None:

@@ -13,6 +13,7 @@ from starlette.datastructures import UploadFile as FormFile
 
 from server.api import chunking
 from server.api.chunking import ServerVad
+from server.api.multipart import read_form
 from server.errors import ApiError
 from ssvd_asr.audio.segment import CutRule
 
@@ -36,7 +37,7 @@ class TranscriptionForm(BaseModel):
         default=None, description="`<base>` or `<base>:<domain>`; left out, the base served here."
     )
     domain: str | None = Field(default=None, description="`child`, `child@2` or `child@sha256:<digest>`.")
-    language: str | None = Field(default=None, description="ISO 639-1 or 639-3 code.")
+    language: str | None = Field(default=None, description="As `en`, `eng`, `en-US`, `english` or `auto`.")
     response_format: str = Field(
         default="json", description="`json`, `text`, `srt`, `vtt` or `verbose_json`."
     )
@@ -82,21 +83,27 @@ _UNSUPPORTED: Mapping[str, tuple[tuple[Any, ...], str]] = {
 async def open_form(request: Request) -> AsyncIterator[tuple[FormFile, TranscriptionForm]]:
     """Read and check a request's form. The file is open within the block.
 
-    Raises ApiError: 415 for another content type; 400 for a missing, repeated, unknown or malformed field;
+    Raises ApiError: as read_form does; 400 for a missing, repeated, unknown or malformed field;
     422 for a value that OpenAI supports and this server does not.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "multipart/form-data":
-        raise ApiError(415, f"the body is {kind or 'untyped'}, not multipart/form-data", code="not_multipart")
-    async with request.form(
-        max_files=MAX_FILES, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES
-    ) as form:
+    if request.query_params:
+        name = next(iter(request.query_params))
+        raise _bad(name, "stands in the address; the fields of this request go into its form")
+    form = await read_form(
+        request, max_files=MAX_FILES, max_fields=MAX_FIELDS, max_field_bytes=MAX_FIELD_BYTES
+    )
+    try:
         file, fields = _split(form)
         yield file, parse(fields)
+    finally:
+        await form.close()
 
 
 def _split(form: FormData) -> tuple[FormFile, dict[str, Any]]:
-    """Return the file and the other fields. A field that is not in LISTS may occur once."""
+    """Return the file and the other fields. A field that is not in LISTS may occur once.
+
+    An empty field counts as absent: forms in browsers and scripts send those that nobody filled in.
+    """
     file: FormFile | None = None
     fields: dict[str, Any] = {}
     for key, value in form.multi_items():
@@ -111,6 +118,8 @@ def _split(form: FormData) -> tuple[FormFile, dict[str, Any]]:
             file = value
         elif isinstance(value, FormFile):
             raise _bad(name, "is a file; the only file is called file")
+        elif not value:
+            continue
         elif (member := chunking.member_of(key)) is not None:
             members = fields.setdefault(chunking.FIELD, {})
             if not isinstance(members, dict) or member in members:

@@ -13,6 +13,14 @@ from server.engine.messages import Provenance, Reply
 from server.reply_fields import decoding_fields, timed_fields
 from server.subtitles import subtitles
 
+PROVENANCE_HEADERS = {  # by field of Provenance
+    "base": "X-SSVD-Base",
+    "base_digest": "X-SSVD-Base-Digest",
+    "domain": "X-SSVD-Domain",
+    "adapter_version": "X-SSVD-Adapter-Version",
+    "adapter_sha256": "X-SSVD-Adapter-SHA256",
+}
+
 
 def render(reply: Reply, form: TranscriptionForm) -> Response:
     """Return the reply in the form's format. JSON has the field `ssvd`, every format X-SSVD-* headers."""
@@ -38,17 +46,10 @@ def render(reply: Reply, form: TranscriptionForm) -> Response:
 
 def provenance_headers(provenance: Provenance) -> dict[str, str]:
     """Return X-SSVD-Base, -Base-Digest, and with a domain -Domain, -Adapter-Version, -Adapter-SHA256."""
-    names = {
-        "base": "X-SSVD-Base",
-        "base_digest": "X-SSVD-Base-Digest",
-        "domain": "X-SSVD-Domain",
-        "adapter_version": "X-SSVD-Adapter-Version",
-        "adapter_sha256": "X-SSVD-Adapter-SHA256",
-    }
     values = asdict(provenance)
     # Headers take ASCII only, and the name of a base may be a path with any characters.
     return {
         header: quote(str(values[field]), safe=" /:@")
-        for field, header in names.items()
+        for field, header in PROVENANCE_HEADERS.items()
         if values[field] is not None
     }

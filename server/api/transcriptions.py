@@ -17,7 +17,8 @@ from server.api.replies import render
 from server.engine.messages import Reply
 from server.engine.messages import Request as Transcription
 from server.errors import ApiError, late
-from server.languages import language_symbol
+from server.languages import requested_language
+from server.progress import REQUEST_ID_HEADER, Pieces
 from server.state import ServerState, state_of
 from ssvd_asr.audio.read import read_audio
 
@@ -26,17 +27,31 @@ router = APIRouter()
 CLIENT_LEFT = 499  # for the access log only, as in nginx: the client is gone
 
 
+# With a slash too: clients send their upload twice after a redirect, or take its empty body for a text.
+@router.post("/v1/audio/transcriptions/", include_in_schema=False)
 @router.post("/v1/audio/transcriptions", openapi_extra=request_schema())
 async def transcribe(request: Request) -> Response:
     """Transcribe one file in one domain. The request and reply are OpenAI's, with `domain` beside `model`."""
     state = state_of(request)
+    with state.progress.of(request.headers.get(REQUEST_ID_HEADER)) as pieces:
+        return await _transcribe(request, state, pieces)
+
+
+@router.get("/v1/progress/{request_id}")
+async def progress(request_id: str, request: Request) -> dict[str, int]:
+    """Return how many pieces a running request has, and how many of them are decoded."""
+    pieces = state_of(request).progress.find(request_id)
+    return {"pieces": pieces.total, "pieces_done": pieces.done}
+
+
+async def _transcribe(request: Request, state: ServerState, pieces: Pieces) -> Response:
     async with open_form(request) as (file, form):
         _check_prompt(form.prompt, state)
         domain = wanted_domain(state.engine.recogniser.name, form.model, form.domain)
         if domain is not None:
             await _fetch(state, domain)
         async with state.decoders:
-            future = await run_in_threadpool(_submit, state, file, form, domain)
+            future = await run_in_threadpool(_submit, state, file, form, domain, pieces)
     reply = await _unless_client_leaves(request, future, state.engine.request_timeout_s)
     return Response(status_code=CLIENT_LEFT) if reply is None else render(reply, form)
 
@@ -67,19 +82,24 @@ async def _fetch(state: ServerState, domain: str) -> None:
 
 
 def _submit(
-    state: ServerState, file: UploadFile, form: TranscriptionForm, domain: str | None
+    state: ServerState, file: UploadFile, form: TranscriptionForm, domain: str | None, pieces: Pieces
 ) -> Future[Reply]:
     """Decode the upload and queue it. This blocks, so run it in a thread."""
     settings = state.settings
+    language, warnings = requested_language(
+        form.language, settings.language, state.engine.recogniser.identifies_language
+    )
     wave = read_audio(file.file, settings.audio_limits)
     return state.engine.submit(
         Transcription(
             wave=wave,
             domain=domain,
-            language=language_symbol(form.language or settings.language),
+            language=language,
             timestamps=form.format not in UNTIMED,
             previous_text=form.prompt.strip() or None,
             cut_rule=form.cut_rule,
+            warnings=warnings,
+            on_progress=pieces.note,
         )
     )
 

@@ -24,9 +24,11 @@ from server.engine.placing import joined
 from server.engine.queue import Scheduler, Waiting
 from server.engine.recogniser import Recogniser
 from server.engine.segments import in_order, no_speech_prob, speech_of
+from server.engine.spoken import spoken
 from server.errors import DEVICE_ENDED, DrainingError, LanguageError, QueueFullError, late
 from ssvd_asr.audio.read import SAMPLE_RATE
 from ssvd_asr.audio.segment import AUTO, CutRule, FloatArray, Span, find_spans
+from ssvd_asr.base.prompt import IDENTIFIED
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +103,8 @@ class Engine:
         """
         if not self.ready:
             raise DrainingError("the server is stopping and takes no new requests")
-        if not self.recogniser.has_language(request.language):
+        left_to_the_base = request.language == IDENTIFIED and self.recogniser.identifies_language
+        if not left_to_the_base and not self.recogniser.has_language(request.language):
             raise LanguageError(f"base model {self.recogniser.name} has no language {request.language!r}")
         deadline_s = time.monotonic() + self.request_timeout_s
         lease = None if request.domain is None else self.domains.lease(request.domain)
@@ -112,7 +115,8 @@ class Engine:
             if request.timestamps:
                 job.speech = speech_of(request.wave)
             parts = self._cut(job)
-            job.pieces_left = len(parts)
+            job.pieces_left = job.pieces = len(parts)
+            job.tell_progress()
             if not parts:  # no speech
                 self._finish(job)
             else:
@@ -229,6 +233,7 @@ class Engine:
             return
         job.decoded[part.index] = result
         job.pieces_left -= 1
+        job.tell_progress()
         if job.pieces_left == 0:
             self._finish(job)
 
@@ -237,16 +242,22 @@ class Engine:
         segments = in_order([segment for each in decoded for segment in each.segments])
         if job.speech is not None:
             segments = tuple(replace(s, no_speech_prob=no_speech_prob(job.speech, s)) for s in segments)
+        decoding = tuple(each.decoding for each in decoded if each.decoding is not None)
+        language, doubtful = spoken(job.request.language, decoding)
         texts = (each.text.strip() for each in decoded)
         job.answer(
             Reply(
                 text=" ".join(text for text in texts if text),
                 segments=segments,
-                language=job.request.language.strip("<>"),
+                language=language.strip("<>"),
                 duration_s=len(job.request.wave) / SAMPLE_RATE,
                 provenance=self._provenance(job.lease),
-                decoding=tuple(each.decoding for each in decoded if each.decoding is not None),
-                warnings=tuple(warning for each in decoded for warning in each.warnings),
+                decoding=decoding,
+                warnings=(
+                    *job.request.warnings,
+                    *doubtful,
+                    *(warning for each in decoded for warning in each.warnings),
+                ),
             )
         )
 

@@ -18,10 +18,16 @@ class Job:
     lease: Lease | None
     deadline_s: float  # time.monotonic()
     future: Future[Reply] = field(default_factory=Future)
+    pieces: int = 0
     pieces_left: int = 0
     decoded: dict[int, Decoded] = field(default_factory=dict)  # by place in the request
     speech: FloatArray | None = None  # (frames,) its probability, where segments are to say it
     _claimed: threading.Lock = field(default_factory=threading.Lock)
+
+    def tell_progress(self) -> None:
+        """Tell whoever asked how many pieces are decoded."""
+        if self.request.on_progress is not None:
+            self.request.on_progress(self.pieces - self.pieces_left, self.pieces)
 
     def answer(self, reply: Reply) -> None:
         """Answer, unless it is answered or cancelled. Thread-safe."""

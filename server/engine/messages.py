@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,10 +22,12 @@ class Request:
 
     wave: FloatArray  # (samples,) mono, 16 kHz
     domain: str | None = None  # "child", "child@2" or "child@sha256:..."; None is the base
-    language: str = "<eng>"  # a token of the base
+    language: str = "<eng>"  # a token of the base; IDENTIFIED leaves it to a base that identifies languages
     timestamps: bool = False  # whether words and segments get times
     previous_text: str | None = None  # what was said before the wave
     cut_rule: CutRule | None = None  # the silences at which the wave is cut; None leaves that to the base
+    warnings: tuple[str, ...] = ()  # sentences that the reply says first
+    on_progress: Callable[[int, int], None] | None = None  # called with (pieces done, pieces), on any thread
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +74,7 @@ class PieceDecoding:
     end_s: float
     search: str  # `greedy`, `beam` or `ctc`
     doubt_nats: float | None  # by how much CTC prefers its best path; None where it cannot tell
+    language: str = "<eng>"  # of its prompt, named by the request or identified by the base
 
 
 @dataclass(frozen=True)

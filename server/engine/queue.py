@@ -5,16 +5,20 @@ quiet domain therefore goes before the hundredth of a busy one. No piece that ar
 overtake it, so every piece is reached, however many domains there are.
 
     turn = max(time of arrival, turn of the domain's previous piece + time that piece takes)
+
+Within a domain, pieces follow each other by the time at which their request, alone on the device, would
+begin them. A short recording therefore goes before the rest of a long one that came earlier. That time is
+fixed when a request comes, so requests without end hold up a piece only until then.
 """
 
 from __future__ import annotations
 
-import bisect
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
+from typing import Any
 
 SIMILAR = 0.5  # shortest row of a batch, as a share of its longest; shorter ones would be mostly padding
 
@@ -30,6 +34,7 @@ class Waiting[T]:
     row_s: float  # audio_s after padding, if it is alone in a batch
     entered_s: float = field(default=0.0, init=False)
     takes_s: float = field(default=0.0, init=False)  # time on the device, if it is alone in a batch
+    alone_s: float = field(default=0.0, init=False)  # when it would begin if its request were alone
     turn_s: float = field(default=0.0, init=False)
 
 
@@ -61,8 +66,14 @@ class Scheduler[T]:
         """Return the part of `padded_s` whose turn comes before that of a piece of the domain put now."""
         with self._changed:
             now_s = self._clock()
-            turn_s = max(now_s, self._next.get(domain, now_s))
-            return sum(piece.row_s for piece in self._waiting if piece.turn_s <= turn_s)
+            own = [piece for piece in self._waiting if piece.domain == domain]
+            before = sorted((piece for piece in own if piece.alone_s <= now_s), key=_alone_s)
+            turn_s = own[0].turn_s if own else now_s
+            for piece in before:
+                turn_s = max(piece.entered_s, turn_s) + piece.takes_s
+            turn_s = max(now_s, turn_s)
+            others = (each for each in self._waiting if each.domain != domain and each.turn_s <= turn_s)
+            return sum(piece.row_s for piece in (*before, *others))
 
     def put(self, pieces: Sequence[Waiting[T]], speed: float) -> bool:
         """Add pieces, or add none and return False if they do not fit.
@@ -78,12 +89,15 @@ class Scheduler[T]:
                 raise RuntimeError("the queue is closed")
             if self._waiting_s + seconds > self.max_audio_s:
                 return False
-            now_s = self._clock()
+            now_s = alone_s = self._clock()
+            domains = {piece.domain for piece in pieces}
+            self._back_to_first(domains)
             for piece in pieces:
-                piece.entered_s, piece.takes_s = now_s, piece.row_s / speed
-                self._lay(piece)
+                piece.entered_s, piece.takes_s, piece.alone_s = now_s, piece.row_s / speed, alone_s
+                alone_s += piece.takes_s
                 self._counts[piece.domain] += 1
-                bisect.insort(self._waiting, piece, key=lambda each: each.turn_s)
+            self._waiting += pieces
+            self._lay_all(domains)
             self._waiting_s += seconds
             self._changed.notify()
             return True
@@ -124,14 +138,9 @@ class Scheduler[T]:
         with self._changed:
             gone = [piece for piece in self._waiting if piece.owner == owner]
             domains = {piece.domain for piece in gone}
-            for piece in reversed(self._waiting):
-                if piece.domain in domains:
-                    self._next[piece.domain] = piece.turn_s  # ends as the turn of the domain's first piece
+            self._back_to_first(domains)
             self._remove(gone)
-            for piece in self._waiting:
-                if piece.domain in domains:
-                    self._lay(piece)
-            self._waiting.sort(key=lambda each: each.turn_s)
+            self._lay_all(domains)
 
     def close(self) -> None:
         """Refuse further pieces. Those in the queue can still be taken."""
@@ -146,10 +155,19 @@ class Scheduler[T]:
             self._remove(pieces)
             return [piece.item for piece in pieces]
 
-    def _lay(self, piece: Waiting[T]) -> None:
-        """Give a piece the next turn of its domain."""
-        piece.turn_s = max(piece.entered_s, self._next.get(piece.domain, piece.entered_s))
-        self._next[piece.domain] = piece.turn_s + piece.takes_s
+    def _back_to_first(self, domains: Set[str | None]) -> None:
+        """Set the next turn of these domains back to the turn of the first piece of each."""
+        for piece in reversed(self._waiting):
+            if piece.domain in domains:
+                self._next[piece.domain] = piece.turn_s
+
+    def _lay_all(self, domains: Set[str | None]) -> None:
+        """Give the pieces of these domains turns anew, from the next one of their domain on."""
+        for piece in sorted(self._waiting, key=_alone_s):
+            if piece.domain in domains:
+                piece.turn_s = max(piece.entered_s, self._next.get(piece.domain, piece.entered_s))
+                self._next[piece.domain] = piece.turn_s + piece.takes_s
+        self._waiting.sort(key=lambda each: each.turn_s)
 
     def _remove(self, pieces: Sequence[Waiting[T]]) -> None:
         gone = set(map(id, pieces))
@@ -160,3 +178,7 @@ class Scheduler[T]:
             if not self._counts[piece.domain]:  # forget the turn of a domain without pieces
                 self._next.pop(piece.domain, None)
                 del self._counts[piece.domain]
+
+
+def _alone_s(piece: Waiting[Any]) -> float:
+    return piece.alone_s

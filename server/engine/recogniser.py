@@ -25,6 +25,7 @@ from ssvd_asr.base.model import BaseModel
 from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.basis.cache import factorize
 from ssvd_asr.basis.factors import LayerFactors
+from ssvd_asr.decoding.language import languages
 from ssvd_asr.decoding.options import CHECKED, GREEDY, DecodingOptions
 from ssvd_asr.errors import AdapterError, SsvdError
 from ssvd_asr.mixing.compression import Compression
@@ -47,6 +48,7 @@ class Recogniser(AdapterSource, Protocol):
     piece_context_samples: int  # see ModelConfig
     bears_silences: bool  # within a piece; see ModelConfig
     knows_previous_text: bool  # else a previous text makes results worse
+    identifies_language: bool  # of a piece whose language is IDENTIFIED
 
     def has_language(self, symbol: str) -> bool:
         """Return whether the base supports a language, given as "<eng>"."""
@@ -83,6 +85,7 @@ class OwsmRecogniser:
         self.piece_context_samples = base.config.piece_context_samples
         self.bears_silences = base.config.bears_silences
         self.knows_previous_text = base.config.knows_previous_text
+        self.identifies_language = len(languages(base.tokens)) > 1
         self.device = base.device
         self.dtype = base.dtype
         self._base = base

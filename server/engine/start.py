@@ -10,6 +10,8 @@ from server.domains import Domains
 from server.engine.engine import Engine
 from server.engine.recogniser import OwsmRecogniser, Recogniser
 from server.engine.threads import use_threads
+from server.errors import LanguageError
+from server.languages import language_symbol
 from server.settings import ServerSettings
 from ssvd_asr.device import slow_in
 
@@ -39,6 +41,9 @@ def start_engine(settings: ServerSettings) -> Engine:
         compression=settings.compression,
         basis_share=settings.basis_share,
     )
+    symbol = language_symbol(settings.language)
+    if not recogniser.has_language(symbol):
+        raise LanguageError(f"base {recogniser.name} has no language {settings.language!r} (SSVD_LANGUAGE)")
     on_cpu = recogniser.device.type == "cpu"
     dtype = str(recogniser.dtype).removeprefix("torch.")
     logger.info("%s on %s in %s%s", recogniser.name, recogniser.device, dtype,

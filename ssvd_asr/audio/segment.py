@@ -12,6 +12,7 @@ Slowed noise still does not count as speech.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -305,7 +306,12 @@ def _frames(samples: FloatArray) -> FloatArray:
 
 @cache
 def _session() -> Any:
-    """Return this process's onnxruntime.InferenceSession. Several threads may call its `run`."""
+    """Return this process's onnxruntime.InferenceSession. Several threads may call its `run`.
+
+    Side effect: sets ORT_DISABLE_TELEMETRY unless it is set. onnxruntime otherwise gives the machine an
+    identifier and sends events to its maker.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime  # type: ignore[import-untyped]  # the package has no stubs
 
     options = onnxruntime.SessionOptions()

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from ssvd_asr.base.tokens import TokenMap
 
+IDENTIFIED = "<auto>"  # in place of a language: the one that the base identifies
+
 
 @dataclass(frozen=True)
 class Prompt:
     """Prompt of one row: language, task, whether to give times, and the previous text."""
 
-    language: str = "<eng>"
+    language: str = "<eng>"  # a token of the base, or IDENTIFIED where `transcribe` puts one in its place
     task: str = "<asr>"
     timestamps: bool = False
     previous_text: str | None = None

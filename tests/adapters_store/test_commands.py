@@ -66,7 +66,7 @@ def test_the_table_has_a_line_a_domain(store, run):
     assert status == 0
     assert head.split()[:3] == ["domain", "active", "sha256"]
     assert child.split()[:4] == ["child", "1", "built-in", store.resolve("child").sha256[:12]]
-    assert child.endswith("50.0 %      12.5 %")
+    assert child.endswith("50.0 %      12.5 %  unnamed data")
     assert scottish.startswith("scottish")
 
 

@@ -48,6 +48,7 @@ class FakeRecogniser:
     piece_context_samples = 0
     bears_silences = False
     knows_previous_text = True
+    identifies_language = False
     device = torch.device("cpu")
     dtype = torch.float32
     compression = None
@@ -67,6 +68,7 @@ class FakeRecogniser:
         self.fail: BaseException | None = None
         self.max_rows: int | None = None  # more are out of memory
         self.short_windows = False
+        self.hears = "<eng>"  # the language that it identifies
         self.warnings: tuple[str, ...] = ()
 
     def has_language(self, symbol: str) -> bool:
@@ -102,7 +104,7 @@ class FakeRecogniser:
         lease = piece.lease
         text = "base words" if lease is None else f"{lease.name} words of version {lease.version}"
         end_s = piece.start_s + len(piece.wave) / SAMPLE_RATE
-        decoding = PieceDecoding(piece.start_s, end_s, "greedy", 0.5)
+        decoding = PieceDecoding(piece.start_s, end_s, "greedy", 0.5, self.hears)
         words = spread(text.split(), piece.start_s, end_s) if piece.timestamps else ()
         return Decoded(text, (TextSegment(piece.start_s, end_s, text, -0.5, words),), decoding, self.warnings)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
@@ -15,7 +17,8 @@ from server.app import create_app
 from server.engine.engine import Engine
 from server.settings import ServerSettings
 from tests.server.api.test_transcriptions import URL, refusal
-from tests.server.fakes import FakeRecogniser
+from tests.server.fakes import TIMEOUT_S, FakeRecogniser
+from tests.speechlike import babble, wav_bytes
 
 
 def test_health_and_readiness(client: TestClient, engine: Engine) -> None:
@@ -48,6 +51,76 @@ def test_errors_of_the_router_have_the_shape_of_the_api(
     error = refusal(client.request(method, path), status)  # type: ignore[arg-type]
     assert path in error["message"]
     assert method in error["message"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/models", "/v1/domains", "/healthz", "/readyz", "/openapi.json", "/v1/no"]
+)
+def test_head_has_the_status_and_headers_of_get_without_its_body(client: TestClient, path: str) -> None:
+    head, get = client.head(path), client.get(path)
+    assert head.status_code == get.status_code
+    assert head.headers == get.headers
+    assert head.content == b""
+
+
+def test_a_running_request_tells_its_pieces_to_whoever_knows_its_id(
+    client: TestClient, recogniser: FakeRecogniser
+) -> None:
+    request_id = "a-request-of-one-s-own"
+    gap = np.zeros(16_000, np.float32)
+    audio = wav_bytes(np.concatenate([babble(3.0), gap, babble(3.0), gap, babble(3.0)]))
+    files = {"file": ("clip.wav", audio)}
+    recogniser.go.clear()
+
+    def ask() -> int:
+        return client.post(URL, files=files, headers={"X-SSVD-Request-ID": request_id}).status_code
+
+    def progress() -> dict[str, int]:
+        return client.get(f"/v1/progress/{request_id}").json()  # type: ignore[no-any-return]
+
+    with ThreadPoolExecutor() as threads:
+        answer = threads.submit(ask)
+        assert recogniser.started.acquire(timeout=TIMEOUT_S)
+        seen = progress()
+        again = client.post(URL, files=files, headers={"X-SSVD-Request-ID": request_id})
+        assert "in use" in refusal(again, 400)["message"]  # type: ignore[arg-type]
+        recogniser.go.set()
+        assert answer.result(TIMEOUT_S) == 200
+    assert seen["pieces"] > 1
+    assert seen["pieces_done"] == 0
+    assert refusal(client.get(f"/v1/progress/{request_id}"), 404)["code"] == "request_not_found"  # type: ignore[arg-type]
+    short = client.post(URL, files=files, headers={"X-SSVD-Request-ID": "short"})
+    assert "16 to 64" in refusal(short, 400)["message"]  # type: ignore[arg-type]
+
+
+ORIGIN = "https://app.example.org"
+PREFLIGHT = {
+    "Origin": ORIGIN,
+    "Access-Control-Request-Method": "POST",
+    "Access-Control-Request-Headers": "authorization, x-stainless-os",
+}
+
+
+def test_pages_of_other_origins_may_call_only_if_the_setting_names_them(
+    settings: ServerSettings, engine: Engine, clip: bytes
+) -> None:
+    with TestClient(create_app(settings, engine)) as closed:
+        refusal(closed.options(URL, headers=PREFLIGHT), 405)  # type: ignore[arg-type]
+        assert (
+            "access-control-allow-origin" not in closed.get("/v1/models", headers={"Origin": ORIGIN}).headers
+        )
+    named = settings.model_copy(update={"cors_origins": f"https://other.example, {ORIGIN}"})
+    with TestClient(create_app(named, engine)) as open_:
+        answer = open_.options(URL, headers=PREFLIGHT)
+        assert answer.status_code == 200
+        assert answer.headers["access-control-allow-origin"] == ORIGIN
+        assert "x-stainless-os" in answer.headers["access-control-allow-headers"]
+        for sent in (clip, bytes(2_500_000)):  # a reply, and a refusal that the page must be able to read
+            reply = open_.post(URL, files={"file": ("clip.wav", sent)}, headers={"Origin": ORIGIN})
+            assert reply.headers["access-control-allow-origin"] == ORIGIN
+            assert "X-SSVD-Base-Digest" in reply.headers["access-control-expose-headers"]
+        stranger = open_.options(URL, headers={**PREFLIGHT, "Origin": "https://evil.example"})
+        assert "access-control-allow-origin" not in stranger.headers
 
 
 def test_a_full_queue_is_429_with_retry_after(

@@ -39,6 +39,10 @@ def test_the_environment_sets_and_an_argument_goes_first(monkeypatch: pytest.Mon
         ("SSVD_MAX_DURATION_S", "-1"),
         ("SSVD_UI", "perhaps"),
         ("SSVD_BANK_MAX_BYTES", "x"),
+        ("SSVD_CORS_ORIGINS", "app.example.org"),
+        ("SSVD_CORS_ORIGINS", "https://app.example.org/"),
+        ("SSVD_CORS_ORIGINS", "https://app.example.org, HTTPS://OTHER"),
+        ("SSVD_CORS_ORIGINS", "https://app.example.org:443"),
     ],
 )
 def test_a_bad_value_is_refused_with_its_name(

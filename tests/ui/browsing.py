@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,12 +37,14 @@ PATIENCE_S = 240  # for slow machines; nothing is asserted about time
 
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
-    """Address of an `ssvd serve` with an empty store in `folder`."""
+    """Address of an `ssvd serve` with an empty store in `folder`; its log and temporary files are beside."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     script = "import sys; from ssvd_asr.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", script, "serve", "--port", str(port)]
-    environment = {**os.environ, "SSVD_STORE": str(folder / "store")}
+    places = {"SSVD_STORE": str(folder / "store"), "TMPDIR": str(folder / "tmp")}
+    (folder / "tmp").mkdir()
+    environment = {**os.environ, **places, "GRADIO_HEARTBEAT_INTERVAL": "0.5"}
     address = f"http://127.0.0.1:{port}"
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
@@ -52,6 +54,20 @@ def served(folder: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(60)
+
+
+def visitors_files(folder: Path) -> list[Path]:
+    """Every file below the server's temporary folder but the lock of the page and the clips that ship."""
+    files = [path for path in (folder / "tmp").rglob("*") if path.is_file()]
+    return [path for path in files if path.name != "lock" and path.parent.name != "clips"]
+
+
+def wait_until(true: Callable[[], object]) -> None:
+    for _ in range(10 * PATIENCE_S):
+        if true():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it never came to pass")
 
 
 def _wait_until_ready(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -108,6 +124,7 @@ def transcribe_example(browser: Any, server: str, said: str, domain: str) -> Non
     _choose(browser, "ssvd-domain", domain)
     browser.find_element(By.ID, "ssvd-go").click()
     wait.until(lambda d: d.find_elements(By.ID, "ssvd-domain-text"))
+    wait.until(lambda d: d.find_element(By.ID, "ssvd-go").is_enabled())
 
 
 def _choose(browser: Any, element: str, text: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.ui.browsing import ROOT, chromium, readmes_clip, served, transcribe_example
 
 PICTURE = ROOT / "docs" / "ui.png"
-WINDOW_PX = (1200, 1270)  # all that a transcription shows
+WINDOW_PX = (1200, 1560)  # all that a transcription shows
 
 
 def main() -> None:

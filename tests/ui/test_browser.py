@@ -11,7 +11,15 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.ui.browsing import PATIENCE_S, chromium, readmes_clip, served, transcribe_example
+from tests.ui.browsing import (
+    PATIENCE_S,
+    chromium,
+    readmes_clip,
+    served,
+    transcribe_example,
+    visitors_files,
+    wait_until,
+)
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("chromium") and shutil.which("chromedriver")),
@@ -20,8 +28,13 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with served(tmp_path_factory.mktemp("serve")) as address:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("serve")
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[str]:
+    with served(folder) as address:
         yield address
 
 
@@ -125,6 +138,68 @@ def test_downloads_are_the_bytes_that_the_server_sends(server: str, browser: Any
             assert download(f"-{kind}.{end}") == _reply(server, clip, **fields, **domain).content
     busy = "[data-format][aria-busy]"
     WebDriverWait(browser, PATIENCE_S).until(lambda d: not d.find_elements(By.CSS_SELECTOR, busy))
+
+
+KEPT = """
+  const done = arguments[arguments.length - 1];
+  indexedDB.databases().then((found) => done(JSON.stringify(
+    [Object.entries(localStorage), Object.entries(sessionStorage), document.cookie, found])));
+"""
+
+
+def test_a_recording_of_one_s_own_goes_with_its_page_and_its_name_is_in_no_log(
+    server: str, folder: Path, tmp_path: Path
+) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    clip, said = readmes_clip()
+    own = tmp_path / "anna-klein-2019.opus"
+    own.write_bytes(clip.read_bytes())
+    with chromium(tmp_path / "own-profile") as browser:
+        wait = WebDriverWait(browser, PATIENCE_S)
+        browser.get(f"{server}/ui/")
+        wait.until(lambda d: d.find_elements(By.CSS_SELECTOR, "#ssvd-about p"))
+        browser.find_element(By.CSS_SELECTOR, "#ssvd-audio input[type=file]").send_keys(str(own))
+        wait.until(lambda d: d.find_elements(By.CSS_SELECTOR, "#ssvd-audio #duration"))
+        assert [path.name for path in visitors_files(folder)] == [own.name]
+        browser.find_element(By.ID, "ssvd-go").click()
+        wait.until(lambda d: d.find_elements(By.ID, "ssvd-domain-text"))
+        kept = browser.execute_async_script(KEPT)
+        assert own.stem not in kept
+        assert not any(word in kept for word in said.split() if len(word) > 3)
+    wait_until(lambda: visitors_files(folder) == [])
+    log = (folder / "log").read_text()
+    assert re.search("/gradio_api/file(=|%3D)… ", log)
+    assert own.stem not in log
+
+
+def test_a_file_that_the_browser_takes_for_something_else_can_be_opened_and_an_old_result_goes(
+    server: str, browser: Any, tmp_path: Path
+) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    wait = WebDriverWait(browser, PATIENCE_S)
+    clip, said = readmes_clip()
+    transcribe_example(browser, server, said, "child")
+    own = tmp_path / "recorder.raw1"  # as .caf, .w64 or .mkv: no audio to a browser
+    own.write_bytes(clip.read_bytes())
+    # The button's own input is made when it is clicked; the file chooser cannot be driven.
+    browser.execute_script(
+        "HTMLInputElement.prototype.click = "
+        "function () { window.chooser = this; document.body.append(this); };"
+    )
+    browser.find_element(By.ID, "ssvd-other").click()
+    chooser = wait.until(lambda d: d.execute_script("return window.chooser"))
+    assert not chooser.get_attribute("accept")
+    chooser.send_keys(str(own))
+    wait.until(lambda d: not d.find_elements(By.ID, "ssvd-domain-text"))
+    assert browser.find_element(By.CSS_SELECTOR, "#ssvd-example input").get_attribute("value") == ""
+    browser.find_element(By.ID, "ssvd-go").click()
+    wait.until(lambda d: d.find_elements(By.ID, "ssvd-domain-text"))
+    assert not browser.find_elements(By.ID, "ssvd-reference")
+    assert browser.find_element(By.ID, "ssvd-domain-text").text.split() == said.split()
 
 
 def test_a_refused_download_is_told_and_another_can_be_asked_for(

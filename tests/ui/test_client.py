@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
+from server.api import refusals
 from tests.ui import replies
-from ui.client import Clip, ServerClient, ServerProblem
+from ui.client import _ADVICE, Clip, ServerClient, ServerProblem
 
 URL = "http://server.test"
 
@@ -38,6 +40,8 @@ DOMAIN = {
     "builtin": True,
     "wer_before": 0.4,
     "wer_after": {"odd": 1},
+    "wer_data": "valid",
+    "wer_utterances": 20,
     "problem": None,
 }
 
@@ -60,13 +64,14 @@ def test_a_recording_is_sent_with_its_domain_or_without_one(clip_file: Path) -> 
         bodies.append(request.read())
         return httpx.Response(200, json=replies.body("two words", 0.5, 1.0, domain="child"))
 
-    result = client(answer).transcribe(clip_file, "child")
-    client(answer).transcribe(clip_file, None)
+    result = asyncio.run(client(answer).transcribe(clip_file, "child", "id"))
+    asyncio.run(client(answer).transcribe(clip_file, None, "id"))
     assert (result.text, result.domain, result.version) == ("two words", "child", 2)
     assert result.adapter == f"child@sha256:{replies.SHA256}"
     assert [word.start_s for word in result.words] == [0.5, 1.0]
     assert json.loads(result.reply)["words"]
-    assert b'name="file"; filename="clip.wav"' in bodies[0]
+    assert b'name="file"; filename="recording"' in bodies[0]
+    assert b"clip.wav" not in bodies[0]  # the name of a visitor's file is told to nobody
     assert b'name="domain"' in bodies[0]
     assert b'name="domain"' not in bodies[1]
 
@@ -78,7 +83,7 @@ def test_subtitles_are_the_server_s_own_characters(clip_file: Path) -> None:
         assert all(part in request.read() for part in (b"srt", b"child@sha256:ab"))
         return httpx.Response(200, text=content)
 
-    assert client(answer).subtitles(clip_file, "child@sha256:ab", "srt") == content
+    assert asyncio.run(client(answer).subtitles(clip_file, "child@sha256:ab", "srt")) == content
 
 
 def test_a_clip_is_fetched_by_the_address_that_the_server_gave() -> None:
@@ -94,28 +99,40 @@ def test_a_clip_is_fetched_by_the_address_that_the_server_gave() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "words"),
+    ("status", "code", "words"),
     [
-        (404, "does not know this domain"),
-        (413, "too large"),
-        (415, "could not be read"),
-        (422, "cannot transcribe"),
-        (429, "busy"),
-        (500, "has a problem"),
-        (503, "stopping"),
+        (404, "domain_not_found", "does not know this domain"),
+        (413, "upload_too_large", "too large"),
+        (415, "audio_unreadable", "could not be read"),
+        (422, "audio_too_long", "too long"),
+        (422, "unsupported_language", "refused"),
+        (429, "queue_full", "busy"),
+        (500, "internal_error", "failed"),
+        (503, "stopping", "stopping"),
+        (503, "out_of_memory", "not enough memory"),
+        (503, "not_loaded", "could not load this domain"),
     ],
 )
-def test_a_refusal_is_a_sentence_with_the_server_s_reason(status: int, words: str, clip_file: Path) -> None:
-    server = refusing(status, {"error": {"message": "the limit is 30 s (SSVD_X)"}})
+def test_a_refusal_is_a_sentence_for_a_visitor_beside_the_server_s_reason(
+    status: int, code: str, words: str, clip_file: Path
+) -> None:
+    server = refusing(status, {"error": {"message": "the limit is 30 s (SSVD_X)", "code": code}})
     with pytest.raises(ServerProblem, match=words) as problem:
-        server.transcribe(clip_file, "child")
-    assert "the limit is 30 s (SSVD_X)" in str(problem.value)
+        asyncio.run(server.transcribe(clip_file, "child", "id"))
+    assert "SSVD" not in str(problem.value)
+    assert problem.value.reason == "the limit is 30 s (SSVD_X)"
+
+
+def test_every_code_that_the_server_has_for_a_transcription_has_its_sentence() -> None:
+    codes = {code for *_, code in refusals._MEANING} - {"unsupported_language"}
+    assert codes <= set(_ADVICE)
 
 
 @pytest.mark.parametrize("body", ["<html>", {"detail": "x"}, []])
 def test_an_error_of_another_server_is_still_a_sentence(body: Any) -> None:
-    with pytest.raises(ServerProblem, match="502 Bad Gateway"):
+    with pytest.raises(ServerProblem, match="failed") as problem:
         refusing(502, body).catalogue()
+    assert "502 Bad Gateway" in str(problem.value.reason)
 
 
 def test_an_answer_that_is_not_json_is_told() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,13 @@ import gradio as gr
 import httpx
 import pytest
 
+import ui.page
 from ssvd_asr.errors import SsvdError
 from tests.ui import replies
 from ui import ui_command
-from ui.app import _Page
 from ui.client import ServerClient
+from ui.page import CANCELLED, Page, Shown
+from ui.visits import Visits
 
 DOMAIN = {
     "active_version": 1,
@@ -25,6 +29,8 @@ DOMAIN = {
     "builtin": True,
     "wer_before": 0.5,
     "wer_after": 0.1,
+    "wer_data": "test",
+    "wer_utterances": 600,
     "problem": None,
 }
 
@@ -50,6 +56,8 @@ class FakeServer:
             name = request.url.path.split("/")[3]
             clip = {"id": "a", "text": f"one {name} clip", "url": f"/clips/{name}"}
             return httpx.Response(200, json={"data": [clip]})
+        if request.url.path.startswith("/v1/progress/"):
+            return httpx.Response(200, json={"pieces": 4, "pieces_done": 1})
         if request.url.path.startswith("/clips/"):
             return httpx.Response(200, content=b"OggS")
         return self._transcript(request.read())
@@ -67,8 +75,27 @@ def server() -> FakeServer:
 
 
 @pytest.fixture
-def page(server: FakeServer) -> _Page:
-    return _Page(ServerClient("http://server.test", transport=httpx.MockTransport(server)))
+def page(server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    visits = Visits()
+    yield Page(ServerClient("http://server.test", transport=httpx.MockTransport(server)), visits)
+    visits.close()
+
+
+VISIT = gr.Request(session_hash="visit")
+
+
+def transcribe(page: Page, audio: str | None, domain: str | None, example: str | None) -> Shown:
+    """What the page shows in the end."""
+
+    async def last() -> Shown:
+        return [shown async for shown in page.transcribe(audio, domain, example, VISIT)][-1]
+
+    return asyncio.run(last())
+
+
+def subtitles(page: Page, transcribed: str | None, event: gr.EventData) -> dict[str, str]:
+    return asyncio.run(page.subtitles(transcribed, event))
 
 
 @pytest.fixture
@@ -78,7 +105,7 @@ def recording(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_the_lists_are_the_server_s_and_what_is_chosen_stays_chosen(page: _Page, server: FakeServer) -> None:
+def test_the_lists_are_the_server_s_and_what_is_chosen_stays_chosen(page: Page, server: FakeServer) -> None:
     domain, example, about, note, _ = page.fill(None, None)
     assert (domain["choices"], domain["value"]) == (["child", "scottish"], "child")
     assert example["choices"] == [
@@ -96,45 +123,48 @@ def test_the_lists_are_the_server_s_and_what_is_chosen_stays_chosen(page: _Page,
     assert (domain["value"], example["value"]) == ("child", None)
 
 
-def test_an_example_is_fetched_once_and_shown_with_its_words(page: _Page, server: FakeServer) -> None:
+def test_an_example_is_fetched_once_and_shown_with_its_words(page: Page, server: FakeServer) -> None:
     page.fill(None, None)
-    path, *_ = page.fetch("child/a")
+    path, domain, *_ = page.fetch("child/a", VISIT)
+    assert domain == "child"  # an example brings its domain
     assert Path(path).read_bytes() == b"OggS"
-    page.fetch("child/a")
+    page.fetch("child/a", VISIT)
     assert server.asked.count("/clips/child") == 1
-    result, timeline, _ = page.transcribe(path, "child", "child/a")
+    result, timeline, _ = transcribe(page, path, "child", "child/a")
     assert "What was said" in result
-    assert re.search(r"one</button> <mark><button [^>]+>None</button></mark> <button [^>]+>clip", result)
+    assert re.search(
+        r"one</button> <mark [^>]+><button [^>]+>None</button></mark> <button [^>]+>clip", result
+    )
     assert timeline.count("ssvd-lane ") == 2
     assert "every word right" in result
 
 
-def test_a_recording_of_one_s_own_has_no_reference(page: _Page, recording: str) -> None:
+def test_a_recording_of_one_s_own_has_no_reference(page: Page, recording: str) -> None:
     page.fill(None, None)
-    result, *_ = page.transcribe(recording, "child", None)
+    result, *_ = transcribe(page, recording, "child", None)
     assert "What was said" not in result
     assert "With domain child" in result
 
 
-def test_without_a_domain_the_base_stands_alone(page: _Page, recording: str, server: FakeServer) -> None:
-    assert "With domain" not in page.transcribe(recording, None, None)[0]
-    assert server.asked == ["/v1/audio/transcriptions"]
+def test_without_a_domain_the_base_stands_alone(page: Page, recording: str, server: FakeServer) -> None:
+    assert "With domain" not in transcribe(page, recording, None, None)[0]
+    assert server.asked.count("/v1/audio/transcriptions") == 1
 
 
-def test_without_a_recording_it_says_what_to_do(page: _Page) -> None:
-    assert "no recording yet" in page.transcribe(None, "child", None)[0]
+def test_without_a_recording_it_says_what_to_do(page: Page) -> None:
+    assert "no recording yet" in transcribe(page, None, "child", None)[0]
 
 
 def test_a_server_that_went_away_is_told_in_words_by_every_event(
-    page: _Page, server: FakeServer, recording: str
+    page: Page, server: FakeServer, recording: str
 ) -> None:
     page.fill(None, None)
     server.down = True
     told = [
         page.fill(None, None)[-1],
         page.describe("child"),
-        page.fetch("child/a")[1],
-        page.transcribe(recording, "child", None)[0],
+        page.fetch("child/a", VISIT)[2],
+        transcribe(page, recording, "child", None)[0],
     ]
     assert all('role="alert"' in each and "does not answer" in each for each in told)
 
@@ -145,41 +175,126 @@ def asked(**data: Any) -> gr.EventData:
 
 
 def test_a_transcription_asks_the_server_once_and_subtitles_when_they_are_wanted(
-    page: _Page, server: FakeServer, recording: str
+    page: Page, server: FakeServer, recording: str
 ) -> None:
-    *_, transcribed = page.transcribe(recording, None, None)
+    *_, transcribed = transcribe(page, recording, None, None)
     assert len(server.asked) == 1
-    assert page.subtitles(transcribed, asked()) == {"name": "own-base.srt", "content": "subtitles of None"}
-    file = page.subtitles(transcribed, asked(domain="child@sha256:bb", name="own-child.srt"))
+    assert subtitles(page, transcribed, asked()) == {"name": "own-base.srt", "content": "subtitles of None"}
+    file = subtitles(page, transcribed, asked(domain="child@sha256:bb", name="own-child.srt"))
     assert file == {"name": "own-child.srt", "content": "subtitles of child"}
     assert len(server.asked) == 3
 
 
-def test_no_file_of_a_visitor_is_written(
-    server: FakeServer, recording: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    page = _Page(ServerClient("http://server.test", transport=httpx.MockTransport(server)))
-    *_, transcribed = page.transcribe(recording, "child", None)
-    page.subtitles(transcribed, asked())
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [Path(recording)]
-
-
 @pytest.mark.parametrize("transcribed", [True, False])
 def test_a_file_that_is_not_offered_is_refused(
-    page: _Page, recording: str, server: FakeServer, transcribed: bool
+    page: Page, recording: str, server: FakeServer, transcribed: bool
 ) -> None:
     with pytest.raises(gr.Error, match="no such file"):
-        page.subtitles(recording if transcribed else None, asked(format="json" if transcribed else "srt"))
+        subtitles(page, recording if transcribed else None, asked(format="json" if transcribed else "srt"))
     assert server.asked == []
 
 
 def test_subtitles_of_a_server_that_went_away_are_told_in_words(
-    page: _Page, server: FakeServer, recording: str
+    page: Page, server: FakeServer, recording: str
 ) -> None:
     server.down = True
     with pytest.raises(gr.Error, match="does not answer"):
-        page.subtitles(recording, asked())
+        subtitles(page, recording, asked())
+
+
+class SlowServer(FakeServer):
+    """Answers transcriptions when told to, and notes those whose client has left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = asyncio.Event()
+        self.given_up = 0
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:  # type: ignore[override]
+        if request.url.path != "/v1/audio/transcriptions":
+            return super().__call__(request)
+        try:
+            await self.go.wait()
+        except asyncio.CancelledError:
+            self.given_up += 1
+            raise
+        return super().__call__(request)
+
+
+async def follow(page: Page, recording: str, visit: str, shown: list[Shown]) -> None:
+    async for each in page.transcribe(recording, "child", None, gr.Request(session_hash=visit)):
+        shown.append(each)
+
+
+async def until(true: Callable[[], object]) -> None:
+    while not true():
+        await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def slow(page: Page, monkeypatch: pytest.MonkeyPatch) -> SlowServer:
+    server = SlowServer()
+    client = ServerClient("http://server.test", transport=httpx.MockTransport(server))  # type: ignore[arg-type]
+    monkeypatch.setattr(page, "_client", client)
+    monkeypatch.setattr(ui.page, "PROGRESS_S", 0.01)
+    return server
+
+
+def test_a_transcription_tells_its_pieces_and_then_its_words(
+    page: Page, slow: SlowServer, recording: str
+) -> None:
+    shown: list[Shown] = []
+
+    async def visit() -> None:
+        running = asyncio.create_task(follow(page, recording, "one", shown))
+        await until(lambda: "2 of 8 pieces" in shown[-1][0] if shown else False)  # of both requests
+        slow.go.set()
+        await running
+
+    asyncio.run(visit())
+    assert "With domain child" in shown[-1][0]
+    assert slow.given_up == 0
+
+
+@pytest.mark.parametrize("ending", ["cancel", "clear", "leave"])
+def test_a_transcription_that_nobody_waits_for_ends_its_requests_and_no_other_visitor_s(
+    page: Page, slow: SlowServer, recording: str, ending: str
+) -> None:
+    mine: list[Shown] = []
+    theirs: list[Shown] = []
+
+    async def visits() -> None:
+        one = asyncio.create_task(follow(page, recording, "one", mine))
+        other = asyncio.create_task(follow(page, recording, "other", theirs))
+        await until(lambda: mine and theirs)
+        await asyncio.to_thread(getattr(page, ending), gr.Request(session_hash="one"))
+        await one
+        assert not other.done()
+        slow.go.set()
+        await other
+
+    asyncio.run(visits())
+    assert CANCELLED in mine[-1][0]
+    assert slow.given_up == 2
+    assert "With domain child" in theirs[-1][0]
+
+
+def test_words_that_come_after_another_choice_was_made_are_not_shown(
+    page: Page, slow: SlowServer, recording: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Shown] = []
+    slow.go.set()
+    both = page._both
+
+    async def both_and_then_another_choice(*asked: Any) -> Any:
+        result = await both(*asked)
+        page._running.pop("one")  # as `clear` does
+        return result
+
+    monkeypatch.setattr(page, "_both", both_and_then_another_choice)
+    asyncio.run(follow(page, recording, "one", shown))
+    assert CANCELLED in shown[-1][0]
+    assert shown[-1][1:] == ("", None)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import jiwer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ui.words import Word, compare, wrong_words
+from ui.words import Word, aligned, compare
 
 sentences = st.lists(st.sampled_from(["a", "bird", "red", "wed", "the", "rabbit"]), max_size=12).map(" ".join)
 
@@ -45,4 +45,7 @@ def test_unmarked_words_are_the_same_on_both_sides_and_no_word_is_lost(first: st
 def test_wrong_words_are_counted_as_jiwer_counts_them(reference: str, transcript: str) -> None:
     counts = jiwer.process_words(reference, transcript)
     errors = counts.substitutions + counts.deletions + counts.insertions
-    assert wrong_words(reference, transcript) == (errors, len(reference.split()))
+    steps = aligned(reference, transcript)
+    assert sum(not step.right for step in steps) == errors
+    assert [step.said for step in steps if step.said is not None] == reference.split()
+    assert [step.heard for step in steps if step.heard is not None] == transcript.split()

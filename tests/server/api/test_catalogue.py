@@ -35,6 +35,8 @@ def test_domains_tell_version_digest_and_word_error_rates(client: TestClient, st
         "builtin": False,
         "wer_before": 0.4,
         "wer_after": 0.05,
+        "wer_data": None,  # its file does not say
+        "wer_utterances": None,
         "problem": None,
     }
     assert (scottish["name"], scottish["active_version"]) == ("scottish", 1)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import logging
 import socket
 import time
 from collections.abc import Iterator
 from functools import partial
 from urllib.parse import urlsplit
 
+import httpx
 import numpy as np
 import openai
 import pysubs2
@@ -138,6 +140,23 @@ def test_a_client_that_leaves_before_its_turn_is_not_decoded(
     assert api.audio.transcriptions.create(file=("clip.wav", clip), model=BASE).text == "base words"
     holding.close()
     assert "scottish" not in [piece.lease.name for piece in recogniser.pieces if piece.lease]
+
+
+def test_a_client_that_leaves_during_its_upload_is_one_line_of_the_log(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = urlsplit(url)
+    with caplog.at_level(logging.INFO):
+        with socket.create_connection((address.hostname or "", address.port or 0)) as leaving:
+            leaving.sendall(
+                b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n"
+                b"Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n"
+            )
+            time.sleep(0.2)
+        _wait_until(lambda: "server.api.body_limit" in [each.name for each in caplog.records])
+        assert httpx.get(f"{url}/healthz").status_code == 200
+    told = [each for each in caplog.records if each.name.startswith("server") or each.levelno > logging.INFO]
+    assert [each.getMessage() for each in told] == ["a client left after 5 bytes of its upload"]
 
 
 def _send(url: str, clip: bytes, domain: str) -> socket.socket:

@@ -17,6 +17,7 @@ from adapters_store.versions import Version
 from server.api.form import FORMATS
 from server.bank.packed import PackedAdapter
 from server.settings import ServerSettings
+from ssvd_asr.base.prompt import IDENTIFIED
 from ssvd_asr.errors import AdapterUnreadableError
 from tests.server.fakes import BASE, DIGEST, TIMEOUT_S, FakeRecogniser, read_packed
 from tests.speechlike import babble, wav_bytes
@@ -193,6 +194,8 @@ def test_model_and_domain_name_a_domain_alone_or_together(
         ({"model": f"{BASE}:klingon"}, 404, "domain", "klingon"),
         ({"model": "whisper-1"}, 404, "model", "whisper-1"),
         ({"domain": " "}, 400, "domain", "empty"),
+        ({"language": "en-klingonese"}, 422, "language", "en-US"),
+        ({"language": "e"}, 422, "language", "english"),
         ({"model": f"{BASE}:"}, 400, "model", "no domain"),
         ({"model": f"{BASE}:child", "domain": "scottish"}, 400, "domain", "scottish"),
         ({"domain": "child@2", "model": f"{BASE}:child@1"}, 400, "domain", "child@1"),
@@ -254,6 +257,8 @@ def test_what_cannot_be_done_is_refused_by_name(
     "fields",
     [
         {"temperature": "0", "stream": "false", "prompt": ""},
+        dict.fromkeys(("model", "domain", "language", "response_format", "temperature", "stream"), ""),
+        {"timestamp_granularities[]": "", "include[]": "", "chunking_strategy": "", "prompt": ""},
         {"timestamp_granularities[]": "segment", "response_format": "verbose_json"},
         {"chunking_strategy": "auto", "language": "nl"},
         {"chunking_strategy[type]": "server_vad"},
@@ -263,6 +268,57 @@ def test_openai_fields_with_harmless_values_are_accepted(
     client: TestClient, clip: bytes, fields: dict[str, str]
 ) -> None:
     assert post(client, clip, **fields).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("wanted", "symbol", "name"),
+    [
+        ("en-US", "<eng>", "english"),
+        ("en_GB", "<eng>", "english"),
+        ("english", "<eng>", "english"),
+        ("ENG", "<eng>", "english"),
+        ("Dutch", "<nld>", "dutch"),
+        ("nl-Latn-BE", "<nld>", "dutch"),
+        ("es-419", None, None),
+    ],
+)
+def test_a_language_is_a_code_a_code_with_a_region_or_a_name(
+    client: TestClient,
+    recogniser: FakeRecogniser,
+    clip: bytes,
+    wanted: str,
+    symbol: str | None,
+    name: str | None,
+) -> None:
+    response = post(client, clip, language=wanted, response_format="verbose_json")
+    if symbol is None:  # understood, and the base has it not
+        assert "<spa>" in refusal(response, 422)["message"]
+        return
+    assert [piece.language for piece in recogniser.pieces] == [symbol]
+    assert response.json()["language"] == name
+    assert response.json()["ssvd"]["warnings"] == []
+
+
+@pytest.mark.parametrize("response_format", ["json", "verbose_json"])
+def test_a_language_left_to_a_base_that_identifies_it_is_in_the_reply(
+    client: TestClient, recogniser: FakeRecogniser, clip: bytes, response_format: str
+) -> None:
+    recogniser.identifies_language = True
+    recogniser.hears = "<nld>"
+    body = post(client, clip, language="AUTO", response_format=response_format).json()
+    assert [piece.language for piece in recogniser.pieces] == [IDENTIFIED]
+    assert body.get("language", "dutch") == "dutch"
+    assert body["ssvd"]["warnings"] == []
+
+
+@pytest.mark.parametrize("response_format", ["json", "verbose_json"])
+def test_a_language_left_to_the_server_is_said_where_it_was_assumed(
+    client: TestClient, clip: bytes, response_format: str
+) -> None:
+    (warning,) = post(client, clip, language="auto", response_format=response_format).json()["ssvd"][
+        "warnings"
+    ]
+    assert "english was assumed" in warning
 
 
 def test_server_vad_says_how_long_a_silence_ends_a_piece(

@@ -17,7 +17,8 @@ from server.engine.recogniser import OwsmRecogniser
 from server.engine.start import engine_over
 from server.settings import ServerSettings
 from ssvd_asr.audio.segment import find_spans
-from ssvd_asr.base.prompt import Prompt
+from ssvd_asr.base.prompt import IDENTIFIED, Prompt
+from ssvd_asr.decoding.language import languages
 from ssvd_asr.decoding.options import DecodingOptions
 from ssvd_asr.errors import AdapterError
 from ssvd_asr.mixing.compression import Compression
@@ -180,6 +181,35 @@ def test_bfloat16_serves_with_the_factors_of_float32(
 def test_languages_are_those_of_the_token_list(real: OwsmRecogniser) -> None:
     assert real.has_language("<eng>")
     assert not real.has_language("<tlh>")
+
+
+def test_a_language_left_to_the_base_is_what_it_says_first_with_its_domain(
+    real: OwsmRecogniser, running: Engine
+) -> None:
+    assert real.identifies_language
+    cores = real.read_adapter(running.domains.store.resolve("child")).expand("cpu", torch.float32)
+    tokens = real._base.tokens
+    identified = set()
+    for seed in range(4):
+        wave = babble(2.0, seed=seed)
+        autos = [running.submit(Request(wave, domain=each, language=IDENTIFIED)) for each in ("child", None)]
+        replies = [each.result(60) for each in autos]  # before the network is used beside the engine
+        for auto, domain in zip(replies, ("child", None), strict=True):
+            with real._adapted.using(cores if domain else None), torch.no_grad():
+                encoded = real._base.encode([wave])
+                scores, _ = real._base.network.decoder(
+                    encoded, torch.tensor([encoded.size(1)]), torch.tensor([[tokens.sos]]), torch.tensor([1])
+                )
+            likelier = max(("<eng>", "<nld>"), key=lambda each: float(scores[0, -1, tokens.id(each)]))
+            assert f"<{auto.language}>" == likelier
+            named = running.submit(Request(wave, domain=domain, language=likelier)).result(60)
+            assert (auto.text, auto.warnings) == (named.text, named.warnings)
+            identified.add(likelier)
+    assert identified  # the random base may have a favourite
+
+
+def test_languages_are_the_codes_and_neither_a_task_nor_a_control(real: OwsmRecogniser) -> None:
+    assert languages(real._base.tokens) == ("<eng>", "<nld>")
 
 
 def test_a_beam_through_the_engine_is_the_librarys_beam_row_by_row(

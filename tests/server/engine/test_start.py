@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from server.engine import start
+from server.errors import LanguageError
 from server.settings import ServerSettings
 from tests.random_owsm import write_random_owsm
 
@@ -26,3 +27,13 @@ def test_base_device_and_number_format_are_told(
     told = "float32" if dtype == "auto" else dtype
     assert f"on cpu in {told}, {torch.get_num_threads()} threads" in caplog.text
     assert ("float32 is faster here" in caplog.text) == (dtype == "bfloat16")
+
+
+def test_a_default_language_that_the_base_has_not_is_refused_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSVD_CACHE_DIR", str(tmp_path / "cache"))
+    folder = write_random_owsm(tmp_path / "tiny")
+    settings = ServerSettings(base=str(folder), language="fo", store=tmp_path / "store")
+    with pytest.raises(LanguageError, match=r"'fo' .*SSVD_LANGUAGE"):
+        start.start_engine(settings)

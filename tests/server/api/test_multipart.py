@@ -1,0 +1,112 @@
+"""Bodies as clients send them: whole and understood, or refused with the reason; never half of one."""
+
+from __future__ import annotations
+
+import gzip
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.server.api.test_transcriptions import URL, post, refusal
+from tests.server.fakes import FakeRecogniser
+
+FORM = {"Content-Type": "multipart/form-data; boundary=x"}
+DISPOSITION = b"Content-Disposition: form-data; "
+
+
+def part(disposition: bytes, content: bytes) -> bytes:
+    return b"--x\r\n" + DISPOSITION + disposition + b"\r\n\r\n" + content + b"\r\n"
+
+
+def form(clip: bytes, *fields: bytes, filename: bytes = b'filename="a.wav"') -> bytes:
+    """A whole form: the file, then parts."""
+    return part(b'name="file"; ' + filename, clip) + b"".join(fields) + b"--x--\r\n"
+
+
+CHILD = part(b'name="domain"', b"child")
+
+
+def send(client: TestClient, body: bytes, **headers: str) -> httpx.Response:
+    return client.post(URL, content=body, headers=FORM | headers)  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("missing", range(4, 30, 3))
+def test_a_form_that_is_cut_off_is_refused_and_not_answered_by_the_base(
+    client: TestClient, recogniser: FakeRecogniser, clip: bytes, missing: int
+) -> None:
+    """The field that was cut off was dropped, and the base answered in place of the domain."""
+    error = refusal(send(client, form(clip, CHILD)[:-missing]), 400)
+    assert error["code"] == "invalid_form"
+    assert "cut off" in error["message"]
+    assert recogniser.pieces == []
+
+
+def test_a_form_whose_file_is_cut_off_says_so(client: TestClient, clip: bytes) -> None:
+    assert "cut off" in refusal(send(client, form(clip)[:-2000]), 400)["message"]
+
+
+@pytest.mark.parametrize(
+    "filename",
+    [
+        b"filename*=UTF-8''%D0%B4%D0%BE%D1%87%D0%BA%D0%B0.wav",
+        'filename="дочка — 子.wav"'.encode(),
+        b'filename="../../a%00.wav"',
+        b'filename=""',
+        b'filename="' + 4000 * b"a" + b'"',
+    ],
+)
+def test_a_file_may_have_any_name(client: TestClient, clip: bytes, filename: bytes) -> None:
+    response = send(client, form(clip, CHILD, filename=filename))
+    assert response.json()["text"] == "child words of version 2"
+
+
+def test_a_name_over_the_limit_is_refused_with_the_reason(client: TestClient, clip: bytes) -> None:
+    error = refusal(send(client, form(clip, filename=b'filename="' + 5000 * b"a" + b'"')), 400)
+    assert "header size" in error["message"]
+
+
+def test_text_that_is_not_in_its_charset_is_refused(client: TestClient, clip: bytes) -> None:
+    error = refusal(send(client, form(clip, part(b'name="prompt"', b"f\xfcnf"))), 400)
+    assert "'prompt' is not utf-8" in error["message"]
+    latin = {"Content-Type": "multipart/form-data; boundary=x; charset=iso-8859-1"}
+    assert send(client, form(clip, part(b'name="prompt"', b"f\xfcnf")), **latin).status_code == 200
+
+
+def test_a_compressed_body_is_refused_by_its_name(client: TestClient, clip: bytes) -> None:
+    error = refusal(send(client, gzip.compress(form(clip)), **{"Content-Encoding": "gzip"}), 415)
+    assert (error["code"], "gzip" in error["message"]) == ("unsupported_encoding", True)
+    assert send(client, form(clip), **{"Content-Encoding": "identity"}).status_code == 200
+
+
+def test_fields_in_the_address_are_refused_and_not_ignored(
+    client: TestClient, recogniser: FakeRecogniser, clip: bytes
+) -> None:
+    response = client.post(f"{URL}?domain=child", files={"file": ("clip.wav", clip)})
+    assert refusal(response, 400)["param"] == "domain"  # type: ignore[arg-type]
+    assert recogniser.pieces == []
+
+
+def test_a_slash_after_the_route_is_no_redirect(client: TestClient, clip: bytes) -> None:
+    response = client.post(f"{URL}/", files={"file": ("clip.wav", clip)}, follow_redirects=False)
+    assert response.json()["text"] == "base words"
+
+
+@pytest.mark.parametrize("field", ["domain", "model", "temperature", "response_format"])
+def test_a_field_that_is_given_twice_is_refused_even_if_both_agree(
+    client: TestClient, clip: bytes, field: str
+) -> None:
+    error = refusal(post(client, clip, **{field: ["0", "0"]}), 400)
+    assert (error["param"], "twice" in error["message"]) == (field, True)
+
+
+@pytest.mark.parametrize("value", ["0", "0.0", "-0", " 0 ", "0e0"])
+def test_a_temperature_of_nought_may_be_written_in_any_way(
+    client: TestClient, clip: bytes, value: str
+) -> None:
+    assert post(client, clip, temperature=value).status_code == 200
+
+
+def test_values_in_capitals_are_refused_by_name(client: TestClient, clip: bytes) -> None:
+    assert "'TEXT'" in refusal(post(client, clip, response_format="TEXT"), 422)["message"]
+    refusal(post(client, clip, domain="Child"), 404)

@@ -1,0 +1,181 @@
+"""Event handlers of the page: what each action of a visitor does, and which files of the visit it keeps."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from ui import lanes, render
+from ui.client import Catalogue, ServerClient, ServerProblem, Transcript
+from ui.clips import Clips
+from ui.files import SUBTITLE_FORMATS
+from ui.visits import Visits
+
+WELCOME = "Choose a recording and a domain, then press Transcribe."
+CANCELLED = f"Cancelled. {WELCOME}"
+PROGRESS_S = 0.5  # between two looks at how far a transcription is
+
+Shown = tuple[str, str, str | None]  # outcome, lanes, path of the recording that they are about
+
+
+class Page:
+    """Event handlers for one server. They keep the fetched clips, and of a visitor one recording at most."""
+
+    def __init__(self, client: ServerClient, visits: Visits) -> None:
+        self._client = client
+        self._visits = visits
+        self._clips = Clips(client, visits.own)
+        self._running: dict[str, asyncio.Task[Any]] = {}  # by visit
+
+    def fill(self, domain: str | None, example: str | None) -> tuple[Any, Any, str, str, Any]:
+        """Fill the menus with the server's domains and clips. A choice that is still there is kept."""
+        try:
+            catalogue = self._client.catalogue()
+            choices = self._clips.refresh(catalogue)
+        except ServerProblem as problem:
+            return gr.skip(), gr.skip(), "", "", _told(problem)
+        names = [each.name for each in catalogue.domains]
+        kept = domain if domain in names else (names[0] if names else None)
+        return (
+            gr.update(choices=names, value=kept, interactive=bool(names)),
+            gr.update(choices=choices, value=example if example in dict(choices).values() else None),
+            _about(catalogue, kept),
+            render.about_base(catalogue),
+            gr.skip(),
+        )
+
+    def describe(self, domain: str | None) -> str:
+        """Return the line under the domain selector."""
+        try:
+            return _about(self._client.catalogue(), domain)
+        except ServerProblem as problem:
+            return _told(problem)
+
+    def cancel(self, request: gr.Request) -> None:
+        """End the visit's transcription. Its requests to the server end with it."""
+        self._stop(_visit(request))
+
+    def clear(self, request: gr.Request) -> Shown:
+        """Stop what runs and return an empty outcome: another choice was made than the one shown."""
+        self._stop(_visit(request))
+        return render.hint(WELCOME), "", None
+
+    def fetch(self, example: str | None, request: gr.Request) -> tuple[Any, Any, str, str, str | None]:
+        """Return a clip's file for the player, its domain for the menu, and an empty outcome."""
+        empty = self.clear(request)
+        if example is None:
+            return gr.skip(), gr.skip(), *empty
+        try:
+            return str(self._clips.fetch(example)), self._clips.domain(example), *empty
+        except ServerProblem as problem:
+            return None, gr.skip(), _told(problem), "", None
+
+    def choose(self, audio: str | None, request: gr.Request) -> None:
+        """Note the recording in the player. The visit's last one is deleted."""
+        self._visits.claim(_visit(request), audio)
+
+    def leave(self, request: gr.Request) -> None:
+        """Stop and delete what a visit has left on the server. gradio calls this when its page is closed."""
+        visit = _visit(request)
+        self._stop(visit)
+        self._visits.leave(visit)
+
+    async def transcribe(
+        self, audio: str | None, domain: str | None, example: str | None, request: gr.Request
+    ) -> AsyncIterator[Shown]:
+        """Yield what is shown: in the end both transcripts, their lanes, and the recording's path.
+
+        The HTML of a failure is its reason.
+        """
+        if audio is None:
+            problem = "There is no recording yet: choose an example, record, or upload one."
+            yield render.problem(problem), "", None
+            return
+        visit = _visit(request)
+        self._visits.claim(visit, audio)
+        self._stop(visit)
+        ids = [secrets.token_urlsafe(16) for _ in range(1 if domain is None else 2)]
+        task = self._running[visit] = asyncio.ensure_future(self._both(Path(audio), domain, ids))
+        try:
+            async for told in self._progress(task, ids):
+                yield told, "", None
+            base, adapted = task.result()
+            if self._running.get(visit) is not task:  # another choice was made meanwhile
+                raise asyncio.CancelledError
+        except ServerProblem as failure:
+            yield _told(failure), "", None
+        except asyncio.CancelledError:
+            if not task.cancelled() and not task.done():
+                raise
+            yield render.hint(CANCELLED), "", None
+        else:
+            shown = render.result(base, adapted, self._clips.words(example), Path(audio).stem)
+            yield shown, lanes.lanes(base, *([adapted] if adapted else [])), audio
+        finally:
+            task.cancel()
+            if self._running.get(visit) is task:
+                del self._running[visit]
+
+    async def _progress(self, task: asyncio.Task[Any], ids: Sequence[str]) -> AsyncIterator[str]:
+        """Yield how far the requests of a task are, as often as that changes, until it has ended."""
+        yield render.progress(0, 0)
+        before = (0, 0)
+        while not (await asyncio.wait({task}, timeout=PROGRESS_S))[0]:
+            pieces = await asyncio.gather(*map(self._client.pieces_done, ids))
+            done, total = map(sum, zip(*pieces, strict=True))
+            if (done, total) != before and all(each[1] for each in pieces):
+                before = (done, total)
+                yield render.progress(done, total)
+
+    async def _both(
+        self, audio: Path, domain: str | None, ids: Sequence[str]
+    ) -> tuple[Transcript, Transcript | None]:
+        """Transcribe with the base and, if there is one, with the domain, at the same time."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                wanted = [None] if domain is None else [None, domain]
+                tasks = [
+                    group.create_task(self._client.transcribe(audio, each, request_id))
+                    for each, request_id in zip(wanted, ids, strict=True)
+                ]
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from failed
+        return tasks[0].result(), None if domain is None else tasks[1].result()
+
+    def _stop(self, visit: str) -> None:
+        task = self._running.pop(visit, None)
+        if task is not None:
+            task.get_loop().call_soon_threadsafe(task.cancel)
+
+    async def subtitles(self, transcribed: str | None, asked: gr.EventData) -> dict[str, str]:
+        """Return the file that a visitor asked for, as {"name", "content"}. It is not written anywhere.
+
+        Raises gr.Error, which the page shows.
+        """
+        if transcribed is None or asked.format not in SUBTITLE_FORMATS:
+            raise gr.Error("There is no such file.", print_exception=False)
+        try:
+            content = await self._client.subtitles(Path(transcribed), asked.domain, asked.format)
+        except ServerProblem as problem:
+            raise gr.Error(escape(str(problem)), print_exception=False) from problem
+        return {"name": asked.name, "content": content}
+
+
+def _told(problem: ServerProblem) -> str:
+    return render.problem(str(problem), problem.reason)
+
+
+def _visit(request: gr.Request) -> str:
+    return request.session_hash or ""
+
+
+def _about(catalogue: Catalogue, domain: str | None) -> str:
+    if not catalogue.domains:
+        return render.hint("This server has no domains for its base model yet.")
+    return render.about_domain(next((each for each in catalogue.domains if each.name == domain), None))
