@@ -16,7 +16,7 @@ from server.languages import language_symbol
 from server.options import add_model_options
 from server.settings import ServerSettings, load_settings
 from server.transcript_files import FORMATS, TranscriptFormat, entry, targets, written
-from ssvd_asr.audio.read import read_audio
+from ssvd_asr.audio.read import read_recording
 from ssvd_asr.decoding.options import METHODS
 from ssvd_asr.errors import SsvdError
 
@@ -92,8 +92,10 @@ def _transcribe(
     """
     kind: TranscriptFormat = args.format or "txt"
     try:
+        recording = read_recording(path, settings.audio_limits)
         request = Request(
-            wave=read_audio(path, settings.audio_limits),
+            wave=recording.waves[0],
+            warnings=recording.warnings[0],
             domain=args.domain,
             language=language_symbol(args.language or settings.language),
             timestamps=kind != "txt",

@@ -19,7 +19,7 @@ from server.engine.messages import Request as Transcription
 from server.errors import ApiError, late
 from server.languages import language_symbol
 from server.state import ServerState, state_of
-from ssvd_asr.audio.read import read_audio
+from ssvd_asr.audio.read import read_recording
 
 router = APIRouter()
 
@@ -71,10 +71,11 @@ def _submit(
 ) -> Future[Reply]:
     """Decode the upload and queue it. This blocks, so run it in a thread."""
     settings = state.settings
-    wave = read_audio(file.file, settings.audio_limits)
+    recording = read_recording(file.file, settings.audio_limits)
     return state.engine.submit(
         Transcription(
-            wave=wave,
+            wave=recording.waves[0],
+            warnings=recording.warnings[0],
             domain=domain,
             language=language_symbol(form.language or settings.language),
             timestamps=form.format not in UNTIMED,

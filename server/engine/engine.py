@@ -246,7 +246,10 @@ class Engine:
                 duration_s=len(job.request.wave) / SAMPLE_RATE,
                 provenance=self._provenance(job.lease),
                 decoding=tuple(each.decoding for each in decoded if each.decoding is not None),
-                warnings=tuple(warning for each in decoded for warning in each.warnings),
+                warnings=(
+                    *job.request.warnings,
+                    *(warning for each in decoded for warning in each.warnings),
+                ),
             )
         )
 

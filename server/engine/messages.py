@@ -25,6 +25,7 @@ class Request:
     timestamps: bool = False  # whether words and segments get times
     previous_text: str | None = None  # what was said before the wave
     cut_rule: CutRule | None = None  # the silences at which the wave is cut; None leaves that to the base
+    warnings: tuple[str, ...] = ()  # of reading the wave; the reply repeats them
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +111,7 @@ class Reply:
     duration_s: float
     provenance: Provenance
     decoding: tuple[PieceDecoding, ...] = ()
-    warnings: tuple[str, ...] = ()  # sentences on what the reply lacks
+    warnings: tuple[str, ...] = ()  # sentences on the audio, and on what the reply lacks
 
     @property
     def words(self) -> tuple[TimedWord, ...]:

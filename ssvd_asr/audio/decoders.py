@@ -26,7 +26,7 @@ from ssvd_asr.audio.wholeness import (
     stops_early,
     without_tags,
 )
-from ssvd_asr.errors import AudioTooLongError, AudioUnreadableError
+from ssvd_asr.errors import AudioLimitError, AudioUnreadableError
 
 _READ_BYTES = 2**20
 
@@ -36,7 +36,7 @@ def open_audio(source: str | PathLike[str] | bytes | BinaryIO, limits: AudioLimi
     """Open a source with the first decoder that reads all of it.
 
     Raises:
-        AudioTooLongError: the source has more than limits.max_bytes, or FFmpeg exceeds its limits.
+        AudioLimitError: the source has more than limits.max_bytes, or FFmpeg exceeds its limits.
         AudioUnreadableError: the path is not a readable regular file, no decoder reads the source, or the
             source is cut off.
     """
@@ -76,12 +76,12 @@ def _bounded_file(source: str | PathLike[str] | bytes | BinaryIO, name: str, max
         return _regular_file(name, max_bytes)
     if isinstance(source, bytes | bytearray | memoryview):
         if len(source) > max_bytes:
-            raise AudioTooLongError(f"{name}: {len(source)} bytes, the limit is {max_bytes} (max_bytes)")
+            raise AudioLimitError(f"{name}: {len(source)} bytes, the limit is {max_bytes} (max_bytes)")
         return io.BytesIO(source)
     copy = io.BytesIO()
     while chunk := source.read(_READ_BYTES):
         if copy.tell() + len(chunk) > max_bytes:
-            raise AudioTooLongError(f"{name}: more than the limit of {max_bytes} bytes (max_bytes)")
+            raise AudioLimitError(f"{name}: more than the limit of {max_bytes} bytes (max_bytes)")
         copy.write(chunk)
     copy.seek(0)
     return copy
@@ -94,7 +94,7 @@ def _regular_file(path: str, max_bytes: int) -> BinaryIO:
         if not stat.S_ISREG(status.st_mode):
             raise AudioUnreadableError(f"{path}: not a regular file")
         if status.st_size > max_bytes:
-            raise AudioTooLongError(f"{path}: {status.st_size} bytes, the limit is {max_bytes} (max_bytes)")
+            raise AudioLimitError(f"{path}: {status.st_size} bytes, the limit is {max_bytes} (max_bytes)")
         return open(path, "rb")
     except OSError as error:
         raise AudioUnreadableError(f"{path}: {error.strerror or error}") from error
@@ -123,6 +123,7 @@ class _SndfileSource:
         self.name = name
         self.rate_hz: int = opened.samplerate
         self.channels: int = opened.channels
+        self.warnings: tuple[str, ...] = ()
         self.end_frame = 0
         self._opened = opened
 

@@ -88,7 +88,8 @@ def test_channels_are_averaged():
     [("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "OPUS"), ("OGG", "VORBIS"), ("MP3", None)],
 )
 def test_a_segment_is_the_slice_of_the_whole(format, subtype):
-    noise = np.random.default_rng(2).standard_normal(16_000 * 12).cumsum().astype(np.float32)
+    noise = np.random.default_rng(2).standard_normal(16_000 * 12).astype(np.float32)
+    noise = np.convolve(noise, np.ones(16, np.float32))  # low tones, which codecs keep
     data = encoded(0.5 * noise / np.abs(noise).max(), 16_000, format, subtype)
     whole = read_audio(data)
     segment = read_audio(data, start_s=2.5, duration_s=8.75)
