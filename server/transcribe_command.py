@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from server.engine.each_channel import submit_recording
 from server.engine.engine import Engine
 from server.engine.messages import Reply, Request
 from server.engine.start import start_engine
@@ -16,9 +17,9 @@ from server.languages import language_symbol
 from server.options import add_model_options
 from server.settings import ServerSettings, load_settings
 from server.transcript_files import FORMATS, TranscriptFormat, entry, targets, written
-from ssvd_asr.audio.read import read_recording
+from ssvd_asr.audio.read import Channel, parse_channel, read_recording
 from ssvd_asr.decoding.options import METHODS
-from ssvd_asr.errors import SsvdError
+from ssvd_asr.errors import ChannelError, SsvdError
 
 
 def main(argv: list[str]) -> int:
@@ -66,6 +67,13 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     return args
 
 
+def _channel(text: str) -> Channel:
+    try:
+        return parse_channel(text)
+    except ChannelError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def _places(args: argparse.Namespace) -> Mapping[Path, Path]:
     """Return where each file's transcript is written; nothing without --out. Raises as `targets` does."""
     if args.out is None:
@@ -92,15 +100,14 @@ def _transcribe(
     """
     kind: TranscriptFormat = args.format or "txt"
     try:
-        recording = read_recording(path, settings.audio_limits)
+        recording = read_recording(path, settings.audio_limits, channel=args.channel)
         request = Request(
             wave=recording.waves[0],
-            warnings=recording.warnings[0],
             domain=args.domain,
             language=language_symbol(args.language or settings.language),
             timestamps=kind != "txt",
         )
-        reply = engine.submit(request).result()
+        reply = submit_recording(engine, recording, request).result()
         return entry(path, reply) | {"shown": _put(path, reply, kind, places)}
     except (SsvdError, OSError) as error:
         return {"file": str(path), "error": str(error)}
@@ -143,6 +150,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument("--domain", help="child, child@2 or child@sha256:<digest>; left out: the base")
     parser.add_argument("--language", help="ISO 639-1 or 639-3 code")
+    parser.add_argument(
+        "--channel",
+        type=_channel,
+        default="mix",
+        help="the number of one channel, from 0; mix (default); or each, transcribed apart",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     parser.add_argument(
         "--format", choices=FORMATS, help="of what is printed or written (txt); several files need --out"

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from server.engine.messages import Reply
 from server.errors import OutputError
-from server.reply_fields import decoding_fields, timed_fields
+from server.reply_fields import channel_fields, decoding_fields, timed_fields
 from server.subtitles import subtitles
 
 TranscriptFormat = Literal["txt", "srt", "vtt", "json"]
@@ -24,6 +24,7 @@ def entry(file: Path, reply: Reply, *, timed: bool = False) -> dict[str, Any]:
     return {
         "file": str(file),
         "text": reply.text,
+        **channel_fields(reply),
         "duration_s": round(reply.duration_s, 3),
         **asdict(made_by),
         "adapter": adapter,  # a reference pinned to the digest

@@ -14,6 +14,7 @@ from starlette.datastructures import UploadFile
 from server.api.form import UNTIMED, TranscriptionForm, open_form, request_schema
 from server.api.naming import wanted_domain
 from server.api.replies import render
+from server.engine.each_channel import submit_recording
 from server.engine.messages import Reply
 from server.engine.messages import Request as Transcription
 from server.errors import ApiError, late
@@ -71,17 +72,18 @@ def _submit(
 ) -> Future[Reply]:
     """Decode the upload and queue it. This blocks, so run it in a thread."""
     settings = state.settings
-    recording = read_recording(file.file, settings.audio_limits)
-    return state.engine.submit(
+    recording = read_recording(file.file, settings.audio_limits, channel=form.chosen_channel)
+    return submit_recording(
+        state.engine,
+        recording,
         Transcription(
             wave=recording.waves[0],
-            warnings=recording.warnings[0],
             domain=domain,
             language=language_symbol(form.language or settings.language),
             timestamps=form.format not in UNTIMED,
             previous_text=form.prompt.strip() or None,
             cut_rule=form.cut_rule,
-        )
+        ),
     )
 
 

@@ -62,6 +62,7 @@ class TextSegment:
     avg_logprob: float  # natural logarithm, per token, of the segment's whole piece
     words: tuple[TimedWord, ...] = ()  # without times where the piece could not be aligned
     no_speech_prob: float = 0.0
+    channel: int | None = None  # where the channels of the recording were transcribed apart
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class PieceDecoding:
     end_s: float
     search: str  # `greedy`, `beam` or `ctc`
     doubt_nats: float | None  # by how much CTC prefers its best path; None where it cannot tell
+    channel: int | None = None  # as of a segment
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ class Reply:
     provenance: Provenance
     decoding: tuple[PieceDecoding, ...] = ()
     warnings: tuple[str, ...] = ()  # sentences on the audio, and on what the reply lacks
+    channels: tuple[str, ...] = ()  # the text of each channel, where they were transcribed apart
 
     @property
     def words(self) -> tuple[TimedWord, ...]:

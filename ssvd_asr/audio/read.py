@@ -59,12 +59,12 @@ class Recording:
     Attributes:
         waves: each (samples,) float32 at 16 kHz; one, or with channel "each" one for each channel.
         warnings: for each wave, sentences on what was mended or is doubtful.
-        channels: the number of channels of the file.
+        apart: whether each wave is a channel, as with channel "each".
     """
 
     waves: tuple[FloatArray, ...]
     warnings: tuple[tuple[str, ...], ...]
-    channels: int
+    apart: bool
 
 
 def parse_channel(text: str) -> Channel:
@@ -136,7 +136,7 @@ def read_recording(
         return Recording(
             waves=tuple(wave for wave, _ in read),
             warnings=tuple((*opened.warnings, *warnings) for _, warnings in read),
-            channels=opened.channels,
+            apart=channel == "each",
         )
 
 

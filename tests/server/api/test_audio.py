@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from fastapi.testclient import TestClient
 
 from tests.server.api.test_transcriptions import post, refusal
+from tests.server.fakes import FakeRecogniser
 from tests.speechlike import babble, wav_bytes
 from tests.ssvd_asr.audio_samples import encoded
 
@@ -33,3 +35,53 @@ def test_a_rate_over_the_limit_is_not_called_too_long(client: TestClient) -> Non
     assert error["code"] == "audio_over_limit"
     assert "sampled at 400000 Hz, the limit is 384000 Hz" in error["message"]
     assert post(client, wav_bytes(np.zeros(38_400, np.float32), 384_000)).status_code == 200
+
+
+def stereo() -> bytes:
+    """Speech at 0 to 2 s on channel 0, and at 3 to 5 s on channel 1."""
+    samples = np.zeros((80_000, 2), np.float32)
+    samples[:32_000, 0] = babble(2.0)
+    samples[48_000:, 1] = babble(2.0, seed=4)
+    return wav_bytes(samples)
+
+
+def test_a_channel_is_transcribed_alone(client: TestClient, recogniser: FakeRecogniser) -> None:
+    for channel, start_s in (("0", 0.0), ("1", 3.0)):
+        recogniser.pieces.clear()
+        body = post(client, stereo(), channel=channel).json()
+        assert body["text"] == "base words"
+        assert "channels" not in body
+        assert [piece.start_s for piece in recogniser.pieces] == pytest.approx([start_s], abs=0.5)
+
+
+def test_each_channel_is_transcribed_apart_and_named(client: TestClient) -> None:
+    asked = {"response_format": "verbose_json", "timestamp_granularities[]": ["word", "segment"]}
+    body = post(client, stereo(), channel="each", **asked).json()
+    assert body["text"] == "base words\nbase words"
+    assert body["channels"] == [{"channel": 0, "text": "base words"}, {"channel": 1, "text": "base words"}]
+    assert [segment["channel"] for segment in body["segments"]] == [0, 1]
+    assert [word["channel"] for word in body["words"]] == [0, 0, 1, 1]
+    assert [piece["channel"] for piece in body["ssvd"]["decoding"]] == [0, 1]
+    assert body["duration"] == 5.0
+    assert body["usage"]["seconds"] == 10.0
+
+
+def test_each_channel_has_its_place_in_every_format(client: TestClient) -> None:
+    def said(kind: str) -> str:
+        return post(client, stereo(), channel="each", response_format=kind).text
+
+    assert said("text") == "base words\nbase words\n"
+    assert (
+        said("srt").count("[channel 0]\nbase words\n") == said("srt").count("[channel 1]\nbase words\n") == 1
+    )
+    assert (
+        said("vtt").count("<v channel 0>base words\n") == said("vtt").count("<v channel 1>base words\n") == 1
+    )
+
+
+def test_a_channel_that_is_not_there_is_422_and_says_how_many_are(client: TestClient) -> None:
+    error = refusal(post(client, stereo(), channel="2"), 422)
+    assert (error["param"], error["code"]) == ("channel", "no_such_channel")
+    assert "has no channel 2: it has 2 channels" in error["message"]
+    error = refusal(post(client, stereo(), channel="left"), 400)
+    assert (error["param"], error["code"]) == ("channel", "invalid_value")

@@ -87,7 +87,7 @@ def test_a_channel_is_read_alone():
     assert np.array_equal(read_audio(data, channel=0, start_s=1.0, duration_s=0.5), SOUND[16_000:24_000])
     each = read_recording(data, channel="each")
     assert np.array_equal(each.waves, [SOUND, OTHER])
-    assert each.channels == 2
+    assert each.apart
 
 
 @pytest.mark.parametrize(
