@@ -13,9 +13,12 @@ def read_utterance(utterance: Utterance, limits: AudioLimits) -> FloatArray:
 
     Raises:
         AudioTooLongError: the section is longer than the limits allow.
+        ChannelError: the file does not have the channel.
         AudioError: the file cannot be read, the section is outside it, or it is not as long as stated.
     """
-    wave = read_audio(utterance.audio, limits, start_s=utterance.start_s, duration_s=utterance.duration_s)
+    wave = read_audio(
+        utterance.audio, limits, utterance.start_s, utterance.duration_s, channel=utterance.channel
+    )
     if utterance.file_s is not None:
         read_s = len(wave) / SAMPLE_RATE
         if abs(read_s - utterance.file_s) > END_TOLERANCE_S:

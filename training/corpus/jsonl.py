@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from training.corpus.sources import Entry, parse_json, text_lines, unsupported, without_repeats
 from training.corpus.utterances import Problem, Utterance
@@ -23,6 +23,7 @@ KEYS = {
     "duration": ("duration_s", "duration"),
     "speaker": ("speaker",),
     "id": ("id",),
+    "channel": ("channel",),
 }
 # Keys that change neither the audio nor the words. Their values are not read.
 NOTES = ("voice", "domain", "accent", "age", "gender")
@@ -87,6 +88,7 @@ def _read_entry(entry: dict[str, Any], name: str, folder: Path) -> Entry:
         duration_s=None if whole else duration_s,
         speaker=_label(entry, "speaker"),
         file_s=duration_s if whole else None,
+        channel=_channel(entry),
     )
 
 
@@ -132,6 +134,15 @@ def _written(key: str, value: str) -> str:
         value.encode()
     except UnicodeEncodeError as error:
         raise _MalformedError(f'"{key}" holds half a character (a lone surrogate)') from error
+    return value
+
+
+def _channel(entry: dict[str, Any]) -> int | Literal["mix"]:
+    key, value = _value(entry, "channel")
+    if key is None or value == "mix":
+        return "mix"
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise _MalformedError(f'"{key}" must be the number of one, from 0, or "mix", found {value!r}')
     return value
 
 
