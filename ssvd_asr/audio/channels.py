@@ -47,7 +47,9 @@ class Mixer:
 
     def finish(self) -> FloatArray:
         """Return the mix of the frames that are left."""
-        return self._mixed(self._rest[np.newaxis]) if len(self._rest) else np.empty(0, np.float32)
+        if self._frames and 2 * len(self._rest) < self._block_frames:  # too short to judge
+            return _mean(self._rest, self._signs)
+        return self._mixed(self._rest[np.newaxis])
 
     @property
     def gain(self) -> float:

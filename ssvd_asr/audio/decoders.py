@@ -21,6 +21,7 @@ from ssvd_asr.audio.limits import AudioLimits
 from ssvd_asr.audio.source import BLOCK_SAMPLES, AudioSource, FloatArray
 from ssvd_asr.audio.wholeness import (
     check_end,
+    check_riff,
     check_single,
     holds_several_ogg_streams,
     stops_early,
@@ -46,6 +47,7 @@ def open_audio(source: str | PathLike[str] | bytes | BinaryIO, limits: AudioLimi
         opened = _whole_sndfile(file, name, stack)
         if isinstance(opened, str):
             check_single(file, name)
+            check_riff(file, name)
             try:
                 untagged = stack.enter_context(without_tags(file, name))
                 opened = stack.enter_context(open_ffmpeg(untagged, name, limits))

@@ -78,7 +78,7 @@ class _FfmpegSource:
         fields = json.loads(header)
         self.rate_hz = int(fields["rate_hz"])
         self.channels = int(fields["channels"])
-        self.warnings: tuple[str, ...] = ()
+        self.warnings = _track_warning(int(fields["track"]), int(fields["tracks"]))
 
     def blocks(self, start_frame: int) -> Iterator[FloatArray]:
         """Yield blocks from start_frame on.
@@ -121,3 +121,11 @@ class _FfmpegSource:
             f"{self.name}: FFmpeg {how} the limit of {self._limits.max_decoder_bytes} bytes "
             f"(max_decoder_bytes) {words}".rstrip()
         )
+
+
+def _track_warning(track: int, tracks: int) -> tuple[str, ...]:
+    """Return a sentence on which audio track was read, from its number from 0, if the file has several."""
+    if tracks == 1:
+        return ()
+    why = ": those before it are silent" if track else ""
+    return (f"Of the {tracks} audio tracks of the file, number {track + 1} was read{why}",)
