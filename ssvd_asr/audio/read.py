@@ -102,11 +102,11 @@ def read_recording(
 ) -> Recording:
     """Decode audio, or a segment of it, to 16 kHz.
 
-    libsndfile reads its formats (WAV, FLAC, Ogg Vorbis and Opus, MP3, AIFF, ...); the rest goes to FFmpeg
-    through PyAV (m4a, webm, AAC, AMR, WMA, MPEG-TS, AVI, WavPack, ...).  FFmpeg also reads joined files, and files that do not state
-    their length, where libsndfile would stop early.  A file that lacks more than 0.1 s of its stated length
-    raises an error when its end is reached, or earlier.  `channels.Mixer` mixes channels.  `levels.Levels`
-    removes an offset and scales samples far over full scale.
+    libsndfile reads its formats (WAV, FLAC, Ogg Vorbis and Opus, MP3, AIFF, ...).  FFmpeg, through PyAV,
+    reads the rest (m4a, webm, AAC, MPEG-TS, AVI, ...), joined files, and files that do not state their
+    length, where libsndfile would stop early.  A file that lacks more than 0.1 s of its stated length raises
+    an error when its end is reached, or earlier.  `channels.Mixer` mixes channels.  `levels.Levels` removes
+    an offset and scales samples far over full scale.
 
     Args:
         source: a path, the encoded bytes, or a binary stream, which is read from its position to its end.
