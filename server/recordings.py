@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from ssvd_asr.audio.limits import AudioLimits
-from ssvd_asr.audio.read import FloatArray, read_audio
+from ssvd_asr.audio.read import Channel, read_recording
+from ssvd_asr.audio.read import Recording as Read
 from ssvd_asr.errors import SsvdError
-from ssvd_asr.manifests.audio import read_utterance
+from ssvd_asr.manifests.audio import read_section
 from ssvd_asr.manifests.read import is_data, read_entries
 from ssvd_asr.manifests.sources import unsupported
 from ssvd_asr.manifests.utterances import PackedAudio, Problem, Utterance
@@ -50,11 +51,12 @@ class Recording:
         """The audio file; None for standard input."""
         return self.source.audio if isinstance(self.source, Utterance) else self.source
 
-    def read(self, limits: AudioLimits) -> FloatArray:
-        """Return (samples,) float32 at 16 kHz. Raises AudioError or OSError."""
+    def read(self, limits: AudioLimits, channel: Channel) -> Read:
+        """Return the audio. Raises AudioError, also where an entry names another channel, or OSError."""
         if isinstance(self.source, Utterance):
-            return read_utterance(self.source, limits)
-        return read_audio(sys.stdin.buffer if self.source is None else self.source, limits)
+            return read_section(self.source, limits, channel)
+        source = sys.stdin.buffer if self.source is None else self.source
+        return read_recording(source, limits, channel=channel)
 
 
 @dataclass(frozen=True)

@@ -23,17 +23,29 @@ def timed_fields(reply: Reply, granularities: Collection[str]) -> dict[str, Any]
     if "segment" in granularities:
         fields["segments"] = [_segment(index, each) for index, each in enumerate(reply.segments)]
     if "word" in granularities:
-        fields["words"] = [
-            {
-                "word": word.word,
-                "start": round(word.start_s, 3),
-                "end": round(word.end_s, 3),
-                "confidence": round(word.confidence or 0.0, 3),
-            }
-            for word in reply.words
-            if word.start_s is not None and word.end_s is not None
-        ]
+        fields["words"] = sorted(
+            (
+                {
+                    "word": word.word,
+                    "start": round(word.start_s, 3),
+                    "end": round(word.end_s, 3),
+                    "confidence": round(word.confidence or 0.0, 3),
+                    **_channel(segment.channel),
+                }
+                for segment in reply.segments
+                for word in segment.words
+                if word.start_s is not None and word.end_s is not None
+            ),
+            # Channels may speak at the same time. Words of one are in order, even where times are not.
+            key=lambda word: word["start"] if reply.channels else 0,
+        )
     return fields
+
+
+def channel_fields(reply: Reply) -> dict[str, Any]:
+    """Return the field `channels`, where the channels were transcribed apart."""
+    texts = [{"channel": channel, "text": text} for channel, text in enumerate(reply.channels)]
+    return {"channels": texts} if texts else {}
 
 
 def decoding_fields(piece: PieceDecoding) -> dict[str, Any]:
@@ -43,6 +55,7 @@ def decoding_fields(piece: PieceDecoding) -> dict[str, Any]:
         "end": round(piece.end_s, 3),
         "search": piece.search,
         "doubt_nats": None if piece.doubt_nats is None else round(piece.doubt_nats, 2),
+        **_channel(piece.channel),
     }
 
 
@@ -59,4 +72,9 @@ def _segment(index: int, segment: TextSegment) -> dict[str, Any]:
         "avg_logprob": round(segment.avg_logprob, 4),
         "compression_ratio": round(len(data) / len(zlib.compress(data)), 3),  # as in Whisper
         "no_speech_prob": round(segment.no_speech_prob, 4),
+        **_channel(segment.channel),
     }
+
+
+def _channel(channel: int | None) -> dict[str, int]:
+    return {} if channel is None else {"channel": channel}

@@ -26,19 +26,27 @@ class Cue:
     start_s: float
     end_s: float
     lines: tuple[str, ...]
+    channel: int | None = None
 
 
 def subtitles(reply: Reply, subtitle_format: SubtitleFormat) -> str:
     """Return the reply's cues as the content of a file of this format, with the words of the reply's text."""
     file = pysubs2.SSAFile()
-    for cue in cues(reply.segments):
-        text = "\n".join(cue.lines)
+    for cue in sorted(cues(reply.segments), key=lambda cue: cue.start_s if reply.channels else 0):
         event = pysubs2.SSAEvent(start=round(1000 * cue.start_s), end=round(1000 * cue.end_s))
-        # WebVTT reads "<" and "&" as markup.
-        event.plaintext = html.escape(text, quote=False) if subtitle_format == "vtt" else text
+        event.plaintext = _shown(cue, subtitle_format)
         file.append(event)
     # Without keep_ssa_tags, text in braces counts as styling and is dropped.
     return file.to_string(subtitle_format, keep_ssa_tags=True)
+
+
+def _shown(cue: Cue, subtitle_format: SubtitleFormat) -> str:
+    """Return the lines of a cue. Its channel is a voice in WebVTT, and a line of its own in SubRip."""
+    text = "\n".join(cue.lines)
+    if subtitle_format == "srt":
+        return text if cue.channel is None else f"[channel {cue.channel}]\n{text}"
+    escaped = html.escape(text, quote=False)  # WebVTT reads "<" and "&" as markup
+    return escaped if cue.channel is None else f"<v channel {cue.channel}>{escaped}"
 
 
 def cues(segments: Sequence[TextSegment]) -> Iterator[Cue]:
@@ -51,11 +59,11 @@ def cues(segments: Sequence[TextSegment]) -> Iterator[Cue]:
         group: list[_Timed] = []
         for word in _timed(segment):
             if group and len(_lines([*group, word])) > MAX_LINES:
-                yield _cue(group)
+                yield _cue(group, segment.channel)
                 group = []
             group.append(word)
         if group:
-            yield _cue(group)
+            yield _cue(group, segment.channel)
 
 
 class _Timed(NamedTuple):
@@ -91,5 +99,5 @@ def _lines(group: Sequence[_Timed]) -> list[str]:
     return textwrap.wrap(" ".join(word.text for word in group), MAX_LINE_CHARS, break_on_hyphens=False)
 
 
-def _cue(group: Sequence[_Timed]) -> Cue:
-    return Cue(group[0].start_s, group[-1].end_s, tuple(_lines(group)))
+def _cue(group: Sequence[_Timed], channel: int | None) -> Cue:
+    return Cue(group[0].start_s, group[-1].end_s, tuple(_lines(group)), channel)

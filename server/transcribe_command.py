@@ -21,9 +21,10 @@ from server.settings import ServerSettings, load_settings
 from server.transcribing import Plan, Result, Transcribing
 from server.transcript_files import FORMATS, TranscriptFormat, targets
 from server.transcript_record import TranscriptRecord
+from ssvd_asr.audio.read import Channel, parse_channel
 from ssvd_asr.console import json_line
 from ssvd_asr.decoding.options import METHODS
-from ssvd_asr.errors import SsvdError
+from ssvd_asr.errors import ChannelError, SsvdError
 from ssvd_asr.parser import CommandParser
 from ssvd_asr.progress import say
 
@@ -59,6 +60,13 @@ def main(argv: list[str]) -> int:
     return 1 if refused is not None or any("error" in each for each in results.values()) else 0
 
 
+def _channel(text: str) -> Channel:
+    try:
+        return parse_channel(text)
+    except ChannelError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def _settings(args: argparse.Namespace) -> ServerSettings:
     """Return the settings. Raises SsvdError, also for options of a beam that the search would ignore."""
     if args.search in ("greedy", "ctc") and (args.beam_size is not None or args.ctc_weight is not None):
@@ -92,6 +100,7 @@ def _plan(args: argparse.Namespace, settings: ServerSettings, found: Found) -> P
         "dtype": settings.dtype,
         "domain": domain,
         "language": language,
+        "channel": args.channel,
         "format": kind,
         "times": settings.times,
         "search": [settings.search, settings.beam_size, settings.ctc_weight, settings.doubt_nats],
@@ -99,12 +108,12 @@ def _plan(args: argparse.Namespace, settings: ServerSettings, found: Found) -> P
     }
     recordings = found.recordings
     if args.out is None:
-        return Plan(tuple(recordings), (), {}, None, kind, domain, language, settings.language)
+        return Plan(tuple(recordings), (), {}, None, kind, domain, language, settings.language, args.channel)
     places = targets(recordings, args.out, kind)
     record = TranscriptRecord.open(args.out, made_by)
     done = [each for each in recordings if not args.overwrite and record.is_done(each, places[each])]
     to_do = tuple(each for each in recordings if each not in set(done))
-    return Plan(to_do, done, places, record, kind, domain, language, settings.language)
+    return Plan(to_do, done, places, record, kind, domain, language, settings.language, args.channel)
 
 
 def _run(
@@ -171,6 +180,12 @@ def _parser() -> CommandParser:
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="file, folder, pattern, manifest or -")
     parser.add_argument("--domain", help="child, child@2 or child@sha256:<digest>; left out: the base")
     parser.add_argument("--language", help="as en, eng, en-US, english or auto")
+    parser.add_argument(
+        "--channel",
+        type=_channel,
+        default="mix",
+        help="the number of one channel, from 0; mix (default); or each, transcribed apart",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     parser.add_argument(
         "--format", choices=FORMATS, help="of what is printed or written (txt); several files need --out"

@@ -10,6 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from server.engine.each_channel import submit_recording
 from server.engine.engine import Engine
 from server.engine.messages import Reply, Request
 from server.languages import requested_language
@@ -17,6 +18,7 @@ from server.recordings import Recording
 from server.transcript_files import TranscriptFormat, entry, written
 from server.transcript_record import TranscriptRecord
 from ssvd_asr.audio.limits import AudioLimits
+from ssvd_asr.audio.read import Channel
 from ssvd_asr.errors import SsvdError
 from ssvd_asr.progress import progress_bar
 
@@ -45,6 +47,7 @@ class Plan:
     domain: str | None
     language: str
     default_language: str
+    channel: Channel
 
 
 @dataclass
@@ -87,14 +90,15 @@ class Transcribing:
             language, warnings = requested_language(
                 plan.language, plan.default_language, self.engine.recogniser.identifies_language
             )
+            read = recording.read(self.limits, plan.channel)
             request = Request(
-                wave=recording.read(self.limits),
+                wave=read.waves[0],
                 domain=plan.domain,
                 language=language,
                 timestamps=plan.transcript_format != "txt",
                 warnings=warnings,
             )
-            reply = self.engine.submit(request).result()
+            reply = submit_recording(self.engine, read, request).result()
         except (SsvdError, OSError) as error:
             return {"file": recording.name, "name": recording.name, "error": str(error)}
         return entry(recording, reply) | {"shown": self._put(recording, reply), "name": recording.name}

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 from server.engine.messages import Reply
 from server.errors import OutputError
 from server.recordings import Recording
-from server.reply_fields import decoding_fields, timed_fields
+from server.reply_fields import channel_fields, decoding_fields, timed_fields
 from server.subtitles import subtitles
 from ssvd_asr.console import json_line
 from ssvd_asr.manifests.utterances import Utterance
@@ -29,6 +29,7 @@ def entry(recording: Recording, reply: Reply, *, timed: bool = False) -> dict[st
         "file": str(recording.file or recording.name),
         **({"id": section.id, "start_s": section.start_s} if isinstance(section, Utterance) else {}),
         "text": reply.text,
+        **channel_fields(reply),
         "duration_s": round(reply.duration_s, 3),
         **asdict(made_by),
         "adapter": adapter,  # a reference pinned to the digest

@@ -45,5 +45,13 @@ class AudioUnreadableError(AudioError):
     """No decoder can read the audio, or its samples or sampling rate are unusable."""
 
 
-class AudioTooLongError(AudioError):
+class AudioLimitError(AudioError):
     """The audio exceeds a stated limit: its length, size, channels, sampling rate or decoding cost."""
+
+
+class AudioTooLongError(AudioLimitError):
+    """The audio is longer than a limit in seconds."""
+
+
+class ChannelError(AudioError):
+    """The audio does not have the channel asked for."""

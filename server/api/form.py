@@ -15,7 +15,9 @@ from server.api import chunking
 from server.api.chunking import ServerVad
 from server.api.multipart import read_form
 from server.errors import ApiError
+from ssvd_asr.audio.read import Channel, parse_channel
 from ssvd_asr.audio.segment import CutRule
+from ssvd_asr.errors import ChannelError
 
 MAX_FIELDS = 32
 MAX_FILES = 2  # one more than is transcribed, so that the refusal can name the field
@@ -48,6 +50,10 @@ class TranscriptionForm(BaseModel):
         default=(), description="`word`, `segment` or both; with `verbose_json` only."
     )
     include: tuple[str, ...] = Field(default=(), description="Not supported yet.")
+    channel: str = Field(
+        default="mix",
+        description="The number of one channel of the file, from 0; `mix`; or `each`, transcribed apart.",
+    )
     chunking_strategy: ServerVad | str = Field(
         default="auto",
         union_mode="left_to_right",  # so that the first error is about the member, not about a missing text
@@ -63,6 +69,11 @@ class TranscriptionForm(BaseModel):
     def granularities(self) -> tuple[str, ...]:
         """The times that `verbose_json` lists. Without any named, as with OpenAI, those of segments."""
         return self.timestamp_granularities or ("segment",)
+
+    @property
+    def chosen_channel(self) -> Channel:
+        """The channel, checked by `parse`."""
+        return parse_channel(self.channel)
 
     @property
     def cut_rule(self) -> CutRule | None:
@@ -160,6 +171,10 @@ def parse(fields: Mapping[str, Any]) -> TranscriptionForm:
             code="unsupported_value",
             param=chunking.FIELD,
         )
+    try:
+        parse_channel(form.channel)
+    except ChannelError as error:
+        raise ApiError(400, str(error), code="invalid_value", param="channel") from error
     for name, (supported, advice) in _UNSUPPORTED.items():
         value = getattr(form, name)
         if value not in supported:

@@ -24,8 +24,10 @@ from server.settings import PREFIX
 from ssvd_asr.errors import (
     AdapterError,
     AudioError,
+    AudioLimitError,
     AudioTooLongError,
     AudioUnreadableError,
+    ChannelError,
     SsvdError,
     StoreError,
     UnknownDomainError,
@@ -38,6 +40,8 @@ _MEANING: tuple[tuple[type[SsvdError], int, str | None, str], ...] = (
     (UnknownDomainError, 404, "domain", "domain_not_found"),
     (StoreError, 500, "domain", "store_damaged"),
     (AudioTooLongError, 422, "file", "audio_too_long"),
+    (AudioLimitError, 422, "file", "audio_over_limit"),
+    (ChannelError, 422, "channel", "no_such_channel"),
     (AudioUnreadableError, 415, "file", "audio_unreadable"),
     (AudioError, 422, "file", "invalid_audio"),
     (LanguageError, 422, "language", "unsupported_language"),
@@ -80,7 +84,7 @@ async def _refused(_: Request, error: Exception) -> JSONResponse:
         logger.error("%s", error, exc_info=error)
     retry_after_s = {429: getattr(error, "retry_after_s", 1), 503: 1}.get(status)
     message = str(error)
-    if isinstance(error, AudioTooLongError):
+    if isinstance(error, AudioLimitError):
         message += f"; the server's setting is {PREFIX} and that name in capitals"
     return error_response(status, message, code=code, param=param, retry_after_s=retry_after_s)
 

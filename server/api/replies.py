@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from server.api.form import TranscriptionForm
 from server.engine.messages import Provenance, Reply
-from server.reply_fields import decoding_fields, timed_fields
+from server.reply_fields import channel_fields, decoding_fields, timed_fields
 from server.subtitles import subtitles
 
 PROVENANCE_HEADERS = {  # by field of Provenance
@@ -35,7 +35,9 @@ def render(reply: Reply, form: TranscriptionForm) -> Response:
     body: dict[str, Any] = {"text": reply.text}
     if kind == "verbose_json":
         body |= timed_fields(reply, form.granularities)
-    body["usage"] = {"type": "duration", "seconds": round(reply.duration_s, 3)}
+    body |= channel_fields(reply)
+    seconds = reply.duration_s * max(1, len(reply.channels))  # of audio that was decoded
+    body["usage"] = {"type": "duration", "seconds": round(seconds, 3)}
     body["ssvd"] = {
         **asdict(reply.provenance),
         "decoding": [decoding_fields(each) for each in reply.decoding],

@@ -14,13 +14,14 @@ from starlette.datastructures import UploadFile
 from server.api.form import UNTIMED, TranscriptionForm, open_form, request_schema
 from server.api.naming import wanted_domain
 from server.api.replies import render
+from server.engine.each_channel import submit_recording
 from server.engine.messages import Reply
 from server.engine.messages import Request as Transcription
 from server.errors import ApiError, late
 from server.languages import requested_language
 from server.progress import REQUEST_ID_HEADER, Pieces
 from server.state import ServerState, state_of
-from ssvd_asr.audio.read import read_audio
+from ssvd_asr.audio.read import read_recording
 
 router = APIRouter()
 
@@ -89,10 +90,12 @@ def _submit(
     language, warnings = requested_language(
         form.language, settings.language, state.engine.recogniser.identifies_language
     )
-    wave = read_audio(file.file, settings.audio_limits)
-    return state.engine.submit(
+    recording = read_recording(file.file, settings.audio_limits, channel=form.chosen_channel)
+    return submit_recording(
+        state.engine,
+        recording,
         Transcription(
-            wave=wave,
+            wave=recording.waves[0],
             domain=domain,
             language=language,
             timestamps=form.format not in UNTIMED,
@@ -100,7 +103,7 @@ def _submit(
             cut_rule=form.cut_rule,
             warnings=warnings,
             on_progress=pieces.note,
-        )
+        ),
     )
 
 

@@ -14,6 +14,7 @@ from ssvd_asr.decoding.align import TimedWord
 from ssvd_asr.decoding.overlap import Heard
 
 FloatArray = npt.NDArray[np.float32]
+OnProgress = Callable[[int, int], None]  # takes (pieces done, pieces), on any thread
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,8 +27,8 @@ class Request:
     timestamps: bool = False  # whether words and segments get times
     previous_text: str | None = None  # what was said before the wave
     cut_rule: CutRule | None = None  # the silences at which the wave is cut; None leaves that to the base
-    warnings: tuple[str, ...] = ()  # sentences that the reply says first
-    on_progress: Callable[[int, int], None] | None = None  # called with (pieces done, pieces), on any thread
+    warnings: tuple[str, ...] = ()  # of reading the wave and the form; the reply repeats them
+    on_progress: OnProgress | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +65,7 @@ class TextSegment:
     avg_logprob: float  # natural logarithm, per token, of the segment's whole piece
     words: tuple[TimedWord, ...] = ()  # without times where the piece could not be aligned
     no_speech_prob: float = 0.0
+    channel: int | None = None  # where the channels of the recording were transcribed apart
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class PieceDecoding:
     search: str  # `greedy`, `beam` or `ctc`
     doubt_nats: float | None  # by how much CTC prefers its best path; None where it cannot tell
     language: str = "<eng>"  # of its prompt, named by the request or identified by the base
+    channel: int | None = None  # as of a segment
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,8 @@ class Reply:
     duration_s: float
     provenance: Provenance
     decoding: tuple[PieceDecoding, ...] = ()
-    warnings: tuple[str, ...] = ()  # sentences on what the reply lacks
+    warnings: tuple[str, ...] = ()  # sentences on the audio, and on what the reply lacks
+    channels: tuple[str, ...] = ()  # the text of each channel, where they were transcribed apart
 
     @property
     def words(self) -> tuple[TimedWord, ...]:

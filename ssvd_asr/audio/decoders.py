@@ -21,12 +21,13 @@ from ssvd_asr.audio.limits import AudioLimits
 from ssvd_asr.audio.source import BLOCK_SAMPLES, AudioSource, FloatArray
 from ssvd_asr.audio.wholeness import (
     check_end,
+    check_riff,
     check_single,
     holds_several_ogg_streams,
     stops_early,
     without_tags,
 )
-from ssvd_asr.errors import AudioTooLongError, AudioUnreadableError
+from ssvd_asr.errors import AudioLimitError, AudioUnreadableError
 
 _READ_BYTES = 2**20
 
@@ -36,7 +37,7 @@ def open_audio(source: str | PathLike[str] | bytes | BinaryIO, limits: AudioLimi
     """Open a source with the first decoder that reads all of it.
 
     Raises:
-        AudioTooLongError: the source has more than limits.max_bytes, or FFmpeg exceeds its limits.
+        AudioLimitError: the source has more than limits.max_bytes, or FFmpeg exceeds its limits.
         AudioUnreadableError: the path is not a readable regular file, no decoder reads the source, or the
             source is cut off.
     """
@@ -46,6 +47,7 @@ def open_audio(source: str | PathLike[str] | bytes | BinaryIO, limits: AudioLimi
         opened = _whole_sndfile(file, name, stack)
         if isinstance(opened, str):
             check_single(file, name)
+            check_riff(file, name)
             try:
                 untagged = stack.enter_context(without_tags(file, name))
                 opened = stack.enter_context(open_ffmpeg(untagged, name, limits))
@@ -76,12 +78,12 @@ def _bounded_file(source: str | PathLike[str] | bytes | BinaryIO, name: str, max
         return _regular_file(name, max_bytes)
     if isinstance(source, bytes | bytearray | memoryview):
         if len(source) > max_bytes:
-            raise AudioTooLongError(f"{name}: {len(source)} bytes, the limit is {max_bytes} (max_bytes)")
+            raise AudioLimitError(f"{name}: {len(source)} bytes, the limit is {max_bytes} (max_bytes)")
         return io.BytesIO(source)
     copy = io.BytesIO()
     while chunk := source.read(_READ_BYTES):
         if copy.tell() + len(chunk) > max_bytes:
-            raise AudioTooLongError(f"{name}: more than the limit of {max_bytes} bytes (max_bytes)")
+            raise AudioLimitError(f"{name}: more than the limit of {max_bytes} bytes (max_bytes)")
         copy.write(chunk)
     copy.seek(0)
     return copy
@@ -94,7 +96,7 @@ def _regular_file(path: str, max_bytes: int) -> BinaryIO:
         if not stat.S_ISREG(status.st_mode):
             raise AudioUnreadableError(f"{path}: not a regular file")
         if status.st_size > max_bytes:
-            raise AudioTooLongError(f"{path}: {status.st_size} bytes, the limit is {max_bytes} (max_bytes)")
+            raise AudioLimitError(f"{path}: {status.st_size} bytes, the limit is {max_bytes} (max_bytes)")
         return open(path, "rb")
     except OSError as error:
         raise AudioUnreadableError(f"{path}: {error.strerror or error}") from error
@@ -123,6 +125,7 @@ class _SndfileSource:
         self.name = name
         self.rate_hz: int = opened.samplerate
         self.channels: int = opened.channels
+        self.warnings: tuple[str, ...] = ()
         self.end_frame = 0
         self._opened = opened
 

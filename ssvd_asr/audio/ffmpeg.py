@@ -25,7 +25,7 @@ import numpy as np
 from ssvd_asr.audio.ffmpeg_child import EXIT_MEMORY, EXIT_UNREADABLE
 from ssvd_asr.audio.limits import AudioLimits
 from ssvd_asr.audio.source import BLOCK_SAMPLES, AudioSource, FloatArray
-from ssvd_asr.errors import AudioError, AudioTooLongError, AudioUnreadableError
+from ssvd_asr.errors import AudioError, AudioLimitError, AudioUnreadableError
 
 _CHILD = Path(__file__).with_name("ffmpeg_child.py")
 _HEADER_BYTES = 1_000
@@ -38,7 +38,7 @@ def open_ffmpeg(file: BinaryIO, name: str, limits: AudioLimits) -> Iterator[Audi
 
     Raises:
         AudioUnreadableError: FFmpeg cannot read the file; the message gives its reason.
-        AudioTooLongError: the child needs more memory or CPU time than the limits allow.
+        AudioLimitError: the child needs more memory or CPU time than the limits allow.
     """
     with _on_disk(file) as descriptor:
         # Rewind the descriptor itself: libsndfile moved it, and a buffered seek may not touch it.
@@ -78,6 +78,7 @@ class _FfmpegSource:
         fields = json.loads(header)
         self.rate_hz = int(fields["rate_hz"])
         self.channels = int(fields["channels"])
+        self.warnings = _track_warning(int(fields["track"]), int(fields["tracks"]))
 
     def blocks(self, start_frame: int) -> Iterator[FloatArray]:
         """Yield blocks from start_frame on.
@@ -110,13 +111,21 @@ class _FfmpegSource:
         if status == EXIT_UNREADABLE:
             return AudioUnreadableError(f"{self.name}: {words}")
         if status in (-signal.SIGXCPU, -signal.SIGKILL):
-            return AudioTooLongError(
+            return AudioLimitError(
                 f"{self.name}: FFmpeg needs more than the limit of {self._limits.max_decoder_cpu_s} s "
                 "(max_decoder_cpu_s)"
             )
         # Much of FFmpeg crashes when an allocation is refused, so a crash gets nearly the same message.
         how = "needs more than" if status == EXIT_MEMORY else f"ended with status {status} within"
-        return AudioTooLongError(
+        return AudioLimitError(
             f"{self.name}: FFmpeg {how} the limit of {self._limits.max_decoder_bytes} bytes "
             f"(max_decoder_bytes) {words}".rstrip()
         )
+
+
+def _track_warning(track: int, tracks: int) -> tuple[str, ...]:
+    """Return a sentence on which audio track was read, from its number from 0, if the file has several."""
+    if tracks == 1:
+        return ()
+    why = ": those before it are silent" if track else ""
+    return (f"Of the {tracks} audio tracks of the file, number {track + 1} was read{why}",)

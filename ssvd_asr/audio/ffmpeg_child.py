@@ -12,21 +12,31 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any, BinaryIO
 
 EXIT_UNREADABLE = 3
 EXIT_MEMORY = 4
 CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "ogg", "aac", "amr", "asf", "wav", "flac", "caf", "mp3",
+    "mpegts", "mpeg", "flv", "avi", "mxf", "rm", "ac3", "eac3", "wv", "tta", "loas",
 )  # fmt: skip
-STATE_DURATION = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "asf")  # FFmpeg guesses that of the others
-HAVE_GAPS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")  # their timestamps may jump over silence
+STATE_DURATION = (  # FFmpeg guesses that of the others
+    "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "asf", "flv", "avi", "mxf", "rm", "wv", "tta",
+)  # fmt: skip
+HAVE_GAPS = (  # their timestamps may jump over silence
+    "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts", "mpeg", "flv",
+)  # fmt: skip
 TOLERANCE_S = 0.1  # audio that may be missing
 SILENCE_SAMPLES = 2**16
+SILENCE_CHECK_HZ = 8_000
+SILENT_LEVEL = 32  # of 16-bit samples, -60 dB: a track that stays below it is silent
 DECODERS = (
     "aac", "alac", "opus", "libopus", "vorbis", "flac", "mp3", "mp3float", "amrnb", "amrwb",
-    "wmav1", "wmav2", "wmapro", "ac3", "eac3", "speex",
+    "wmav1", "wmav2", "wmapro", "ac3", "eac3", "speex", "mp1", "mp1float", "mp2", "mp2float", "aac_latm",
+    "wavpack", "tta", "nellymoser", "real_144", "g722", "g726", "adpcm_swf", "adpcm_yamaha",
     "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_s32be", "pcm_f32le", "pcm_f32be",
+    "pcm_f64le", "pcm_f64be", "pcm_bluray", "pcm_dvd",
     "pcm_u8", "pcm_s8", "pcm_alaw", "pcm_mulaw", "adpcm_ms", "adpcm_ima_wav", "adpcm_ima_qt",
 )  # fmt: skip
 
@@ -72,37 +82,80 @@ def _limit_resources(max_bytes: int, max_cpu_s: int) -> None:
 
 
 def _decode(source: BinaryIO, sink: BinaryIO) -> None:
-    import av
-
-    options = {
-        "format_whitelist": ",".join(CONTAINERS),
-        "codec_whitelist": ",".join(DECODERS),
-        "protocol_whitelist": "",
-    }
-    with av.open(source, "r", options=options) as container:
-        if not container.streams.audio:
-            raise ValueError(f"no audio stream in this {container.format.long_name} file")
-        codec = container.streams.audio[0].codec_context.codec.name
-        if codec not in DECODERS:
-            raise ValueError(f"codec {codec!r} is not one of {DECODERS}")
-        writer = _Writer(sink, fills_gaps=container.format.name in HAVE_GAPS)
-        for frame in _frames(container):
+    with _opened(source) as container:
+        tracks = len(container.streams.audio)
+    track = _first_with_sound(source, tracks) if tracks > 1 else 0
+    with _opened(source) as container:
+        header = {"track": track, "tracks": tracks}
+        writer = _Writer(sink, header, fills_gaps=container.format.name in HAVE_GAPS)
+        for frame in _frames(container, track):
             writer.add(frame)
         writer.finish()
     sink.flush()
 
 
-def _frames(container: Any) -> Iterator[Any]:
-    """Yield the decoded frames of the first audio stream.
+def _first_with_sound(source: BinaryIO, tracks: int) -> int:
+    """Return the first audio track with a sample over SILENT_LEVEL; 0 if all are silent."""
+    import av
+
+    for track in range(tracks):
+        with _opened(source) as container:
+            for _, frames in groupby(_frames(container, track), _kind):
+                integers = av.AudioResampler(format="s16", rate=SILENCE_CHECK_HZ)
+                if any(_has_sound(each) for frame in frames for each in integers.resample(frame)):
+                    return track
+    return 0
+
+
+def _kind(frame: Any) -> tuple[int, str]:
+    """Return what a resampler cannot follow when it changes: rate and channels."""
+    return frame.sample_rate, frame.layout.name
+
+
+def _has_sound(frame: Any) -> bool:
+    """Return whether a frame of 16-bit samples has one over SILENT_LEVEL."""
+    samples = memoryview(frame.planes[0])[: 2 * frame.samples * frame.layout.nb_channels].cast("h")
+    return len(samples) > 0 and max(max(samples), -min(samples)) > SILENT_LEVEL
+
+
+def _opened(source: BinaryIO) -> Any:
+    """Return the container, opened from the start of the source.
 
     Raises:
-        ValueError: the packets end before the duration that the container states, or packets of an MP3 with
-            more than TOLERANCE_S of audio cannot be decoded.
+        ValueError: it is none of CONTAINERS, or has no audio.
+    """
+    import av
+
+    source.seek(0)
+    options = {
+        "format_whitelist": ",".join(CONTAINERS),
+        "codec_whitelist": ",".join(DECODERS),
+        "protocol_whitelist": "",
+    }
+    try:
+        container = av.open(source, "r", options=options)
+    except av.error.ArgumentError as error:
+        raise ValueError("it has none of the formats that are read") from error
+    if not container.streams.audio:
+        container.close()
+        raise ValueError(f"no audio stream in this {container.format.long_name} file")
+    return container
+
+
+def _frames(container: Any, track: int) -> Iterator[Any]:
+    """Yield the decoded frames of an audio track.
+
+    Raises:
+        ValueError: its codec is not one of DECODERS, the packets end before the duration that the container
+            states, or packets of an MP3 with more than TOLERANCE_S of audio cannot be decoded.
         av.error.InvalidDataError: a packet of another container cannot be decoded.
     """
     import av
 
-    audio = container.streams.audio[0]
+    audio = container.streams.audio[track]
+    codec = audio.codec_context.codec.name
+    if codec not in DECODERS:
+        raise ValueError(f"codec {codec!r} is not one of {DECODERS}")
     end_s = lost_s = 0.0
     for packet in container.demux():
         # A container that states no duration of the audio states that of its longest stream.
@@ -132,8 +185,9 @@ def _frames(container: Any) -> Iterator[Any]:
 class _Writer:
     """Writer of frames as samples of the first frame's rate and channels, because headers are not trusted."""
 
-    def __init__(self, sink: BinaryIO, *, fills_gaps: bool) -> None:
+    def __init__(self, sink: BinaryIO, header: dict[str, int], *, fills_gaps: bool) -> None:
         self._sink = sink
+        self._header = header
         self._fills_gaps = fills_gaps
         self._target: Any = None
         self._resampler: Any = None
@@ -143,9 +197,12 @@ class _Writer:
     def add(self, frame: Any) -> None:
         if self._target is None:
             self._target = {"rate": frame.sample_rate, "layout": frame.layout}
-            header = {"rate_hz": frame.sample_rate, "channels": frame.layout.nb_channels}
+            header = self._header | {
+                "rate_hz": frame.sample_rate,
+                "channels": frame.layout.nb_channels,
+            }
             self._sink.write(json.dumps(header).encode() + b"\n")
-        kind = (frame.sample_rate, frame.layout.name)
+        kind = _kind(frame)
         if kind != self._kind:
             self._restart(kind)
         if self._fills_gaps and frame.time is not None:

@@ -14,7 +14,7 @@ class AudioLimits:
     max_bytes: int = 100 * 2**20  # encoded: the file, the upload
     max_channels: int = 8
     min_source_rate_hz: int = 4_000
-    max_source_rate_hz: int = 192_000
+    max_source_rate_hz: int = 384_000
     # The operating system holds the FFmpeg child process (m4a, webm, ...) to these.
     max_decoder_bytes: int = 512 * 2**20  # address space; the libraries take 150 MiB of it
     max_decoder_cpu_s: int = 60

@@ -19,6 +19,7 @@ class AudioSource(Protocol):
     name: str
     rate_hz: int
     channels: int
+    warnings: tuple[str, ...]  # sentences on what of the file is read
     end_frame: int  # after the last block: the number of frames in the file
 
     def blocks(self, start_frame: int) -> Iterator[FloatArray]:

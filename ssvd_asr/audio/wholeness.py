@@ -33,6 +33,9 @@ _FILE_STARTS = tuple(
         rb"RIFF[\x00-\xff]{4}WAVE",
         rb"caff\x00\x01\x00\x00desc",
         rb"\.snd\x00\x00[\x00-\xff]{2}",
+        rb"FLV\x01[\x00-\x05]\x00\x00\x00\x09",
+        rb"TTA1[\x01-\x03]\x00[\x00-\xff]\x00",
+        rb"\.RMF\x00\x00\x00\x12",
     )
 )
 _FILE_START_BYTES = 12
@@ -75,7 +78,7 @@ def holds_several_ogg_streams(file: BinaryIO, name: str) -> bool:
 
 
 def check_single(file: BinaryIO, name: str) -> None:
-    """Check that a file is not several joined MP4, WAV, CAF or AU files, of which only one is read.
+    """Check that a file is not several joined ones of a format of which only the first is read.
 
     Raises:
         AudioUnreadableError: it is.
@@ -85,6 +88,20 @@ def check_single(file: BinaryIO, name: str) -> None:
             raise AudioUnreadableError(
                 f"{name}: several files joined to one, of which only the first can be read"
             )
+
+
+def check_riff(file: BinaryIO, name: str) -> None:
+    """Check that a WAV or AVI file is as long as its header states.
+
+    Raises:
+        AudioUnreadableError: it is shorter.
+    """
+    kind, stated = struct.unpack("<4sI", _read(file, 0, 8).ljust(8, b"\0"))
+    size = _size(file)
+    if kind == b"RIFF" and stated < _UNKNOWN_BYTES and size < stated:
+        raise AudioUnreadableError(
+            f"{name}: is cut off: it holds {size} of the {stated + 8} bytes that its header states"
+        )
 
 
 @contextmanager

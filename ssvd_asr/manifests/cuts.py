@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ssvd_asr.manifests.sources import Entry, parse_json, resolved, text_lines, unsupported, without_repeats
 from ssvd_asr.manifests.utterances import Problem, Utterance
@@ -47,12 +47,10 @@ def _cut_entries(cut: Any, name: str, folder: Path, needs_text: bool) -> Iterato
         return
     audio = resolved(cut.recording.sources[0].source, folder)
     if not cut.supervisions and not needs_text:
-        reason = _chosen_channel(cut, cut)
-        yield (
-            Problem(cut.id, str(audio), "unsupported source", reason)
-            if reason
-            else Utterance(cut.id, audio, "", cut.start, cut.duration)
-        )
+        try:
+            yield Utterance(cut.id, audio, "", cut.start, cut.duration, channel=_channel(cut, cut))
+        except ValueError as error:
+            yield Problem(cut.id, str(audio), "unsupported source", str(error))
     elif not cut.supervisions:
         yield Problem(cut.id, str(audio), "empty text", "the cut has no supervision")
     for supervision in cut.supervisions:
@@ -60,8 +58,10 @@ def _cut_entries(cut: Any, name: str, folder: Path, needs_text: bool) -> Iterato
         start_s = max(0.0, supervision.start)
         end_s = min(cut.duration, supervision.end)
         identity = supervision.id if len(cut.supervisions) > 1 else cut.id
-        if reason := _chosen_channel(cut, supervision):
-            yield Problem(identity, str(audio), "unsupported source", reason)
+        try:
+            channel = _channel(cut, supervision)
+        except ValueError as error:
+            yield Problem(identity, str(audio), "unsupported source", str(error))
             continue
         if end_s <= start_s:
             yield Problem(identity, str(audio), "malformed entry", "the supervision lies outside its cut")
@@ -73,6 +73,7 @@ def _cut_entries(cut: Any, name: str, folder: Path, needs_text: bool) -> Iterato
             start_s=cut.start + start_s,
             duration_s=end_s - start_s,
             speaker=supervision.speaker,
+            channel=channel,
         )
 
 
@@ -87,16 +88,26 @@ def _no_file(cut: Any) -> str | None:
     return unsupported(sources[0].source)
 
 
-def _chosen_channel(cut: Any, supervision: Any) -> str | None:
-    """Return why only some channels of the recording are meant, or None. All of them are mixed."""
-    channels = _channels(cut.recording.channel_ids)
-    for name, chosen in (("cut", _channels(cut.channel)), ("supervision", _channels(supervision.channel))):
-        if chosen != channels:
-            return (
-                f"the {name} chooses {_named(chosen)} of a recording with {_named(channels)}; channels are "
-                "only read mixed, write what is meant to a file of its own"
-            )
-    return None
+def _channel(cut: Any, supervision: Any) -> int | Literal["mix"]:
+    """Return the channel of the file that a supervision is on; all channels of it are mixed.
+
+    Raises:
+        ValueError: it is on some channels of several, or on one that its cut or the recording does not have.
+    """
+    file = _channels(cut.recording.sources[0].channels)
+    of_cut, meant = _channels(cut.channel), _channels(supervision.channel)
+    if not set(meant) <= set(of_cut) <= set(file):
+        raise ValueError(
+            f"the supervision is on {_named(meant)} of a cut of {_named(of_cut)} "
+            f"of a recording with {_named(file)}"
+        )
+    if meant == file:
+        return "mix"
+    if len(meant) == 1:
+        return file.index(meant[0])
+    raise ValueError(
+        f"the supervision is on {_named(meant)} of a recording with {_named(file)}; one is read, or all mixed"
+    )
 
 
 def _channels(channel: int | list[int]) -> list[int]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ssvd_asr.errors import DataError
 from ssvd_asr.manifests.sources import Entry, unsupported
@@ -24,6 +24,7 @@ KEYS = {
     "duration": ("duration_s", "duration"),
     "speaker": ("speaker", "speaker_id", "spk_id", "client_id"),
     "id": ("id", "ID"),
+    "channel": ("channel",),
 }
 # Names that change neither the audio nor the words. Their values are not read.
 NOTES = (
@@ -96,6 +97,7 @@ def read_fields(entry: Mapping[str, Any], name: str, manifest: Path, *, needs_te
         duration_s=None if whole else duration_s,
         speaker=_label(entry, "speaker"),
         file_s=duration_s if whole else None,
+        channel=_channel(entry),
     )
 
 
@@ -158,6 +160,15 @@ def _written(key: str, value: str) -> str:
         value.encode()
     except UnicodeEncodeError as error:
         raise MalformedError(f'"{key}" holds half a character (a lone surrogate)') from error
+    return value
+
+
+def _channel(entry: Mapping[str, Any]) -> int | Literal["mix"]:
+    key, value = _value(entry, "channel")
+    if key is None or value == "mix":
+        return "mix"
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise MalformedError(f'"{key}" must be the number of one, from 0, or "mix", found {value!r}')
     return value
 
 

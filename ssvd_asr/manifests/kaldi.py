@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from ssvd_asr.audio.decoders import open_audio
 from ssvd_asr.audio.limits import AudioLimits
@@ -122,41 +123,82 @@ class _Directory:
             return Problem(key, source, "unsupported source", reason)
         if self.needs_text and key not in self.texts.values:
             return Problem(key, source, "empty text", f"{self.folder.name}/text has no line for it")
-        if len(times.split()) == 3:
-            return Problem(key, source, "unsupported source", "its line in segments chooses a channel")
+        audio = resolved(source, self.folder)
+        start, end, *column = times.split() if len(times.split()) == 3 else (times, "")
         try:
-            start_s, duration_s = _section(times)
+            start_s, duration_s = _section(f"{start} {end}".strip())
+            channel = self._channel(recording, audio, column)
         except ValueError as error:
             return Problem(key, source, "malformed entry", str(error))
-        audio = resolved(source, self.folder)
-        if reason := self._chosen_channel(recording, audio):
-            return Problem(key, source, "unsupported source", reason)
         speaker = self.speakers.values.get(key) or None
-        return Utterance(key, audio, self.texts.values.get(key, ""), start_s, duration_s, speaker)
+        text = self.texts.values.get(key, "")
+        return Utterance(key, audio, text, start_s, duration_s, speaker, channel=channel)
 
     def _conflict(self, key: str, recording: str) -> str | None:
         """Return where two lines disagree on this utterance, or None."""
-        tables = [(self.recordings, recording), (self.texts, key), (self.speakers, key)]
+        tables = [
+            (self.recordings, recording),
+            (self.texts, key),
+            (self.speakers, key),
+            (self.channels, recording),
+        ]
         if self.segments:
             tables.append((self.segments, key))
         return next((table.conflicts[of] for table, of in tables if of in table.conflicts), None)
 
-    def _chosen_channel(self, recording: str, audio: Path) -> str | None:
-        """Return why one channel of the recording is meant, or None where it has only one."""
-        if recording not in self.channels.values:
-            return None
-        try:
-            with open_audio(audio, _HEADER_LIMITS) as opened:
-                count = opened.channels
-        except AudioError:
-            return None  # the check of the audio will name the file
-        if count == 1:
-            return None
-        channel = (self.channels.values[recording].split() or ["one"])[-1]
-        return (
-            f"{CHANNELS_FILE} chooses channel {channel} of {count}; channels are only read mixed, "
-            "write this one to a file of its own"
+    def _channel(self, recording: str, audio: Path, column: Sequence[str]) -> int | Literal["mix"]:
+        """Return the channel of a recording that is meant.
+
+        Args:
+            column: what the utterance's line in `segments` says of it, if anything.
+
+        Raises:
+            ValueError: the channel is not understood, or the two files disagree.
+        """
+        stated = _column_channel(column)
+        if recording not in self.channels.values or _is_mono(audio):
+            return stated  # of a file with one channel, reco2file_and_channel names where it came from
+        listed = self._listed_channel(recording)
+        if stated not in ("mix", listed):
+            raise ValueError(f"{CHANNELS_FILE} chooses channel {listed}, segments channel {stated}")
+        return listed
+
+    def _listed_channel(self, recording: str) -> int:
+        """Return the channel that reco2file_and_channel names: by a letter, or a number counted from 0.
+
+        Scoring tools count from 1, so numbers are understood only if the file has a 0.
+        """
+        named = (self.channels.values[recording].split() or [""])[-1]
+        if re.fullmatch("[A-Z]", named.upper()):
+            return ord(named.upper()) - ord("A")
+        if self._counts_from_0 and re.fullmatch("[0-9]{1,3}", named):
+            return int(named)
+        raise ValueError(
+            f"{CHANNELS_FILE} chooses channel {named!r}; write A for the first, B for the second, "
+            "since numbers may count from 0 or from 1"
         )
+
+    @cached_property
+    def _counts_from_0(self) -> bool:
+        return any(value.split()[-1:] == ["0"] for value in self.channels.values.values())
+
+
+def _column_channel(column: Sequence[str]) -> int | Literal["mix"]:
+    """Return the channel of a line of `segments`. Raises ValueError if it is none."""
+    if not column or column[0] == "-1":  # Kaldi's sign for the only channel
+        return "mix"
+    if not re.fullmatch("[0-9]{1,3}", column[0]):
+        raise ValueError(f"the channel in segments must be a number from 0, found {column[0]!r}")
+    return int(column[0])
+
+
+def _is_mono(audio: Path) -> bool:
+    """Return whether the file has one channel, or cannot be read, which the check of the audio will say."""
+    try:
+        with open_audio(audio, _HEADER_LIMITS) as opened:
+            return opened.channels == 1
+    except AudioError:
+        return True
 
 
 def _no_file(source: str) -> str | None:

@@ -58,6 +58,7 @@ class Utterance:
     duration_s: float | None = None  # None: to the end of the file
     speaker: str | None = None
     file_s: float | None = None  # stated length of the whole file
+    channel: int | Literal["mix"] = "mix"  # its number in the file, from 0
     tags: tuple[str, ...] = ()  # of events, which the text had (events.py)
     doubts: tuple[str, ...] = ()  # what of the text may be wrong
 

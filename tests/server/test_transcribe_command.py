@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pysubs2
 import pytest
 
@@ -16,6 +17,7 @@ from server.settings import ServerSettings
 from server.transcript_files import FORMATS
 from ssvd_asr.errors import BaseModelError
 from tests.server.fakes import BASE, DIGEST
+from tests.speechlike import babble, wav_bytes
 
 
 @pytest.fixture
@@ -195,3 +197,28 @@ def test_several_subtitles_are_not_printed_in_one(
     other.write_bytes(clip_file.read_bytes())
     assert transcribe_command.main([str(clip_file), str(other), "--format", "srt"]) == 1
     assert "--out FOLDER" in capsys.readouterr().err
+
+
+@pytest.fixture
+def two_channels(tmp_path: Path) -> Path:
+    path = tmp_path / "two.wav"
+    path.write_bytes(wav_bytes(np.stack([babble(2.0), babble(2.0, seed=4)], axis=1)))
+    return path
+
+
+@pytest.mark.usefixtures("started")
+def test_each_channel_is_transcribed_apart(capsys: pytest.CaptureFixture[str], two_channels: Path) -> None:
+    each = run_json(capsys, two_channels, "--channel", "each")
+    assert each["text"] == "base words\nbase words"
+    assert [channel["text"] for channel in each["channels"]] == ["base words"] * 2
+
+
+@pytest.mark.usefixtures("started")
+def test_a_channel_that_is_not_there_is_one_line(
+    capsys: pytest.CaptureFixture[str], two_channels: Path
+) -> None:
+    assert transcribe_command.main([str(two_channels), "--channel", "2"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert "has no channel 2: it has 2 channels" in captured.err

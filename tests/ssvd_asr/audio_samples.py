@@ -41,7 +41,7 @@ def encoded_by_ffmpeg(
 
     Packets from gap[0] s on are gap[1] s later.  Without seekable it is written as to a pipe.
     """
-    layout = "mono" if samples.ndim == 1 else "stereo"
+    layout = {1: "mono", 2: "stereo", 6: "5.1"}[1 if samples.ndim == 1 else samples.shape[1]]
     file = io.BytesIO() if seekable else _WrittenPipe()
     with av.open(file, "w", format=container, options=muxer or {}) as output:
         stream = output.add_stream(codec, rate=rate_hz, layout=layout)
@@ -55,6 +55,20 @@ def encoded_by_ffmpeg(
             if packet.pts * packet.time_base >= gap[0]:
                 packet.pts = packet.dts = packet.pts + round(gap[1] / packet.time_base)
             output.mux(packet)
+    return file.getvalue()
+
+
+def with_tracks(tracks: list[np.ndarray], rate_hz: int, container: str, codec: str) -> bytes:
+    """A file with an audio track for each of some mono waves."""
+    file = io.BytesIO()
+    with av.open(file, "w", format=container) as output:
+        streams = [output.add_stream(codec, rate=rate_hz, layout="mono") for _ in tracks]
+        for stream, samples in zip(streams, tracks, strict=True):
+            frame = av.AudioFrame.from_ndarray(samples[np.newaxis], format="fltp", layout="mono")
+            frame.sample_rate = rate_hz
+            frame.pts = 0
+            for packet in [*stream.encode(frame), *stream.encode(None)]:
+                output.mux(packet)
     return file.getvalue()
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ssvd_asr.audio.read import AudioLimits, read_audio
-from ssvd_asr.errors import AudioTooLongError, AudioUnreadableError
+from ssvd_asr.errors import AudioLimitError, AudioTooLongError, AudioUnreadableError
 from tests.ssvd_asr.audio_samples import (
     encoded,
     encoded_by_ffmpeg,
@@ -24,7 +24,7 @@ from tests.ssvd_asr.audio_samples import (
 
 @pytest.mark.parametrize("body", [b"", bytes(5000), random.Random(0).randbytes(5000)])
 def test_a_forged_flac_header_is_refused_before_anything_is_decoded(body):
-    with pytest.raises(AudioTooLongError, match=r"655350 Hz, the limit is 192000 Hz \(max_source_rate_hz\)"):
+    with pytest.raises(AudioLimitError, match=r"655350 Hz, the limit is 384000 Hz \(max_source_rate_hz\)"):
         read_audio(flac_claiming(655_350, 8, 2**36 - 1, body))
 
 
@@ -45,16 +45,17 @@ def test_a_wrong_length_field_gives_the_true_samples():
 
 
 def test_too_many_channels_are_refused():
-    with pytest.raises(AudioTooLongError, match=r"9 channels, the limit is 8 \(max_channels\)"):
+    with pytest.raises(AudioLimitError, match=r"9 channels, the limit is 8 \(max_channels\)"):
         read_audio(encoded(np.zeros((1000, 9), np.float32), 16_000))
     assert len(read_audio(encoded(np.zeros((1000, 8), np.float32), 16_000))) == 1000
 
 
 def test_a_thousand_channels_are_decoded_in_small_blocks():
-    wide = encoded(np.full((20_000, 1000), 0.5, np.float32), 16_000)
+    one = tone(1.25, 16_000, level=0.5)
+    wide = encoded(np.repeat(one[:, np.newaxis], 1000, axis=1), 16_000)
     with _peak_memory_below_mib(16):
         wave = read_audio(wide, AudioLimits(max_channels=1024))
-    assert np.allclose(wave, 0.5, atol=1e-4)
+    assert np.allclose(wave, one, atol=1e-4)
 
 
 def test_a_rate_below_speech_is_refused():
@@ -85,11 +86,11 @@ def test_a_forged_m4a_table_cannot_take_the_memory_of_this_process():
 
 def test_ffmpegs_memory_and_time_have_limits_with_names():
     m4a = encoded_by_ffmpeg(tone(2.0, 16_000), 16_000, "ipod", "aac")
-    with pytest.raises(AudioTooLongError, match=r"30000000 bytes \(max_decoder_bytes\)"):
+    with pytest.raises(AudioLimitError, match=r"30000000 bytes \(max_decoder_bytes\)"):
         read_audio(m4a, AudioLimits(max_decoder_bytes=30_000_000))  # less than the libraries
     # Twenty hours of silence, and the segment wanted is their end: much to decode, nothing to keep.
     day = 1_200 * encoded_by_ffmpeg(np.zeros(16_000 * 60, np.float32), 16_000, "adts", "aac")
-    with pytest.raises(AudioTooLongError, match=r"limit of 1 s \(max_decoder_cpu_s\)"):
+    with pytest.raises(AudioLimitError, match=r"limit of 1 s \(max_decoder_cpu_s\)"):
         read_audio(day, AudioLimits(max_decoder_cpu_s=1), start_s=71_000.0)
 
 
@@ -98,10 +99,10 @@ def test_more_bytes_than_the_limit_are_not_read(tmp_path):
     data = encoded(tone(2.0, 16_000), 16_000)
     (tmp_path / "a.wav").write_bytes(data)
     for source in (data, tmp_path / "a.wav"):
-        with pytest.raises(AudioTooLongError, match=r"64044 bytes, the limit is 10000 \(max_bytes\)"):
+        with pytest.raises(AudioLimitError, match=r"64044 bytes, the limit is 10000 \(max_bytes\)"):
             read_audio(source, limits)
     endless = _Endless()
-    with pytest.raises(AudioTooLongError, match=r"limit of 10000 bytes \(max_bytes\)"):
+    with pytest.raises(AudioLimitError, match=r"limit of 10000 bytes \(max_bytes\)"):
         read_audio(endless, limits)
     assert endless.given < 2 * 2**20
 
@@ -134,7 +135,7 @@ def test_float_samples_that_are_integers_are_refused():
     ):
         read_audio(encoded(tone(1.0, 16_000, level=3_000.0), 16_000, "WAV", "FLOAT"))
     loud = tone(1.0, 16_000, level=4.0)  # 12 dB over full scale, as float recorders write
-    assert np.array_equal(read_audio(encoded(loud, 16_000, "WAV", "FLOAT")), loud)
+    assert np.allclose(read_audio(encoded(loud, 16_000, "WAV", "FLOAT")), loud / 4, atol=1e-6)
 
 
 def test_a_double_too_large_for_float32_is_refused():
@@ -246,7 +247,7 @@ def test_flipped_bytes_never_raise_anything_else():
                 damaged[generator.randrange(min(len(damaged), 200))] = generator.randrange(256)
             try:
                 wave = read_audio(bytes(damaged), AudioLimits(max_duration_s=60.0))
-            except (AudioUnreadableError, AudioTooLongError):
+            except (AudioUnreadableError, AudioLimitError):
                 continue
             assert np.isfinite(wave).all()
             assert 1 <= len(wave) <= 60 * 16_000

@@ -235,3 +235,59 @@ def _assert_two_tones(wave: np.ndarray, slack_s: float = 0.13) -> None:
 def _pitch(wave: np.ndarray) -> float:
     spectrum = np.abs(np.fft.rfft(wave * np.hanning(len(wave))))
     return float(spectrum.argmax()) * SAMPLE_RATE / len(wave)
+
+
+@pytest.mark.parametrize(
+    ("container", "codec"),
+    [
+        ("mpegts", "aac"),
+        ("mpegts", "ac3"),
+        ("mpeg", "mp2"),
+        ("ac3", "ac3"),
+        ("avi", "libmp3lame"),
+        ("mp2", "mp2"),
+    ],
+)
+def test_joined_files_of_containers_for_joining_are_read_to_the_end(container, codec):
+    parts = ((2.0, FIRST_HZ), (3.0, SECOND_HZ))
+    joined = b"".join(encoded_by_ffmpeg(tone(s, 48_000, hz), 48_000, container, codec) for s, hz in parts)
+    _assert_two_tones(read_audio(joined), slack_s=0.16)
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "rate_hz"),
+    [("flv", "aac", 44_100), ("tta", "tta", 44_100), ("rm", "real_144", 8_000), ("wav", "g722", 16_000)],
+)
+def test_joined_files_of_which_ffmpeg_reads_only_the_first_are_refused(container, codec, rate_hz):
+    file = encoded_by_ffmpeg(tone(2.0, rate_hz), rate_hz, container, codec)
+    with pytest.raises(AudioUnreadableError, match="several files joined to one"):
+        read_audio(file + file)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.7])
+@pytest.mark.parametrize(
+    ("container", "codec", "rate_hz"),
+    [
+        ("flv", "aac", 44_100),
+        ("avi", "libmp3lame", 44_100),
+        ("avi", "pcm_s16le", 48_000),
+        ("wv", "wavpack", 44_100),
+        ("tta", "tta", 44_100),
+        ("mxf_opatom", "pcm_s16le", 48_000),
+        ("rm", "real_144", 8_000),
+        ("wav", "g722", 16_000),
+        ("wav", "g726", 8_000),
+        ("wav", "ac3", 48_000),
+    ],
+)
+def test_a_cut_file_of_ffmpegs_is_refused(container, codec, rate_hz, share):
+    whole = encoded_by_ffmpeg(tone(10.0, rate_hz), rate_hz, container, codec)
+    with pytest.raises(AudioUnreadableError, match=r"cut off"):
+        read_audio(whole[: int(share * len(whole))])
+
+
+def test_lost_seconds_of_a_transport_stream_are_silence():
+    whole = encoded_by_ffmpeg(tone(4.0, 48_000), 48_000, "mpegts", "aac", gap=(2.0, 3.0))
+    wave = read_audio(whole)
+    assert len(wave) / SAMPLE_RATE == pytest.approx(7.0, abs=0.1)
+    assert not wave[int(2.3 * SAMPLE_RATE) : int(4.8 * SAMPLE_RATE)].any()

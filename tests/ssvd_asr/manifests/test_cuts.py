@@ -56,12 +56,14 @@ def test_lhotse_cuts_give_one_utterance_a_supervision(tmp_path: Path, suffix: st
     assert sorted(reasons(source).values()) == ["empty text", "unsupported source", "unsupported source"]
 
 
-def test_a_chosen_channel_is_refused_and_all_channels_are_mixed(tmp_path: Path) -> None:
+def test_a_supervision_is_read_from_its_channel_and_on_all_channels_mixed(tmp_path: Path) -> None:
     from lhotse import CutSet, MonoCut, Recording, SupervisionSegment
     from lhotse.cut import MultiCut
 
     sf.write(tmp_path / "two.wav", np.zeros((32_000, 2), np.float32), 16_000)
     two = Recording.from_file(tmp_path / "two.wav")
+    sf.write(tmp_path / "three.wav", np.zeros((32_000, 3), np.float32), 16_000)
+    three = Recording.from_file(tmp_path / "three.wav")
     mono = Recording.from_file(write_clip(tmp_path / "one.wav"))
 
     def segment(name: str, channel: int | list[int]) -> SupervisionSegment:
@@ -73,18 +75,23 @@ def test_a_chosen_channel_is_refused_and_all_channels_are_mixed(tmp_path: Path) 
             MultiCut("part", 0.0, 1.0, [0], [segment("b", [0])], recording=two),
             MultiCut("both", 0.0, 1.0, [0, 1], [segment("c", [0, 1]), segment("d", 1)], recording=two),
             MonoCut("another", 0.0, 1.0, 0, [segment("e", 1)], recording=mono),
+            MonoCut("not its own", 0.0, 1.0, 0, [segment("g", 1)], recording=two),
+            MultiCut("two of three", 0.0, 1.0, [0, 1, 2], [segment("h", [0, 2])], recording=three),
             MonoCut("mono", 0.0, 1.0, 0, [segment("f", 0)], recording=mono),
         ]
     )
     cuts.to_file(tmp_path / "cuts.jsonl")
     entries = read_entries(tmp_path / "cuts.jsonl")
-    assert [entry.id for entry in entries if isinstance(entry, Utterance)] == ["c", "mono"]
-    assert reasons(tmp_path / "cuts.jsonl") == dict.fromkeys(
-        ("one of two", "part", "d", "another"), "unsupported source"
-    )
+    channels = {entry.id: entry.channel for entry in entries if isinstance(entry, Utterance)}
+    assert channels == {"one of two": 1, "part": 0, "c": "mix", "d": 1, "mono": "mix"}
     told = {entry.id: entry.detail for entry in entries if isinstance(entry, Problem)}
-    assert "the cut chooses channel 1 of a recording with channels 0, 1" in told["one of two"]
-    assert "the supervision chooses channel 1 of" in told["d"]
+    assert told == {
+        "another": "the supervision is on channel 1 of a cut of channel 0 of a recording with channel 0",
+        "not its own": "the supervision is on channel 1 of a cut of channel 0 "
+        "of a recording with channels 0, 1",
+        "two of three": "the supervision is on channels 0, 2 of a recording with channels 0, 1, 2; "
+        "one is read, or all mixed",
+    }
 
 
 def test_urls_repeated_ids_and_broken_lines_are_named(tmp_path: Path) -> None:

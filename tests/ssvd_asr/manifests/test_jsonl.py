@@ -60,6 +60,10 @@ def test_jsonl_gives_utterances_with_paths_relative_to_its_folder(tmp_path: Path
         '{"audio": "a", "text": "x", "start_s": true}',
         '{"audio": "a", "text": "x", "duration_s": 0}',
         '{"audio": "a", "text": "x", "duration_s": "3"}',
+        '{"audio": "a", "text": "x", "channel": -1}',
+        '{"audio": "a", "text": "x", "channel": "1"}',
+        '{"audio": "a", "text": "x", "channel": "each"}',
+        '{"audio": "a", "text": "x", "channel": true}',
     ],
 )
 def test_a_malformed_line_is_named_and_the_others_are_read(tmp_path: Path, line: str) -> None:
@@ -197,3 +201,22 @@ def test_a_file_must_be_as_long_as_its_entry_says(tmp_path: Path) -> None:
     for duration in (0.5, 3.0):
         with pytest.raises(AudioError, match=r'lasts 2\.000 s.*"offset"'):
             length(duration)
+
+
+def test_an_utterance_is_read_from_its_channel(tmp_path: Path) -> None:
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, (16_000, 2)).astype(np.float32)
+    sf.write(tmp_path / "two.wav", samples, 16_000, subtype="FLOAT")
+    limits = AudioLimits()
+    for channel, wave in (
+        (1, samples[:, 1]),
+        (0, samples[:, 0]),
+        ("mix", samples.mean(axis=1)),
+        (None, samples.mean(axis=1)),
+    ):
+        entry = one(tmp_path, {"audio": "two.wav", "text": "one", "channel": channel})
+        assert isinstance(entry, Utterance)
+        assert np.array_equal(read_utterance(entry, limits), wave)
+    entry = one(tmp_path, {"audio": "two.wav", "text": "one", "channel": 2})
+    assert isinstance(entry, Utterance)
+    with pytest.raises(AudioError, match="has no channel 2: it has 2 channels"):
+        read_utterance(entry, limits)

@@ -135,20 +135,42 @@ def test_impossible_times_are_malformed(tmp_path: Path, times: str) -> None:
     assert reasons(source) == {"u": "malformed entry"}
 
 
-def test_a_chosen_channel_is_refused_only_where_there_are_several(tmp_path: Path) -> None:
+def channels(source: Path) -> dict[str, int | str]:
+    return {entry.id: entry.channel for entry in read_entries(source) if isinstance(entry, Utterance)}
+
+
+def two_kinds(tmp_path: Path, reco2file_and_channel: str) -> Path:
     write_clip(tmp_path / "mono.wav")
     sf.write(tmp_path / "stereo.wav", np.zeros((16_000, 2), np.float32), 16_000)
-    source = directory(
+    return directory(
         tmp_path,
-        wav_scp="m mono.wav\ns stereo.wav\nfree stereo.wav\ngone gone.wav\n",
-        text="m one\ns two\nfree three\ngone four\n",
-        reco2file_and_channel="m call A\ns call B\ngone call A\n",
+        wav_scp="m mono.wav\ns stereo.wav\nt stereo.wav\nfree stereo.wav\ngone gone.wav\n",
+        text="m one\ns two\nt three\nfree four\ngone five\n",
+        reco2file_and_channel=reco2file_and_channel,
     )
-    found = [entry.id for entry in read_entries(source) if isinstance(entry, Utterance)]
-    assert found == ["m", "free", "gone"]
-    ((reason, detail),) = details(source)
-    assert reason == "unsupported source"
-    assert "reco2file_and_channel chooses channel B of 2" in detail
-    (tmp_path / "segments").write_text("u s 0 1 2\n")
-    (tmp_path / "text").write_text("u one\n")
-    assert details(source) == [("unsupported source", "its line in segments chooses a channel")]
+
+
+def test_a_letter_chooses_a_channel_of_a_file_that_has_several(tmp_path: Path) -> None:
+    source = two_kinds(tmp_path, "m call B\ns call A\nt call b\ngone call B\n")
+    assert channels(source) == {"m": "mix", "s": 0, "t": 1, "free": "mix", "gone": "mix"}
+
+
+def test_a_number_chooses_a_channel_only_where_counting_starts_at_0(tmp_path: Path) -> None:
+    source = two_kinds(tmp_path, "s call 0\nt call 1\n")
+    assert channels(source) == {"m": "mix", "s": 0, "t": 1, "free": "mix", "gone": "mix"}
+    (source / "reco2file_and_channel").write_text("s call 1\nt call 2\n")
+    assert channels(source) == {"m": "mix", "free": "mix", "gone": "mix"}
+    ((reason, detail), _) = details(source)
+    assert reason == "malformed entry"
+    assert "chooses channel '1'; write A for the first" in detail
+
+
+def test_segments_choose_a_channel_counted_from_0(tmp_path: Path) -> None:
+    source = two_kinds(tmp_path, "s call B\n")
+    (source / "segments").write_text("u s 0 1 1\nv t 0 1 0\nw m 0 1 -1\nx s 0 1 0\ny t 0 1 A\n")
+    (source / "text").write_text("u one\nv two\nw three\nx four\ny five\n")
+    assert channels(source) == {"u": 1, "v": 0, "w": "mix"}
+    assert details(source) == [
+        ("malformed entry", "reco2file_and_channel chooses channel 1, segments channel 0"),
+        ("malformed entry", "the channel in segments must be a number from 0, found 'A'"),
+    ]

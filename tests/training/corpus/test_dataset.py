@@ -115,11 +115,11 @@ def test_audio_is_the_same_bits_from_memory_and_from_the_file(corpus: Path, rule
 
 
 def test_a_file_that_changes_during_the_run_is_noticed(tmp_path: Path, rules: Rules) -> None:
-    sf.write(tmp_path / "a.wav", np.full(16_000, 0.1), 16_000)
+    sf.write(tmp_path / "a.wav", np.tile([0.1, -0.1], 8_000), 16_000)
     data = load(
         write_manifest(tmp_path / "m.jsonl", [{"audio": "a.wav", "text": "the"}]), rules, cache_bytes=0
     )
-    sf.write(tmp_path / "a.wav", np.full(16_000, 0.2), 16_000)
+    sf.write(tmp_path / "a.wav", np.tile([0.2, -0.2], 8_000), 16_000)
     with pytest.raises(DataError, match="changed"):
         data.wave(0)
 

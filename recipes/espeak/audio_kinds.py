@@ -1,0 +1,180 @@
+"""Audio files of every kind that `true_in` reads: a tone in many containers, and the faults of files."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+FloatArray = npt.NDArray[np.float32]
+
+SECONDS = 10.0  # of sound in each file
+GAP_S = 3.0
+RATE_HZ = 48_000
+LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
+UNWRITTEN = b"\xff\xff\xff\xff"  # the size that a WAV from a pipe states
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One file, with the seconds that it holds, or held before it was cut, and those with sound."""
+
+    name: str
+    data: bytes
+    seconds: float = SECONDS
+    sound_s: float = SECONDS
+
+
+def kinds() -> Iterator[Kind]:
+    """Yield every kind of file."""
+    yield from _written_open()
+    yield from _joined()
+    yield from _gaps()
+    yield from _levels()
+    yield from _tracks()
+    yield from _containers()
+
+
+def tone(seconds: float = SECONDS, rate_hz: int = RATE_HZ, level: float = 0.3) -> FloatArray:
+    """Return (frames, 1)."""
+    wave = level * np.sin(2 * np.pi * 440 * np.arange(round(seconds * rate_hz)) / rate_hz)
+    return wave.astype(np.float32)[:, np.newaxis]
+
+
+def _written_open() -> Iterator[Kind]:
+    """Files whose length was never written, or is not there."""
+    wav = _sndfile(tone(), "WAV", "PCM_16")
+    yield Kind("WAV from a pipe (sizes 0xFFFFFFFF)", wav[:4] + UNWRITTEN + wav[8:40] + UNWRITTEN + wav[44:])
+    yield Kind("WAV from a pipe (sizes 0)", wav[:4] + bytes(4) + wav[8:40] + bytes(4) + wav[44:])
+    yield Kind("WAV cut at 70 %", wav[: int(0.7 * len(wav))])
+    noise = 0.3 * np.random.default_rng(7).standard_normal((round(SECONDS / 2 * RATE_HZ), 1))
+    halves = np.concatenate([noise.astype(np.float32), tone(SECONDS / 2, level=0.1)])
+    variable = {"global_quality": "500", "flags": "+qscale"}
+    yield Kind(
+        "MP3 of a variable rate without a Xing header",
+        _ffmpeg([halves], "mp3", "libmp3lame", muxer={"write_xing": "0"}, encoder=variable),
+    )
+    adpcm = _ffmpeg([tone(rate_hz=8_000)], "wav", "g726", rate_hz=8_000)
+    yield Kind("WAV of G.726 cut at 70 %", adpcm[: int(0.7 * len(adpcm))])
+
+
+def _joined() -> Iterator[Kind]:
+    """Files made by `cat`."""
+    half = tone(SECONDS / 2)
+    for name, file in (
+        ("Ogg Opus", _sndfile(half, "OGG", "OPUS")),
+        ("Ogg Vorbis", _sndfile(half, "OGG", "VORBIS")),
+        ("MP3", _ffmpeg([half], "mp3", "libmp3lame")),
+        ("AAC", _ffmpeg([half], "adts", "aac")),
+        ("MPEG-TS", _ffmpeg([half], "mpegts", "aac")),
+        ("FLV", _ffmpeg([half], "flv", "aac", rate_hz=44_100)),
+        ("M4A", _ffmpeg([half], "ipod", "aac")),
+    ):
+        yield Kind(f"Two joined {name} files", file + file)
+
+
+def _gaps() -> Iterator[Kind]:
+    """Files whose timestamps jump."""
+    for name, container, codec in (
+        ("WebM", "webm", "libopus"),
+        ("MP4", "mp4", "aac"),
+        ("MPEG-TS", "mpegts", "aac"),
+    ):
+        data = _ffmpeg([tone()], container, codec, gap_from_s=SECONDS / 2)
+        yield Kind(f"{name} with a gap of {GAP_S:g} s", data, SECONDS + GAP_S)
+
+
+def _levels() -> Iterator[Kind]:
+    """Files with faults of their samples."""
+    one = tone()
+    for name, samples in (
+        ("Stereo", np.hstack([one, one])),
+        ("Stereo, one channel inverted", np.hstack([one, -one])),
+        (
+            "Stereo, inverted in its second half",
+            np.hstack([one, one * np.repeat([[1], [-1]], len(one) // 2, 0)]),
+        ),
+        ("Stereo, one channel dead", np.hstack([one, 0 * one])),
+        ("Offset of 0.3", one + np.float32(0.3)),
+        ("Clipped", np.clip(10 * one, -1, 1)),
+        ("Float samples up to 6 times full scale", 20 * one),
+        ("Float samples up to 6000 times full scale", 20_000 * one),
+    ):
+        yield Kind(name, _sndfile(samples, "WAV", "FLOAT"))
+    yield Kind("384 kHz", _sndfile(tone(rate_hz=384_000), "FLAC", "PCM_16", rate_hz=384_000))
+
+
+def _tracks() -> Iterator[Kind]:
+    """Files with two audio tracks."""
+    for container, codec in (("mp4", "aac"), ("matroska", "libopus"), ("mpegts", "aac")):
+        data = _ffmpeg([0 * tone(), tone()], container, codec)
+        yield Kind(f"Silent first of two tracks ({container})", data)
+
+
+def _containers() -> Iterator[Kind]:
+    """Containers and codecs of cameras, broadcasts and telephones."""
+    for container, codec, channels, rate_hz in (
+        ("mpegts", "aac", 1, RATE_HZ),
+        ("mpegts", "ac3", 6, RATE_HZ),
+        ("vob", "ac3", 2, RATE_HZ),
+        ("mpeg", "mp2", 1, RATE_HZ),
+        ("flv", "aac", 1, 44_100),
+        ("flv", "nellymoser", 1, 22_050),
+        ("avi", "pcm_s16le", 2, RATE_HZ),
+        ("avi", "libmp3lame", 1, 44_100),
+        ("mxf_opatom", "pcm_s16le", 1, RATE_HZ),
+        ("rm", "real_144", 1, 8_000),
+        ("ac3", "ac3", 6, RATE_HZ),
+        ("eac3", "eac3", 6, RATE_HZ),
+        ("wv", "wavpack", 2, 44_100),
+        ("tta", "tta", 2, 44_100),
+        ("mp2", "mp2", 1, RATE_HZ),
+        ("latm", "aac", 1, RATE_HZ),
+        ("wav", "g722", 1, 16_000),
+        ("wav", "g726", 1, 8_000),
+    ):
+        samples = np.repeat(tone(rate_hz=rate_hz), channels, axis=1)
+        shown = "mono" if channels == 1 else LAYOUTS[channels]
+        yield Kind(f"{codec} in {container}, {shown}", _ffmpeg([samples], container, codec, rate_hz=rate_hz))
+
+
+def _sndfile(samples: FloatArray, container: str, subtype: str, *, rate_hz: int = RATE_HZ) -> bytes:
+    """Encode (frames, channels) by libsndfile."""
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate_hz, format=container, subtype=subtype)
+    return file.getvalue()
+
+
+def _ffmpeg(
+    tracks: list[FloatArray],
+    container: str,
+    codec: str,
+    *,
+    rate_hz: int = RATE_HZ,
+    muxer: Mapping[str, str] | None = None,
+    encoder: Mapping[str, str] | None = None,
+    gap_from_s: float = np.inf,
+) -> bytes:
+    """Encode audio tracks of (frames, channels) by FFmpeg; packets from gap_from_s on are GAP_S later."""
+    file = io.BytesIO()
+    with av.open(file, "w", format=container, options=dict(muxer or {})) as output:
+        streams: list[Any] = []
+        for samples in tracks:
+            stream = output.add_stream(codec, rate=rate_hz, layout=LAYOUTS[samples.shape[1]])
+            stream.codec_context.options = dict(encoder or {})
+            streams.append(stream)
+        for stream, samples in zip(streams, tracks, strict=True):
+            planes = np.ascontiguousarray(samples.T)
+            frame = av.AudioFrame.from_ndarray(planes, format="fltp", layout=LAYOUTS[samples.shape[1]])
+            frame.sample_rate, frame.pts = rate_hz, 0
+            for packet in [*stream.encode(frame), *stream.encode(None)]:
+                if packet.pts * packet.time_base >= gap_from_s:
+                    packet.pts = packet.dts = packet.pts + round(GAP_S / packet.time_base)
+                output.mux(packet)
+    return file.getvalue()

@@ -1,0 +1,136 @@
+"""Transcription of each channel of a recording as a request of its own, and one reply of all of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from itertools import groupby
+
+from server.engine.engine import Engine
+from server.engine.messages import OnProgress, Reply, Request
+from ssvd_asr.audio.read import Recording
+
+
+def submit_recording(engine: Engine, recording: Recording, request: Request) -> Future[Reply]:
+    """Queue the one wave of a recording, or each of its waves, instead of the request's.
+
+    The reply to several waves is `merged`. All of them are decoded by the same version of the domain. If one
+    fails or the future is cancelled, the others are cancelled. Raises as Engine.submit does.
+    """
+    if not recording.apart:
+        warnings = (*request.warnings, *recording.warnings[0])
+        return engine.submit(replace(request, wave=recording.waves[0], warnings=warnings))
+    lease = None if request.domain is None else engine.domains.lease(request.domain)
+    try:
+        # A name may be published again between two submits; the digest stays.
+        pinned = None if lease is None else f"{lease.name}@sha256:{lease.sha256}"
+        futures: list[Future[Reply]] = []
+        try:
+            notes = _shares(request.on_progress, len(recording.waves))
+            for wave, found, note in zip(recording.waves, recording.warnings, notes, strict=True):
+                warnings = (*request.warnings, *found)
+                one = replace(
+                    request, wave=wave, warnings=warnings, domain=pinned, timestamps=True, on_progress=note
+                )
+                futures.append(engine.submit(one))
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+        return _all_of(futures)
+    finally:
+        if lease is not None:
+            lease.release()
+
+
+def _shares(note: OnProgress | None, parts: int) -> list[OnProgress | None]:
+    """Return for each part of a request what notes its progress: `note` is told the sums over all parts."""
+    if note is None:
+        return [None] * parts
+    known = [(0, 0)] * parts
+
+    def of(part: int) -> OnProgress:
+        def tell(done: int, total: int) -> None:
+            known[part] = done, total
+            note(sum(done for done, _ in known), sum(total for _, total in known))
+
+        return tell
+
+    return [of(part) for part in range(parts)]
+
+
+def merged(replies: Sequence[Reply]) -> Reply:
+    """Return the reply to a recording from the replies to its channels, in the order of the channels.
+
+    Segments are in order of their starts, and each says its channel. The text has a line for each run of
+    segments of one channel.
+    """
+    segments = sorted(
+        (
+            replace(segment, channel=channel)
+            for channel, reply in enumerate(replies)
+            for segment in reply.segments
+        ),
+        key=lambda segment: segment.start_s,
+    )
+    lines = (
+        " ".join(segment.text for segment in run)
+        for _, run in groupby(segments, key=lambda segment: segment.channel)
+    )
+    return replace(
+        replies[0],
+        text="\n".join(lines),
+        segments=tuple(segments),
+        decoding=tuple(
+            replace(piece, channel=channel)
+            for channel, reply in enumerate(replies)
+            for piece in reply.decoding
+        ),
+        warnings=_warnings([reply.warnings for reply in replies]),
+        channels=tuple(reply.text for reply in replies),
+    )
+
+
+def _warnings(found: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Return what all channels say once, and the rest with the channel."""
+    shared = [warning for warning in found[0] if all(warning in each for each in found)]
+    return (
+        *shared,
+        *(
+            f"Channel {channel}: {warning}"
+            for channel, each in enumerate(found)
+            for warning in each
+            if warning not in shared
+        ),
+    )
+
+
+def _all_of(futures: Sequence[Future[Reply]]) -> Future[Reply]:
+    """Return a future of the merged reply. It can be cancelled until all replies are there."""
+    whole: Future[Reply] = Future()
+    claim = threading.Lock()  # taken for good by the future that answers
+    left = threading.Semaphore(len(futures) - 1)
+
+    def claimed() -> bool:
+        return claim.acquire(blocking=False) and whole.set_running_or_notify_cancel()
+
+    def one_is_done(future: Future[Reply]) -> None:
+        if future.cancelled():
+            return
+        error = future.exception()
+        if error is not None and claimed():
+            whole.set_exception(error)
+        elif error is None and not left.acquire(blocking=False) and claimed():
+            whole.set_result(merged([each.result() for each in futures]))
+
+    def cancel_all(_: Future[Reply]) -> None:
+        claimed()  # notifies those that wait for a cancelled future
+        for each in futures:
+            each.cancel()  # without effect on those that are done
+
+    whole.add_done_callback(cancel_all)
+    for future in futures:
+        future.add_done_callback(one_is_done)
+    return whole
