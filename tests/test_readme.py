@@ -13,7 +13,7 @@ import pytest
 
 from adapters_store.packaged import PACKAGED
 from recipes.espeak.goldens import Listener
-from ui.words import wrong_words
+from ui.words import aligned
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -67,7 +67,8 @@ def test_its_clip_is_heard_better_by_the_domain_than_by_the_base() -> None:
     (said,) = [entry["text"] for entry in map(json.loads, lines) if entry["audio"] == clip.name]
     listener = Listener()
     wrong = {
-        domain: wrong_words(said, listener.hear([str(clip)], domain)[0].text)[0] for domain in (None, "child")
+        domain: sum(not step.right for step in aligned(said, listener.hear([str(clip)], domain)[0].text))
+        for domain in (None, "child")
     }
     assert wrong["child"] < wrong[None]
 

@@ -202,7 +202,10 @@ def test_with_serve_a_page_that_is_asked_for_is_refused(install: Callable[..., I
 
 
 def test_with_ui_the_page_can_be_made_and_asks_its_server(install: Callable[..., Install]) -> None:
-    script = "from ui.app import build; from ui.client import ServerClient; build(ServerClient('http://a'))"
+    script = (
+        "from ui.app import build; from ui.client import ServerClient; from ui.visits import Visits; "
+        "build(ServerClient('http://a'), Visits())"
+    )
     status, _, err = install("ui").run("python", "-c", script)
     assert status == 0, err
     status, _, err = install("ui").run("ssvd", "ui", *ARGUMENTS["ui"])

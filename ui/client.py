@@ -233,6 +233,8 @@ _ADVICE = {
     "domain_not_found": "The server does not know this domain any more. Please refresh the list.",
     "upload_too_large": "The file is too large for this server.",
     "audio_unreadable": "This file could not be read as a recording. It is damaged, cut off or no audio.",
+    "audio_over_limit": "The recording has more channels or a higher sampling rate than this server takes.",
+    "no_such_channel": "The recording does not have this channel.",
     "audio_too_long": "The recording is too long for this server.",
     "invalid_audio": "The server cannot transcribe this recording.",
     "queue_full": _BUSY,

@@ -58,7 +58,7 @@ def test_too_few_usable_carries_the_whole_report() -> None:
 def test_a_run_that_is_stopped_by_min_usable_has_written_every_entry_left_out(
     session: MakeSession, tmp_path: Path
 ) -> None:
-    sf.write(tmp_path / "good.wav", np.full(16_000, 0.1), 16_000)
+    sf.write(tmp_path / "good.wav", np.resize([0.1, -0.1], 16_000), 16_000)
     sf.write(tmp_path / "silent.wav", np.zeros(16_000), 16_000)
     lines = [
         {"id": "good", "audio": "good.wav", "text": "the <noise> old"},
