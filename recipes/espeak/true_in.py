@@ -110,7 +110,9 @@ def _cell(found: Found) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, and write the page."""
-    parser = CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--before", default=BEFORE, metavar="COMMIT", help="to compare with")
     parser.add_argument("--measure", type=Path, metavar="FOLDER", help="print what is read of its files")
     arguments = parser.parse_args(argv)
