@@ -81,6 +81,7 @@ class Transcript:
     domain: str | None
     version: int | None
     sha256: str | None
+    warnings: tuple[str, ...] = ()  # sentences of the server on what it mended or doubts
 
     @property
     def adapter(self) -> str | None:
@@ -140,6 +141,7 @@ class ServerClient:
             domain=made_by["domain"],
             version=made_by["adapter_version"],
             sha256=made_by["adapter_sha256"],
+            warnings=tuple(made_by["warnings"]),
         )
 
     async def pieces_done(self, request_id: str) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 from ui.client import Catalogue, Domain, Transcript
@@ -36,7 +37,9 @@ def result(base: Transcript, domain: Transcript | None, said: str | None, record
     heard = [*base.words, *(domain.words if domain else ())]
     how = hint(PLAYABLE) if any(word.start_s is not None for word in heard) else ""
     meaning = legend(known=said is not None, marked="".join(marked))
-    return f'{known}<div class="ssvd-cards">{"".join(cards)}</div>{meaning}{how}{_provenance(domain or base)}'
+    told = _warnings([*base.warnings, *(domain.warnings if domain else ())])
+    about = f"{meaning}{how}{told}{_provenance(domain or base)}"
+    return f'{known}<div class="ssvd-cards">{"".join(cards)}</div>{about}'
 
 
 def _marked(base: Transcript, domain: Transcript | None, said: str | None) -> list[str]:
@@ -112,6 +115,14 @@ def _card(title: str, kind: str, words: str, transcript: Transcript, said: str |
         f'<section class="ssvd-card ssvd-{kind}"><h3>{escape(title)}</h3>'
         f'<p class="ssvd-text" id="ssvd-{kind}-text">{words}</p>{score}'
         f"{downloads(transcript, recording)}</section>"
+    )
+
+
+def _warnings(sentences: Sequence[str]) -> str:
+    """Return what the server says about the recording or the words, each sentence once."""
+    lines = "".join(f"<li>{escape(sentence)}</li>" for sentence in dict.fromkeys(sentences))
+    return (
+        f'<ul class="ssvd-warnings" aria-label="What the server says about it">{lines}</ul>' if lines else ""
     )
 
 

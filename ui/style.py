@@ -77,6 +77,7 @@ h2 { font-size: 1.15rem; font-weight: 600; margin: 0; }
 }
 .ssvd-files [aria-busy=true] { opacity: 0.5; cursor: progress; }
 
+.ssvd-warnings { font-size: 0.95rem; margin: 0.75rem 0 0; padding-left: 1.2rem; list-style: disc; }
 .ssvd-provenance {
   font-size: 0.85rem; color: var(--ssvd-quiet); margin: 0.75rem 0 0; overflow-wrap: anywhere;
 }

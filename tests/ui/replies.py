@@ -24,6 +24,7 @@ def word(text: str, start_s: float) -> dict[str, Any]:
 def body(text: str, *starts_s: float, domain: str | None = None) -> dict[str, Any]:
     """A reply of one segment. Without starts, its words have no times."""
     made_by: dict[str, Any] = {"base": "owsm-nano", "base_digest": "sha256:" + "a" * 64, "domain": domain}
+    made_by["warnings"] = []
     made_by |= {"adapter_version": domain and 2, "adapter_sha256": domain and SHA256}
     return {
         "text": text,

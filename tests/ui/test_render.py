@@ -105,10 +105,19 @@ def test_an_empty_transcript_says_so() -> None:
     assert "nothing was understood" in render.result(transcript(""), CHILD, None, "clip")
 
 
+def test_what_the_server_warns_of_is_told_once() -> None:
+    mended, doubted = "The recording is clipped: 5 % of its samples.", "Words may be missing."
+    base = replace(transcript("one"), warnings=(mended,))
+    domain = replace(transcript("one", domain="child"), warnings=(mended, doubted))
+    page = render.result(base, domain, None, "clip")
+    assert (page.count(mended), page.count(doubted)) == (1, 1)
+    assert "ssvd-warnings" not in render.result(transcript("one"), None, None, "clip")
+
+
 def test_nothing_that_comes_from_elsewhere_is_html() -> None:
     evil = "<script>alert(1)</script>"
     words = (HeardWord(evil.split()[0], 1.0, 2.0),)
-    made = Transcript(evil, words, 3.0, evil.encode(), evil, evil, evil, 1, evil)
+    made = Transcript(evil, words, 3.0, evil.encode(), evil, evil, evil, 1, evil, (evil,))
     catalogue = Catalogue(evil, evil, ())
     pages = [
         render.result(made, made, evil, evil),
