@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -51,8 +51,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     until = began + 60 * arguments.minutes
     with TemporaryDirectory() as folder:
         runs = [Run(name, Path(folder, name), arguments) for name in arguments.only]
-        for run in runs:
-            run.prepare()
         while time.monotonic() < min(began + BUILDING_S, until) and any(run.building for run in runs):
             time.sleep(0.1)
         print(f"built in {time.monotonic() - began:.0f} s", flush=True)
@@ -76,20 +74,19 @@ def _parser() -> argparse.ArgumentParser:
 
 @dataclass
 class Run:
-    """One benchmark in its own process."""
+    """One benchmark in its own process, which starts at once to build its model."""
 
     name: str
     turn: Path  # the process times nothing before this file exists
     arguments: argparse.Namespace
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] = field(init=False)
 
     @property
     def building(self) -> bool:
         """Whether the process runs and does not wait for its turn yet."""
-        return self.process is not None and self.process.poll() is None and not built_file(self.turn).exists()
+        return self.process.poll() is None and not built_file(self.turn).exists()
 
-    def prepare(self) -> None:
-        """Start the process."""
+    def __post_init__(self) -> None:
         out, options = self.arguments.out, ["--quick"] if self.arguments.quick else RUNS[self.name]
         words = [sys.executable, "-m", f"benchmarks.{self.name.partition('-')[0]}"]
         words += ["--device", self.arguments.device, "--out", str(out), *options]
@@ -100,8 +97,6 @@ class Run:
 
     def finish(self, left_s: float) -> bool:
         """Let the run be timed, and kill it if it takes longer than `left_s`. Return whether it succeeded."""
-        if self.process is None:
-            return False
         began = time.monotonic()
         self.turn.touch()
         try:

@@ -69,6 +69,11 @@ def language_symbol(wanted: str) -> str:
     return f"<{_ISO_639_3.get(tag[1], tag[1])}>"
 
 
+def is_auto(wanted: str) -> bool:
+    """Return whether a request leaves its language to the server."""
+    return wanted.strip().casefold() == AUTO
+
+
 def requested_language(wanted: str | None, default: str, identifies: bool) -> tuple[str, tuple[str, ...]]:
     """Return the token for a request, and sentences that its reply says about it.
 
@@ -79,7 +84,7 @@ def requested_language(wanted: str | None, default: str, identifies: bool) -> tu
 
     Raises LanguageError as language_symbol does.
     """
-    if wanted is None or wanted.strip().casefold() != AUTO:
+    if wanted is None or not is_auto(wanted):
         return language_symbol(wanted or default), ()
     if identifies:
         return IDENTIFIED, ()

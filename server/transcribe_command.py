@@ -14,7 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from server.engine.start import open_store, start_engine
-from server.languages import AUTO, language_symbol
+from server.languages import is_auto, language_symbol
 from server.options import add_model_options
 from server.recordings import Found, Recording, Refusal, find_recordings
 from server.settings import ServerSettings, load_settings
@@ -88,7 +88,7 @@ def _plan(args: argparse.Namespace, settings: ServerSettings, found: Found) -> P
     if args.format not in (None, "txt") and args.out is None and (several or args.json):
         raise SsvdError(f"--format {args.format} of several files, or beside --json, needs --out FOLDER")
     language = args.language or settings.language
-    if language.strip().casefold() != AUTO:
+    if not is_auto(language):
         language = language_symbol(language)
     domain = None
     if args.domain is not None:  # one version for the whole run, whatever is published meanwhile

@@ -30,6 +30,7 @@ def start_engine(settings: ServerSettings) -> Engine:
 
     Raises BaseModelError or SsvdError where the base cannot be loaded.
     """
+    symbol = language_symbol(settings.language)
     threads = use_threads(settings.threads)
     recogniser = OwsmRecogniser.load(
         settings.base,
@@ -41,7 +42,6 @@ def start_engine(settings: ServerSettings) -> Engine:
         compression=settings.compression,
         basis_share=settings.basis_share,
     )
-    symbol = language_symbol(settings.language)
     if not recogniser.has_language(symbol):
         raise LanguageError(f"base {recogniser.name} has no language {settings.language!r} (SSVD_LANGUAGE)")
     on_cpu = recogniser.device.type == "cpu"

@@ -36,6 +36,7 @@ __all__ = [
     "SAMPLE_RATE",
     "AudioLimits",
     "Channel",
+    "OneWave",
     "Recording",
     "parse_channel",
     "read_audio",
@@ -49,7 +50,8 @@ END_TOLERANCE_S = 0.1
 
 FloatArray = npt.NDArray[np.float32]
 Source = str | PathLike[str] | bytes | BinaryIO
-Channel = int | Literal["mix", "each"]  # the number of one, from 0; all as one; each as a wave of its own
+OneWave = int | Literal["mix"]  # the number of a channel, from 0, or all channels as one
+Channel = OneWave | Literal["each"]  # or each channel as a wave of its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +89,7 @@ def read_audio(
     limits: AudioLimits = DEFAULT_LIMITS,
     start_s: float = 0.0,
     duration_s: float | None = None,
-    channel: int | Literal["mix"] = "mix",
+    channel: OneWave = "mix",
 ) -> FloatArray:
     """Return the wave of `read_recording`: (samples,) float32 at 16 kHz. It raises what that raises."""
     return read_recording(source, limits, start_s, duration_s, channel).waves[0]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from ssvd_asr.audio.read import OneWave
 from ssvd_asr.manifests.sources import Entry, parse_json, resolved, text_lines, unsupported, without_repeats
 from ssvd_asr.manifests.utterances import Problem, Utterance
 
@@ -88,7 +89,7 @@ def _no_file(cut: Any) -> str | None:
     return unsupported(sources[0].source)
 
 
-def _channel(cut: Any, supervision: Any) -> int | Literal["mix"]:
+def _channel(cut: Any, supervision: Any) -> OneWave:
     """Return the channel of the file that a supervision is on; all channels of it are mixed.
 
     Raises:

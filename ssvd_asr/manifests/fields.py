@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from ssvd_asr.audio.read import OneWave
 from ssvd_asr.errors import DataError
 from ssvd_asr.manifests.sources import Entry, unsupported
 from ssvd_asr.manifests.utterances import Problem, Utterance
@@ -163,7 +164,7 @@ def _written(key: str, value: str) -> str:
     return value
 
 
-def _channel(entry: Mapping[str, Any]) -> int | Literal["mix"]:
+def _channel(entry: Mapping[str, Any]) -> OneWave:
     key, value = _value(entry, "channel")
     if key is None or value == "mix":
         return "mix"

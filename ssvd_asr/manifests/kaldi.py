@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 from ssvd_asr.audio.decoders import open_audio
 from ssvd_asr.audio.limits import AudioLimits
+from ssvd_asr.audio.read import OneWave
 from ssvd_asr.errors import AudioError, DataError
 from ssvd_asr.manifests.sources import Entry, resolved, text_lines, unsupported
 from ssvd_asr.manifests.utterances import Problem, Utterance
@@ -146,7 +146,7 @@ class _Directory:
             tables.append((self.segments, key))
         return next((table.conflicts[of] for table, of in tables if of in table.conflicts), None)
 
-    def _channel(self, recording: str, audio: Path, column: Sequence[str]) -> int | Literal["mix"]:
+    def _channel(self, recording: str, audio: Path, column: Sequence[str]) -> OneWave:
         """Return the channel of a recording that is meant.
 
         Args:
@@ -183,7 +183,7 @@ class _Directory:
         return any(value.split()[-1:] == ["0"] for value in self.channels.values.values())
 
 
-def _column_channel(column: Sequence[str]) -> int | Literal["mix"]:
+def _column_channel(column: Sequence[str]) -> OneWave:
     """Return the channel of a line of `segments`. Raises ValueError if it is none."""
     if not column or column[0] == "-1":  # Kaldi's sign for the only channel
         return "mix"

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from ssvd_asr.audio.read import OneWave
+
 Reason = Literal[
     "malformed entry",
     "duplicate id",
@@ -58,7 +60,7 @@ class Utterance:
     duration_s: float | None = None  # None: to the end of the file
     speaker: str | None = None
     file_s: float | None = None  # stated length of the whole file
-    channel: int | Literal["mix"] = "mix"  # its number in the file, from 0
+    channel: OneWave = "mix"  # its number in the file, from 0
     tags: tuple[str, ...] = ()  # of events, which the text had (events.py)
     doubts: tuple[str, ...] = ()  # what of the text may be wrong
 
