@@ -22,8 +22,8 @@ from tqdm import tqdm
 
 from recipes.cgn.textgrid import Interval, Tier, read_textgrid
 from recipes.cgn.words import is_unintelligible, words_of
+from recipes.entries import NO_SPLIT, Kept, LeftOut
 from recipes.paper.command import Case, cased
-from recipes.paper.entries import NO_SPLIT, Kept, LeftOut
 from ssvd_asr.audio.read import END_TOLERANCE_S
 from ssvd_asr.errors import DataError
 

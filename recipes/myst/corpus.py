@@ -19,10 +19,10 @@ from typing import Any
 import soundfile as sf
 from tqdm import tqdm
 
+from recipes.entries import Kept, LeftOut
 from recipes.myst.filters import Figures, wer_of
 from recipes.myst.transcripts import clean, decode
 from recipes.paper.command import Case, cased
-from recipes.paper.entries import Kept, LeftOut
 from ssvd_asr.errors import DataError
 
 PARTITIONS = {"train": "train", "development": "valid", "test": "test"}  # MyST's name: ours

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from recipes.paper.entries import REPORT_FILE, Kept, LeftOut, make_report, table, write_entries, write_json
+from recipes.entries import REPORT_FILE, Kept, LeftOut, write_entries, write_json
 from recipes.paper.experiment import COMPARISON, compare, train
 from recipes.paper.figures import SIZES
 from recipes.paper.options import TrainOptions
 from recipes.paper.place import by_torchrun, is_first
+from recipes.paper.report import make_report, table
 from ssvd_asr.errors import SsvdError
 from ssvd_asr.parser import CommandParser
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recipes.paper.entries import REPORT_FILE, SPLITS, write_json
+from recipes.entries import REPORT_FILE, SPLITS, write_json
 from recipes.paper.figures import DATA, ROWS, SIZES, PaperRow, same_row
 from recipes.paper.options import TrainOptions
 from recipes.paper.place import is_first

@@ -33,6 +33,7 @@ NOTES = (
     "lang", "language", "locale", "lang_id", "lang_group_id", "source_lang",
     "up_votes", "down_votes", "sentence_id", "sentence_domain", "segment",  # Common Voice
     "chapter_id", "segment_id", "audio_id", "file", "split", "is_gold_transcript",
+    "group",  # of utterances that are in one split (recipes/debian)
     "raw_text", "raw_transcription", "normalized_text", "pred_text",  # the words in another spelling
     "sampling_rate", "sample_rate", "orig_sr", "num_samples",
     "", "Unnamed: 0",  # the row's number, as pandas writes it

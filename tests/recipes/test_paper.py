@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from recipes.cgn.__main__ import RECIPE as CGN
+from recipes.entries import Kept, LeftOut, write_entries, write_json
 from recipes.myst.__main__ import RECIPE as MYST
 from recipes.paper.command import CorpusRecipe, run
-from recipes.paper.entries import Kept, LeftOut, make_report, table, write_entries, write_json
 from recipes.paper.experiment import compare, markdown
 from recipes.paper.figures import ROWS, SIZES, same_row
 from recipes.paper.options import _parser
+from recipes.paper.report import make_report, table
 from ssvd_asr.adapter.forms import CoreForm
 from training import train_command
 from training.loop.checkpoint import FILE_NAME

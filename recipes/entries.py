@@ -1,7 +1,7 @@
 """Kept and left-out utterances, and the files that hold them.
 
 OUT/train.jsonl, valid.jsonl and test.jsonl are manifests for `ssvd train`. OUT/left-out.jsonl names every
-other utterance with its reason. OUT/report.json, written last, counts both beside the paper's figures.
+other utterance with its reason. OUT/report.json, which a recipe writes last, counts both.
 """
 
 from __future__ import annotations
@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from recipes.paper.figures import DATA
 from ssvd_asr.scoring import normalise
 
 SPLITS = ("train", "valid", "test")
@@ -32,16 +31,23 @@ class Kept:
     split: str
     audio: Path
     text: str
-    speaker: str
+    speaker: str | None
     duration_s: float
     start_s: float | None = None
+    channel: int | None = None  # of the file, from 0; None: all of them are mixed
+    language: str | None = None
+    group: str | None = None  # its utterances are in one split
 
     def line(self) -> dict[str, Any]:
-        """Return the line as `ssvd_asr.manifests.read` reads it."""
+        """Return the line as `ssvd_asr.manifests.read` reads it; ``duration`` alone is the whole file's."""
         line: dict[str, Any] = {"id": self.id, "audio": str(self.audio), "text": self.text}
-        if self.start_s is not None:
+        if self.start_s is None:
+            line["duration"] = round(self.duration_s, 3)
+        else:
             line |= {"start_s": self.start_s, "duration_s": self.duration_s}
-        return {**line, "speaker": self.speaker}
+        others = {"channel": self.channel, "speaker": self.speaker, "language": self.language}
+        others["group"] = self.group
+        return line | {key: value for key, value in others.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -62,10 +68,13 @@ class Tally:
     audio_s: float = 0.0
     left_out: Counter[str] = field(default_factory=Counter)
     speakers: set[str] = field(default_factory=set)
+    groups: set[str] = field(default_factory=set)
     texts: list[str] = field(default_factory=list)  # normalised
 
 
-def write_entries(out: Path, entries: Iterable[Kept | LeftOut]) -> dict[str, Tally]:
+def write_entries(
+    out: Path, entries: Iterable[Kept | LeftOut], splits: Sequence[str] = SPLITS
+) -> dict[str, Tally]:
     """Write the manifests and the left-out list; return the counts of each split, and of `NO_SPLIT`.
 
     A second utterance with the same id is left out. An old report is removed first, so that a report exists
@@ -73,14 +82,14 @@ def write_entries(out: Path, entries: Iterable[Kept | LeftOut]) -> dict[str, Tal
     """
     out.mkdir(parents=True, exist_ok=True)
     (out / REPORT_FILE).unlink(missing_ok=True)
-    tallies = {split: Tally() for split in (*SPLITS, NO_SPLIT)}
+    tallies = {split: Tally() for split in (*splits, NO_SPLIT)}
     seen: set[str] = set()
     with ExitStack() as stack:
 
         def opened(name: str) -> TextIO:
             return stack.enter_context((out / name).open("w", encoding="utf-8"))
 
-        manifests = {split: opened(f"{split}.jsonl") for split in SPLITS}
+        manifests = {split: opened(f"{split}.jsonl") for split in splits}
         left_out = opened(LEFT_OUT_FILE)
         for entry in entries:
             if isinstance(entry, Kept) and entry.id in seen:
@@ -93,41 +102,11 @@ def write_entries(out: Path, entries: Iterable[Kept | LeftOut]) -> dict[str, Tal
             seen.add(entry.id)
             tally.kept += 1
             tally.audio_s += entry.duration_s
-            tally.speakers.add(entry.speaker)
+            tally.speakers.update([entry.speaker] if entry.speaker is not None else [])
+            tally.groups.update([entry.group] if entry.group is not None else [])
             tally.texts.append(normalise(entry.text))
             manifests[entry.split].write(json.dumps(entry.line(), ensure_ascii=False) + "\n")
     return tallies
-
-
-def make_report(
-    corpus: str, tallies: Mapping[str, Tally], asked: Mapping[str, Any], notes: Iterable[str]
-) -> dict[str, Any]:
-    """Return the counts beside the paper's, and the notes."""
-    paper = DATA[corpus]
-    trained = set(tallies["train"].texts)
-    return {
-        "corpus": corpus,
-        "asked": dict(asked),
-        "notes": list(notes),
-        "splits": {
-            split: {
-                "found": tally.kept + tally.left_out.total(),
-                "kept": tally.kept,
-                "kept_in_paper": paper.utterances.get(split),
-                "hours": round(tally.audio_s / 3600, 3),
-                "speakers": len(tally.speakers),
-                "left_out": dict(sorted(tally.left_out.items())),
-                "texts_also_in_train": sum(text in trained for text in tally.texts)
-                if split != "train"
-                else None,
-            }
-            for split, tally in tallies.items()
-            if split in SPLITS or tally.left_out
-        },
-        "hours": round(sum(tally.audio_s for tally in tallies.values()) / 3600, 3),
-        "hours_in_paper": paper.hours,
-        "speakers_in_two_splits": _shared_speakers(tallies),
-    }
 
 
 def write_json(path: Path, value: object) -> None:
@@ -135,26 +114,3 @@ def write_json(path: Path, value: object) -> None:
     part = path.with_name(path.name + ".part")
     part.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(part, path)
-
-
-def table(report: Mapping[str, Any]) -> str:
-    """Return the report as text to print."""
-    lines = [f"{'split':6} {'found':>8} {'kept':>8} {'paper':>8} {'hours':>8} {'speakers':>8}"]
-    for split, row in report["splits"].items():
-        paper = row["kept_in_paper"] if row["kept_in_paper"] is not None else "-"
-        lines.append(
-            f"{split:6} {row['found']:8} {row['kept']:8} {paper:>8} {row['hours']:8.2f} {row['speakers']:8}"
-        )
-        lines += [f"       {count:8} left out: {reason}" for reason, count in row["left_out"].items()]
-    lines.append(f"{report['hours']:.1f} h in all, {report['hours_in_paper']} h in the paper")
-    for split, row in report["splits"].items():
-        if row["texts_also_in_train"]:
-            lines.append(f"{row['texts_also_in_train']} texts of {split} are also said in train")
-    if shared := report["speakers_in_two_splits"]:
-        lines.append(f"speakers in more than one split: {', '.join(shared)}")
-    return "\n".join([*lines, *report["notes"]])
-
-
-def _shared_speakers(tallies: Mapping[str, Tally]) -> list[str]:
-    counted = Counter(speaker for tally in tallies.values() for speaker in tally.speakers)
-    return sorted(speaker for speaker, splits in counted.items() if splits > 1)

@@ -1,0 +1,1 @@
+"""Corpora of real people's speech that come as Debian packages: what their recipes share."""
