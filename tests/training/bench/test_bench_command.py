@@ -17,8 +17,10 @@ from training.bench import command
 from training.bench.command import Study
 from training.bench.facts import voices_line
 from training.bench.report import write_report
-from training.bench.run import RESULT_FILE, Spec, _session, main, read_spec, write_spec
+from training.bench.run import RESULT_FILE, _session, main
+from training.bench.spec import Spec, read_spec, write_spec
 from training.bench.study import BASE, DOMAINS, LEARNING_RATES, TEST_CORPORA, TESTS, Budget, Config, Task
+from training.methods.scale import SCALES
 
 TINY = Budget(
     train_utterances=4, valid_utterances=2, test_utterances=2, rounds=2, lr_rounds=1, batches_a_round=1
@@ -243,6 +245,7 @@ def test_the_study_joins_no_utterances_as_in_its_recorded_runs(tmp_path: Path) -
         ("lr", FULL),
         ("final", CONFIG),
         ("checked", CONFIG),
+        ("checked", FULL),
         ("final", FULL),
         ("final", LORA),
         ("cost", CONFIG),
@@ -271,6 +274,10 @@ def test_a_run_leaves_what_the_tables_need(tmp_path: Path, corpora: Path, stage:
         assert found["tests"][DOMAINS[0]]["insertions"] >= 0
         assert found["tests"].keys() == set(TESTS[DOMAINS[0]])
         assert all(len(test["errors"]) == TINY.test_utterances for test in found["tests"].values())
+    if stage == "checked" and config is not BASE:
+        assert found["scale_valid_wer"].keys() == {f"{scale:g}" for scale in SCALES}
+        assert found["scale_valid_wer"][f"{found['scale']:g}"] == min(found["scale_valid_wer"].values())
+        assert found["scaled_tests"].keys() == found["tests"].keys()
     if stage == "final":
         assert [step for step, _, _ in found["curve"]] == [1, 2]
         assert found["bytes"] >= 2 * found["parameters"]
