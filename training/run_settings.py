@@ -43,6 +43,7 @@ class RunSettings:
     rank: int | None = None  # None: training.methods.choices.default_rank
     alpha: float | None = None  # None: training.recipe.alpha_for
     embedding: bool = True  # add a LoRA on the decoder's token embedding to a peft method
+    scale: float | None = None  # of the trained change; None: chosen on the validation data
     language: str = "<eng>"
     device: str = "auto"
     dtype: str = "auto"

@@ -29,6 +29,7 @@ from training.methods.choices import (
     check_choices,
     default_rank,
 )
+from training.methods.scale import SCALES
 from training.recipe import NANO, OWSM, Recipe
 from training.run_settings import SCOPES, SIDES, RunSettings
 
@@ -153,6 +154,14 @@ def _add_method(parser: argparse.ArgumentParser) -> None:
         "--no-embedding", action="store_false", dest="embedding",
         help="lora, dora, vera, pissa: without the LoRA on the decoder's token embedding",
     )  # fmt: skip
+    size.add_argument(
+        "--scale", type=positive, metavar="X",
+        help=f"factor on what training changed (default: of {_scales()} the best on the validation data)",
+    )  # fmt: skip
+
+
+def _scales() -> str:
+    return ", ".join(f"{scale:g}" for scale in SCALES)
 
 
 def _add_recipe(parser: argparse.ArgumentParser) -> None:
@@ -236,6 +245,7 @@ def _settings(arguments: argparse.Namespace) -> RunSettings:
         rank=arguments.rank,
         alpha=arguments.alpha,
         embedding=arguments.embedding,
+        scale=arguments.scale,
         language=arguments.language,
         device=arguments.device,
         dtype=arguments.dtype,

@@ -53,6 +53,7 @@ def train(corpus: str, language: str, out: Path, size: str, run: str, options: S
 
     data = zip(("--data", "--valid", "--test"), SPLITS, strict=True)
     arguments = ["--domain", corpus, "--language", language, "--out", str(folder)]
+    arguments += ["--scale", "1"]  # the paper's adapters are as trained
     arguments += [f"{role}={out / f'{split}.jsonl'}" for role, split in data]
     arguments += ["--resume"] if (folder / FILE_NAME).exists() else []
     if given.base is None:

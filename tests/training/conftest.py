@@ -69,6 +69,7 @@ def session(base_folder: Path, corpus: Path, tmp_path: Path) -> MakeSession:
             out=tmp_path / out,
             base=str(base_folder),
             k=6,
+            scale=1.0,  # not chosen, as that decodes six times
             device="cpu",
             progress=False,
         )

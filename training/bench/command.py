@@ -30,7 +30,8 @@ from ssvd_asr.version import __version__
 from training.arguments import count
 from training.bench.configs import CONFIGS
 from training.bench.facts import facts
-from training.bench.run import RESULT_FILE, Spec, read_spec, write_spec
+from training.bench.run import RESULT_FILE
+from training.bench.spec import Spec, read_spec, write_spec
 from training.bench.study import DOMAINS, TEST_CORPORA, Budget, Config, Task, next_tasks, study_id
 
 NAMED = frozenset(("study", "key", "stage"))  # fields of every result

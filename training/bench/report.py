@@ -23,7 +23,16 @@ from training.bench.study import (
     current,
     next_tasks,
 )
-from training.bench.tables import GAIN, Entry, Result, entries, latest_study, pareto
+from training.bench.tables import (
+    GAIN,
+    Entry,
+    Result,
+    at_chosen_scale,
+    entries,
+    latest_study,
+    pareto,
+)
+from training.methods.scale import SCALES
 
 COMMAND = "ssvd bench methods"
 REFERENCE = SSVD_RATE  # the config that all others are compared with
@@ -33,7 +42,8 @@ COLUMNS = (
 )  # fmt: skip
 
 CHECKED_COLUMNS = (
-    "domain", "config", "parameters", "WER, greedy", "WER", "interval", "adult, greedy", "adult",
+    "domain", "config", "parameters", "WER, greedy", "WER", "scale", "WER, scaled", "interval",
+    "adult, greedy", "adult", "adult, scaled",
 )  # fmt: skip
 
 
@@ -72,7 +82,8 @@ def _page(
         chosen = [entry for entry in found if entry.domain == domain]
         if chosen:
             lines += _table(domain, chosen, {each.name: each.rate_of for each in configs}, runs)
-    lines += _checked(found, entries(results, "checked"))
+    checked = entries(results, "checked")
+    lines += _checked(found, checked, entries(at_chosen_scale(results), "checked"))
     lines += check_lines(runs)
     lines += rate_lines(every, {entry.config: entry.lr for entry in found})
     if failed := [result["key"] for result in results if "failed" in result]:
@@ -116,11 +127,12 @@ def _rules(budget: Budget) -> list[str]:
     ]
 
 
-def _checked(greedy: Sequence[Entry], checked: Sequence[Entry]) -> list[str]:
+def _checked(greedy: Sequence[Entry], checked: Sequence[Entry], scaled: Sequence[Entry]) -> list[str]:
     """Return the rows that are scored by the server's default search too, beside the greedy ones."""
     if not checked:
         return []
     before = {(entry.config, entry.domain): entry for entry in greedy}
+    after = {(entry.config, entry.domain): entry for entry in scaled}
     zero = {entry.domain: entry.zero for entry in checked}
     lines = [
         "## By the server's default search",
@@ -128,6 +140,9 @@ def _checked(greedy: Sequence[Entry], checked: Sequence[Entry]) -> list[str]:
         "The tables above are of greedy decoding. Here CTC checks the words, and a beam search with CTC "
         "decodes again what it doubts, as the server does by default. Each value is a run of its own with "
         "the same seed. "
+        "`scale` multiplies what training changed: of "
+        f"{', '.join(f'{scale:g}' for scale in SCALES)} the one with the lowest WER on the validation "
+        "utterances, chosen for each run. `interval` is of the scaled rows. "
         f"Without an adapter: {', '.join(f'{domain} {wer:.1%}' for domain, wer in zero.items())}.",
         "",
         f"| {' | '.join(CHECKED_COLUMNS)} |",
@@ -135,18 +150,26 @@ def _checked(greedy: Sequence[Entry], checked: Sequence[Entry]) -> list[str]:
     ]
     for entry in sorted(checked, key=lambda each: (DOMAINS.index(each.domain), each.parameters)):
         other = before.get((entry.config, entry.domain))
+        best = after[entry.config, entry.domain]
         cells = [
             entry.domain,
             entry.config,
             f"{entry.parameters:,}",
-            ", ".join(f"{value:.1%}" for value in other.wers) if other else "-",
-            ", ".join(f"{value:.1%}" for value in entry.wers),
-            f"{entry.interval[0]:.1%} to {entry.interval[1]:.1%}",
+            _seeds(other.wers) if other else "-",
+            _seeds(entry.wers),
+            ", ".join(f"{scale:g}" for scale in best.scales),
+            _seeds(best.wers),
+            f"{best.interval[0]:.1%} to {best.interval[1]:.1%}",
             f"{other.adult:.1%}" if other else "-",
             f"{entry.adult:.1%}",
+            f"{best.adult:.1%}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return [*lines, ""]
+
+
+def _seeds(wers: Sequence[float]) -> str:
+    return ", ".join(f"{wer:.1%}" for wer in wers)
 
 
 def _table(domain: str, found: Sequence[Entry], rate_of: Mapping[str, str | None], runs: Runs) -> list[str]:
@@ -173,7 +196,7 @@ def _table(domain: str, found: Sequence[Entry], rate_of: Mapping[str, str | None
             f"{entry.parameters:,}",
             f"{entry.bytes / 1e6:.2f} MB"
             + (f" ({entry.half_bytes / 1e6:.2f})" if entry.half_bytes != entry.bytes else ""),
-            ", ".join(f"{value:.1%}" for value in entry.wers),
+            _seeds(entry.wers),
             f"{entry.interval[0]:.1%} to {entry.interval[1]:.1%}",
             f"{entry.capped:.1%}",
             f"{entry.adult:.1%}",

@@ -9,49 +9,23 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ssvd_asr.basis.cache import write_atomically
 from ssvd_asr.errors import SsvdError
-from training.bench.study import BASE, SEEDS, STAGES, TEST_CORPORA, TESTS, Budget, Config, Task
+from training.bench.scores import base_scores, scores
+from training.bench.spec import Spec, read_spec
+from training.bench.study import BASE, STAGES, Task
 
 if TYPE_CHECKING:
-    from ssvd_asr.decoding.options import DecodingOptions
-    from training.evaluate import Evaluation
     from training.loop.run import Session
 
 RESULT_FILE = "bench.json"
 MEMORY = "--memory"  # measure the memory of a step only
-
-
-@dataclass(frozen=True)
-class Spec:
-    """Specification of a run for its process."""
-
-    task: Task
-    budget: Budget
-    manifests: Mapping[str, Path]  # by corpus, "<domain>-<split>": this study's subset
-    folder: Path  # of the run
-    device: str
-
-    @property
-    def tests(self) -> dict[str, Path]:
-        """Manifests by test set: TESTS for the first seed, the run's own domain for the others."""
-        domain = self.task.domain
-        names = TESTS[domain] if self.task.seed == SEEDS[0] else (domain,)
-        return {name: self.manifests[TEST_CORPORA[name]] for name in names}
-
-    @cached_property
-    def heard(self) -> frozenset[str]:
-        """The words of the run's training data."""
-        from training.bench.unseen import words_of
-
-        return words_of(self.manifests[f"{self.task.domain}-train"])
 
 
 def run(spec: Spec) -> dict[str, Any]:
@@ -77,7 +51,7 @@ def run(spec: Spec) -> dict[str, Any]:
     if task.stage in STAGES:
         result = fitted.finish(fitted.summary)
         # For a peft method the size of the adapter's file; the scores are of merged weights.
-        found |= {"bytes": result.get("adapter_bytes", result["bytes"]), **_scores(spec, result)}
+        found |= {"bytes": result.get("adapter_bytes", result["bytes"]), **scores(spec, result)}
     return found
 
 
@@ -101,7 +75,8 @@ def _session(spec: Spec) -> Session:
         out=spec.folder,
         device=spec.device,
         resume=(spec.folder / "checkpoint.safetensors").exists(),
-        scored=False,  # `_scores` scores on more test sets
+        scored=False,  # `scores` decodes more test sets
+        scale=1.0,  # `scores` chooses another
         progress=False,
         **task.config.options,
     )
@@ -143,97 +118,17 @@ def _measured[T](spec: Spec, measure: Callable[[Session], T]) -> T:
         return measure(_session(replace(spec, folder=Path(folder), budget=budget)))
 
 
-def _scores(spec: Spec, result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the figures of the written file on each test set."""
-    from ssvd_asr.adapted_model import adapt
-    from ssvd_asr.adapter.read import load_adapter
-    from ssvd_asr.base.load import load_base
-    from ssvd_asr.basis.cache import factorize
-    from training.evaluate import evaluate
-    from training.methods.finish import put_weights
-
-    base = load_base(device=spec.device, dtype="float32")
-    options: dict[str, Any] = {}
-    if "adapter" in result:
-        factors = factorize(base)
-        adapter = load_adapter(Path(result["adapter"]), base, factors).adapter.to(base.device)
-        options = {"adapted": adapt(base.network, factors), "cores": adapter.cores(base.dtype)}
-    else:
-        put_weights(base, Path(result["weights"]))
-        Path(result["weights"]).unlink()  # 17 MB per run; the run can make it again
-    return {
-        "tests": {
-            name: figures(evaluate(base, path, progress=False, options=_search(spec), **options), spec.heard)
-            for name, path in spec.tests.items()
-        }
-    }
-
-
-def _search(spec: Spec) -> DecodingOptions:
-    """Return the search that scores a run: greedy, as all have been, or that of serving and evaluating."""
-    from ssvd_asr.decoding.options import CHECKED, GREEDY
-
-    return CHECKED if spec.task.stage == "checked" else GREEDY
-
-
 def zero_shot(spec: Spec) -> dict[str, Any]:
     """Return the base's figures on every test set, and its validation as step 0 of the curves."""
-    from ssvd_asr.base.load import load_base
-    from training.evaluate import evaluate
     from training.loop.validation import validate
 
     session = _session(spec)
     _, valid = session.load_data()
     found = validate(session.base.network, valid, session.rules.symbols, session.base.device, False)
-    base = load_base(device=spec.device, dtype="float32")
     return {
         "key": spec.task.key, "stage": spec.task.stage, "domain": spec.task.domain, "parameters": 0,
-        "valid_accuracy": found.accuracy, "valid_loss": found.loss,
-        "tests": {
-            name: figures(evaluate(base, path, progress=False, options=_search(spec)), spec.heard)
-            for name, path in spec.tests.items()
-        },
+        "valid_accuracy": found.accuracy, "valid_loss": found.loss, **base_scores(spec),
     }  # fmt: skip
-
-
-def figures(found: Evaluation, heard: frozenset[str]) -> dict[str, Any]:
-    """Return the WER and the errors of each utterance, for intervals and paired comparisons.
-
-    heard: the words of the training data. `unseen_words` counts the other words, recognised and in all.
-    """
-    from ssvd_asr.scoring import score
-    from training.bench.unseen import unseen_recall
-
-    each = [score([one.reference], [one.hypothesis]) for one in found.decoded]
-    errors = [one.substitutions + one.deletions + one.insertions for one in each]
-    words = [one.reference_words for one in each]
-    return {
-        "wer": found.score.wer,
-        "wer_raw": found.score.wer_raw,
-        "insertions": found.score.insertions,  # high if the decoder loops
-        "deletions": found.score.deletions,
-        "unseen_words": unseen_recall(found.decoded, heard),
-        "errors": errors,
-        "words": words,
-    }
-
-
-def write_spec(path: Path, spec: Spec) -> None:
-    """Write the spec for the run's process."""
-    path.write_text(json.dumps(asdict(spec), default=str), encoding="utf-8")
-
-
-def read_spec(path: Path) -> Spec:
-    """Read a spec written by `write_spec`."""
-    told = json.loads(path.read_text(encoding="utf-8"))
-    config = Config(**told["task"].pop("config"))
-    return Spec(
-        Task(config=config, **told["task"]),
-        Budget(**told["budget"]),
-        {name: Path(manifest) for name, manifest in told["manifests"].items()},
-        Path(told["folder"]),
-        told["device"],
-    )
 
 
 def main(argv: list[str]) -> int:

@@ -31,6 +31,7 @@ class Entry:
     interval: tuple[float, float]  # over voices, all seeds together
     capped: float  # WER with an utterance's errors limited to its words, which excludes loops
     adult: float  # WER on adult speech with the domain's adapter, for forgetting (first seed)
+    scales: tuple[float, ...]  # chosen, one per seed; empty: none was chosen
     bytes: int  # of the file
     half_bytes: int  # if stored in half precision, as adapters in the shared basis are
     step_s: float | None  # None: not measured yet
@@ -96,6 +97,14 @@ def finals(results: Sequence[Result], stage: str = "final") -> dict[tuple[str, s
     return {key: sorted(of, key=lambda result: result["seed"]) for key, of in runs.items()}
 
 
+def at_chosen_scale(results: Sequence[Result]) -> list[Result]:
+    """Return the results with the figures of their chosen scale, of runs that have one, as their figures."""
+    return [
+        {**result, "tests": result["scaled_tests"]} if "scaled_tests" in result else result
+        for result in results
+    ]
+
+
 def entries(results: Sequence[Result], stage: str = "final") -> list[Entry]:
     """Return an entry for each config and domain with a scored run, in the order of the results.
 
@@ -131,6 +140,7 @@ def entries(results: Sequence[Result], stage: str = "final") -> list[Entry]:
                 interval=interval(counts.errors, counts.words),
                 capped=sum(counts.capped) / sum(counts.words),
                 adult=first["tests"][ADULT]["wer"],
+                scales=tuple(result["scale"] for result in of if "scale" in result),
                 bytes=first["bytes"],
                 half_bytes=first["bytes"] - (2 * first["parameters"] if _single(first) else 0),
                 step_s=cost.get("step_s"),

@@ -13,7 +13,7 @@ from ssvd_asr.errors import SsvdError
 from training.methods.choices import PEFT, core_form, default_rank, in_scope
 from training.methods.finish import finish_merged, finish_ssvd
 from training.methods.method import FullMethod, SsvdMethod, TrainingMethod
-from training.methods.peft import EMBEDDING, PeftMethod
+from training.methods.peft import EMBEDDING, PeftMethod, scale_saved
 from training.recipe import alpha_for
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def _peft(settings: RunSettings, base: BaseModel, recipe: Recipe, report: Report
         nbytes = method.save_adapters(settings.out / "peft")
         method.merge()
         result = finish_merged(settings, base, report, summary)
+        scale_saved(settings.out / "peft", result["scale"])
         return {**result, "adapter_bytes": nbytes}
 
     identity = {"rank": rank, "alpha": alpha, "scope": settings.scope}

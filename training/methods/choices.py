@@ -15,6 +15,7 @@ METHODS: tuple[Method, ...] = get_args(Method)
 SVFT: tuple[Method, ...] = SVFT_MAPS
 SIZED: tuple[Method, ...] = ("ssvd", "lora-xs")  # by k directions per layer
 PEFT: tuple[Method, ...] = ("lora", "dora", "vera", "pissa")
+SCALED: tuple[Method, ...] = (*SIZED, *SVFT, "lora", "vera", "full")  # methods whose change has a scale
 MERGED: tuple[Method, ...] = (*PEFT, "full")  # write whole weights, not a core per layer
 
 # Fields of RunSettings -> the methods that use them. All methods use the other fields.
@@ -72,6 +73,8 @@ def check_choices(settings: RunSettings) -> None:
         )
     if settings.budget is None and settings.budget_rule != type(settings).budget_rule:
         raise SsvdError(f"--budget-rule {settings.budget_rule} goes with --budget, which is not given")
+    if settings.scale not in (None, 1.0) and method not in SCALED:
+        raise SsvdError(f"--scale {settings.scale:g}: what --method {method} writes has no scale but 1")
     if settings.publish and method in MERGED:
         raise SsvdError(
             f"--publish is for adapters in the shared basis; --method {method} leaves merged weights: "

@@ -1,6 +1,7 @@
 """Final step of a run: write the file, read it back, score it, and put the figures into its metadata.
 
-Figures come from the re-read file, after rounding to its precision, not from the tensors in memory.
+Before the file is written, the trained change takes its scale. Figures come from the re-read file, after
+rounding to its precision, not from the tensors in memory.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training.evaluate import Evaluation, evaluate
+from training.methods.choices import SCALED
+from training.methods.scale import Scalable, ScalableAdapter, ScalableWeights, Scale, choose_scale
 
 if TYPE_CHECKING:
     from ssvd_asr.adapted_model import AdaptedModel
@@ -41,6 +44,10 @@ def finish_ssvd(
     from ssvd_asr.adapter.read import load_adapter
 
     path = settings.out / ADAPTER_FILE
+    change = ScalableAdapter(base, adapted, adapter)
+    scale = scale_of(settings, change, report)
+    change.at(scale.value)
+    summary = {**summary, **scale.as_json()}
     read = seal_adapter(path, adapter, adapted, base, factors).adapter.to(base.device)
     if settings.scored:
         before = score_model(settings, base)
@@ -83,17 +90,20 @@ def finish_merged(
     from ssvd_asr.base.weights import BASE_DIGEST_KEY
 
     path = settings.out / WEIGHTS_FILE
+    fresh = load_base(settings.base, settings.device, "float32", settings.config, settings.checkpoint)
+    before = score_model(settings, fresh) if settings.scored else None
+    change = ScalableWeights(fresh, base.network.state_dict())
+    scale = scale_of(settings, change, report)
+    summary = {**summary, **scale.as_json()}
     save_file(
         {
             name: value.cpu().clone(memory_format=torch.contiguous_format)
-            for name, value in base.network.state_dict().items()
+            for name, value in change.state(scale.value).items()
         },
         path,
         metadata={BASE_DIGEST_KEY: base.digest},
     )
     report(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
-    fresh = load_base(settings.base, settings.device, "float32", settings.config, settings.checkpoint)
-    before = score_model(settings, fresh) if settings.scored else None
     digest = put_weights(fresh, path)
     if before is not None:
         after = score_model(settings, fresh)
@@ -125,11 +135,26 @@ def put_weights(base: BaseModel, path: Path) -> str:
     return sha256
 
 
+def scale_of(settings: RunSettings, change: Scalable, report: Callable[[str], None]) -> Scale:
+    """Return the scale of a run: the given one, or the one that its validation data choose."""
+    if settings.method not in SCALED:
+        return Scale(1.0)
+    if settings.scale is not None:
+        return Scale(settings.scale)
+    return choose_scale(
+        lambda factor: _score(settings, settings.valid, change.base, **change.at(factor)).score.wer, report
+    )
+
+
 def score_model(settings: RunSettings, base: BaseModel, **adapter: Any) -> Evaluation:
     """Score on the test data, or on the validation data if there are no test data."""
+    return _score(settings, settings.test or settings.valid, base, **adapter)
+
+
+def _score(settings: RunSettings, source: Path, base: BaseModel, **adapter: Any) -> Evaluation:
     return evaluate(
         base,
-        settings.test or settings.valid,
+        source,
         language=settings.language,
         min_usable=settings.min_usable,
         progress=settings.progress,

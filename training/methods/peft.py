@@ -6,6 +6,7 @@ each of the four. Only with it do the trained numbers agree with the paper's tab
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 PeftKind = Literal["lora", "dora", "vera", "pissa"]
 PEFT_KINDS: tuple[PeftKind, ...] = get_args(PeftKind)
 EMBEDDING = "decoder.embed.0"
+_LINEAR_IN = re.compile(r"lora_(embedding_)?B\b|vera_lambda_b\b")  # W + s B A is linear in these alone
 LINEARS_ADAPTER, EMBEDDING_ADAPTER = "linears", "embedding"  # peft's names of the two sets of weights
 
 
@@ -105,6 +107,15 @@ class PeftMethod:
                 raise SsvdError(f"{self.kind}: layer {name!r} cannot be merged: {error}") from error
             parent, _, child = name.rpartition(".")
             setattr(self.network.get_submodule(parent), child, module.get_base_layer())
+
+
+def scale_saved(folder: Path, scale: float) -> None:
+    """Multiply the update that `save_adapters` wrote for LoRA or VeRA: its factor that starts at zero."""
+    from safetensors.torch import load_file, save_file
+
+    for path in folder.glob("*/adapter_model.safetensors"):
+        state = load_file(path)
+        save_file({name: scale * w if _LINEAR_IN.search(name) else w for name, w in state.items()}, path)
 
 
 def _inject(network: nn.Module, kind: PeftKind, layers: Sequence[str], rank: int, alpha: float) -> None:

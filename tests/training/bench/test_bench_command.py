@@ -17,8 +17,20 @@ from training.bench import command
 from training.bench.command import Study
 from training.bench.facts import voices_line
 from training.bench.report import write_report
-from training.bench.run import RESULT_FILE, Spec, _session, main, read_spec, write_spec
-from training.bench.study import BASE, DOMAINS, LEARNING_RATES, TEST_CORPORA, TESTS, Budget, Config, Task
+from training.bench.run import RESULT_FILE, _session, main
+from training.bench.spec import Spec, read_spec, write_spec
+from training.bench.study import (
+    ADULT,
+    BASE,
+    DOMAINS,
+    LEARNING_RATES,
+    TEST_CORPORA,
+    TESTS,
+    Budget,
+    Config,
+    Task,
+)
+from training.methods.scale import SCALES
 
 TINY = Budget(
     train_utterances=4, valid_utterances=2, test_utterances=2, rounds=2, lr_rounds=1, batches_a_round=1
@@ -115,6 +127,22 @@ def test_rotation_and_unconstrained_core_stand_side_by_side(tmp_path: Path) -> N
     results[-1]["tests"] = {**results[-1]["tests"], DOMAINS[0]: {**worse, "errors": [2, 3]}}
     page = write_report(results, [ROTATION, UNCONSTRAINED], TINY, tmp_path)[0].read_text(encoding="utf-8")
     assert "| ssvd-first-order-p40 (10) | ssvd-free-p28 (10) | -25.0% (-25.0% to -25.0%) | - |" in page
+
+
+def test_rows_of_the_default_search_stand_beside_greedy_ones_and_at_their_scale(tmp_path: Path) -> None:
+    base = [Task("base", BASE, domain, 0.0, 1) for domain in DOMAINS]
+    results = [{"study": "s", "key": "voices", "stage": "voices", "tests": VOICES}]
+    results += [{"study": "s", **_pretended(task)} for task in base]
+    results += [{**result, "stage": "checked", "key": f"c{result['key']}"} for result in results[1:]]
+    tried = [Task("lr", ROTATION, DOMAINS[0], lr, 1) for lr in LEARNING_RATES]
+    results += [{"study": "s", **_pretended(t), "valid_accuracy": float(t.lr == 1e-3)} for t in tried]
+    greedy = {"study": "s", **_pretended(Task("final", ROTATION, DOMAINS[0], 1e-3, 1))}
+    test = {**greedy["tests"][ADULT], "wer": 0.125, "errors": [1, 0]}
+    chosen = {"scale": 0.8, "scaled_tests": dict.fromkeys(greedy["tests"], test)}
+    results += [greedy, {**greedy, "stage": "checked", "key": "checked", **chosen}]
+    page = write_report(results, [ROTATION], TINY, tmp_path)[0].read_text(encoding="utf-8")
+    row = "| child | ssvd-first-order-p40 | 10 | 25.0% | 25.0% | 0.8 | 12.5% | 0.0% to 25.0% |"
+    assert f"{row} 25.0% | 25.0% | 12.5% |" in page
 
 
 def test_a_run_that_fails_ends_the_benchmark_with_what_it_said(tmp_path: Path, corpora: Path) -> None:
@@ -243,6 +271,7 @@ def test_the_study_joins_no_utterances_as_in_its_recorded_runs(tmp_path: Path) -
         ("lr", FULL),
         ("final", CONFIG),
         ("checked", CONFIG),
+        ("checked", FULL),
         ("final", FULL),
         ("final", LORA),
         ("cost", CONFIG),
@@ -271,6 +300,10 @@ def test_a_run_leaves_what_the_tables_need(tmp_path: Path, corpora: Path, stage:
         assert found["tests"][DOMAINS[0]]["insertions"] >= 0
         assert found["tests"].keys() == set(TESTS[DOMAINS[0]])
         assert all(len(test["errors"]) == TINY.test_utterances for test in found["tests"].values())
+    if stage == "checked" and config is not BASE:
+        assert found["scale_valid_wer"].keys() == {f"{scale:g}" for scale in SCALES}
+        assert found["scale_valid_wer"][f"{found['scale']:g}"] == min(found["scale_valid_wer"].values())
+        assert found["scaled_tests"].keys() == found["tests"].keys()
     if stage == "final":
         assert [step for step, _, _ in found["curve"]] == [1, 2]
         assert found["bytes"] >= 2 * found["parameters"]

@@ -65,6 +65,7 @@ def session(base_folder: Path, corpus: Path, tmp_path: Path) -> MakeSession:
             valid=corpus / "valid.jsonl",
             out=tmp_path / "run",
             base=str(base_folder),
+            scale=1.0,
             device="cpu",
             progress=False,
         )
