@@ -59,7 +59,7 @@ def prepare(recipe: DebianRecipe, arguments: argparse.Namespace) -> dict[str, An
     kept: list[Kept] = []
 
     def judged() -> Iterator[Kept | LeftOut]:
-        for clip in tqdm(list(recipe.clips(package, arguments)), desc=recipe.name, unit="clip"):
+        for clip in tqdm(list(recipe.clips(package, arguments)), desc=recipe.name, unit="clip", disable=None):
             if isinstance(clip, Clip) and clip.translation is not None:
                 english[clip.id] = clip.translation
             yield utterance(clip) if isinstance(clip, Clip) else clip
@@ -78,7 +78,7 @@ def prepare(recipe: DebianRecipe, arguments: argparse.Namespace) -> dict[str, An
     asked = {key: str(value) for key, value in vars(arguments).items() if key != "out"}
     report = {
         "corpus": recipe.name,
-        "packages": list(recipe.packages),
+        "packages": package.versions(),
         "licence": recipe.licence,
         "asked": asked,
         "splits": {split: _counts(tally) for split, tally in tallies.items() if _found(tally)},
@@ -130,7 +130,8 @@ def table(report: Mapping[str, Any]) -> str:
         lines.append(f"speaker {name}: {row['kept']} utterances, {row['minutes']:.1f} minutes")
     for split, count in report["translations"].items():
         lines.append(f"{file_of(split)}: {count} utterances with an English text")
-    return "\n".join([*lines, f"licence: {report['licence']}"])
+    versions = (f"{name} {version or '(version unknown)'}" for name, version in report["packages"].items())
+    return "\n".join([*lines, f"packages: {', '.join(versions)}", f"licence: {report['licence']}"])
 
 
 def _parser(recipe: DebianRecipe) -> CommandParser:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import re
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,3 +34,16 @@ class Package:
                 "or apt-get download them, dpkg -x each into a folder, and name it with --corpus"
             )
         return found.resolve()
+
+    def versions(self) -> dict[str, str | None]:
+        """Return the version of each package by its changelog; None where there is no changelog."""
+        return {name: self._version(name) for name in self.names}
+
+    def _version(self, name: str) -> str | None:
+        changelog = self.corpus / "usr/share/doc" / name / "changelog.Debian.gz"
+        try:
+            text = gzip.decompress(changelog.read_bytes()).decode(errors="replace")
+        except (OSError, EOFError, zlib.error):
+            return None
+        found = re.match(r"\S+ \(([^)]+)\)", text)
+        return found[1] if found else None

@@ -14,6 +14,7 @@ import soundfile as sf
 
 from recipes.debian.clips import split_of
 from recipes.debian.command import DebianRecipe, run
+from recipes.debian.package import Package
 from recipes.entries import SPLITS
 from ssvd_asr.manifests.audio import AudioLimits, read_utterance
 from ssvd_asr.manifests.read import read_entries
@@ -96,8 +97,28 @@ def check_manifests(out: Path, splits: tuple[str, ...] = SPLITS) -> dict[str, li
     return found
 
 
-def skip_without(*places: str) -> None:
-    """Skip a test that needs an installed package, and name the package's recipe's places."""
-    missing = [place for place in places if not (Path("/") / place).exists()]
-    if missing:
-        pytest.skip(f"the package with {missing[0]} is not installed")
+def told(recipe: DebianRecipe, first_cell: str) -> list[str]:
+    """The other cells of a row of the recipe's README."""
+    readme = Path(__file__).parents[2] / "recipes" / recipe.name / "README.md"
+    (row,) = (
+        line
+        for line in readme.read_text(encoding="utf-8").splitlines()
+        if line.startswith(f"| {first_cell} |")
+    )
+    return [cell.strip() for cell in row.strip("|").split("|")][1:]
+
+
+def counted(report: dict[str, Any], *splits: str) -> list[str]:
+    """Utterances and minutes of some splits, as a README tells them."""
+    rows = [report["splits"][split] for split in splits]
+    return [f"{sum(row['kept'] for row in rows):,}", f"{sum(row['minutes'] for row in rows):.1f}"]
+
+
+def skip_without(**versions: str) -> None:
+    """Skip a test that counts in installed packages, unless the counted versions of them are installed."""
+    names = tuple(name.replace("_", "-") for name in versions)
+    installed = Package(names).versions()
+    for name, version in zip(names, versions.values(), strict=True):
+        if installed[name] != version:
+            found = installed[name] or "none"
+            pytest.skip(f"needs {name} {version}, found {found}: apt-get install {' '.join(names)}")

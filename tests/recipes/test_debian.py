@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from argparse import Namespace
 from collections.abc import Iterator
@@ -10,6 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import recipes.asterisk.__main__ as asterisk
+import recipes.fillets.__main__ as fillets
+import recipes.librivox.__main__ as librivox
+import recipes.tuxpaint.__main__ as tuxpaint
+from recipes import debian
 from recipes.debian.clips import Clip, speaking_channel, split_of, symbols_of, utterance
 from recipes.debian.command import DebianRecipe, prepare, run, table
 from recipes.debian.distinct import distinct
@@ -51,6 +57,7 @@ def test_a_split_depends_on_the_group_alone_and_has_its_share() -> None:
         ("a boat", 30.2, (0.05,), "over 30 s"),
         ("a boat", 1.0, (0.0,), "silent audio"),
         ("one two three four five six seven eight nine", 1.0, (0.05,), "over 8 words a second"),
+        ("twenty-three lettersss are", 1.0, (0.05,), "over 22 letters a second"),
     ],
 )
 def test_a_clip_that_is_no_utterance_is_left_out_for_its_reason(
@@ -183,10 +190,19 @@ def test_the_table_has_minutes_speakers_translations_and_the_licence(tmp_path: P
             yield Clip(str(number), level, sound, f"text {number}", "en", "voice", f"English {number}")
 
     arguments = Namespace(out=tmp_path / "out", corpus=tmp_path, speaker=None)
-    recipe = DebianRecipe("small", "", ("a",), "GPL-2", clips, translates=True)
+    changelog = tmp_path / "usr/share/doc/a/changelog.Debian.gz"
+    changelog.parent.mkdir(parents=True)
+    changelog.write_bytes(gzip.compress(b"source-of-a (1.2-3) unstable; urgency=low\n"))
+    recipe = DebianRecipe("small", "", ("a", "b"), "GPL-2", clips, translates=True)
     text = table(prepare(recipe, arguments))
     assert "train        1       1      0.1       1" in text
     assert "3 utterances, 0.3 minutes in all" in text
     assert "speaker voice: 3 utterances, 0.3 minutes" in text
     assert "test-to-en.jsonl: 1 utterances with an English text" in text
-    assert text.endswith("licence: GPL-2")
+    assert text.endswith("packages: a 1.2-3, b (version unknown)\nlicence: GPL-2")
+
+
+def test_the_list_of_packages_is_that_of_the_recipes() -> None:
+    listed = (Path(debian.__file__).parent / "packages.txt").read_text(encoding="utf-8").split()
+    recipes = (fillets.RECIPE, asterisk.RECIPE, tuxpaint.RECIPE, librivox.RECIPE)
+    assert sorted(listed) == sorted(name for recipe in recipes for name in recipe.packages)

@@ -7,19 +7,22 @@ from pathlib import Path
 import pytest
 
 from recipes.debian.command import run
+from recipes.entries import SPLITS
 from recipes.fillets.__main__ import RECIPE
 from tests.recipes.packages import (
     check_manifests,
+    counted,
     left_out,
     manifest,
     named,
     prepare,
     reasons,
     skip_without,
+    told,
     write_sound,
 )
 
-TRAIN, VALID, TEST = (named(split) for split in ("train", "valid", "test"))
+TRAIN, VALID, TEST = (named(split) for split in SPLITS)
 ROOT = "usr/share/games/fillets-ng"
 
 
@@ -121,9 +124,7 @@ def test_each_dialogue_and_each_sound_is_kept_or_left_out_with_a_reason(corpus: 
 def test_a_level_is_in_one_split(corpus: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     prepare(RECIPE, corpus, out, "--language", "cs")
-    levels = [
-        {line["group"] for line in manifest(out, split).values()} for split in ("train", "valid", "test")
-    ]
+    levels = [{line["group"] for line in manifest(out, split).values()} for split in SPLITS]
     assert levels[1:] == [{VALID}, {TEST}]
     assert TRAIN in levels[0]
     assert not levels[0] & {VALID, TEST}
@@ -133,9 +134,7 @@ def test_the_english_originals_are_texts_for_translation(corpus: Path, tmp_path:
     out = tmp_path / "out"
     report = prepare(RECIPE, corpus, out, "--language", "cs")
     assert manifest(out, "train-to-en")[f"fillets-cs/{TRAIN}/oko"]["text"] == 'It is an "eye".'
-    assert report["translations"] == {
-        split: len(manifest(out, split)) for split in ("train", "valid", "test")
-    }
+    assert report["translations"] == {split: len(manifest(out, split)) for split in SPLITS}
 
 
 def test_one_character_may_be_asked_for(corpus: Path, tmp_path: Path) -> None:
@@ -160,19 +159,16 @@ def test_texts_without_their_sounds_are_told(
     assert "the sounds in fillets-ng-data-nl" in capsys.readouterr().err
 
 
-def test_the_installed_dutch_package_has_the_dialogues_that_were_counted(tmp_path: Path) -> None:
-    skip_without(f"{ROOT}/script/airplane/dialogs_nl.lua", f"{ROOT}/sound/airplane/nl")
-    report = prepare(RECIPE, Path("/"), tmp_path, "--language", "nl")
+@pytest.mark.parametrize(("language", "name"), [("nl", "Dutch"), ("cs", "Czech")])
+def test_the_installed_packages_have_what_the_readme_tells(tmp_path: Path, language: str, name: str) -> None:
+    version = {"fillets_ng_data": "1.0.1-1.1", f"fillets_ng_data_{language}": "1.0.1-1.1"}
+    skip_without(**version)
+    report = prepare(RECIPE, Path("/"), tmp_path, "--language", language)
     check_manifests(tmp_path)
-    kept = {split: row["kept"] for split, row in report["splits"].items()}
-    assert kept == {"train": 1279, "valid": 115, "test": 211}
-    assert report["speakers"].keys() == {"fillets-nl-small", "fillets-nl-big"}
-    assert reasons(tmp_path)["no sound"] == 366
-
-
-def test_the_installed_czech_package_has_the_dialogues_that_were_counted(tmp_path: Path) -> None:
-    skip_without(f"{ROOT}/script/airplane/dialogs_cs.lua", f"{ROOT}/sound/airplane/cs")
-    report = prepare(RECIPE, Path("/"), tmp_path, "--language", "cs")
-    check_manifests(tmp_path)
-    kept = {split: row["kept"] for split, row in report["splits"].items()}
-    assert kept == {"train": 1358, "valid": 160, "test": 270}
+    for split in SPLITS:
+        assert told(RECIPE, f"{name}, {split}") == [*counted(report, split), "", ""]
+    speakers = [str(report["speakers"][f"fillets-{language}-{one}"]["kept"]) for one in ("big", "small")]
+    assert told(RECIPE, f"{name}, all") == [*counted(report, *SPLITS), *speakers]
+    column = 0 if language == "nl" else 1
+    silent = told(RECIPE, "no sound (posters; characters whom no Dutch actor speaks)")[column]
+    assert int(silent) == reasons(tmp_path)["no sound"]

@@ -50,7 +50,7 @@ def test_there_is_no_manifest_for_training(corpus: Path, tmp_path: Path) -> None
 
 
 def test_the_installed_package_has_five_sentences_as_they_are_read(tmp_path: Path) -> None:
-    skip_without(f"{PLACE}/transcription")
+    skip_without(pocketsphinx_testdata="0.8+5prealpha+1-15")
     report = prepare(RECIPE, Path("/"), tmp_path)
     (split,) = check_manifests(tmp_path, ("test",)).values()
     assert report["splits"]["test"]["kept"] == 5

@@ -16,12 +16,14 @@ from ssvd_asr.manifests.utterances import Utterance
 from tests.recipes.packages import (
     WINDOW,
     check_manifests,
+    counted,
     left_out,
     manifest,
     named,
     prepare,
     reasons,
     skip_without,
+    told,
     write_sound,
 )
 
@@ -120,10 +122,17 @@ def test_lines_of_other_languages_and_empty_ones_are_not_read() -> None:
     }
 
 
-def test_the_installed_package_has_the_descriptions_that_were_counted(tmp_path: Path) -> None:
-    skip_without(ROOT)
-    report = prepare(RECIPE, Path("/"), tmp_path, "--language", "fr")
+@pytest.mark.parametrize("name", ["fr, French", "el, Greek", "pt_BR, Brazilian children"])
+def test_the_installed_package_has_what_the_readme_tells(tmp_path: Path, name: str) -> None:
+    skip_without(tuxpaint_stamps_default="2022.06.04-1")
+    report = prepare(RECIPE, Path("/"), tmp_path, "--language", name.partition(",")[0])
     found = check_manifests(tmp_path)
-    kept = {split: row["kept"] for split, row in report["splits"].items()}
-    assert kept == {"train": 597, "valid": 72, "test": 76, "none": 0}
-    assert {utterance.channel for utterance in found["train"]} == {"mix", 1}
+    why = reasons(tmp_path)
+    fast = why["over 22 letters a second"] + why["over 8 words a second"]
+    assert told(RECIPE, name) == [
+        *(str(report["splits"][split]["kept"]) for split in SPLITS),
+        counted(report, *SPLITS)[1],
+        *(str(count or "") for count in (why["recording used before"], fast, why["symbols in the text"])),
+    ]
+    if name.startswith("fr"):
+        assert {utterance.channel for utterance in found["train"]} == {"mix", 1}
