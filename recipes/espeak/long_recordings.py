@@ -42,6 +42,7 @@ from ssvd_asr.decoding.options import CHECKED, GREEDY, DecodingOptions
 from ssvd_asr.decoding.overlap import Heard, own_words
 from ssvd_asr.parser import CommandParser
 from ssvd_asr.transcription import Transcript, transcribe
+from training.corpus.joining import faded, trimmed
 
 RESULTS = Path("docs/results")
 NAME = "true-out-long"
@@ -124,9 +125,15 @@ def cut_now(base: BaseModel, wave: FloatArray) -> list[Span]:
 
 
 def measure(
-    decoder: Decoder, recordings: Sequence[Recording], cut: Cut, clips: Mapping[str, Errors]
+    decoder: Decoder,
+    recordings: Sequence[Recording],
+    cut: Cut,
+    references: Mapping[str, Mapping[str, Errors]],
 ) -> dict[str, Any]:
-    """Cut and decode recordings; seconds of the processor are of this process, so of one thread."""
+    """Cut and decode recordings; seconds of the processor are of this process, so of one thread.
+
+    references: errors of the clips one by one, by what is added to the names of the comparison's fields.
+    """
     began = time.process_time()
     spans = [list(cut(recording.wave)) for recording in recordings]
     cut_s = time.process_time() - began
@@ -138,7 +145,12 @@ def measure(
         errors |= recording_errors(recording, text)
     audio_s = sum(len(recording.wave) for recording in recordings) / SAMPLE_RATE
     return {
-        **compare(errors, clips),
+        **{
+            f"{name}{suffix}": value
+            for suffix, clips in references.items()
+            for name, value in compare(errors, clips).items()
+            if suffix == "" or name != "wer"
+        },
         "pieces": sum(len(found) for found in spans),
         "cut_time_factor": cut_s / audio_s,
         "real_time_factor": (cut_s + decode_s) / audio_s,
@@ -173,13 +185,19 @@ def domain_rows(arguments: argparse.Namespace, domain: str) -> Iterator[dict[str
     before, now = (Decoder(base, adapted, cores, options) for options in (GREEDY, CHECKED))
     ways = {"before": (before, cut_before), "after": (now, cut_now)}
     ways = {way: ways[way] for way in arguments.ways}
-    alone = cache(lambda kind: clip_errors(clips, _clip_texts(now, clips, kind)))
+
+    @cache
+    def alone(kind: Kind, shape: Callable[[FloatArray], FloatArray]) -> Mapping[str, Errors]:
+        return clip_errors(clips, _texts(now, _alone(clips, kind, shape)))
+
     for name in arguments.kinds:
         kind = KINDS[name]
         recordings = list(record(kind, clips))
         if not recordings:
             raise SystemExit(f"{len(clips)} utterances make no recording of kind {name}: give more")
-        singly = alone(kind if kind.noise or kind.inner else None)
+        # Kinds that do not change the clips themselves share their errors.
+        same = kind if kind.noise or kind.inner else KINDS["apart"]
+        references = {"": alone(same, _whole), "_cut": alone(same, _cut_ends)}
         yield {
             "domain": domain,
             "kind": name,
@@ -187,19 +205,36 @@ def domain_rows(arguments: argparse.Namespace, domain: str) -> Iterator[dict[str
             "recordings": len(recordings),
             "audio_s": round(sum(len(each.wave) for each in recordings) / SAMPLE_RATE, 1),
             **{
-                way: measure(decoder, recordings, partial(cut, base), singly)
+                way: measure(decoder, recordings, partial(cut, base), references)
                 for way, (decoder, cut) in ways.items()
             },
         }
 
 
-def _clip_texts(decoder: Decoder, clips: Sequence[Clip], kind: Kind | None) -> list[str]:
-    """Decode clips one by one: in the noise or in the phrases of a kind, or without a kind as they are."""
-    if kind is None:
-        return decoder.texts([clip.wave for clip in clips])
-    if kind.noise:
-        return decoder.texts([noisy(clip.wave, kind.noise, place) for place, clip in enumerate(clips)])
-    spoken = [phrases(clip) for clip in clips]
+def _whole(wave: FloatArray) -> FloatArray:
+    return wave
+
+
+def _cut_ends(wave: FloatArray) -> FloatArray:
+    """Return the wave as it stands in a recording, see `joined.record`."""
+    return faded(trimmed(wave))
+
+
+def _alone(
+    clips: Sequence[Clip], kind: Kind, shape: Callable[[FloatArray], FloatArray]
+) -> list[list[FloatArray]]:
+    """Return the waves of each clip to decode one by one, as a kind has them: in phrases, in its noise.
+
+    shape: is applied before the noise: nothing, or what joining does to each wave.
+    """
+    spoken = [phrases(clip) if kind.inner else [clip.wave] for clip in clips]
+    shaped = [[shape(wave) for wave in waves] for waves in spoken]
+    if not kind.noise:
+        return shaped
+    return [[noisy(wave, kind.noise, place) for wave in waves] for place, waves in enumerate(shaped)]
+
+
+def _texts(decoder: Decoder, spoken: Sequence[Sequence[FloatArray]]) -> list[str]:
     texts = iter(decoder.texts([wave for waves in spoken for wave in waves]))
     return [" ".join(next(texts) for _ in waves) for waves in spoken]
 
@@ -260,7 +295,10 @@ def main(argv: list[str] | None = None) -> int:
     }
     torch.set_num_threads(1)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    earlier = {_place(row): row["before"] for row in kept["rows"] if "before" in row}
     for row in rows(arguments):
+        if "before" not in row and _place(row) in earlier:
+            row["before"] = earlier[_place(row)]  # of the code and the adapters of its time
         found["rows"] = sorted([*found["rows"], row], key=_place)
         print(line(row), flush=True)
         arguments.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

@@ -85,14 +85,15 @@ def page() -> str:
         "Of words, against espeak-ng's own: [true-out-times.md](true-out-times.md).",
         "",
     ]
-    for name, title in (
-        (long_recordings.NAME, "Long recordings, packaged adapters"),
-        (f"{long_recordings.NAME}-joined", "Long recordings, adapters trained on joined utterances"),
-    ):
-        file = RESULTS / f"{name}.json"
-        if file.exists():
-            parts += [f"## {title}", "", f"In full: [{name}.md]({name}.md).", ""]
-            parts += [*row_lines(json.loads(file.read_text(encoding="utf-8"))["rows"]), ""]
+    recordings = RESULTS / f"{long_recordings.NAME}.json"
+    if recordings.exists():
+        parts += [
+            "## Long recordings",
+            "",
+            f"In full: [{long_recordings.NAME}.md]({long_recordings.NAME}.md).",
+            "",
+        ]
+        parts += [*row_lines(json.loads(recordings.read_text(encoding="utf-8"))["rows"]), ""]
     return "\n".join(parts).rstrip() + "\n"
 
 
