@@ -14,9 +14,9 @@ from ssvd_asr.audio.limits import AudioLimits
 from ssvd_asr.audio.read import Channel, read_recording
 from ssvd_asr.audio.read import Recording as Read
 from ssvd_asr.errors import SsvdError
-from ssvd_asr.manifests.audio import read_section
+from ssvd_asr.manifests.audio import read_section, why_missing
 from ssvd_asr.manifests.read import is_data, read_entries
-from ssvd_asr.manifests.sources import unsupported
+from ssvd_asr.manifests.sources import exists, unsupported
 from ssvd_asr.manifests.utterances import PackedAudio, Problem, Utterance
 
 # Endings of files that are taken from a folder, in any case. A file that is named itself may have any other.
@@ -116,7 +116,7 @@ def _named(argument: str, notes: list[str]) -> Iterator[Recording | Refusal]:
         yield from _entries(path)
     elif path.is_dir():
         yield from _audio_below(path, notes)
-    elif path.exists() or not _PATTERN.search(argument):
+    elif exists(path) or not _PATTERN.search(argument):
         yield _file(path)
     else:
         matches = sorted(glob.glob(argument, recursive=True))
@@ -128,8 +128,10 @@ def _named(argument: str, notes: list[str]) -> Iterator[Recording | Refusal]:
 
 
 def _file(path: Path) -> Recording | Refusal:
-    if not path.exists():
-        return Refusal(str(path), "No such file or directory")
+    try:
+        path.stat()
+    except OSError as error:
+        return Refusal(str(path), error.strerror or str(error))
     return Recording(str(path), path, PurePath(path.stem))
 
 
@@ -168,8 +170,8 @@ def _entries(source: Path) -> Iterator[Recording | Refusal]:
     for entry in entries:
         if isinstance(entry, Problem):
             yield Refusal(f"{source}: {entry.id}", f"{entry.reason}: {entry.detail}")
-        elif not entry.audio.exists():
-            yield Refusal(f"{source}: {entry.id}", f"missing file: {entry.audio} does not exist")
+        elif missing := why_missing(entry.audio):
+            yield Refusal(f"{source}: {entry.id}", f"missing file: {missing}")
         else:
             yield Recording(entry.id, entry, PurePath(_file_name(entry.id)))
 

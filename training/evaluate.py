@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ssvd_asr.audio.read import SAMPLE_RATE, AudioLimits
 from ssvd_asr.errors import AudioError, AudioTooLongError
-from ssvd_asr.manifests.audio import read_utterance
+from ssvd_asr.manifests.audio import read_utterance, why_missing
 from ssvd_asr.manifests.read import read_entries
 from ssvd_asr.manifests.utterances import Problem, Reason, Utterance
 from ssvd_asr.progress import progress_bar
@@ -181,8 +181,8 @@ def _read_clip(utterance: Utterance, limits: AudioLimits) -> FloatArray | Proble
 
     if not normalise(utterance.text):
         return problem("empty text", f"{utterance.text!r} holds no word to score against")
-    if not utterance.audio.exists():
-        return problem("missing file", f"{utterance.audio} does not exist")
+    if missing := why_missing(utterance.audio):
+        return problem("missing file", missing)
     try:
         return read_utterance(utterance, limits)
     except AudioTooLongError as error:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from ssvd_asr.audio.read import SAMPLE_RATE, AudioLimits
 from ssvd_asr.errors import AudioError, AudioTooLongError, DataError
-from ssvd_asr.manifests.audio import read_utterance
+from ssvd_asr.manifests.audio import read_utterance, why_missing
 from ssvd_asr.manifests.read import read_entries
 from ssvd_asr.manifests.utterances import Problem, Reason, Utterance
 from ssvd_asr.progress import progress_bar
@@ -173,8 +173,8 @@ def _check(utterance: Utterance, rules: Rules) -> Problem | tuple[Sample, npt.ND
             "text too long for the CTC",
             f"{needed} frames for {len(pieces)} tokens, the window has {rules.window_frames}",
         )
-    if not utterance.audio.exists():
-        return problem("missing file", f"{utterance.audio} does not exist")
+    if missing := why_missing(utterance.audio):
+        return problem("missing file", missing)
     try:
         wave = read_utterance(utterance, rules.limits)
     except AudioTooLongError as error:
