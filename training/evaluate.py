@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ssvd_asr.audio.read import SAMPLE_RATE, AudioLimits, Recording
 from ssvd_asr.console import json_line
-from ssvd_asr.errors import AudioError, AudioTooLongError
+from ssvd_asr.errors import AudioError, AudioTooLongError, DataError
 from ssvd_asr.manifests.audio import read_section, why_missing
 from ssvd_asr.manifests.read import read_entries
 from ssvd_asr.manifests.utterances import Problem, Reason, Utterance
@@ -70,11 +70,13 @@ class Evaluation:
         }
 
     def write_hypotheses(self, path: Path) -> None:
-        """Write JSON lines of id, ref and hyp."""
-        with path.open("w", encoding="utf-8") as stream:
-            for one in self.decoded:
-                line = {"id": one.id, "ref": one.reference, "hyp": one.hypothesis}
-                stream.write(json_line(json.dumps(line, ensure_ascii=False)) + "\n")
+        """Write JSON lines of id, ref and hyp. Raises DataError if they cannot be written."""
+        lines = [{"id": one.id, "ref": one.reference, "hyp": one.hypothesis} for one in self.decoded]
+        text = "".join(json_line(json.dumps(line, ensure_ascii=False)) + "\n" for line in lines)
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise DataError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def evaluate(

@@ -44,8 +44,6 @@ def main(argv: Sequence[str]) -> int:
         options=search,
         **options,
     )
-    if arguments.hypotheses is not None:
-        found.write_hypotheses(arguments.hypotheses)
     print(found.report.summary(), file=sys.stderr)
     result = {
         **found.as_json(),
@@ -58,6 +56,8 @@ def main(argv: Sequence[str]) -> int:
         "dtype": str(base.dtype).removeprefix("torch."),
     }
     print(json.dumps(result) if arguments.json else _table(found, result))
+    if arguments.hypotheses is not None:  # last: a full disk costs no figures
+        found.write_hypotheses(arguments.hypotheses)
     return 0
 
 

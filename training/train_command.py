@@ -21,7 +21,7 @@ from ssvd_asr.errors import SsvdError
 from ssvd_asr.manifests.read import check_source
 from ssvd_asr.output_paths import check_output_folder
 from ssvd_asr.parser import CommandParser
-from training.arguments import add_base_arguments, count, min_usable, override, positive, share
+from training.arguments import add_base_arguments, count, gibibytes, min_usable, override, positive, share
 from training.loop.interrupt import stop_on_signal
 from training.methods.choices import (
     DEFAULT_OFF_DIAGONALS,
@@ -104,7 +104,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="stop below: a count, or a share (0.9, 90%%)",
     )
-    data.add_argument("--cache-gib", type=float, default=4.0, help="decoded audio kept in memory (default 4)")
+    data.add_argument(
+        "--cache-gib", type=gibibytes, default=4.0, help="decoded audio kept in memory (default 4)"
+    )
     _add_recipe(parser)
     return parser
 

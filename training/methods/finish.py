@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ssvd_asr.tensor_files import save_tensors
 from training.evaluate import Evaluation, evaluate
 
 if TYPE_CHECKING:
@@ -77,13 +78,12 @@ def finish_merged(
 ) -> dict[str, Any]:
     """Write the network to `weights.safetensors`, score it in a fresh base, and return the run's result."""
     import torch
-    from safetensors.torch import save_file
 
     from ssvd_asr.base.load import load_base
     from ssvd_asr.base.weights import BASE_DIGEST_KEY
 
     path = settings.out / WEIGHTS_FILE
-    save_file(
+    save_tensors(
         {
             name: value.cpu().clone(memory_format=torch.contiguous_format)
             for name, value in base.network.state_dict().items()

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from ssvd_asr.errors import SsvdError
+from ssvd_asr.tensor_files import save_tensors
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -77,7 +78,6 @@ class PeftMethod:
         `peft.inject_adapter_in_model` and `set_peft_model_state_dict` read them (VeRA: `get_peft_model`).
         """
         from peft import get_peft_model_state_dict
-        from safetensors.torch import save_file
 
         written = 0
         configs: dict[str, PeftConfig] = self.network.peft_config  # type: ignore[assignment]
@@ -85,7 +85,7 @@ class PeftMethod:
             path = folder / name / "adapter_model.safetensors"
             config.save_pretrained(str(path.parent))
             state = get_peft_model_state_dict(self.network, adapter_name=name)
-            save_file({key: value.detach().cpu().contiguous() for key, value in state.items()}, path)
+            save_tensors({key: value.detach().cpu().contiguous() for key, value in state.items()}, path)
             written += path.stat().st_size
         return written
 
