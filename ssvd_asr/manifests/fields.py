@@ -29,6 +29,7 @@ KEYS = {
     "id": ("id", "ID"),
     "channel": ("channel",),
 }
+_ROW_NUMBERS = ("", "Unnamed: 0", "__index_level_0__")  # as pandas writes them
 # Names that change neither the audio nor the words. Their values are not read.
 NOTES = (
     "voice", "domain", "accent", "accents", "age", "gender", "dialect", "variant",
@@ -37,9 +38,10 @@ NOTES = (
     "chapter_id", "segment_id", "audio_id", "file", "split", "is_gold_transcript",
     "raw_text", "raw_transcription", "normalized_text", "pred_text",  # the words in another spelling
     "sampling_rate", "sample_rate", "orig_sr", "num_samples",
-    "", "Unnamed: 0", "__index_level_0__",  # the row's number, as pandas writes it
+    *_ROW_NUMBERS,
 )  # fmt: skip
 KNOWN = {key: key for key in (*(key for keys in KEYS.values() for key in keys), *NOTES)}
+_NAMED = [key for key in KNOWN if key not in _ROW_NUMBERS]  # of which the nearest is told
 
 
 class MalformedError(ValueError):
@@ -151,7 +153,7 @@ def _place(manifest: Path, audio: str) -> Path:
 @lru_cache
 def _nearest(key: str) -> str:
     lowered = key.strip().lower()[:100]
-    return KNOWN.get(lowered) or get_close_matches(lowered, KNOWN, n=1, cutoff=0.0)[0]
+    return KNOWN.get(lowered) or get_close_matches(lowered, _NAMED, n=1, cutoff=0.0)[0]
 
 
 def _value(entry: Mapping[str, Any], meaning: str) -> tuple[str | None, Any]:
