@@ -119,12 +119,37 @@ def _named(argument: str, notes: list[str]) -> Iterator[Recording | Refusal]:
     elif exists(path) or not _PATTERN.search(argument):
         yield _file(path)
     else:
-        matches = sorted(glob.glob(argument, recursive=True))
+        matches = sorted(set(_matches(Path(argument).parts)))
         if not matches:
             yield Refusal(argument, "no file matches the pattern")
         for match in matches:
-            if not Path(match).is_dir():
-                yield _file(Path(match))
+            if not match.is_dir():
+                yield _file(match)
+
+
+def _matches(parts: tuple[str, ...]) -> Iterator[Path]:
+    """Yield what a pattern matches. `glob` would follow links between folders again and again for `**`."""
+    if "**" not in parts:
+        yield from map(Path, glob.glob(os.path.join(*parts)))
+        return
+    first = parts.index("**")
+    rest = parts[first + 1 :] or ("*",)
+    tops = glob.glob(os.path.join(*parts[:first])) if first else ["."]
+    for top in tops:
+        for place, _ in _folders(Path(top)):
+            yield from _matches((*(glob.escape(part) for part in Path(place).parts), *rest))
+
+
+def _folders(top: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield each folder below `top` that is not hidden, and its files; one that links lead back to once."""
+    seen: set[str] = set()
+    for place, folders, files in os.walk(top, followlinks=True):
+        if (real := os.path.realpath(place)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield place, files
 
 
 def _file(path: Path) -> Recording | Refusal:
@@ -138,13 +163,7 @@ def _file(path: Path) -> Recording | Refusal:
 def _audio_below(folder: Path, notes: list[str]) -> Iterator[Recording | Refusal]:
     found: list[Path] = []
     others: list[Path] = []
-    seen: set[str] = set()  # folders, so that a link to one above ends
-    for place, folders, files in os.walk(folder, followlinks=True):
-        if (real := os.path.realpath(place)) in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    for place, files in _folders(folder):
         for name in files:
             if not name.startswith("."):
                 taken = Path(name).suffix.lower() in AUDIO_SUFFIXES

@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="ssvd evaluate",
         description="Decode a manifest in the model's full window and score it.",
     )
-    parser.add_argument("--data", required=True, type=Path, help="manifest, cut set or Kaldi data directory")
+    parser.add_argument("--data", required=True, type=Path, help="data as `ssvd train` takes them")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--domain", help="a published adapter: name, name@version or name@sha256:...")
     what.add_argument("--adapter", type=Path, help="an adapter file")

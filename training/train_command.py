@@ -70,8 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = CommandParser(
         prog="ssvd train",
         description="Train a domain's adapter on a frozen base and measure its word error rate.",
-        epilog="Data are JSONL manifests (audio, text, start_s, duration_s, speaker, id), lhotse cut sets "
-        "(.jsonl, .jsonl.gz) or Kaldi data directories.",
+        epilog="Data are JSON manifests (audio, text, start_s, duration_s, speaker, channel, id), CSV or TSV "
+        "tables, data sets of Hugging Face, lhotse cut sets or Kaldi data directories: docs/training.md.",
     )
     parser.add_argument("--domain", required=True, help="name of the adapter")
     parser.add_argument("--data", required=True, type=Path, help="training data")

@@ -101,6 +101,8 @@ def test_links_between_folders_end(clips: Path) -> None:
     (clips / "monday").rename(outside)
     (clips / "linked").symlink_to(outside, target_is_directory=True)
     assert names("clips") == ["clips/a.wav", "clips/linked/b.WAV"]
+    (clips / "again").symlink_to(clips, target_is_directory=True)
+    assert names("clips/**/*.[wW]*") == ["clips/a.wav", "clips/linked/b.WAV"]
 
 
 def test_a_manifest_needs_no_texts_and_names_what_it_refuses(

@@ -94,7 +94,8 @@ class DataReport:
             lines.append(f"  {sum(self.tags.values())} tags dropped from the texts ({shown})")
         for kind in get_args(DoubtKind):
             if doubts := [doubt for doubt in self.doubts if doubt.kind == kind]:
-                lines.append(f"  {len(doubts)} used, but {_DOUBTS[kind]}")
+                utterances = len({doubt.id for doubt in doubts})
+                lines.append(f"  {utterances} used, but {_DOUBTS[kind]}")
                 lines += _examples(doubts, examples)
         return "\n".join(lines)
 

@@ -16,6 +16,7 @@ from tests.training.conftest import write_manifest
 from tests.training.runs import MakeSession
 from training.corpus.report import (
     DataReport,
+    Doubt,
     TooFewUsableError,
     check_usable,
     doubts_of,
@@ -81,6 +82,12 @@ def test_tags_are_counted_and_missing_words_are_doubts() -> None:
     report = DataReport("m", 2, 2, 2.0, (), (), tags_of(some))
     assert "3 tags dropped from the texts (<noise> 2, [cough] 1)" in report.summary()
     assert json.loads(json.dumps(report.as_json()))["tags"] == {"<noise>": 2, "[cough]": 1}
+
+
+def test_the_summary_counts_utterances_and_not_doubts() -> None:
+    doubts = [Doubt(name, "a.wav", "told", "brackets in the text") for name in ("a", "a", "b")]
+    summary = DataReport("m", 2, 2, 2.0, (), tuple(doubts)).summary()
+    assert "  2 used, but with words missing, or brackets that are no known tag\n" in summary
 
 
 def test_too_few_usable_carries_the_whole_report() -> None:
