@@ -62,7 +62,8 @@ def _publish(store: AdapterStore, arguments: argparse.Namespace) -> Report:
     try:
         metadata = inspect_adapter(arguments.file)
     except AdapterError as error:
-        raise AdapterError(f"{arguments.file}: {error}") from error
+        named = str(arguments.file) in str(error)
+        raise AdapterError(str(error) if named else f"{arguments.file}: {error}") from error
     check_name(arguments.name)
     check_own_name(metadata, arguments.name, arguments.own_name)
     check_not_over_builtin(store, arguments.name, arguments.over)

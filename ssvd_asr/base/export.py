@@ -12,6 +12,7 @@ import yaml
 from ssvd_asr.base.digest import base_digest
 from ssvd_asr.base.model import BaseModel
 from ssvd_asr.errors import BaseModelError
+from ssvd_asr.tensor_files import save_checkpoint_file, save_tensors
 
 # Keys that ESPnet's S2T task reads from a config without a default of its own.
 _TASK_DEFAULTS: dict[str, Any] = {
@@ -48,7 +49,7 @@ def export_espnet(base: BaseModel, folder: Path) -> tuple[Path, Path]:
     folder = folder.absolute()
     config = _write_config(base, folder, absolute=True)
     checkpoint = folder / "model.pth"
-    torch.save(state, checkpoint)
+    save_checkpoint_file(state, checkpoint)
     return config, checkpoint
 
 
@@ -60,8 +61,6 @@ def export_compact(base: BaseModel, folder: Path, *, half_precision: bool = Fals
     Raises:
         BaseModelError: as in `export_espnet`, or a weight is outside the range of float16.
     """
-    from safetensors.torch import save_file
-
     state = _unchanged_state(base)
     if half_precision:
         state = {name: t.half() if t.is_floating_point() else t for name, t in state.items()}
@@ -70,7 +69,7 @@ def export_compact(base: BaseModel, folder: Path, *, half_precision: bool = Fals
             raise BaseModelError(f"{over[0]} has values beyond float16's 65504; export it in float32")
     _write_config(base, folder, absolute=False)
     (folder / "tokens.txt").write_text("\n".join(base.tokens.token_list) + "\n", encoding="utf-8")
-    save_file(state, folder / "model.safetensors")
+    save_tensors(state, folder / "model.safetensors")
 
 
 def _unchanged_state(base: BaseModel) -> dict[str, torch.Tensor]:

@@ -20,13 +20,13 @@ import numpy.typing as npt
 
 from ssvd_asr.audio.read import SAMPLE_RATE, AudioLimits
 from ssvd_asr.errors import AudioError, AudioTooLongError, DataError
-from ssvd_asr.manifests.audio import read_utterance
+from ssvd_asr.manifests.audio import read_section, read_utterance, why_missing
 from ssvd_asr.manifests.read import read_entries
 from ssvd_asr.manifests.utterances import Problem, Reason, Utterance
 from ssvd_asr.progress import progress_bar
 from ssvd_asr.scoring import normalise
 from training.corpus.prompts import FloatArray, PromptSymbols, Tokens
-from training.corpus.report import DataReport, Doubt, check_usable, doubts_of, tags_of
+from training.corpus.report import DataReport, Doubt, check_usable, doubts_of, other_texts, tags_of
 
 MIN_DURATION_S = 0.1
 MAX_FILE_BYTES = 16 * 2**30  # a segment may lie in a recording hours long
@@ -133,7 +133,7 @@ def load_dataset(
     samples: list[Sample] = []
     cached: dict[int, npt.NDArray[np.int16]] = {}
     free = cache_bytes
-    for result in _in_threads(lambda utterance: _check(utterance, rules), utterances, source.name, progress):
+    for result in in_threads(lambda utterance: _check(utterance, rules), utterances, source.name, progress):
         if isinstance(result, Problem):
             problems.append(result)
             continue
@@ -143,9 +143,10 @@ def load_dataset(
             free -= stored.nbytes
         samples.append(sample)
     usable_s = sum(sample.samples for sample in samples) / SAMPLE_RATE
-    doubts = tuple(doubt for sample in samples for doubt in sample.doubts)
+    doubts = [doubt for sample in samples for doubt in sample.doubts]
+    doubts += other_texts(sample.utterance for sample in samples)
     report = DataReport(
-        str(source), len(entries), len(samples), usable_s, tuple(problems), doubts, tags_of(utterances)
+        str(source), len(entries), len(samples), usable_s, tuple(problems), tuple(doubts), tags_of(utterances)
     )
     check_usable(report, min_usable)
     return Dataset(tuple(samples), report, rules.limits, cached)
@@ -173,20 +174,21 @@ def _check(utterance: Utterance, rules: Rules) -> Problem | tuple[Sample, npt.ND
             "text too long for the CTC",
             f"{needed} frames for {len(pieces)} tokens, the window has {rules.window_frames}",
         )
-    if not utterance.audio.exists():
-        return problem("missing file", f"{utterance.audio} does not exist")
+    if missing := why_missing(utterance.audio):
+        return problem("missing file", missing)
     try:
-        wave = read_utterance(utterance, rules.limits)
+        read = read_section(utterance, rules.limits)
     except AudioTooLongError as error:
         return problem("too long for the window", error)
     except (AudioError, OSError) as error:
         return problem("unreadable audio", error)
+    wave = read.waves[0]
     if len(wave) < MIN_DURATION_S * SAMPLE_RATE:
         return problem(
             "too short", f"{len(wave) / SAMPLE_RATE:.3f} s, at least {MIN_DURATION_S} s are needed"
         )
     stored = _int16(wave)
-    doubts = tuple(doubts_of(utterance, wave))
+    doubts = tuple(doubts_of(utterance, wave, read.warnings[0]))
     return Sample(utterance, pieces, len(wave), zlib.crc32(stored.tobytes()), needed, doubts), stored
 
 
@@ -194,7 +196,7 @@ def _int16(wave: FloatArray) -> npt.NDArray[np.int16]:
     return np.clip(np.rint(wave * _INT16_SCALE), -32768, 32767).astype(np.int16)
 
 
-def _in_threads[T, R](
+def in_threads[T, R](
     function: Callable[[T], R], items: Iterable[T], name: str, progress: bool
 ) -> Iterator[R]:
     """Yield results in order from threads; decoders and resamplers release the interpreter lock."""
