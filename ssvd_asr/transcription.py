@@ -11,7 +11,7 @@ import torch
 
 from ssvd_asr.base.model import BaseModel, FloatArray
 from ssvd_asr.base.prompt import IDENTIFIED, Prompt
-from ssvd_asr.decoding.align import Alignment, TimedWord, align, clock_of
+from ssvd_asr.decoding.align import Alignment, TimedWord, align
 from ssvd_asr.decoding.decode import Domains, decode
 from ssvd_asr.decoding.hypothesis import Hypothesis, TimedText
 from ssvd_asr.decoding.language import identify
@@ -148,12 +148,12 @@ def _align(
     wanted = [word_times] * len(waves) if isinstance(word_times, bool) else word_times
     found = [Alignment()] * len(waves)
     rows = [row for row, want in zip(range(len(waves)), wanted, strict=True) if want]
-    durations_s = [len(waves[row]) / base.config.sample_rate_hz for row in rows]
-    clock = clock_of(base, encoded.size(1))
+    durations_s = [len(waves[row]) / base.window.sample_rate_hz for row in rows]
+    clock = base.clock(encoded.size(1))
     heard = (encoded[row] for row in rows)
     said = [hypotheses[row] for row in rows]
     for row, alignment in zip(
-        rows, align(base.network.ctc, heard, said, durations_s, base.tokens, clock), strict=True
+        rows, align(base.ctc_head, heard, said, durations_s, base.tokens, clock), strict=True
     ):
         found[row] = alignment
     return found

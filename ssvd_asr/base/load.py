@@ -5,10 +5,11 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
-from ssvd_asr.base.config import read_config
-from ssvd_asr.base.hub_layout import EMBEDDED, locate_base
 from ssvd_asr.base.model import BaseModel
-from ssvd_asr.base.network import build_network
+from ssvd_asr.base.owsm.config import read_config
+from ssvd_asr.base.owsm.hub_layout import EMBEDDED, locate_base
+from ssvd_asr.base.owsm.model import OwsmModel
+from ssvd_asr.base.owsm.network import build_network
 from ssvd_asr.base.weights import load_weights, read_weights
 from ssvd_asr.device import forbid_tf32, resolve_device, resolve_dtype
 
@@ -44,4 +45,4 @@ def load_base(
     model_config = read_config(files.config, root=files.root)
     network = build_network(model_config)
     load_weights(network, read_weights(files.checkpoint), f"base checkpoint {files.checkpoint}")
-    return BaseModel(files.name, network, model_config, device=target, dtype=working)
+    return OwsmModel(files.name, network, model_config, device=target, dtype=working)

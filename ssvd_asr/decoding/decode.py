@@ -11,15 +11,13 @@ import torch
 from torch import Tensor
 
 from ssvd_asr.base.model import BaseModel
-from ssvd_asr.base.prompt import Prompt
+from ssvd_asr.base.prompt import RECOGNITION, Prompt
 from ssvd_asr.decoding.beam import beam
 from ssvd_asr.decoding.best_path import best_path
 from ssvd_asr.decoding.ctc_judge import CtcJudge
 from ssvd_asr.decoding.greedy import greedy
 from ssvd_asr.decoding.hypothesis import Hypothesis
 from ssvd_asr.decoding.options import DecodingOptions
-
-RECOGNITION = "<asr>"  # the only task whose words CTC was trained on
 
 # Returns a context in which the domains of these rows of the batch are open.
 Domains = Callable[[Sequence[int]], AbstractContextManager[object]]
@@ -61,7 +59,7 @@ def decode(
     everyone = range(len(encoded))
     with domains(everyone):
         if options.method == "ctc":
-            found = best_path(base.network.ctc, encoded, base.tokens)
+            found = best_path(base.ctc_head, encoded, base.tokens)
         elif options.method == "beam":
             found = _beam(base, encoded, prompts, options, max_tokens)
         else:
@@ -70,7 +68,7 @@ def decode(
     known = [
         row
         for row in everyone
-        if base.network.ctc is not None and prompts[row].task == RECOGNITION and not prompts[row].timestamps
+        if base.ctc_head is not None and prompts[row].task == RECOGNITION and not prompts[row].timestamps
     ]
     doubts = _doubts(base, encoded, found, known)
     decoded = [Decoded(each, search, doubts.get(row)) for row, each in enumerate(found)]
@@ -107,5 +105,6 @@ def _doubts(
     if not rows:
         return {}
     chosen = encoded if len(rows) == len(encoded) else encoded[torch.tensor(rows, device=encoded.device)]
-    judge = CtcJudge(base.network.ctc, chosen, base.tokens)
+    assert base.ctc_head is not None  # `rows` would be empty
+    judge = CtcJudge(base.ctc_head, chosen, base.tokens)
     return dict(zip(rows, judge.doubt([found[row].token_ids for row in rows]), strict=True))

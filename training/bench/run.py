@@ -184,7 +184,7 @@ def zero_shot(spec: Spec) -> dict[str, Any]:
 
     session = _session(spec)
     _, valid = session.load_data()
-    found = validate(session.base.network, valid, session.rules.symbols, session.base.device, False)
+    found = validate(session.base.learner, valid, session.rules.symbols, session.base.device, False)
     base = load_base(device=spec.device, dtype="float32")
     return {
         "key": spec.task.key, "stage": spec.task.stage, "domain": spec.task.domain, "parameters": 0,

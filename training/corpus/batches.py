@@ -155,12 +155,13 @@ def validation_batches(data: Dataset, symbols: PromptSymbols, size: int) -> Iter
 
 
 def collate(examples: Sequence[Example], symbols: PromptSymbols) -> Batch:
-    """Return the arguments of ESPnetS2TModel.forward.
+    """Return a batch for `Learner.loss`.
 
     These are speech (B, padded_samples) float32, text (B, U) and text_ctc (B, V) int64 padded with -1,
     text_prev (B, 1) of <na>, and their lengths (B,). As in ESPnet, the padding silence counts as speech.
     """
     rows = len(examples)
+    no_previous = IGNORE_ID if symbols.na is None else symbols.na
     speech = torch.from_numpy(np.stack([example.speech for example in examples]))
     text, text_lengths = _padded([example.text for example in examples])
     text_ctc, text_ctc_lengths = _padded([example.text_ctc for example in examples])
@@ -169,7 +170,7 @@ def collate(examples: Sequence[Example], symbols: PromptSymbols) -> Batch:
         "speech_lengths": torch.full((rows,), speech.shape[1], dtype=torch.int64),
         "text": text,
         "text_lengths": text_lengths,
-        "text_prev": torch.full((rows, 1), symbols.na, dtype=torch.int64),
+        "text_prev": torch.full((rows, 1), no_previous, dtype=torch.int64),
         "text_prev_lengths": torch.ones(rows, dtype=torch.int64),
         "text_ctc": text_ctc,
         "text_ctc_lengths": text_ctc_lengths,

@@ -19,13 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ssvd_asr.audio.read import SAMPLE_RATE, AudioLimits
+from ssvd_asr.base.model import Tokens
 from ssvd_asr.errors import AudioError, AudioTooLongError, DataError
 from ssvd_asr.manifests.audio import read_utterance
 from ssvd_asr.manifests.read import read_entries
 from ssvd_asr.manifests.utterances import Problem, Reason, Utterance
 from ssvd_asr.progress import progress_bar
 from ssvd_asr.scoring import normalise
-from training.corpus.prompts import FloatArray, PromptSymbols, Tokens
+from training.corpus.prompts import FloatArray, PromptSymbols
 from training.corpus.report import DataReport, Doubt, check_usable, doubts_of, tags_of
 
 MIN_DURATION_S = 0.1

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 PeftKind = Literal["lora", "dora", "vera", "pissa"]
 PEFT_KINDS: tuple[PeftKind, ...] = get_args(PeftKind)
-EMBEDDING = "decoder.embed.0"
 LINEARS_ADAPTER, EMBEDDING_ADAPTER = "linears", "embedding"  # peft's names of the two sets of weights
 
 

@@ -12,11 +12,11 @@ import torch
 
 from ssvd_asr.adapted_model import AdaptedModel, adapt
 from ssvd_asr.base.model import BaseModel
+from ssvd_asr.base.owsm.decoder import CachedDecoder
 from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.basis.factors import canonical_svd
 from ssvd_asr.basis.layers import match_layers
 from ssvd_asr.decoding.best_path import best_path
-from ssvd_asr.decoding.decoder import CachedDecoder
 from ssvd_asr.decoding.greedy import ENDED_SHARE, greedy
 from ssvd_asr.decoding.hypothesis import Hypothesis, TimedText, timed_segments
 from ssvd_asr.errors import BaseModelError, SsvdError
@@ -75,7 +75,7 @@ def test_a_row_that_computes_nonsense_is_an_error_not_a_transcript(
     with pytest.raises(SsvdError, match="no token has a finite score"):
         greedy(tiny_base, encoded, [Prompt()] * 2)
     with pytest.raises(SsvdError, match="no token has a finite score"):
-        best_path(tiny_base.network.ctc, encoded, tiny_base.tokens)
+        best_path(tiny_base.ctc_head, encoded, tiny_base.tokens)
 
 
 @pytest.mark.parametrize(

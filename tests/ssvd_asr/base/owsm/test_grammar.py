@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from ssvd_asr.base.model import BaseModel
+from ssvd_asr.base.owsm.grammar import forbid
+from ssvd_asr.base.owsm.tokens import TokenMap
 from ssvd_asr.base.prompt import Prompt
-from ssvd_asr.base.tokens import TokenMap
-from ssvd_asr.decoding.grammar import forbid
 from ssvd_asr.decoding.options import GREEDY, DecodingOptions
 from ssvd_asr.transcription import transcribe
 from tests.random_owsm import waves
@@ -24,7 +24,7 @@ PROMPT = Prompt(timestamps=True, audio_s=2.0)
 def allowed(tokens: TokenMap, said: Sequence[int], scores: Tensor) -> set[int]:
     """The ids that may follow what was said, with these log-probabilities (V,)."""
     row = scores.clone()[None]
-    forbid(row, [[*PROMPT.ids(tokens), *said]], tokens, [PROMPT.last_time(tokens)])
+    forbid(row, [[*tokens.prompt_ids(PROMPT), *said]], tokens, [PROMPT.last_time(tokens)])
     return {index for index, score in enumerate(row[0].tolist()) if score > -math.inf}
 
 

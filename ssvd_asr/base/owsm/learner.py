@@ -1,25 +1,50 @@
-"""Contexts that set a network up for training or validation and restore it afterwards."""
+"""ESPnet's S2T network in training: its loss, and contexts that set it up and restore it afterwards."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from training.recipe import Recipe
+from ssvd_asr.base.learner import Regime
+from ssvd_asr.base.spec_augment import spec_augment
 
 # Layers that update statistics in training mode; the frozen base must keep its own.
 _STATISTICS = (nn.modules.batchnorm._BatchNorm,)
 
 
-@contextmanager
-def training_mode(network: Any, recipe: Recipe) -> Iterator[None]:
-    """Put an ESPnetS2TModel into training mode with the recipe's loss, dropout and SpecAugment.
+class OwsmLearner:
+    """`Learner` over an ESPnetS2TModel."""
 
-    Losses and masks are the recipe's, not those of the base's training. Dropout is that of the base's
-    configuration unless the recipe gives a rate. Leaving the block restores modes, rates, losses and
+    def __init__(self, network: Any) -> None:
+        self.network = network
+
+    def loss(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Mapping[str, Any]]:
+        """See Learner. As in ESPnet, the padding silence counts as speech."""
+        loss, statistics, _ = self.network(**batch)
+        return loss, statistics
+
+    def training(self, regime: Regime) -> AbstractContextManager[None]:
+        """See Learner."""
+        return training_mode(self.network, regime)
+
+    def validation(self) -> AbstractContextManager[None]:
+        """See Learner."""
+        return validation_mode(self.network)
+
+    def layers(self) -> list[nn.Module]:
+        """See Learner."""
+        return [*self.network.encoder.encoders, *self.network.decoder.decoders]
+
+
+@contextmanager
+def training_mode(network: Any, regime: Regime) -> Iterator[None]:
+    """Put an ESPnetS2TModel into training mode with the regime's loss, dropout and SpecAugment.
+
+    Losses and masks are the regime's, not those of the base's training. Dropout is that of the base's
+    configuration unless the regime gives a rate. Leaving the block restores modes, rates, losses and
     SpecAugment, also after an exception.
     """
     modes = {module: module.training for module in network.modules()}
@@ -34,13 +59,13 @@ def training_mode(network: Any, recipe: Recipe) -> Iterator[None]:
         for module in network.modules():
             if isinstance(module, _STATISTICS):
                 module.eval()
-        if recipe.dropout is not None:
+        if regime.dropout is not None:
             for module in dropouts:
-                module.p = recipe.dropout
+                module.p = regime.dropout
             for module in rates:  # used by the CTC and by torch's own attention
-                module.dropout_rate = recipe.dropout
-        _set_losses(network, recipe.ctc_weight, recipe.label_smoothing, 1.0 - recipe.label_smoothing)
-        network.specaug = spec_augment(recipe, network.frontend.output_size())
+                module.dropout_rate = regime.dropout
+        _set_losses(network, regime.ctc_weight, regime.label_smoothing, 1.0 - regime.label_smoothing)
+        network.specaug = spec_augment(regime, network.frontend.output_size())
         network.error_calculator = None  # would compute edit distances of every validation batch on the host
         yield
     finally:
@@ -71,27 +96,6 @@ def validation_mode(network: Any) -> Iterator[None]:
             network.ctc.dropout_rate = ctc_dropout
         for module, mode in modes.items():
             module.training = mode
-
-
-def spec_augment(recipe: Recipe, bins: int) -> nn.Module | None:
-    """Return ESPnet's SpecAugment with the recipe's masks and no time warp, or None without masks."""
-    from espnet2.asr.specaug.specaug import SpecAug
-
-    width = round(recipe.freq_mask_share * bins)
-    frequency = recipe.freq_masks > 0 and width > 0
-    time = recipe.time_masks > 0 and recipe.time_mask_share > 0
-    if not frequency and not time:
-        return None
-    module: nn.Module = SpecAug(
-        apply_time_warp=False,
-        apply_freq_mask=frequency,
-        freq_mask_width_range=(0, max(1, width)),
-        num_freq_mask=recipe.freq_masks,
-        apply_time_mask=time,
-        time_mask_width_ratio_range=(0.0, max(recipe.time_mask_share, 1e-9)),
-        num_time_mask=recipe.time_masks,
-    )
-    return module
 
 
 def _set_losses(network: Any, ctc_weight: float, smoothing: float, confidence: float) -> None:

@@ -11,17 +11,14 @@ precision value exactly) and before any cast to a working dtype. Serving in bflo
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import json
-import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ssvd_asr.base.config import ModelConfig
-from ssvd_asr.base.tokens import TokenMap
+from ssvd_asr.base.owsm.config import ModelConfig
+from ssvd_asr.base.owsm.tokens import TokenMap
+from ssvd_asr.base.state_digest import digest_of, sha256, state_entries
 
 if TYPE_CHECKING:
     from espnet2.s2t.espnet_model import ESPnetS2TModel
@@ -38,14 +35,11 @@ _DECODER_OPTIONS = ("attention_heads", "input_layer", "normalize_before", "conca
 
 def base_digest(network: ESPnetS2TModel, config: ModelConfig, tokens: TokenMap) -> str:
     """Return "sha256:..." of a network whose floating tensors are float32."""
-    state = sorted(network.state_dict().items())
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # hashlib releases the interpreter lock
-        tensors = list(pool.map(_tensor_entry, state))
     content = {
         "format": _DIGEST_FORMAT,
-        "tensors": tensors,
-        "tokens": _sha256("\n".join(tokens.token_list).encode()),
-        "bpe": _sha256(tokens.bpe_bytes),
+        "tensors": state_entries(network.state_dict()),
+        "tokens": sha256("\n".join(tokens.token_list).encode()),
+        "bpe": sha256(tokens.bpe_bytes),
         "frontend": _frontend(network),
         "normalize": _normalize(network),
         "encoder": _options(network.encoder, config.section("encoder_conf"), _ENCODER_OPTIONS),
@@ -53,19 +47,7 @@ def base_digest(network: ESPnetS2TModel, config: ModelConfig, tokens: TokenMap) 
         "window": [config.sample_rate_hz, config.window_s, config.time_step_s],
         "symbols": [tokens.na, tokens.notime, tokens.first_time, tokens.last_time],
     }
-    return "sha256:" + _sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode())
-
-
-def _tensor_entry(item: tuple[str, torch.Tensor]) -> list[Any]:
-    name, tensor = item
-    data = (
-        tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-    )  # little-endian, as torch itself is
-    return [name, str(tensor.dtype), list(tensor.shape), _sha256(data.numpy().data)]
-
-
-def _sha256(data: bytes | memoryview) -> str:
-    return hashlib.sha256(data).hexdigest()
+    return digest_of(content)
 
 
 def _frontend(network: ESPnetS2TModel) -> dict[str, Any]:

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ssvd_asr.base.config import ModelConfig, parse_config
-from ssvd_asr.base.model import BaseModel
-from ssvd_asr.base.network import build_network
-from ssvd_asr.base.tokens import bpe_processor
+from ssvd_asr.base.owsm.config import ModelConfig, parse_config
+from ssvd_asr.base.owsm.model import OwsmModel
+from ssvd_asr.base.owsm.network import build_network
+from ssvd_asr.base.owsm.tokens import bpe_processor
 
 if TYPE_CHECKING:
     import torch
     from espnet2.s2t.espnet_model import ESPnetS2TModel
 
-NANO = Path(__file__).parent / "nano"  # every shape uses its BPE model
+NANO = Path(__file__).parents[1] / "nano"  # every shape uses its BPE model
 TIME_STEP_S = 0.02
 
 
@@ -177,7 +177,7 @@ def meta_network(shape: OwsmShape) -> ESPnetS2TModel:
 
 def random_base(
     shape: OwsmShape, *, seed: int = 1, device: torch.device | str = "cpu", dtype: torch.dtype | None = None
-) -> BaseModel:
+) -> OwsmModel:
     """Return a base of this shape with random weights, the same for one seed and kind of device.
 
     Building it takes 4 bytes a parameter on the device, whatever the dtype: OWSM-1B 4 GB, OWLS-2B 9 GB.
@@ -188,4 +188,4 @@ def random_base(
     with torch.random.fork_rng(), device:
         torch.manual_seed(seed)
         network = build_network(config)
-    return BaseModel("random", network, config, device=device, dtype=dtype or torch.float32)
+    return OwsmModel("random", network, config, device=device, dtype=dtype or torch.float32)

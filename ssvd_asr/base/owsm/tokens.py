@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ssvd_asr.base.config import ModelConfig
+from ssvd_asr.base.owsm.config import ModelConfig
+from ssvd_asr.base.prompt import RECOGNITION, Prompt
 from ssvd_asr.errors import BaseModelError, SsvdError
 
+_LANGUAGE = re.compile("<[a-z]{3}>")  # ISO 639-3
+_TRANSLATION = re.compile("<st_[a-z]{3}>")
 WORD_MARK = "\u2581"  # sentencepiece's sign for a space
 
 
@@ -41,6 +46,53 @@ class TokenMap:
         self.eos, self.sop, self.na = self.id("<eos>"), self.id("<sop>"), self.id(config.na_symbol)
         self.notime = self.id(config.notime_symbol)
         self.first_time, self.last_time = self.id(config.first_time_symbol), self.id(config.last_time_symbol)
+
+    @property
+    def no_previous(self) -> int:
+        """See Tokens: training data write "<na>" where there is no previous text."""
+        return self.na
+
+    @cached_property
+    def languages(self) -> dict[str, int]:
+        """See Tokens."""
+        controls = {self.token_list[i] for i in (self.unk, self.sos, self.eos, self.sop, self.na)}
+        not_languages = {*controls, RECOGNITION}  # a task that looks like a language
+        known = [each for each in self.symbols() if _LANGUAGE.fullmatch(each)]
+        return {each: self.id(each) for each in known if each not in not_languages}
+
+    @cached_property
+    def tasks(self) -> tuple[str, ...]:
+        """See Tokens."""
+        known = [each for each in self.symbols() if each == RECOGNITION or _TRANSLATION.fullmatch(each)]
+        return tuple(known)
+
+    def prompt_ids(self, prompt: Prompt) -> list[int]:
+        """Return [<sop> previous text] <sos> <language> <task> [<notimestamps>], as Speech2Text builds it.
+
+        Raises:
+            SsvdError: the model has no such language or task.
+        """
+        ids = [self.sos, self.id(prompt.language), self.id(prompt.task)]
+        if not prompt.timestamps:
+            ids.append(self.notime)
+        if prompt.previous_text is None:
+            return ids
+        previous = self.encode(prompt.previous_text)
+        # Training data writes "<na>" if there is no previous text.
+        return ids if self.na in previous else [self.sop, *previous, *ids]
+
+    def words(self, ids: Sequence[int]) -> list[tuple[str, tuple[int, ...]]]:
+        """See Tokens. A word begins with sentencepiece's mark for the space before it."""
+        groups: list[list[int]] = []
+        for index in ids:
+            if self.is_symbol(index):
+                continue
+            if self.begins_word(index) or not groups:
+                groups.append([])
+            groups[-1].append(index)
+        # Sentencepiece may put a lone word mark before a piece that begins a word itself; it is dropped here.
+        words = [(self.decode(group).strip(), tuple(group)) for group in groups]
+        return [(word, group) for word, group in words if word]
 
     def __len__(self) -> int:
         return len(self.token_list)

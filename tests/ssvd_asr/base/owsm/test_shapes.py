@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from ssvd_asr.base.shapes import (
+from ssvd_asr.base.owsm.shapes import (
     NANO,
     NANO_SHAPE,
     OWSM_01B,

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import torch
 
-from ssvd_asr.base.config import ModelConfig, read_config
-from ssvd_asr.base.digest import base_digest
-from ssvd_asr.base.hub_layout import read_folder
 from ssvd_asr.base.model import BaseModel
-from ssvd_asr.base.network import build_network
-from ssvd_asr.base.tokens import TokenMap
+from ssvd_asr.base.owsm.config import ModelConfig, read_config
+from ssvd_asr.base.owsm.digest import base_digest
+from ssvd_asr.base.owsm.hub_layout import read_folder
+from ssvd_asr.base.owsm.network import build_network
+from ssvd_asr.base.owsm.tokens import TokenMap
 from ssvd_asr.base.weights import load_weights, read_weights
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ssvd_asr.decoding.static_cache import StaticCache
-from ssvd_asr.decoding.step_graph import StepGraphs
+from ssvd_asr.base.owsm.static_cache import StaticCache
+from ssvd_asr.base.step_graph import StepGraphs
 from ssvd_asr.mixing.static_cores import StaticCores
 
 if TYPE_CHECKING:

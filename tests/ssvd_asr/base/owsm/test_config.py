@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ssvd_asr.base.config import ModelConfig, parse_config, read_config
+from ssvd_asr.base.owsm.config import ModelConfig, parse_config, read_config
 from ssvd_asr.errors import BaseModelError
 from tests.random_owsm import TINY, bpe_model, espnet_config, token_list
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ssvd_asr.base.export import export_compact
 from ssvd_asr.base.load import load_base
+from ssvd_asr.base.owsm.export import export_compact
 from ssvd_asr.transcription import transcribe
 from tests.random_owsm import OWSM_01B, waves, write_random_owsm
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from typeguard import TypeCheckError
 
-from ssvd_asr.base.config import ModelConfig
-from ssvd_asr.base.fast_encoder import quicken, quicken_frontend
+from ssvd_asr.base.owsm.config import ModelConfig
+from ssvd_asr.base.owsm.fast_encoder import quicken, quicken_frontend
 from ssvd_asr.errors import BaseModelError
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from ssvd_asr.base.model import BaseModel
+from ssvd_asr.base.owsm.decoder import CachedDecoder
+from ssvd_asr.base.positions import Positions
 from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.decoding.beam import beam
-from ssvd_asr.decoding.decoder import CachedDecoder
 from ssvd_asr.decoding.greedy import greedy
-from ssvd_asr.decoding.positions import Positions
 from tests.random_owsm import LONG_TEXT, waves
 
 
@@ -34,7 +34,7 @@ def test_all_prompts_are_read_in_one_pass(
     monkeypatch.setattr(CachedDecoder, "advance", advance)
     prompts = [Prompt(), Prompt(previous_text=LONG_TEXT), Prompt(previous_text="a chair")]
     decode(tiny_base, tiny_base.encode(waves(3)), prompts, max_tokens=4)
-    longest = max(len(prompt.ids(tiny_base.tokens)) for prompt in prompts)
+    longest = max(len(tiny_base.tokens.prompt_ids(prompt)) for prompt in prompts)
     assert longest > 100
     assert lengths == [longest, 1, 1, 1]
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import yaml
 
-from ssvd_asr.base.digest import base_digest
-from ssvd_asr.base.model import BaseModel
+from ssvd_asr.base.owsm.config import ModelConfig
+from ssvd_asr.base.owsm.digest import base_digest
+from ssvd_asr.base.owsm.tokens import TokenMap
 from ssvd_asr.errors import BaseModelError
 
 # Keys that ESPnet's S2T task reads from a config without a default of its own.
@@ -34,7 +35,17 @@ _TASK_DEFAULTS: dict[str, Any] = {
 }
 
 
-def export_espnet(base: BaseModel, folder: Path) -> tuple[Path, Path]:
+class Exportable(Protocol):
+    """The parts of an OwsmModel that are written."""
+
+    name: str
+    digest: str
+    network: Any
+    config: ModelConfig
+    tokens: TokenMap
+
+
+def export_espnet(base: Exportable, folder: Path) -> tuple[Path, Path]:
     """Write config.yaml, model.pth, bpe.model and feats_stats.npz; return the paths of the first two.
 
     `espnet2.bin.s2t_inference.Speech2Text(config, checkpoint)` loads them unmodified. It resolves paths from
@@ -52,7 +63,7 @@ def export_espnet(base: BaseModel, folder: Path) -> tuple[Path, Path]:
     return config, checkpoint
 
 
-def export_compact(base: BaseModel, folder: Path, *, half_precision: bool = False) -> None:
+def export_compact(base: Exportable, folder: Path, *, half_precision: bool = False) -> None:
     """Write the embedded form: config.yaml with relative names, tokens.txt, bpe.model, model.safetensors.
 
     With `half_precision` the weights are rounded to float16, which gives another model with another digest.
@@ -73,7 +84,7 @@ def export_compact(base: BaseModel, folder: Path, *, half_precision: bool = Fals
     save_file(state, folder / "model.safetensors")
 
 
-def _unchanged_state(base: BaseModel) -> dict[str, torch.Tensor]:
+def _unchanged_state(base: Exportable) -> dict[str, torch.Tensor]:
     """Return the network's tensors on the CPU. Raise BaseModelError if the base's digest no longer fits."""
     if base_digest(base.network, base.config, base.tokens) != base.digest:
         raise BaseModelError(
@@ -83,7 +94,7 @@ def _unchanged_state(base: BaseModel) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in base.network.state_dict().items()}
 
 
-def _write_config(base: BaseModel, folder: Path, *, absolute: bool) -> Path:
+def _write_config(base: Exportable, folder: Path, *, absolute: bool) -> Path:
     """Write config.yaml and the files that it names into `folder`, and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     config = {**_TASK_DEFAULTS, **base.config.raw}

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from ssvd_asr.base.fast_encoder import ChannelsLastConv1d, ChannelsLastConv2d, as_espnet, quicken
 from ssvd_asr.base.model import BaseModel
+from ssvd_asr.base.owsm.fast_encoder import ChannelsLastConv1d, ChannelsLastConv2d, as_espnet, quicken
 from tests.random_owsm import waves
 
 

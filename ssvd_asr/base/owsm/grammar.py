@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ssvd_asr.base.tokens import TokenMap
+from ssvd_asr.base.owsm.tokens import TokenMap
 
 
 def forbid(

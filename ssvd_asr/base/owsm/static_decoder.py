@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ssvd_asr.decoding.decoder import CachedDecoder, check_build, keys_values, output, split, through_layer
-from ssvd_asr.decoding.static_cache import grown, longer, move_rows
-from ssvd_asr.decoding.static_steps import StaticSteps
+from ssvd_asr.base.owsm.decoder import CachedDecoder, check_build, keys_values, output, split, through_layer
+from ssvd_asr.base.owsm.static_cache import grown, longer, move_rows
+from ssvd_asr.base.owsm.static_steps import StaticSteps
 from ssvd_asr.layer.linear import AdaptedLinear
 from ssvd_asr.mixing.mixture import MixedLayer, Mixture
 from ssvd_asr.mixing.static_cores import Arrangement, CoresKey, arrange

@@ -12,7 +12,7 @@ import yaml
 from ssvd_asr.errors import BaseModelError
 
 EMBEDDED = "owsm-nano"
-_EMBEDDED_FOLDER = Path(__file__).parent / "nano"
+_EMBEDDED_FOLDER = Path(__file__).parents[1] / "nano"
 _HUB_TAG = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from ssvd_asr.audio.read import SAMPLE_RATE
+from ssvd_asr.base.model import Window
 from ssvd_asr.errors import BaseModelError
 
 # Defaults of ESPnet's S2TPreprocessor for keys that preprocessor_conf leaves out.
@@ -55,20 +56,15 @@ class ModelConfig:
         return int(self.sample_rate_hz * self.window_s)
 
     @property
-    def bears_silences(self) -> bool:
-        """Whether a piece may hold silences: unless the config says how much joined speech the base bears."""
-        return self.joined_speech_s is None
-
-    @property
-    def longest_piece_samples(self) -> int:
-        """How much speech without a silence a window bears, context included: longer speech is cut."""
-        longest_s = self.window_s if self.joined_speech_s is None else self.joined_speech_s
-        return int(self.sample_rate_hz * min(longest_s, self.window_s))
-
-    @property
-    def piece_context_samples(self) -> int:
-        """How much of its neighbours a piece that was cut within speech is decoded with, on either side."""
-        return int(self.sample_rate_hz * self.piece_context_s)
+    def window(self) -> Window:
+        """The window, and how speech is cut for it."""
+        return Window(
+            self.window_s,
+            self.sample_rate_hz,
+            self.joined_speech_s,
+            self.piece_context_s,
+            setting="preprocessor_conf.speech_length in its config",
+        )
 
     def section(self, name: str) -> dict[str, Any]:
         """Return a copy of `<name>_conf`, empty if the config has none."""

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor, nn
 
-from ssvd_asr.decoding.positions import Positions
-from ssvd_asr.decoding.rows import Rows
+from ssvd_asr.base.positions import Positions
+from ssvd_asr.base.rows import Rows
 from ssvd_asr.errors import BaseModelError
 from ssvd_asr.layer.linear import AdaptedLinear
 from ssvd_asr.layer.tall_linear import tall_linear
@@ -26,28 +26,6 @@ if TYPE_CHECKING:
     from espnet2.asr.decoder.transformer_decoder import TransformerDecoder
     from espnet2.legacy.nets.pytorch_backend.transformer.attention import MultiHeadedAttention
     from espnet2.legacy.nets.pytorch_backend.transformer.decoder_layer import DecoderLayer
-
-
-class Decoder(Protocol):
-    """Decoder of rows in lock step: each reads its own prompt, then all advance token by token."""
-
-    def read(self, prompts: Sequence[Sequence[int]]) -> Tensor:
-        """Begin the R rows with their prompts, of any lengths. Return log-probabilities as `advance` does."""
-        ...
-
-    def advance(self, tokens: Tensor) -> Tensor:
-        """Append tokens (R, L) to the R rows and return log-probabilities (R, V), float32, of the next one.
-
-        Side effect: the rows are L tokens longer.
-        """
-        ...
-
-    def keep(self, rows: Sequence[int]) -> None:
-        """Keep these rows (R',) of the current ones, in this order.
-
-        A row may occur several times, as several hypotheses of one utterance.
-        """
-        ...
 
 
 class CachedDecoder:

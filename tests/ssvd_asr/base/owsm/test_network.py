@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 import torch
 
-from ssvd_asr.base.config import parse_config
-from ssvd_asr.base.network import build_network
+from ssvd_asr.base.owsm.config import parse_config
+from ssvd_asr.base.owsm.network import build_network
 from ssvd_asr.errors import BaseModelError
 from tests.random_owsm import OWSM_01B, TINY, OwsmShape, espnet_config
 
 LIGHT_IMPORT = """
 import sys
-import ssvd_asr.base.load, ssvd_asr.base.export, ssvd_asr.transcription
-from ssvd_asr.base.network import _CLASSES, load_class
+import ssvd_asr.base.load, ssvd_asr.base.owsm.export, ssvd_asr.transcription
+from ssvd_asr.base.owsm.network import _CLASSES, load_class
 for choices in _CLASSES.values():
     for target in choices.values():
         load_class(target)

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from ssvd_asr.base.model import BaseModel
-from training.loop.training_mode import spec_augment, training_mode, validation_mode
+from ssvd_asr.base.owsm.learner import training_mode, validation_mode
+from ssvd_asr.base.owsm.model import OwsmModel
+from ssvd_asr.base.spec_augment import spec_augment
 from training.recipe import NANO, OWSM
 
 
@@ -22,14 +23,14 @@ def state(network: nn.Module) -> dict[str, object]:
     return {**modes, **rates, "loss": loss, "specaug": getattr(network, "specaug", None)}
 
 
-def test_the_network_is_put_back_even_after_an_error(base: BaseModel) -> None:
-    before = state(base.network)
+def test_the_network_is_put_back_even_after_an_error(tiny_base: OwsmModel) -> None:
+    before = state(tiny_base.network)
     recipe = OWSM.changed(ctc_weight=0.7, label_smoothing=0.2, dropout=0.5)
     inside: dict[str, object] = {}
 
     def fail() -> None:
-        with training_mode(base.network, recipe):
-            inside.update(state(base.network))
+        with training_mode(tiny_base.network, recipe):
+            inside.update(state(tiny_base.network))
             raise RuntimeError("inside")
 
     with pytest.raises(RuntimeError, match="inside"):
@@ -37,45 +38,45 @@ def test_the_network_is_put_back_even_after_an_error(base: BaseModel) -> None:
     assert inside["loss"] == (0.7, 0.2, 0.8)
     assert inside["specaug"] is not None
     assert {value for name, value in inside.items() if name.endswith((".p", ".rate"))} == {0.5}
-    assert state(base.network) == before
+    assert state(tiny_base.network) == before
 
 
-def test_dropout_is_the_bases_own_unless_the_recipe_says_so(base: BaseModel) -> None:
-    with training_mode(base.network, OWSM):
-        rates = {m.p for m in base.network.modules() if isinstance(m, nn.Dropout) and m.p > 0}
+def test_dropout_is_the_bases_own_unless_the_recipe_says_so(tiny_base: OwsmModel) -> None:
+    with training_mode(tiny_base.network, OWSM):
+        rates = {m.p for m in tiny_base.network.modules() if isinstance(m, nn.Dropout) and m.p > 0}
     assert rates == {0.1}
 
 
-def test_without_dropout_two_passes_are_one(base: BaseModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    speech = torch.randn(1, base.config.window_samples) * 0.1
-    lengths = torch.tensor([base.config.window_samples])
+def test_without_dropout_two_passes_are_one(tiny_base: OwsmModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    speech = torch.randn(1, tiny_base.config.window_samples) * 0.1
+    lengths = torch.tensor([tiny_base.config.window_samples])
     recipe = OWSM.changed(dropout=0.0, freq_masks=0, time_masks=0)
-    for module in base.network.encoder.modules():
+    for module in tiny_base.network.encoder.modules():
         if hasattr(module, "use_sdpa"):  # attention as if the base had been trained with much
             monkeypatch.setattr(module, "dropout_rate", 0.5)
-    with torch.no_grad(), training_mode(base.network, recipe):
-        passes = [base.network.encode(speech, lengths)[0] for _ in range(2)]
+    with torch.no_grad(), training_mode(tiny_base.network, recipe):
+        passes = [tiny_base.network.encode(speech, lengths)[0] for _ in range(2)]
     assert torch.equal(*passes)
 
 
-def test_positions_rounded_under_autocast_are_whole_again(base: BaseModel) -> None:
-    speech = torch.randn(1, base.config.window_samples) * 0.1
-    lengths = torch.tensor([base.config.window_samples])
+def test_positions_rounded_under_autocast_are_whole_again(tiny_base: OwsmModel) -> None:
+    speech = torch.randn(1, tiny_base.config.window_samples) * 0.1
+    lengths = torch.tensor([tiny_base.config.window_samples])
     with torch.no_grad():
-        before = base.network.encode(speech, lengths)[0]
-        with training_mode(base.network, OWSM), torch.autocast("cpu", torch.bfloat16):
-            base.network.encode(speech, lengths)
-        assert torch.equal(base.network.encode(speech, lengths)[0], before)
+        before = tiny_base.network.encode(speech, lengths)[0]
+        with training_mode(tiny_base.network, OWSM), torch.autocast("cpu", torch.bfloat16):
+            tiny_base.network.encode(speech, lengths)
+        assert torch.equal(tiny_base.network.encode(speech, lengths)[0], before)
 
 
-def test_validation_inside_training_neither_masks_nor_drops(base: BaseModel) -> None:
-    speech = torch.randn(1, base.config.window_samples) * 0.1
-    lengths = torch.tensor([base.config.window_samples])
-    with torch.no_grad(), training_mode(base.network, OWSM.changed(dropout=0.3)):
-        moving = [base.network.encode(speech, lengths)[0] for _ in range(2)]
-        with validation_mode(base.network):
-            still = [base.network.encode(speech, lengths)[0] for _ in range(2)]
-        assert base.network.training
+def test_validation_inside_training_neither_masks_nor_drops(tiny_base: OwsmModel) -> None:
+    speech = torch.randn(1, tiny_base.config.window_samples) * 0.1
+    lengths = torch.tensor([tiny_base.config.window_samples])
+    with torch.no_grad(), training_mode(tiny_base.network, OWSM.changed(dropout=0.3)):
+        moving = [tiny_base.network.encode(speech, lengths)[0] for _ in range(2)]
+        with validation_mode(tiny_base.network):
+            still = [tiny_base.network.encode(speech, lengths)[0] for _ in range(2)]
+        assert tiny_base.network.training
     assert not torch.equal(moving[0], moving[1])
     assert torch.equal(still[0], still[1])
 

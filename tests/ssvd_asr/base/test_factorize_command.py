@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from ssvd_asr.base.factorize_command import main
 from ssvd_asr.base.model import BaseModel
 from ssvd_asr.basis.cache import factor_folder, factorize
-from ssvd_asr.basis.command import main
 
 
 def test_it_fills_the_cache_and_reports_one_json_object(

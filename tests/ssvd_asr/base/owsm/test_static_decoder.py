@@ -12,17 +12,16 @@ from hypothesis import strategies as st
 
 from ssvd_asr.adapted_model import AdaptedModel, adapt
 from ssvd_asr.base.model import BaseModel
+from ssvd_asr.base.owsm import model
+from ssvd_asr.base.owsm.decoder import CachedDecoder
+from ssvd_asr.base.owsm.shapes import TINY, random_base
+from ssvd_asr.base.owsm.static_decoder import _STEPS, StaticDecoder, open_decoder
 from ssvd_asr.base.prompt import Prompt
-from ssvd_asr.base.shapes import TINY, random_base
 from ssvd_asr.basis.factors import canonical_svd
 from ssvd_asr.basis.layers import match_layers
-from ssvd_asr.decoding import beam as beam_module
-from ssvd_asr.decoding import greedy as greedy_module
 from ssvd_asr.decoding.beam import beam
-from ssvd_asr.decoding.decoder import CachedDecoder
 from ssvd_asr.decoding.greedy import greedy
 from ssvd_asr.decoding.hypothesis import Hypothesis
-from ssvd_asr.decoding.static_decoder import _STEPS, StaticDecoder, open_decoder
 from ssvd_asr.mixing.cost import FORMS
 from ssvd_asr.mixing.mixture import CoreStack
 from ssvd_asr.mixing.static_cores import arrange, rounded
@@ -77,8 +76,7 @@ class _Chosen:
         self._monkeypatch = monkeypatch
 
     def __call__(self, static: bool) -> None:
-        for module in (greedy_module, beam_module):
-            self._monkeypatch.setattr(module, "open_decoder", partial(open_decoder, static=static))
+        self._monkeypatch.setattr(model, "open_decoder", partial(open_decoder, static=static))
 
 
 @pytest.fixture
@@ -137,7 +135,8 @@ def test_scores_are_those_of_the_cached_decoder_while_rows_leave_repeat_and_chan
 ) -> None:
     generator = torch.Generator().manual_seed(1)
     slots, width = [1, 1, 2, 0, 3, 2], 3
-    prompts = [Prompt(previous_text=text).ids(subject.base.tokens) for text in ("", "a", LONG_TEXT) * 2]
+    texts = ("", "a", LONG_TEXT) * 2
+    prompts = [subject.base.tokens.prompt_ids(Prompt(previous_text=text)) for text in texts]
     kept = [
         [0, 0, 1, 2, 3, 4, 5, 5, 5],  # beams open
         [1, 0, 0, 2, 4, 4, 5, 8, 7],

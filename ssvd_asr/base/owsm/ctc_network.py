@@ -16,11 +16,11 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from typeguard import TypeCheckError
 
-from ssvd_asr.base.config import ModelConfig, parse_config
-from ssvd_asr.base.fast_encoder import quicken, quicken_frontend
-from ssvd_asr.base.model import FloatArray, fill_window
-from ssvd_asr.base.network import NO_FLASH, build_part, load_class
-from ssvd_asr.base.tokens import TokenMap
+from ssvd_asr.base.model import FloatArray
+from ssvd_asr.base.owsm.config import ModelConfig, parse_config
+from ssvd_asr.base.owsm.fast_encoder import quicken, quicken_frontend
+from ssvd_asr.base.owsm.network import NO_FLASH, build_part, load_class
+from ssvd_asr.base.owsm.tokens import TokenMap
 from ssvd_asr.base.weights import load_weights, read_weights
 from ssvd_asr.device import forbid_tf32, resolve_device
 from ssvd_asr.errors import BaseModelError
@@ -60,11 +60,11 @@ class CtcModel:
         window, as in Speech2Text.batch_decode.
 
         Raises:
-            AudioTooLongError, AudioError: as in BaseModel.encode.
+            AudioTooLongError, AudioError: as in OwsmModel.encode.
             SsvdError: the model has no such language or task.
         """
         speech = torch.zeros(len(waves), self.config.window_samples)
-        fill_window(speech.numpy(), waves, self.config, "OWSM-CTC")
+        self.config.window.fill(speech.numpy(), waves, "OWSM-CTC")
         told = [[self.tokens.id(prompt.language), self.tokens.id(prompt.task)] for prompt in prompts]
         previous = [torch.tensor(self._previous(prompt)) for prompt in prompts]
         batch = {

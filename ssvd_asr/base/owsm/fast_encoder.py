@@ -66,7 +66,7 @@ def quicken_frontend(frontend: nn.Module) -> None:
     # Imported here, because the front end has imported ESPnet already.
     from espnet2.layers.stft import Stft
 
-    from ssvd_asr.base.unmasked_stft import UnmaskedStft
+    from ssvd_asr.base.owsm.unmasked_stft import UnmaskedStft
 
     if type(frontend.stft) is Stft:
         frontend.stft.__class__ = UnmaskedStft
@@ -78,7 +78,7 @@ def quicken(encoder: nn.Module) -> None:
     from espnet2.asr.encoder.e_branchformer_encoder import EBranchformerEncoderLayer
     from espnet2.legacy.nets.pytorch_backend.transformer.attention import MultiHeadedAttention
 
-    from ssvd_asr.base.whole_window_layer import WholeWindowLayer
+    from ssvd_asr.base.owsm.whole_window_layer import WholeWindowLayer
 
     for module in encoder.modules():
         if type(module) is MultiHeadedAttention:
@@ -108,7 +108,7 @@ def as_espnet(encoder: nn.Module) -> nn.Module:
     """Return a copy that computes as ESPnet does, for comparison."""
     from espnet2.asr.encoder.e_branchformer_encoder import EBranchformerEncoderLayer
 
-    from ssvd_asr.base.whole_window_layer import WholeWindowLayer
+    from ssvd_asr.base.owsm.whole_window_layer import WholeWindowLayer
 
     found = copy.deepcopy(encoder)
     for module in found.modules():
