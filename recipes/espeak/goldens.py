@@ -22,7 +22,7 @@ from ssvd_asr.adapter.read import load_adapter
 from ssvd_asr.audio.read import read_audio
 from ssvd_asr.base.load import load_base
 from ssvd_asr.base.model import BaseModel
-from ssvd_asr.base.owsm.decoder import CachedDecoder
+from ssvd_asr.base.owsm.decoder import OwsmDecoder
 from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.basis.cache import factorize
 from ssvd_asr.decoding.options import GREEDY
@@ -65,7 +65,7 @@ class Listener:
         place = next(i for i, (one, other) in enumerate(zip(a, b, strict=False)) if one != other)
         with self._adapted.using(self._cores[domain]):
             encoded = self.base.encode([read_audio(PACKAGED / audio)])
-            with CachedDecoder(self.base.network.decoder, encoded) as decoder:
+            with OwsmDecoder(self.base.network.decoder, encoded) as decoder:
                 prefix = [*tokens.prompt_ids(Prompt("<eng>")), *a[:place]]
                 scores = decoder.read([prefix])[0]
         return float(scores[a[place]] - scores[b[place]])

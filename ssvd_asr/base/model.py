@@ -100,6 +100,19 @@ class Clock:
     end_shift_s: float = 0.0
 
 
+@dataclass(frozen=True)
+class Listening:
+    """What a decoder attended to while it said N tokens, the closing one included. On the CPU.
+
+    Attributes:
+        weights: attention on the encoder output, (heads, N, T), of heads that follow the speech.
+        log_probs: natural log-probability of each token, (N,).
+    """
+
+    weights: Tensor
+    log_probs: Tensor
+
+
 class Tokens(Protocol):
     """Vocabulary of a base: text to token ids and back, prompts and times.
 
@@ -281,6 +294,22 @@ class BaseModel(Protocol):
 
     def clock(self, frames: int) -> Clock:
         """Return the clock of encoder output with `frames` frames per window."""
+        ...
+
+    def listen(
+        self, encoded: Tensor, prompts: Sequence[Sequence[int]], said: Sequence[Sequence[int]]
+    ) -> list[Listening] | None:
+        """Return what the decoder attends to while it says these tokens after these prompts, a row each.
+
+        None where words are aligned by the CTC head. Call it where the rows' domains are open.
+        """
+        ...
+
+    def no_speech(self, encoded: Tensor) -> list[float] | None:
+        """Return the probability that there is no speech, of each row; None if the base cannot tell.
+
+        Call it where the rows' domains are open.
+        """
         ...
 
     def with_network(self, name: str, network: Any) -> BaseModel:

@@ -13,7 +13,7 @@ from ssvd_asr.errors import BaseModelError
 
 EMBEDDED = "owsm-nano"
 _EMBEDDED_FOLDER = Path(__file__).parents[1] / "nano"
-_HUB_TAG = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")
+HUB_TAG = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def locate_base(spec: str | Path, config: Path | None = None, checkpoint: Path |
     folder = Path(spec)
     if folder.is_dir():
         return read_folder(folder)
-    if _HUB_TAG.fullmatch(str(spec)):
+    if HUB_TAG.fullmatch(str(spec)):
         return fetch_from_hub(str(spec))
     raise BaseModelError(
         f"base model {str(spec)!r} is not {EMBEDDED!r}, a hub tag such as 'espnet/owsm_v3.1_ebf_base', "

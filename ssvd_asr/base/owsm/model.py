@@ -142,6 +142,12 @@ class OwsmModel:
         features = round(self.config.window_s / hop_s / frames)
         return Clock(features * hop_s, self.config.word_start_shift_s, self.config.word_end_shift_s)
 
+    def listen(self, *_: object) -> None:
+        """See BaseModel: words are aligned by the CTC head."""
+
+    def no_speech(self, encoded: torch.Tensor) -> None:
+        """See BaseModel: OWSM does not tell."""
+
     def with_network(self, name: str, network: ESPnetS2TModel) -> OwsmModel:
         """See BaseModel."""
         return OwsmModel(name, network, self.config, device=self.device)

@@ -1,6 +1,6 @@
 """Decoder whose steps use fixed memory, so that a GPU replays each step as one recorded graph.
 
-`CachedDecoder` is the reference and computes only the rows that are left. Here batches are rounded up to a
+`OwsmDecoder` is the reference and computes only the rows that are left. Here batches are rounded up to a
 few sizes, and rows that ended stay until half of the places suffice. They cost a GPU little, while launching
 a step's kernels one by one takes the host ten times as long as the device needs for them.
 """
@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ssvd_asr.base.owsm.decoder import CachedDecoder, check_build, keys_values, output, split, through_layer
+from ssvd_asr.base.cached_decoder import output
+from ssvd_asr.base.owsm.decoder import OwsmDecoder, check_build, keys_values, split, through_layer
 from ssvd_asr.base.owsm.static_cache import grown, longer, move_rows
 from ssvd_asr.base.owsm.static_steps import StaticSteps
 from ssvd_asr.layer.linear import AdaptedLinear
@@ -36,13 +37,13 @@ SHORT_PROMPT = 8  # tokens; a longer prompt is read in one pass that is not reco
 
 def open_decoder(
     decoder: TransformerDecoder, encoded: Tensor, *, width: int = 1, static: bool | None = None
-) -> CachedDecoder | StaticDecoder:
+) -> OwsmDecoder | StaticDecoder:
     """Return a decoder for encoder output (U, T, d): a `StaticDecoder` on a GPU if the model allows it.
 
     Args:
         width: the most rows that an utterance may have, the beam's size.
         static: whether to prefer a `StaticDecoder`; by default on CUDA devices. The decoder is a
-            `CachedDecoder` anyway if the layers cannot follow a recorded step or another thread uses one.
+            `OwsmDecoder` anyway if the layers cannot follow a recorded step or another thread uses one.
 
     Raises:
         BaseModelError: the decoder is not built like OWSM's.
@@ -60,11 +61,11 @@ def open_decoder(
             except BaseException:
                 steps.release()
                 raise
-    return CachedDecoder(decoder, encoded)
+    return OwsmDecoder(decoder, encoded)
 
 
 class StaticDecoder:
-    """`Decoder` over ESPnet's TransformerDecoder and one encoder output; see `CachedDecoder`.
+    """`Decoder` over ESPnet's TransformerDecoder and one encoder output; see `OwsmDecoder`.
 
     Each utterance has `width` cells, one for each row that it may have. The output of a cell without a row
     is not read. `open_decoder` makes it.

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ssvd_asr.base.model import BaseModel
-from ssvd_asr.base.owsm.decoder import CachedDecoder
+from ssvd_asr.base.owsm.decoder import OwsmDecoder
 from ssvd_asr.base.positions import Positions
 from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.decoding.beam import beam
@@ -26,12 +26,12 @@ def test_all_prompts_are_read_in_one_pass(
 ) -> None:
     lengths: list[int] = []
 
-    def advance(decoder: CachedDecoder, tokens: torch.Tensor) -> torch.Tensor:
+    def advance(decoder: OwsmDecoder, tokens: torch.Tensor) -> torch.Tensor:
         lengths.append(tokens.size(1))
         return whole(decoder, tokens)
 
-    whole = CachedDecoder.advance
-    monkeypatch.setattr(CachedDecoder, "advance", advance)
+    whole = OwsmDecoder.advance
+    monkeypatch.setattr(OwsmDecoder, "advance", advance)
     prompts = [Prompt(), Prompt(previous_text=LONG_TEXT), Prompt(previous_text="a chair")]
     decode(tiny_base, tiny_base.encode(waves(3)), prompts, max_tokens=4)
     longest = max(len(tiny_base.tokens.prompt_ids(prompt)) for prompt in prompts)
@@ -51,7 +51,7 @@ def test_rows_with_unequal_prompts_have_espnets_own_scores(tiny_base: BaseModel)
     kept = {2: [3, 1, 0, 1, 2], 5: [0, 4, 2, 0], 8: [2, 2]}
     of = [0, 1, 2, 3]
     with torch.no_grad():
-        decoder = CachedDecoder(network.decoder, encoded)
+        decoder = OwsmDecoder(network.decoder, encoded)
         scores = decoder.read(prefixes)
         for step in range(12):
             for row, prefix in enumerate(prefixes):
@@ -73,7 +73,7 @@ def test_what_stands_on_padding_makes_no_difference_at_all(tiny_base: BaseModel)
     found = []
     for fill in (0, 7, tiny_base.tokens.eos):
         with torch.no_grad():
-            decoder = CachedDecoder(tiny_base.network.decoder, encoded)
+            decoder = OwsmDecoder(tiny_base.network.decoder, encoded)
             tokens = decoder._positions.pad(prompts)
             for row, prompt in enumerate(prompts):
                 tokens[row, : tokens.size(1) - len(prompt)] = fill

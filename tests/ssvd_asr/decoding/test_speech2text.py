@@ -92,8 +92,8 @@ def test_grammar_forbids_what_score_filter_forbids(espnet: Any, tiny_base: BaseM
         prompt = Prompt(
             timestamps=bool(generator.random() < 0.8),
             previous_text="old boat" if generator.random() < 0.3 else None,
-        ).ids(tokens)
-        prefix, said = list(prompt), int(generator.integers(0, 12))
+        )
+        prefix, said = tokens.prompt_ids(prompt), int(generator.integers(0, 12))
         for _ in range(said):  # a walk along what the grammar itself allows
             scores = torch.zeros(1, len(tokens))
             forbid(scores, [prefix], tokens)

@@ -136,7 +136,7 @@ def test_a_batch_of_the_base_has_the_bare_bases_scores(nano: Nano) -> None:
 
 @pytest.mark.parametrize("form", [*FORMS, "auto"])
 def test_rows_are_whole_again_for_the_next_decode(nano: Nano, form: Form) -> None:
-    """Rows leave while decoding; the mixture's own rows come back, as CachedDecoder promises."""
+    """Rows leave while decoding; the mixture's own rows come back, as OwsmDecoder promises."""
     prompts = [Prompt()] * 4
     with nano.adapted.mixing(nano.stack, [2, 0, 1, 1], form) as mixture:
         encoded = nano.base.encode(nano.waves[:4])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ssvd_asr.adapted_model import AdaptedModel, adapt
 from ssvd_asr.base.model import BaseModel
 from ssvd_asr.base.owsm import model
-from ssvd_asr.base.owsm.decoder import CachedDecoder
+from ssvd_asr.base.owsm.decoder import OwsmDecoder
 from ssvd_asr.base.owsm.shapes import TINY, random_base
 from ssvd_asr.base.owsm.static_decoder import _STEPS, StaticDecoder, open_decoder
 from ssvd_asr.base.prompt import Prompt
@@ -149,7 +149,7 @@ def test_scores_are_those_of_the_cached_decoder_while_rows_leave_repeat_and_chan
         encoded = subject.encode(len(slots))
         with (
             open_decoder(subject.base.network.decoder, encoded, width=width, static=True) as static,
-            CachedDecoder(subject.base.network.decoder, encoded) as cached,
+            OwsmDecoder(subject.base.network.decoder, encoded) as cached,
         ):
             assert isinstance(static, StaticDecoder)
             ours, theirs = static.read(prompts), cached.read(prompts)
@@ -172,7 +172,7 @@ def test_a_batch_in_the_midst_of_another_is_decoded_without_its_memory(subject: 
         open_decoder(decoder, encoded, static=True) as second,
     ):
         assert isinstance(first, StaticDecoder)
-        assert isinstance(second, CachedDecoder)
+        assert isinstance(second, OwsmDecoder)
     with open_decoder(decoder, encoded, static=True) as again:
         assert isinstance(again, StaticDecoder)
 
@@ -195,12 +195,12 @@ def test_layers_that_cannot_follow_a_recording_are_decoded_by_the_cached_decoder
         subject.adapted.using({name: torch.zeros(2, 2, device=encoded.device)}),
         open_decoder(decoder, encoded, static=True) as found,
     ):
-        assert isinstance(found, CachedDecoder)
+        assert isinstance(found, OwsmDecoder)
     with (
         subject.adapted.mixing(subject.stack, [1, 2], "merged"),
         open_decoder(decoder, encoded, static=True) as found,
     ):
-        assert isinstance(found, CachedDecoder)
+        assert isinstance(found, OwsmDecoder)
 
 
 def test_batches_of_one_size_share_a_recording(subject: Subject, choose: _Chosen) -> None:
