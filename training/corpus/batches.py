@@ -50,11 +50,18 @@ class BatchPlan:
 class Plan:
     """The batches of a whole run."""
 
-    def __init__(self, recipe: Recipe, data: Dataset, window_samples: int, window_frames: int) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: Dataset,
+        window_samples: int,
+        window_frames: int,
+        most_pieces: int | None = None,
+    ) -> None:
         self.recipe = recipe
         self.window_samples = window_samples
         self._utterances = len(data.samples)
-        self._rows = Rows(data, recipe.joined_share, window_samples, window_frames)
+        self._rows = Rows(data, recipe.joined_share, window_samples, window_frames, most_pieces)
         self._room = round(recipe.initial_silence_s * SAMPLE_RATE)
         batches = len(self._pass(0))
         self.batches_per_epoch = max(recipe.min_batches_per_epoch, batches)

@@ -43,6 +43,8 @@ class Rules:
     window_s: float
     window_frames: int  # encoder frames of the full window, available to the CTC
     normalise_text: bool = False
+    has_ctc: bool = True  # else any text is short enough for the frames
+    most_pieces: int | None = None  # that the decoder can say after its prompt; None: any number
 
     @property
     def limits(self) -> AudioLimits:
@@ -51,6 +53,8 @@ class Rules:
 
     def frames_needed(self, pieces: tuple[int, ...]) -> int:
         """Return the encoder frames the CTC needs: one per token, and a blank between equal neighbours."""
+        if not self.has_ctc:
+            return 0
         return len(pieces) + sum(a == b for a, b in pairwise(pieces))
 
     def text(self, text: str) -> str:
@@ -173,6 +177,11 @@ def _check(utterance: Utterance, rules: Rules) -> Problem | tuple[Sample, npt.ND
         return problem(
             "text too long for the CTC",
             f"{needed} frames for {len(pieces)} tokens, the window has {rules.window_frames}",
+        )
+    if rules.most_pieces is not None and len(pieces) > rules.most_pieces:
+        return problem(
+            "text too long for the decoder",
+            f"{len(pieces)} tokens, the base says {rules.most_pieces}",
         )
     if not utterance.audio.exists():
         return problem("missing file", f"{utterance.audio} does not exist")

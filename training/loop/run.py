@@ -80,12 +80,18 @@ class Session:
         """Requirements of the base and the recipe for an utterance."""
         base = self.base
         silence = np.zeros(base.window.samples, np.float32)
+        frames = base.encode([silence]).shape[1]
+        symbols = PromptSymbols.of(base.window, base.tokens, self.settings.language)
+        # The decoder reads the token that begins a prompt, language and task, two times and the pieces.
+        told = [base.tokens.sos, *symbols.head, symbols.first_time, symbols.last_time]
         return Rules(
             tokens=base.tokens,
-            symbols=PromptSymbols.of(base.window, base.tokens, self.settings.language),
+            symbols=symbols,
             window_s=base.window.duration_s,
-            window_frames=base.encode([silence]).shape[1],
+            window_frames=frames,
             normalise_text=self.recipe.normalise_text,
+            has_ctc=base.ctc_head is not None,
+            most_pieces=None if base.ctc_head is not None else base.most_tokens(told, frames) - 1,
         )
 
     def run(self, guard: Callable[[], AbstractContextManager[Stop]] = never_stop) -> dict[str, Any]:
@@ -197,7 +203,8 @@ class Session:
                 raise SsvdError(f"--shard is for --method full of all layers, not {settings.method}")
             base.network.requires_grad_(True)
             self.processes.shard(base.learner)
-        plan = Plan(recipe, train, base.window.samples, self.rules.window_frames)
+        rules = self.rules
+        plan = Plan(recipe, train, base.window.samples, rules.window_frames, rules.most_pieces)
         of = self.base_parameters
         built = build_method(settings, base, recipe, self.report)
         trained = sum(parameter.numel() for parameter in built.method.parameters.values())
