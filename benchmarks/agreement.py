@@ -28,8 +28,9 @@ from ssvd_asr.adapter.merge import merge_adapter
 from ssvd_asr.adapter.read import load_adapter
 from ssvd_asr.audio.read import DEFAULT_LIMITS
 from ssvd_asr.base.load import load_base
-from ssvd_asr.base.model import BaseModel, FloatArray
+from ssvd_asr.base.model import BaseModel
 from ssvd_asr.base.prompt import Prompt
+from ssvd_asr.base.window import FloatArray
 from ssvd_asr.basis.cache import factorize
 from ssvd_asr.decoding.hypothesis import Hypothesis
 from ssvd_asr.decoding.options import GREEDY, DecodingOptions

@@ -23,9 +23,10 @@ from torch import Tensor
 
 from benchmarks.espnet_side import EspnetSide, espnet_base
 from benchmarks.report import Timing, choose_shapes, parser, side_by_side, write
-from ssvd_asr.base.model import BaseModel, FloatArray
+from ssvd_asr.base.model import BaseModel
 from ssvd_asr.base.owsm.shapes import SHAPES, random_base
 from ssvd_asr.base.prompt import Prompt
+from ssvd_asr.base.window import FloatArray
 from ssvd_asr.decoding.beam import beam
 from ssvd_asr.decoding.greedy import greedy
 from ssvd_asr.device import DTYPES, forbid_tf32, resolve_device, resolve_dtype

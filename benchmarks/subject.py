@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from ssvd_asr.adapted_model import AdaptedModel, adapt
-from ssvd_asr.base.model import BaseModel, FloatArray
+from ssvd_asr.base.model import BaseModel
 from ssvd_asr.base.owsm.shapes import SHAPES, random_base
 from ssvd_asr.base.owsm.static_decoder import open_decoder
 from ssvd_asr.base.prompt import Prompt
+from ssvd_asr.base.window import FloatArray
 from ssvd_asr.basis.factors import LayerFactors
 from ssvd_asr.basis.layers import match_layers
 from ssvd_asr.decoding.greedy import greedy

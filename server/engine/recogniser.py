@@ -26,7 +26,7 @@ from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.basis.cache import factorize
 from ssvd_asr.basis.factors import LayerFactors
 from ssvd_asr.decoding.options import CHECKED, GREEDY, DecodingOptions
-from ssvd_asr.errors import AdapterError
+from ssvd_asr.errors import AdapterError, SsvdError
 from ssvd_asr.mixing.compression import Compression
 from ssvd_asr.mixing.core_stack import CoreStack
 from ssvd_asr.transcription import transcribe
@@ -91,6 +91,8 @@ class ModelRecogniser:
         self._factors = factors
         self._adapted = adapted
         self._hot_max_bytes = hot_max_bytes
+        if search.method == "ctc" and base.ctc_head is None:
+            raise SsvdError(f"search ctc: base {base.name!r} has no CTC head (SSVD_SEARCH)")
         self._search, self._times = search, times
         self.compression = compression
         self._known: OrderedDict[str, None] = OrderedDict()  # checked files, least recently used first

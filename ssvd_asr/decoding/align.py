@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ssvd_asr.base.model import Clock, Tokens
+from ssvd_asr.base.model import Tokens
+from ssvd_asr.base.window import Clock
 from ssvd_asr.decoding.best_path import CHUNK_BYTES, blank_of
 from ssvd_asr.decoding.hypothesis import Hypothesis
 

@@ -1,6 +1,7 @@
 """Beam search over a batch, by attention and CTC. Each row gets what Speech2Text gives for it alone.
 
 It follows ESPnet's BatchBeamSearch: the pre-beam that CTC scores, the end of the search, the length limit.
+For a base whose scores are divided by the length, each row's search ends as in transformers' `generate`.
 Hypotheses of all utterances are rows of one decoder; those that end leave it.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -18,6 +20,7 @@ from ssvd_asr.decoding.best_path import blank_of
 from ssvd_asr.decoding.ctc_prefix import CtcPrefix
 from ssvd_asr.decoding.greedy import limits_of
 from ssvd_asr.decoding.hypothesis import Hypothesis, timed_segments
+from ssvd_asr.decoding.normalised_search import NormalisedSearch
 from ssvd_asr.decoding.options import check_options
 from ssvd_asr.decoding.utterance_search import Candidate, Path, Search
 from ssvd_asr.errors import SsvdError
@@ -52,8 +55,11 @@ def beam(
     tokens = base.tokens
     told = [tokens.prompt_ids(prompt) for prompt in prompts]
     limits = limits_of(base, told, encoded.size(1), max_tokens)
+    open_search: type[Search] | partial[NormalisedSearch] = Search
+    if base.length_penalty is not None:
+        open_search = partial(NormalisedSearch, length_penalty=base.length_penalty)
     searches = [
-        Search(ids, beam_size, limit, tokens.eos, prompt.last_time(tokens))
+        open_search(ids, beam_size, limit, tokens.eos, prompt.last_time(tokens))
         for ids, limit, prompt in zip(told, limits, prompts, strict=True)
     ]
     head = base.ctc_head
@@ -76,7 +82,7 @@ class _Scorer:
     ctc_weight: float
     beam_size: int
 
-    def run(self, searches: Sequence[Search]) -> None:
+    def run(self, searches: Sequence[Search | NormalisedSearch]) -> None:
         """Advance all searches in lock step until each is done."""
         running = list(searches)
         logp = self.decoder.read([search.prompt for search in searches])  # (R, V)
@@ -139,7 +145,7 @@ class _Scorer:
         return sums, ids, best.values[:, size - 1] - best.values[:, size]
 
 
-def _finish(search: Search, prompt: Prompt, tokens: Tokens) -> Hypothesis:
+def _finish(search: Search | NormalisedSearch, prompt: Prompt, tokens: Tokens) -> Hypothesis:
     best = search.best()
     said = best.ids[len(search.prompt) :]
     ids = tuple(index for index in said if index not in (tokens.blank, tokens.eos))

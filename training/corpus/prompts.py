@@ -18,8 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ssvd_asr.base.model import Tokens, Window
+from ssvd_asr.base.model import Tokens
 from ssvd_asr.base.prompt import Prompt
+from ssvd_asr.base.window import Window
 
 FloatArray = npt.NDArray[np.float32]
 

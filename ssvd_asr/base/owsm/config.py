@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from ssvd_asr.audio.read import SAMPLE_RATE
-from ssvd_asr.base.model import Window
+from ssvd_asr.base.window import Window
 from ssvd_asr.errors import BaseModelError
 
 # Defaults of ESPnet's S2TPreprocessor for keys that preprocessor_conf leaves out.

@@ -16,12 +16,12 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from typeguard import TypeCheckError
 
-from ssvd_asr.base.model import FloatArray
 from ssvd_asr.base.owsm.config import ModelConfig, parse_config
 from ssvd_asr.base.owsm.fast_encoder import quicken, quicken_frontend
 from ssvd_asr.base.owsm.network import NO_FLASH, build_part, load_class
 from ssvd_asr.base.owsm.tokens import TokenMap
 from ssvd_asr.base.weights import load_weights, read_weights
+from ssvd_asr.base.window import FloatArray
 from ssvd_asr.device import forbid_tf32, resolve_device
 from ssvd_asr.errors import BaseModelError
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ssvd_asr.base.learner import Learner
-from ssvd_asr.base.model import Clock, Decoder, FloatArray, Window
+from ssvd_asr.base.model import Decoder
 from ssvd_asr.base.owsm.config import ModelConfig
 from ssvd_asr.base.owsm.digest import base_digest
 from ssvd_asr.base.owsm.fast_encoder import whole_windows
@@ -22,6 +22,7 @@ from ssvd_asr.base.owsm.probe import ESPNET_PROBE
 from ssvd_asr.base.owsm.static_decoder import open_decoder
 from ssvd_asr.base.owsm.tokens import TokenMap
 from ssvd_asr.base.probe import Probe
+from ssvd_asr.base.window import Clock, FloatArray, Window
 from ssvd_asr.basis.layers import DEFAULT_PATTERNS
 
 if TYPE_CHECKING:

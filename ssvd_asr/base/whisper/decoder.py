@@ -63,18 +63,18 @@ class WatchedDecoder(WhisperDecoder):
         super().__init__(network, encoded)
 
     def watch(self, sequences: Sequence[Sequence[int]]) -> list[tuple[Tensor, Tensor]]:
-        """Read whole sequences, one for each row, of any lengths.
+        """Read sequences of L + 1 tokens, one for each row, of any lengths.
 
-        Returns for each row the weights (heads, L, T) and the log-probabilities (L - 1,) of its tokens but
-        the first, float32 on the CPU.
+        Returns for each row the weights (heads, L, T) of its tokens but the last, and the log-probabilities
+        (L,) of its tokens but the first, float32 on the CPU.
         """
-        tokens = self._positions.pad(sequences)  # (R, L), padded in front
+        tokens = self._positions.pad([sequence[:-1] for sequence in sequences])  # (R, L), padded in front
         x = self._decoder.layer_norm(self._pass(tokens))
         weights = torch.cat(self._seen, dim=1)  # (R, heads, L, T)
         found = []
         for row, sequence in enumerate(sequences):
-            length = len(sequence)
-            logits = output(self._output, x[row, -length:-1]).float()
+            length = len(sequence) - 1
+            logits = output(self._output, x[row, -length:]).float()
             own = torch.tensor(sequence[1:], device=logits.device).unsqueeze(1)
             scores = functional.log_softmax(logits, dim=-1).gather(1, own).squeeze(1)
             found.append((weights[row, :, -length:].float().cpu(), scores.cpu()))

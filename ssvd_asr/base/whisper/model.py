@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ssvd_asr.base.learner import Learner
-from ssvd_asr.base.model import Clock, Decoder, FloatArray, Listening, Window
+from ssvd_asr.base.model import Decoder
 from ssvd_asr.base.probe import Probe
 from ssvd_asr.base.state_digest import digest_of, sha256, state_entries
 from ssvd_asr.base.whisper.decoder import WatchedDecoder, WhisperDecoder
@@ -23,6 +23,7 @@ from ssvd_asr.base.whisper.network import OUTPUT, build_network
 from ssvd_asr.base.whisper.probe import WHISPER_PROBE
 from ssvd_asr.base.whisper.rules import Rules
 from ssvd_asr.base.whisper.tokens import WhisperTokens
+from ssvd_asr.base.window import Clock, FloatArray, Listening, Window
 from ssvd_asr.errors import BaseModelError
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ class WhisperModel:
         with WatchedDecoder(self.network, encoded, self._heads) as decoder:
             seen = decoder.watch(rows)
         return [
-            Listening(weights[:, len(prompt) - 1 : -1], scores[len(prompt) - 1 :])
+            Listening(weights, len(prompt) - 1, scores[len(prompt) - 1 :])
             for prompt, (weights, scores) in zip(prompts, seen, strict=True)
         ]
 

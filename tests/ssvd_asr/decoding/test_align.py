@@ -15,8 +15,9 @@ from ssvd_asr.adapted_model import adapt
 from ssvd_asr.adapter.read import load_adapter
 from ssvd_asr.audio.read import read_audio
 from ssvd_asr.base.load import load_base
-from ssvd_asr.base.model import BaseModel, Clock
+from ssvd_asr.base.model import BaseModel
 from ssvd_asr.base.owsm.tokens import TokenMap
+from ssvd_asr.base.window import Clock
 from ssvd_asr.basis.cache import factorize
 from ssvd_asr.decoding import align as align_module
 from ssvd_asr.decoding.align import Alignment, align

@@ -13,8 +13,9 @@ from ssvd_asr.adapted_model import AdaptedModel, adapt
 from ssvd_asr.adapter.read import load_adapter
 from ssvd_asr.audio.read import read_audio
 from ssvd_asr.base.load import load_base
-from ssvd_asr.base.model import BaseModel, FloatArray
+from ssvd_asr.base.model import BaseModel
 from ssvd_asr.base.prompt import Prompt
+from ssvd_asr.base.window import FloatArray
 from ssvd_asr.basis.cache import factorize
 from ssvd_asr.decoding.greedy import greedy
 from ssvd_asr.decoding.hypothesis import Hypothesis
