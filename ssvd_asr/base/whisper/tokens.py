@@ -103,7 +103,10 @@ class WhisperTokens:
         unspaced = False
         for text, pieces in self._units([index for index in ids if index < self.eos]):
             alone = _unspaced(text.strip()[:1])
-            joins = bool(words) and not text[:1].isspace() and not alone and not (unspaced and text.isalnum())
+            begins = text[:1].isspace() or alone or (unspaced and text.isalnum())
+            joins = bool(words) and (
+                not begins or not words[-1][0].strip()
+            )  # a space may be a piece of its own
             unspaced = alone
             if joins:
                 words[-1] = (words[-1][0] + text, words[-1][1] + pieces)
