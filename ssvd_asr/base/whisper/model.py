@@ -222,5 +222,5 @@ def _alignment_heads(generation: Any, config: Any) -> list[tuple[int, int]]:
         return [(layer, head) for layer in range(layers // 2, layers) for head in range(heads)]
     found = sorted((int(layer), int(head)) for layer, head in named)
     if any(not (0 <= layer < layers and 0 <= head < heads) for layer, head in found):
-        raise BaseModelError(f"alignment_heads in {GENERATION} name heads that the model lacks")
+        raise BaseModelError(f"alignment_heads in {GENERATION} name heads the model lacks")
     return found
