@@ -51,7 +51,7 @@ COMMANDS: dict[str, Command] = {
     "bench": Command(
         "training.bench.command:main", "compare methods of adaptation on owsm-nano's domains", "benchmark"
     ),
-    "factorize": Command("ssvd_asr.basis.command:main", "compute and cache a base model's factors"),
+    "factorize": Command("ssvd_asr.base.factorize_command:main", "compute and cache a base model's factors"),
 }
 
 

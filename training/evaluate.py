@@ -116,7 +116,7 @@ def evaluate(
     entries = read_entries(source)[:first]
     problems = [entry for entry in entries if isinstance(entry, Problem)]
     utterances = [entry for entry in entries if isinstance(entry, Utterance)]
-    limits = AudioLimits(max_duration_s=base.config.window_s, max_bytes=MAX_FILE_BYTES)
+    limits = AudioLimits(max_duration_s=base.window.duration_s, max_bytes=MAX_FILE_BYTES)
     found: dict[int, Decoded] = {}
     doubts: dict[int, list[Doubt]] = {}
     samples = 0

@@ -19,13 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ssvd_asr.audio.read import SAMPLE_RATE, AudioLimits
+from ssvd_asr.base.model import Tokens
 from ssvd_asr.errors import AudioError, AudioTooLongError, DataError
 from ssvd_asr.manifests.audio import read_section, read_utterance, why_missing
 from ssvd_asr.manifests.read import read_entries
 from ssvd_asr.manifests.utterances import Problem, Reason, Utterance
 from ssvd_asr.progress import progress_bar
 from ssvd_asr.scoring import normalise
-from training.corpus.prompts import FloatArray, PromptSymbols, Tokens
+from training.corpus.prompts import FloatArray, PromptSymbols
 from training.corpus.report import DataReport, Doubt, check_usable, doubts_of, other_texts, tags_of
 
 MIN_DURATION_S = 0.1
@@ -42,6 +43,8 @@ class Rules:
     window_s: float
     window_frames: int  # encoder frames of the full window, available to the CTC
     normalise_text: bool = False
+    has_ctc: bool = True  # else any text is short enough for the frames
+    most_pieces: int | None = None  # that the decoder can say after its prompt; None: any number
 
     @property
     def limits(self) -> AudioLimits:
@@ -50,6 +53,8 @@ class Rules:
 
     def frames_needed(self, pieces: tuple[int, ...]) -> int:
         """Return the encoder frames the CTC needs: one per token, and a blank between equal neighbours."""
+        if not self.has_ctc:
+            return 0
         return len(pieces) + sum(a == b for a, b in pairwise(pieces))
 
     def text(self, text: str) -> str:
@@ -173,6 +178,11 @@ def _check(utterance: Utterance, rules: Rules) -> Problem | tuple[Sample, npt.ND
         return problem(
             "text too long for the CTC",
             f"{needed} frames for {len(pieces)} tokens, the window has {rules.window_frames}",
+        )
+    if rules.most_pieces is not None and len(pieces) > rules.most_pieces:
+        return problem(
+            "text too long for the decoder",
+            f"{len(pieces)} tokens, the base says {rules.most_pieces}",
         )
     if missing := why_missing(utterance.audio):
         return problem("missing file", missing)

@@ -76,13 +76,19 @@ class Session:
     def rules(self) -> Rules:
         """Requirements of the base and the recipe for an utterance."""
         base = self.base
-        silence = np.zeros(base.config.window_samples, np.float32)
+        silence = np.zeros(base.window.samples, np.float32)
+        frames = base.encode([silence]).shape[1]
+        symbols = PromptSymbols.of(base.window, base.tokens, self.settings.language)
+        # The decoder reads the token that begins a prompt, language and task, two times and the pieces.
+        told = [base.tokens.sos, *symbols.head, symbols.first_time, symbols.last_time]
         return Rules(
             tokens=base.tokens,
-            symbols=PromptSymbols.of(base.config, base.tokens, self.settings.language),
-            window_s=base.config.window_s,
-            window_frames=base.encode([silence]).shape[1],
+            symbols=symbols,
+            window_s=base.window.duration_s,
+            window_frames=frames,
             normalise_text=self.recipe.normalise_text,
+            has_ctc=base.ctc_head is not None,
+            most_pieces=None if base.ctc_head is not None else base.most_tokens(told, frames) - 1,
         )
 
     def run(self, guard: Callable[[], AbstractContextManager[Stop]] = never_stop) -> dict[str, Any]:
@@ -157,8 +163,9 @@ class Session:
             if (settings.method, settings.scope) != ("full", "all"):
                 raise SsvdError(f"--shard is for --method full of all layers, not {settings.method}")
             base.network.requires_grad_(True)
-            self.processes.shard(base.network)
-        plan = Plan(recipe, train, base.config.window_samples, self.rules.window_frames)
+            self.processes.shard(base.learner)
+        rules = self.rules
+        plan = Plan(recipe, train, base.window.samples, rules.window_frames, rules.most_pieces)
         of = self.base_parameters
         built = build_method(settings, base, recipe, self.report)
         trained = sum(parameter.numel() for parameter in built.method.parameters.values())
@@ -170,7 +177,7 @@ class Session:
         among = f", in {self.processes.count} processes" if self.processes.count > 1 else ""
         self.report(f"training {trained:,} parameters, {trained / of:.2%} of the base's {of:,}{among}")
         trainer = Trainer(
-            network=base.network,
+            learner=base.learner,
             method=built.method,
             recipe=recipe,
             plan=plan,

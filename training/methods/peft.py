@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 PeftKind = Literal["lora", "dora", "vera", "pissa"]
 PEFT_KINDS: tuple[PeftKind, ...] = get_args(PeftKind)
-EMBEDDING = "decoder.embed.0"
 _LINEAR_IN = re.compile(r"lora_(embedding_)?B\b|vera_lambda_b\b")  # W + s B A is linear in these alone
 LINEARS_ADAPTER, EMBEDDING_ADAPTER = "linears", "embedding"  # peft's names of the two sets of weights
 
