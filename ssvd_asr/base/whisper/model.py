@@ -25,6 +25,7 @@ from ssvd_asr.base.whisper.rules import Rules
 from ssvd_asr.base.whisper.tokens import WhisperTokens
 from ssvd_asr.base.window import Clock, FloatArray, Listening, Window
 from ssvd_asr.errors import BaseModelError
+from ssvd_asr.tensor_files import save_tensors
 
 if TYPE_CHECKING:
     from torch import nn
@@ -173,8 +174,6 @@ class WhisperModel:
         Raises:
             BaseModelError: the network has changed since loading (adapted, trained, or cast to bfloat16).
         """
-        from safetensors.torch import save_file
-
         if self._digest(self.network) != self.digest:
             raise BaseModelError(
                 f"base model {self.name!r} is no longer what was loaded and cannot be exported: "
@@ -189,7 +188,7 @@ class WhisperModel:
             for name, tensor in self.network.state_dict().items()
             if name not in tied
         }
-        save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+        save_tensors(state, folder / WEIGHTS, metadata={"format": "pt"})
         return folder / CONFIG, folder / WEIGHTS
 
     def _digest(self, network: WhisperForConditionalGeneration) -> str:
