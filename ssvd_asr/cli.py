@@ -51,6 +51,7 @@ COMMANDS: dict[str, Command] = {
     "bench": Command(
         "training.bench.command:main", "compare methods of adaptation on owsm-nano's domains", "benchmark"
     ),
+    "base": Command("ssvd_asr.base_command:main", "tell what a base is, and what adapting it takes"),
     "factorize": Command("ssvd_asr.base.factorize_command:main", "compute and cache a base model's factors"),
 }
 

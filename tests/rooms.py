@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 FLOORS: dict[str, list[tuple[str, ...]]] = {
     "ssvd_asr": [
-        ("__init__", "cli"),
+        ("__init__", "cli", "base_command"),
         ("adapter/", "transcription"),
         ("adapted_model", "decoding/"),
         ("base/",),

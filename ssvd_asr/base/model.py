@@ -129,6 +129,7 @@ class BaseModel(Protocol):
     """Frozen speech model in evaluation mode. `ssvd_asr.base.load` makes it.
 
     Attributes:
+        family: the kind of model, for people; nothing is decided by it.
         name: the name that it was loaded by, for people; `digest` identifies it.
         digest: "sha256:..." of all that it computes with, fixed at loading.
         network: the model itself; adapting it in place changes neither its weights nor the digest.
@@ -139,6 +140,7 @@ class BaseModel(Protocol):
         length_penalty: exponent of the length by which a beam search divides scores; None: it compares sums.
     """
 
+    family: str
     name: str
     digest: str
     network: Any

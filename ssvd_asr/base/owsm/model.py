@@ -44,6 +44,7 @@ class OwsmModel:
             the normalisation stay float32: a power spectrum does not fit into 8 bits of mantissa.
     """
 
+    family = "OWSM"
     linears = DEFAULT_PATTERNS
     embedding: str | None = EMBEDDING
     length_penalty: float | None = None

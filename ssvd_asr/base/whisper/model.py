@@ -46,6 +46,7 @@ class WhisperModel:
     The attributes are those of BaseModel. Encoder and decoder are cast to `dtype`; the features stay float32.
     """
 
+    family = "Whisper"
     linears: tuple[str, ...] = LINEARS
     embedding: str | None = None  # the output layer is the same tensor
     knows_previous_text = True

