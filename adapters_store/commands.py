@@ -62,7 +62,8 @@ def _publish(store: AdapterStore, arguments: argparse.Namespace) -> Report:
     try:
         metadata = inspect_adapter(arguments.file)
     except AdapterError as error:
-        raise AdapterError(f"{arguments.file}: {error}") from error
+        named = str(arguments.file) in str(error)
+        raise AdapterError(str(error) if named else f"{arguments.file}: {error}") from error
     check_name(arguments.name)
     check_own_name(metadata, arguments.name, arguments.own_name)
     check_not_over_builtin(store, arguments.name, arguments.over)
@@ -108,7 +109,6 @@ def _merge(store: AdapterStore, arguments: argparse.Namespace) -> Report:
     file = Path(arguments.adapter)
     source: Path | bytes = file if file.is_file() else store.resolve(arguments.adapter).read_bytes()
     from ssvd_asr.adapter.merge import is_whole, with_weights
-    from ssvd_asr.base.export import export_espnet
 
     base = _base(arguments)
     if isinstance(source, Path) and is_whole(source):
@@ -117,7 +117,7 @@ def _merge(store: AdapterStore, arguments: argparse.Namespace) -> Report:
     else:
         merged, sha256 = _with_adapter(base, source)
         what, origin = "adapter", {"adapter_sha256": sha256, "weights_sha256": None}
-    config, checkpoint = export_espnet(merged, out)
+    config, checkpoint = merged.export(out)
     report = {
         "config": str(config),
         "checkpoint": str(checkpoint),
@@ -199,7 +199,7 @@ def _parser() -> argparse.ArgumentParser:
     rollback.add_argument("name", help="the domain")
     activate = action(_activate, "make a version active")
     activate.add_argument("version", help="name@version or name@sha256:...")
-    merge = action(_merge, "write base and adapter as one ordinary ESPnet checkpoint")
+    merge = action(_merge, "write base and adapter as one ordinary checkpoint of the base's family")
     merge.add_argument(
         "adapter",
         help="an adapter file, a domain of the store, name@version, or weights.safetensors of `ssvd train`",

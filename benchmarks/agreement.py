@@ -27,10 +27,10 @@ from ssvd_asr.adapted_model import adapt
 from ssvd_asr.adapter.merge import merge_adapter
 from ssvd_asr.adapter.read import load_adapter
 from ssvd_asr.audio.read import DEFAULT_LIMITS
-from ssvd_asr.base.export import export_espnet
 from ssvd_asr.base.load import load_base
-from ssvd_asr.base.model import BaseModel, FloatArray
+from ssvd_asr.base.model import BaseModel
 from ssvd_asr.base.prompt import Prompt
+from ssvd_asr.base.window import FloatArray
 from ssvd_asr.basis.cache import factorize
 from ssvd_asr.decoding.hypothesis import Hypothesis
 from ssvd_asr.decoding.options import GREEDY, DecodingOptions
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     base = load_base(arguments.base, device=str(device), dtype="float32")
     theirs, options = (base, {}) if domain is None else _with_adapter(base, domain)
     with TemporaryDirectory() as folder:
-        config, checkpoint = export_espnet(theirs, Path(folder))
+        config, checkpoint = theirs.export(Path(folder))
         rows = [
             _compare(
                 base, MODES[name], waves, _speech2text(config, checkpoint, MODES[name], device.type), options
@@ -115,7 +115,7 @@ def _compare(
         search = GREEDY if mode.beam_size == 1 else DecodingOptions("beam", mode.beam_size, mode.ctc_weight)
         found = transcribe(base, batch, options=search, **options)
         ours += [each.hypothesis for each in found]
-    skipped = len(Prompt().ids(base.tokens)) - 1  # its tokens begin after <sos>
+    skipped = len(base.tokens.prompt_ids(Prompt())) - 1  # its tokens begin after <sos>
     same, ties, differ, deviation, closest = 0, 0, 0, 0.0, math.inf
     for hypothesis, wave in zip(ours, tqdm(waves, desc=mode.name), strict=True):
         _, _, ids, _, theirs = judge(wave)[0]

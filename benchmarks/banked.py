@@ -19,7 +19,7 @@ from benchmarks.subject import CORE_SCALE, Subject, subject, working_dtype
 from server.bank.bank import Bank
 from server.domains import Domains
 from server.engine.engine import Engine
-from server.engine.recogniser import OwsmRecogniser
+from server.engine.recogniser import ModelRecogniser
 from ssvd_asr.adapter.adapter import Adapter
 from ssvd_asr.adapter.forms import DEFAULT_MAP
 from ssvd_asr.adapter.write import describe_adapter, save_adapter
@@ -34,7 +34,7 @@ class Banked:
     """A recogniser and a store with versions of its domains."""
 
     subject: Subject
-    recogniser: OwsmRecogniser
+    recogniser: ModelRecogniser
     store: AdapterStore
     files: list[Path]  # not published
     versions: list[Version]
@@ -110,7 +110,7 @@ def banked(
         )
         for name, layer in made.adapted.layers.items()
     }
-    recogniser = OwsmRecogniser(made.base, factors, made.adapted)
+    recogniser = ModelRecogniser(made.base, factors, made.adapted)
     with TemporaryDirectory() as folder:
         store = AdapterStore(Path(folder, "store"), builtin=Path(folder, "none"))
         files = [_write(Path(folder, f"{seed}"), made, factors, seed) for seed in range(domains + 1)]

@@ -23,9 +23,10 @@ from torch import Tensor
 
 from benchmarks.espnet_side import EspnetSide, espnet_base
 from benchmarks.report import Timing, choose_shapes, parser, side_by_side, write
-from ssvd_asr.base.model import BaseModel, FloatArray
+from ssvd_asr.base.model import BaseModel
+from ssvd_asr.base.owsm.shapes import SHAPES, random_base
 from ssvd_asr.base.prompt import Prompt
-from ssvd_asr.base.shapes import SHAPES, random_base
+from ssvd_asr.base.window import FloatArray
 from ssvd_asr.decoding.beam import beam
 from ssvd_asr.decoding.greedy import greedy
 from ssvd_asr.device import DTYPES, forbid_tf32, resolve_device, resolve_dtype
@@ -68,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         name = f"decode-{shape}" if dtype == torch.float32 else f"decode-half-{shape}"
         write(
             name, rows, device=device, out=arguments.out, quick=arguments.quick, shape=shape,
-            window_s=base.config.window_s, dtype=str(dtype), steps=arguments.steps,
+            window_s=base.window.duration_s, dtype=str(dtype), steps=arguments.steps,
             repeats=arguments.repeats, clock=arguments.clock, tokens_per_second=TOKENS_PER_SECOND,
         )  # fmt: skip
 
@@ -133,7 +134,7 @@ class _Steps:
 def _measure(base: BaseModel, rows: int, arguments: argparse.Namespace) -> Iterator[dict[str, object]]:
     """Measure all modes on one batch."""
     generator = np.random.default_rng(rows)
-    shape = (rows, base.config.window_samples)
+    shape = (rows, base.window.samples)
     waves = list(0.1 * generator.standard_normal(shape, dtype=np.float32))
     encoded = base.encode(waves)
     espnet = espnet_base(base)
@@ -143,7 +144,7 @@ def _measure(base: BaseModel, rows: int, arguments: argparse.Namespace) -> Itera
         "call": partial(espnet.encode, waves[:1]),
     }
     encoded_in = side_by_side(encoding, **_rounds(base, arguments), clock=arguments.clock)
-    tokens = round(TOKENS_PER_SECOND * base.config.window_s)
+    tokens = round(TOKENS_PER_SECOND * base.window.duration_s)
     for mode in (MODES[name] for name in arguments.modes):
         theirs = EspnetSide(espnet, mode.beam_size, mode.ctc_weight)
         sides: Sides = {"ours": partial(_ours, base, mode), "batch": theirs.batch, "call": theirs.call}

@@ -16,8 +16,8 @@ from espnet2.legacy.nets.scorers.ctc import CTCPrefixScorer
 from espnet2.legacy.nets.scorers.length_bonus import LengthBonus
 from torch import Tensor
 
-from ssvd_asr.base.fast_encoder import as_espnet
 from ssvd_asr.base.model import BaseModel
+from ssvd_asr.base.owsm.fast_encoder import as_espnet
 from ssvd_asr.base.prompt import Prompt
 
 # CTCPrefixScoreTH holds log-probabilities of all frames and tokens, and a stack of these and the blank's.
@@ -75,9 +75,9 @@ class EspnetSide:
             eos=network.eos,
             pre_beam_score_key="full",
         )
-        search.set_hyp_primer(Prompt().ids(self.base.tokens))
+        search.set_hyp_primer(self.base.tokens.prompt_ids(Prompt()))
         return search.eval()
 
     def _said(self, ids: Tensor) -> tuple[int, ...]:
         """Return the tokens without the prompt and without the <eos> that the search appends at its limit."""
-        return tuple(ids.tolist()[len(Prompt().ids(self.base.tokens)) : -1])
+        return tuple(ids.tolist()[len(self.base.tokens.prompt_ids(Prompt())) : -1])

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.report import parser, side_by_side, write
-from ssvd_asr.base.shapes import SHAPES, meta_network
+from ssvd_asr.base.owsm.shapes import SHAPES, meta_network
 from ssvd_asr.basis.factors import LayerFactors, canonical_svd
 from ssvd_asr.basis.factors_batched import canonical_svd_batch
 from ssvd_asr.basis.layers import match_layers

@@ -100,7 +100,7 @@ def _timed(
     measured: Subject, stack: CoreStack, case: Case, axis: str, value: float, arguments: argparse.Namespace
 ) -> Row:
     waves = measured.waves(case.rows)
-    window_s = measured.base.config.window_s
+    window_s = measured.base.window.duration_s
     with measured.adapted.mixing(stack, case.draw(0)):
         encoded = measured.encode(waves)
         encode_s = median_of(partial(measured.encode, waves), arguments.repeats, clock=arguments.clock)

@@ -1,7 +1,7 @@
 """Kernels of one decoder step and of one encoding, and the share of the time that the device is busy.
 
 `busy` is the device's time in kernels over the elapsed time. For the rest, the device waits for the host. A
-step is measured recorded and replayed (`static`, ssvd_asr.decoding.static_decoder), and with its kernels
+step is measured recorded and replayed (`static`, ssvd_asr.base.owsm.static_decoder), and with its kernels
 launched one by one. On a CPU, operators are counted instead of kernels.
 """
 
@@ -18,8 +18,8 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.report import choose_shapes, median_of, parser, write
 from benchmarks.subject import Subject, subject, working_dtype
 from benchmarks.variety import Case
+from ssvd_asr.base.owsm.static_decoder import open_decoder
 from ssvd_asr.base.prompt import Prompt
-from ssvd_asr.decoding.static_decoder import open_decoder
 from ssvd_asr.device import DTYPES, forbid_tf32, resolve_device, resolve_dtype
 
 STEPS = 8  # profiled together
@@ -79,7 +79,7 @@ def _step(
     measured: Subject, encoded: torch.Tensor, static: bool, arguments: argparse.Namespace
 ) -> dict[str, object]:
     """Profile STEPS steps after the prompt together, and return the figures of one."""
-    prompt = Prompt().ids(measured.base.tokens)
+    prompt = measured.base.tokens.prompt_ids(Prompt())
     with torch.no_grad(), open_decoder(measured.base.network.decoder, encoded, static=static) as decoder:
         tokens = decoder.read([prompt] * len(encoded)).argmax(dim=-1, keepdim=True)
 

@@ -17,10 +17,11 @@ from torch import nn
 
 from recipes.paper.figures import ROWS, PaperRow
 from ssvd_asr.adapter.forms import CoreForm
-from ssvd_asr.base.shapes import OWLS_2B, OWSM_01B, OWSM_1B, OwsmShape, meta_network
+from ssvd_asr.base.owsm.model import EMBEDDING
+from ssvd_asr.base.owsm.shapes import OWLS_2B, OWSM_01B, OWSM_1B, OwsmShape, meta_network
 from ssvd_asr.basis.layers import match_layers
 from ssvd_asr.parser import CommandParser
-from training.methods.peft import EMBEDDING, PEFT_KINDS, PeftMethod
+from training.methods.peft import PEFT_KINDS, PeftMethod
 
 DEFAULT_OUT = Path("docs/results")
 SHAPES: Mapping[str, OwsmShape] = {"0.1b": OWSM_01B, "1b": OWSM_1B, "2b": OWLS_2B}

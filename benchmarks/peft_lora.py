@@ -129,7 +129,7 @@ def _compare(
 ) -> Iterator[dict[str, object]]:
     stack = measured.stack(case.domains)
     waves, slots = measured.waves(case.rows), case.draw(0)
-    steps = max(2, round(TOKENS_PER_SECOND * measured.base.config.window_s))
+    steps = max(2, round(TOKENS_PER_SECOND * measured.base.window.duration_s))
 
     def run(side: Subject, rows: Sequence[int]) -> Tensor:
         return side.decode(side.encode([waves[row] for row in rows]), steps)

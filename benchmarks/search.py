@@ -32,6 +32,7 @@ from ssvd_asr.base.load import load_base
 from ssvd_asr.base.model import BaseModel
 from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.basis.cache import factorize
+from ssvd_asr.decoding.best_path import blank_of
 from ssvd_asr.decoding.decode import decode
 from ssvd_asr.decoding.options import GREEDY, DecodingOptions
 from ssvd_asr.device import resolve_device
@@ -132,11 +133,12 @@ def _ways(split: str) -> dict[str, DecodingOptions]:
 
 def rescored(base: BaseModel, encoded: Tensor) -> list[str]:
     """Return each row's (B, T, d) best of CTC's sequences, scored by CTC and one pass of the decoder."""
-    ctc = base.network.ctc
-    table = torch.log_softmax(ctc.ctc_lo(encoded).float(), dim=-1)  # (B, T, V)
+    head = base.ctc_head
+    assert head is not None
+    table = torch.log_softmax(head(encoded).float(), dim=-1)  # (B, T, V)
     texts = []
     for row, scores in enumerate(table):
-        found = prefixes(scores, base.tokens.blank)
+        found = prefixes(scores, blank_of(base.tokens))
         attention = _attention(base, encoded[row : row + 1], [tokens for tokens, _ in found])
         totals = [
             CTC_SHARE * ctc_score + (1 - CTC_SHARE) * by_decoder
@@ -189,7 +191,7 @@ def _add(one: float, other: float) -> float:
 
 def _attention(base: BaseModel, encoded: Tensor, said: Sequence[tuple[int, ...]]) -> list[float]:
     """Return the decoder's log-probability of each sequence, by one pass over encoder output (1, T, d)."""
-    prompt, eos = Prompt().ids(base.tokens), base.tokens.eos
+    prompt, eos = base.tokens.prompt_ids(Prompt()), base.tokens.eos
     longest = max(map(len, said))
     rows = [[*prompt, *tokens, *[eos] * (longest - len(tokens))] for tokens in said]
     lengths = torch.tensor([len(prompt) + len(tokens) for tokens in said], device=encoded.device)

@@ -15,14 +15,15 @@ import torch
 from torch import Tensor
 
 from ssvd_asr.adapted_model import AdaptedModel, adapt
-from ssvd_asr.base.model import BaseModel, FloatArray
+from ssvd_asr.base.model import BaseModel
+from ssvd_asr.base.owsm.shapes import SHAPES, random_base
+from ssvd_asr.base.owsm.static_decoder import open_decoder
 from ssvd_asr.base.prompt import Prompt
-from ssvd_asr.base.shapes import SHAPES, random_base
+from ssvd_asr.base.window import FloatArray
 from ssvd_asr.basis.factors import LayerFactors
 from ssvd_asr.basis.layers import match_layers
 from ssvd_asr.decoding.greedy import greedy
 from ssvd_asr.decoding.hypothesis import Hypothesis
-from ssvd_asr.decoding.static_decoder import open_decoder
 from ssvd_asr.mixing.mixture import CoreStack
 
 CORE_SCALE = 0.02  # of the random cores; the outputs stay finite
@@ -41,7 +42,7 @@ class Subject:
     def waves(self, rows: int) -> list[FloatArray]:
         """Return `rows` waves of noise that fill the window, (samples,) each."""
         generator = np.random.default_rng(rows)
-        samples = self.base.config.window_samples
+        samples = self.base.window.samples
         return [0.1 * generator.standard_normal(samples, dtype=np.float32) for _ in range(rows)]
 
     def encode(self, waves: Sequence[FloatArray]) -> Tensor:
@@ -53,7 +54,7 @@ class Subject:
         """Return the best token at each of `steps` steps, (B, steps). For `static` see `open_decoder`."""
         said: list[Tensor] = []
         with open_decoder(self.base.network.decoder, encoded, static=static) as decoder:
-            scores = decoder.read([Prompt().ids(self.base.tokens)] * len(encoded))
+            scores = decoder.read([self.base.tokens.prompt_ids(Prompt())] * len(encoded))
             while True:
                 said.append(scores.argmax(dim=-1, keepdim=True))
                 if len(said) == steps:
@@ -86,7 +87,7 @@ def subject(
     shape: str, *, p: float, device: torch.device | str = "cpu", dtype: torch.dtype | None = None,
     window_s: float | None = None,
 ) -> Subject:  # fmt: skip
-    """Build a named shape (ssvd_asr.base.shapes.SHAPES) with k = int(p min(m, n)) in every layer."""
+    """Build a named shape (ssvd_asr.base.owsm.shapes.SHAPES) with k = int(p min(m, n)) in every layer."""
     wanted = SHAPES[shape] if window_s is None else replace(SHAPES[shape], window_s=window_s)
     base = random_base(wanted, device=device, dtype=dtype)
     linears = match_layers(base.network)

@@ -34,14 +34,13 @@ from ssvd_asr.adapted_model import AdaptedModel
 from ssvd_asr.adapter.adapter import Adapter
 from ssvd_asr.adapter.forms import DEFAULT_MAP
 from ssvd_asr.base.model import BaseModel
+from ssvd_asr.base.owsm.shapes import SHAPES, random_base
 from ssvd_asr.base.prompt import Prompt
-from ssvd_asr.base.shapes import SHAPES, random_base
 from ssvd_asr.basis.layers import match_layers
 from ssvd_asr.device import forbid_tf32, resolve_device
 from ssvd_asr.layer.step_cost import StepForm
 from training.bench.peak_memory import RETURNED, mark, peak
 from training.loop.recompute import recomputed_layers
-from training.loop.training_mode import training_mode
 from training.recipe import recipe_for
 
 RANK = 16
@@ -124,11 +123,11 @@ def _ready(
     side: Side, device: torch.device, arguments: argparse.Namespace, modes: ExitStack
 ) -> Callable[[], None]:
     """Return a function that makes a step on `side`. Its network is in training mode until `modes` closes."""
-    network = side.base.network
+    network, learner = side.base.network, side.base.learner
     recipe = recipe_for(sum(parameter.numel() for parameter in network.parameters()))
-    modes.enter_context(training_mode(network, recipe))
+    modes.enter_context(learner.training(recipe))
     if arguments.recompute:
-        modes.enter_context(recomputed_layers(network))
+        modes.enter_context(recomputed_layers(learner.layers()))
     optimizer = torch.optim.AdamW(side.parameters, lr=recipe.lr)
     batch = _batch(side.base, arguments.rows)
 
@@ -137,8 +136,8 @@ def _ready(
         mixed = torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
         with side.around():
             with mixed:
-                loss, _, _ = network(**batch)
-            loss.backward()
+                loss, _ = learner.loss(batch)
+            loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(side.parameters, recipe.grad_clip)
         optimizer.step()
 
@@ -176,15 +175,16 @@ def _training(adapter: Adapter, adapted: AdaptedModel, form: StepForm | Literal[
 def _batch(base: BaseModel, rows: int) -> dict[str, Tensor]:
     """Return noise that fills the window, with as much text as speech of that length has."""
     generator = torch.Generator().manual_seed(rows)
-    config, tokens, device = base.config, base.tokens, base.device
-    said = max(2, round(TOKENS_PER_SECOND * config.window_s))
+    window, tokens, device = base.window, base.tokens, base.device
+    said = max(2, round(TOKENS_PER_SECOND * window.duration_s))
     words = torch.randint(tokens.last_time + 1, len(tokens) - 3, (rows, said), generator=generator)
-    prompt = torch.tensor(Prompt().ids(tokens)[1:]).expand(rows, -1)  # without <sos>, which ESPnet adds
+    # Without <sos>, which the network adds.
+    prompt = torch.tensor(tokens.prompt_ids(Prompt())[1:]).expand(rows, -1)
     text = torch.cat([prompt, words], dim=1)
     batch = {
-        "speech": 0.1 * torch.randn(rows, config.window_samples, generator=generator),
+        "speech": 0.1 * torch.randn(rows, window.samples, generator=generator),
         "text": text,
-        "text_prev": torch.full((rows, 1), tokens.na),
+        "text_prev": torch.full((rows, 1), tokens.no_previous or 0),
         "text_ctc": words,
     }
     lengths = {f"{name}_lengths": torch.full((rows,), each.shape[1]) for name, each in batch.items()}

@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         write(
             name, _measure(measured, arguments), device=device, out=arguments.out,
             quick=arguments.quick, shape=shape, p=arguments.p, zipf=ZIPF, dtype=str(working_dtype(device)),
-            window_s=measured.base.config.window_s, repeats=arguments.repeats, clock=arguments.clock,
+            window_s=measured.base.window.duration_s, repeats=arguments.repeats, clock=arguments.clock,
             compressed_rank=arguments.rank, tokens_per_second=TOKENS_PER_SECOND,
         )  # fmt: skip
 
@@ -95,7 +95,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def _measure(measured: Subject, arguments: argparse.Namespace) -> Iterator[dict[str, object]]:
     gpu = measured.base.device.type == "cuda"
     default = [64] if gpu else [8] if measured.shape == "0.1b" else [16] if arguments.quick else [64]
-    steps = max(2, round(TOKENS_PER_SECOND * measured.base.config.window_s))
+    steps = max(2, round(TOKENS_PER_SECOND * measured.base.window.duration_s))
     lossy = Compression(arguments.rank, 1.0) if arguments.rank else None
     stack = measured.stack(max(arguments.domains), compression=lossy)
     for rows in arguments.rows or default:
@@ -151,7 +151,7 @@ def _row(
     found: dict[str, object] = {
         "rows": case.rows, "domains": case.domains, "spread": case.spread,
         "distinct": len(set(case.draw(0))),
-        "base_audio_s_per_s": case.rows * measured.base.config.window_s / seconds["base"],
+        "base_audio_s_per_s": case.rows * measured.base.window.duration_s / seconds["base"],
         "ratio": seconds["base"] / seconds["mixed"],
         "noise": max(each.spread for part in timed.values() for each in part.values()),
     }  # fmt: skip

@@ -8,7 +8,7 @@ from pathlib import Path
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Add --base, --device, --dtype and --store. An option not given is None."""
-    parser.add_argument("--base", help="owsm-nano, a hub tag as espnet/owsm_v3.1_ebf_base, or a folder")
+    parser.add_argument("--base", help="owsm-nano, a hub tag as openai/whisper-base, or a folder")
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:<index>")
     parser.add_argument("--dtype", help="auto, float32 or bfloat16")
     parser.add_argument("--store", type=Path, help="folder of published adapters")

@@ -14,9 +14,9 @@ from ssvd_asr.audio.limits import AudioLimits
 from ssvd_asr.audio.read import Channel, read_recording
 from ssvd_asr.audio.read import Recording as Read
 from ssvd_asr.errors import SsvdError
-from ssvd_asr.manifests.audio import read_section
+from ssvd_asr.manifests.audio import read_section, why_missing
 from ssvd_asr.manifests.read import is_data, read_entries
-from ssvd_asr.manifests.sources import unsupported
+from ssvd_asr.manifests.sources import exists, unsupported
 from ssvd_asr.manifests.utterances import PackedAudio, Problem, Utterance
 
 # Endings of files that are taken from a folder, in any case. A file that is named itself may have any other.
@@ -116,33 +116,54 @@ def _named(argument: str, notes: list[str]) -> Iterator[Recording | Refusal]:
         yield from _entries(path)
     elif path.is_dir():
         yield from _audio_below(path, notes)
-    elif path.exists() or not _PATTERN.search(argument):
+    elif exists(path) or not _PATTERN.search(argument):
         yield _file(path)
     else:
-        matches = sorted(glob.glob(argument, recursive=True))
+        matches = sorted(set(_matches(Path(argument).parts)))
         if not matches:
             yield Refusal(argument, "no file matches the pattern")
         for match in matches:
-            if not Path(match).is_dir():
-                yield _file(Path(match))
+            if not match.is_dir():
+                yield _file(match)
+
+
+def _matches(parts: tuple[str, ...]) -> Iterator[Path]:
+    """Yield what a pattern matches. `glob` would follow links between folders again and again for `**`."""
+    if "**" not in parts:
+        yield from map(Path, glob.glob(os.path.join(*parts)))
+        return
+    first = parts.index("**")
+    rest = parts[first + 1 :] or ("*",)
+    tops = glob.glob(os.path.join(*parts[:first])) if first else ["."]
+    for top in tops:
+        for place, _ in _folders(Path(top)):
+            yield from _matches((*(glob.escape(part) for part in Path(place).parts), *rest))
+
+
+def _folders(top: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield each folder below `top` that is not hidden, and its files; one that links lead back to once."""
+    seen: set[str] = set()
+    for place, folders, files in os.walk(top, followlinks=True):
+        if (real := os.path.realpath(place)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield place, files
 
 
 def _file(path: Path) -> Recording | Refusal:
-    if not path.exists():
-        return Refusal(str(path), "No such file or directory")
+    try:
+        path.stat()
+    except OSError as error:
+        return Refusal(str(path), error.strerror or str(error))
     return Recording(str(path), path, PurePath(path.stem))
 
 
 def _audio_below(folder: Path, notes: list[str]) -> Iterator[Recording | Refusal]:
     found: list[Path] = []
     others: list[Path] = []
-    seen: set[str] = set()  # folders, so that a link to one above ends
-    for place, folders, files in os.walk(folder, followlinks=True):
-        if (real := os.path.realpath(place)) in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    for place, files in _folders(folder):
         for name in files:
             if not name.startswith("."):
                 taken = Path(name).suffix.lower() in AUDIO_SUFFIXES
@@ -168,8 +189,8 @@ def _entries(source: Path) -> Iterator[Recording | Refusal]:
     for entry in entries:
         if isinstance(entry, Problem):
             yield Refusal(f"{source}: {entry.id}", f"{entry.reason}: {entry.detail}")
-        elif not entry.audio.exists():
-            yield Refusal(f"{source}: {entry.id}", f"missing file: {entry.audio} does not exist")
+        elif missing := why_missing(entry.audio):
+            yield Refusal(f"{source}: {entry.id}", f"missing file: {missing}")
         else:
             yield Recording(entry.id, entry, PurePath(_file_name(entry.id)))
 

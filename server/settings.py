@@ -30,7 +30,7 @@ class ServerSettings(BaseSettings):
 
     base: str = Field(
         default="owsm-nano",
-        description="Base model: `owsm-nano`, a hub tag as `espnet/owsm_v3.1_ebf_base`, or a path (name).",
+        description="Base model: `owsm-nano`, a hub tag as `openai/whisper-base`, or a path (name).",
     )
     device: str = Field(
         default="auto", description="Where it runs: `auto`, `cpu`, `cuda` or `cuda:<index>` (name)."

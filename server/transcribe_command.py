@@ -14,6 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from server.engine.start import open_store, start_engine
+from server.errors import LanguageError
 from server.languages import is_auto, language_symbol
 from server.options import add_model_options
 from server.recordings import Found, Recording, Refusal, find_recordings
@@ -133,6 +134,8 @@ def _run(
 
     engine = start_engine(settings)
     try:
+        if not is_auto(plan.language) and not engine.recogniser.has_language(plan.language):
+            raise LanguageError(f"base {engine.recogniser.name} has no language {plan.language!r}")
         work = Transcribing(engine, plan, settings.audio_limits)
         for recording, result in work.results(show, progress=several and not as_json):
             results[recording] = result

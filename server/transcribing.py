@@ -100,7 +100,8 @@ class Transcribing:
             )
             reply = submit_recording(self.engine, read, request).result()
         except (SsvdError, OSError) as error:
-            return {"file": recording.name, "name": recording.name, "error": str(error)}
+            reason = str(error).removeprefix(f"{recording.name}: ")  # the name stands before it already
+            return {"file": recording.name, "name": recording.name, "error": reason}
         return entry(recording, reply) | {"shown": self._put(recording, reply), "name": recording.name}
 
     def _put(self, recording: Recording, reply: Reply) -> str:

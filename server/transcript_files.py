@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,9 +15,12 @@ from server.recordings import Recording
 from server.reply_fields import channel_fields, decoding_fields, timed_fields
 from server.subtitles import subtitles
 from ssvd_asr.console import json_line
+from ssvd_asr.manifests.sources import shown
 from ssvd_asr.manifests.utterances import Utterance
 
 TranscriptFormat = Literal["txt", "srt", "vtt", "json"]
+_MAX_NAME_BYTES = 255 - len(".part")  # of most file systems, less what a file has while it is written
+
 FORMATS: tuple[TranscriptFormat, ...] = get_args(TranscriptFormat)
 
 
@@ -54,12 +58,14 @@ def targets(
 ) -> Mapping[Recording, Path]:
     """Return the path of each recording's transcript: FOLDER/<its place>.<format>.
 
-    Raises OutputError if two recordings would get the same path, or if a folder has that path.
+    Raises OutputError if two recordings would get the same path, if a folder has it, or if it is too long.
     """
     places: dict[Recording, Path] = {}
     sources: dict[Path, Recording] = {}
     for recording in recordings:
         place = folder / recording.place.with_name(f"{recording.place.name}.{transcript_format}")
+        if len(os.fsencode(place.name)) > _MAX_NAME_BYTES:
+            raise OutputError(f"{shown(recording.name)} is too long for the name of a file; give it an id")
         other = sources.setdefault(place, recording)
         if other != recording:
             raise OutputError(f"{other.name} and {recording.name} would both be written to {place}")

@@ -69,7 +69,8 @@ class TranscriptRecord:
         line = self.lines.get(self._name(place))
         if line is None:
             raise OutputError(f"{place} exists and is not in {RECORD_FILE}: --overwrite replaces it")
-        if line["of"] is None or line["of"] != _identity(recording):
+        # Records of before channels were noted are of recordings whose entries named none.
+        if line["of"] is None or {"channel": "mix", **line["of"]} != _identity(recording):
             raise OutputError(f"{place} is of other audio than {recording.name}: --overwrite replaces it")
         differing = [name for name in self.made_by if line["made_by"].get(name) != self.made_by[name]]
         if differing:
@@ -116,7 +117,7 @@ class TranscriptRecord:
 
 
 def _identity(recording: Recording) -> Line | None:
-    """Return what tells whether the audio is the same: the file's path, size and time, and the section.
+    """Return what tells whether the audio is the same: path, size and time of the file, section and channel.
 
     Nothing tells it of standard input.
     """
@@ -124,12 +125,16 @@ def _identity(recording: Recording) -> Line | None:
     if file is None:
         return None
     found = file.stat()
-    section = recording.source
-    times = (section.start_s, section.duration_s) if isinstance(section, Utterance) else (0.0, None)
     return {
         "file": str(file.resolve()),
         "bytes": found.st_size,
         "modified_ns": found.st_mtime_ns,
-        "start_s": times[0],
-        "duration_s": times[1],
+        **_section(recording.source),
     }
+
+
+def _section(source: object) -> Line:
+    """Return which part and channel of its file a recording is."""
+    if isinstance(source, Utterance):
+        return {"start_s": source.start_s, "duration_s": source.duration_s, "channel": source.channel}
+    return {"start_s": 0.0, "duration_s": None, "channel": "mix"}

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ssvd_asr.basis.factors import LayerFactors
-from ssvd_asr.basis.layers import DEFAULT_PATTERNS, match_layers
+from ssvd_asr.basis.layers import match_layers, named_linears
 from ssvd_asr.errors import AdapterError
 from ssvd_asr.layer.linear import AdaptedLinear
 from ssvd_asr.layer.step_cost import StepForm
@@ -114,23 +114,23 @@ class AdaptedModel:
 def adapt(
     model: nn.Module,
     factors: Mapping[str, LayerFactors],
-    patterns: Sequence[str] = DEFAULT_PATTERNS,
+    patterns: Sequence[str] | None = None,
     *,
     rank: int | None = None,
     share: float = 1.0,
 ) -> AdaptedModel:
-    """Replace the model's matching linears in place by `AdaptedLinear`, and freeze the whole model.
+    """Replace linears of the model in place by `AdaptedLinear`, and freeze the whole model.
 
     Args:
         model: any module; the basis is held on the device and in the dtype of each weight.
-        factors: the factors of every matching layer, by name.
-        patterns: ends of the layer names.
+        factors: by the layer's name.
+        patterns: ends of the names of the layers to replace; default exactly the layers of `factors`.
         rank: hold only the first `rank` singular directions; serving needs no more than its largest k.
         share: hold only this share of each layer's min(m, n) directions, rounded up.
 
-    Raises AdapterError, and leaves the model unchanged, where a matching layer has no factors that fit.
+    Raises AdapterError, and leaves the model unchanged, where a layer is missing or has no factors that fit.
     """
-    linears = match_layers(model, patterns)
+    linears = named_linears(model, factors) if patterns is None else match_layers(model, patterns)
     missing = [name for name in linears if name not in factors]
     if missing:
         raise AdapterError(f"{len(missing)} of {len(linears)} layers have no factors, first {missing[0]!r}")

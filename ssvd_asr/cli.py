@@ -14,7 +14,14 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from ssvd_asr.console import READER_GONE, drop, flush_output, readers_gone, use_any_characters
+from ssvd_asr.console import (
+    READER_GONE,
+    drop,
+    flush_output,
+    open_closed_streams,
+    readers_gone,
+    use_any_characters,
+)
 from ssvd_asr.errors import SsvdError
 from ssvd_asr.extras import extra_of, how_to_add, require
 from ssvd_asr.version import __version__
@@ -44,13 +51,15 @@ COMMANDS: dict[str, Command] = {
     "bench": Command(
         "training.bench.command:main", "compare methods of adaptation on owsm-nano's domains", "benchmark"
     ),
-    "factorize": Command("ssvd_asr.basis.command:main", "compute and cache a base model's factors"),
+    "base": Command("ssvd_asr.base_command:main", "tell what a base is, and what adapting it takes"),
+    "factorize": Command("ssvd_asr.base.factorize_command:main", "compute and cache a base model's factors"),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the console script; return the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    open_closed_streams()
     use_any_characters()
     prog = " ".join(["ssvd", *arguments[:1]])
     try:

@@ -15,6 +15,13 @@ from typing import Any, TextIO
 READER_GONE = 141  # exit status, as a shell reports SIGPIPE
 
 
+def open_closed_streams() -> None:
+    """Let a stream that the caller has closed (`2>&-`) lead to nowhere; Python has None for it."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 (open as long as the process)
+
+
 def use_any_characters() -> None:
     """Write what the streams' encoding cannot hold as an escape, such as a file name that is not UTF-8."""
     for stream in (sys.stdout, sys.stderr):

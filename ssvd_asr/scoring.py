@@ -15,9 +15,17 @@ import jiwer
 from ssvd_asr.errors import DataError
 
 # Typographic apostrophes; in running text they are the same letter as '.
-_APOSTROPHES = str.maketrans({"’": "'", "ʼ": "'", "＇": "'", "‛": "'", "`": "'", "´": "'"})
-# Characters without width: zero-width space and joiners, word joiner, byte order mark, soft hyphen.
-_INVISIBLE = dict.fromkeys((0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF, 0x00AD))
+_APOSTROPHES = str.maketrans(dict.fromkeys("’‘′ʼ＇‛`´", "'"))
+# Characters that are not drawn (Unicode's Default_Ignorable_Code_Point): soft hyphens, zero-width spaces and
+# joiners, marks of direction, variation selectors, invisible operators, byte order marks.
+_NOT_DRAWN = (
+    *(range(0xAD, 0xAE), range(0x34F, 0x350), range(0x61C, 0x61D), range(0x115F, 0x1161)),
+    *(range(0x17B4, 0x17B6), range(0x180B, 0x1810), range(0x200B, 0x2010), range(0x202A, 0x202F)),
+    *(range(0x2060, 0x2070), range(0x3164, 0x3165), range(0xFE00, 0xFE10), range(0xFEFF, 0xFF00)),
+    *(range(0xFFA0, 0xFFA1), range(0xFFF0, 0xFFF9), range(0x1BCA0, 0x1BCA4), range(0x1D173, 0x1D17B)),
+    range(0xE0000, 0xE1000),
+)
+_INVISIBLE = dict.fromkeys(code for codes in _NOT_DRAWN for code in codes)
 _LOOSE_APOSTROPHE = re.compile(r"(?<!\w)'+|'+(?!\w)")
 
 
@@ -42,9 +50,9 @@ class Score:
 def normalise(text: str) -> str:
     """Return the text as it is scored: lower case, words separated by one space, no punctuation.
 
-    In this order: zero-width characters and soft hyphens are removed; Unicode NFC; typographic apostrophes
-    become '; lower case; everything that is not a letter, a digit, a combining mark or ' becomes a space
-    (so "well-known" is two words and "3.5" too);
+    In this order: characters that are not drawn are removed (zero-width ones, soft hyphens); Unicode NFC;
+    typographic apostrophes become '; lower case; everything that is not a letter, a digit, a combining mark
+    or ' becomes a space (so "well-known" is two words and "3.5" too);
     an apostrophe stays only between two word characters ("don't", "o'clock", but not "'tis" or "boys'");
     runs of white space become one space, and none stays at the ends. Digits are not spelled out, and no
     spelling or contraction is rewritten. normalise(normalise(x)) == normalise(x).

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ssvd_asr.base.model import BaseModel, FloatArray
+from ssvd_asr.base.model import BaseModel
 from ssvd_asr.base.prompt import IDENTIFIED, Prompt
-from ssvd_asr.decoding.align import Alignment, TimedWord, align, clock_of
+from ssvd_asr.base.window import Clock, FloatArray
+from ssvd_asr.decoding.align import Alignment, TimedWord, align
+from ssvd_asr.decoding.attention_align import align_by_attention
 from ssvd_asr.decoding.decode import Domains, decode
 from ssvd_asr.decoding.hypothesis import Hypothesis, TimedText
 from ssvd_asr.decoding.language import identify
@@ -94,6 +96,8 @@ def transcribe(
         )
     if prompts is None:
         prompts = [Prompt(language, task, timestamps)] * len(waves)
+    if base.ctc_head is None:
+        options = replace(options, ctc_weight=0.0)  # nothing to weigh
     options.check(prompts)
 
     def domains(chosen: Sequence[int]) -> AbstractContextManager[object]:
@@ -107,11 +111,12 @@ def transcribe(
         encoded = base.encode(waves)
     prompts = _with_languages(base, encoded, prompts, domains)
     found = decode(base, encoded, prompts, options, domains, max_tokens)
-    aligned = _align(base, waves, encoded, [each.hypothesis for each in found], word_times)
+    said = [each.hypothesis for each in found]
+    aligned = _align(base, waves, encoded, prompts, said, word_times, domains)
     return [
         Transcript(
             each.hypothesis.text, each.hypothesis, each.search, each.doubt_nats,
-            alignment.words, alignment.warnings, prompt.language,
+            alignment.words, (*each.warnings, *alignment.warnings), prompt.language,
         )
         for each, prompt, alignment in zip(found, prompts, aligned, strict=True)
     ]  # fmt: skip
@@ -141,22 +146,53 @@ def _align(
     base: BaseModel,
     waves: Sequence[FloatArray],
     encoded: torch.Tensor,
+    prompts: Sequence[Prompt],
     hypotheses: Sequence[Hypothesis],
     word_times: bool | Sequence[bool],
+    domains: Domains,
 ) -> list[Alignment]:
     """Align the hypotheses of those waves whose word times are wanted with encoder output (B, T, d)."""
     wanted = [word_times] * len(waves) if isinstance(word_times, bool) else word_times
     found = [Alignment()] * len(waves)
     rows = [row for row, want in zip(range(len(waves)), wanted, strict=True) if want]
-    durations_s = [len(waves[row]) / base.config.sample_rate_hz for row in rows]
-    clock = clock_of(base, encoded.size(1))
-    heard = (encoded[row] for row in rows)
+    if not rows:
+        return found
+    durations_s = [len(waves[row]) / base.window.sample_rate_hz for row in rows]
+    clock = base.clock(encoded.size(1))
     said = [hypotheses[row] for row in rows]
-    for row, alignment in zip(
-        rows, align(base.network.ctc, heard, said, durations_s, base.tokens, clock), strict=True
-    ):
+    if base.ctc_head is not None:
+        heard = (encoded[row] for row in rows)
+        aligned = align(base.ctc_head, heard, said, durations_s, base.tokens, clock)
+    else:
+        with domains(rows):
+            told = [prompts[row] for row in rows]
+            chosen = encoded[torch.tensor(rows, device=encoded.device)]
+            aligned = _by_attention(base, chosen, told, said, durations_s, clock)
+    for row, alignment in zip(rows, aligned, strict=True):
         found[row] = alignment
     return found
+
+
+def _by_attention(
+    base: BaseModel,
+    encoded: torch.Tensor,
+    prompts: Sequence[Prompt],
+    hypotheses: Sequence[Hypothesis],
+    durations_s: Sequence[float],
+    clock: Clock,
+) -> list[Alignment]:
+    """Align the hypotheses with encoder output (B, T, d) by the decoder's attention."""
+    words = [base.tokens.words(each.token_ids) for each in hypotheses]
+    # Read as words without times and without a previous text, whatever they were found with.
+    told = [base.tokens.prompt_ids(replace(each, timestamps=False, previous_text=None)) for each in prompts]
+    listening = base.listen(encoded, told, [[index for _, own in row for index in own] for row in words])
+    if listening is None:
+        why = "no word times: the base has neither a CTC head nor attention that follows the speech"
+        return [Alignment(tuple(TimedWord(*word) for word in row), (why,)) for row in words]
+    return [
+        align_by_attention(row, heard, duration_s, clock)
+        for row, heard, duration_s in zip(words, listening, durations_s, strict=True)
+    ]
 
 
 def _domains(

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 import yaml
 
-from ssvd_asr.base import shapes
-from ssvd_asr.base.shapes import OWSM_01B, TINY, TINY_OWLS, OwsmShape, espnet_config
+from ssvd_asr.base.owsm import shapes
+from ssvd_asr.base.owsm.shapes import OWSM_01B, TINY, TINY_OWLS, OwsmShape, espnet_config
 
-with warnings.catch_warnings():  # see ssvd_asr/base/tokens.py
+with warnings.catch_warnings():  # see ssvd_asr/base/owsm/tokens.py
     warnings.simplefilter("ignore")
     import sentencepiece
 
@@ -59,8 +59,8 @@ def write_random_owsm(
 
     legacy_keys names the subsampling layer as checkpoints before espnet 202611 do. OWLS has exp="exp_owsm".
     """
-    from ssvd_asr.base.config import parse_config
-    from ssvd_asr.base.network import build_network
+    from ssvd_asr.base.owsm.config import parse_config
+    from ssvd_asr.base.owsm.network import build_network
 
     data = folder / "data/token_list/bpe_unigram50000"
     stats_file = Path(exp) / "s2t_stats_raw_bpe50000/train/feats_stats.npz"

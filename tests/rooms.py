@@ -15,16 +15,16 @@ ROOT = Path(__file__).parents[1]
 
 FLOORS: dict[str, list[tuple[str, ...]]] = {
     "ssvd_asr": [
-        ("__init__", "cli"),
+        ("__init__", "cli", "base_command"),
         ("adapter/", "transcription"),
         ("adapted_model", "decoding/"),
+        ("base/",),
         ("mixing/",),
         ("layer/",),
         ("basis/",),
-        ("base/",),
         ("manifests/",),
         ("audio/", "scoring", "device", "output_paths"),
-        ("console", "errors", "extras", "parser", "progress", "version"),
+        ("console", "errors", "extras", "parser", "progress", "tensor_files", "version"),
     ],
     "adapters_store": [
         ("__init__", "commands"),

@@ -28,6 +28,7 @@ BELONGS = {
     "server/serve_command.py": "serve",
     "server/state.py": "serve",
     "ui/": "ui",
+    "ssvd_asr/base/whisper/": "whisper",
     "ssvd_asr/manifests/cuts.py": "train",
     "ssvd_asr/manifests/packed.py": "train",
     "training/loop/log.py": "train",

@@ -37,6 +37,8 @@ UI_MAY_IMPORT = {"httpx", "gradio"}  # beside the standard library
 NAMES_UPPER_FLOORS = "ssvd_asr/cli.py"  # and only as strings
 UPPER_FLOOR = re.compile(r"(adapters_store|training|server|ui)(\.\w+)*:\w+")
 SOURCES = sources()
+FAMILIES = ("ssvd_asr.base.owsm", "ssvd_asr.base.whisper")  # of bases
+LIBRARIES = ("espnet2", "espnet_model_zoo", "transformers")  # of the families
 FILES = [path.relative_to(ROOT).as_posix() for path in SOURCES]
 
 
@@ -62,6 +64,17 @@ def test_every_import_keeps_the_law_between_packages() -> None:
 def test_every_import_between_rooms_goes_down() -> None:
     broken = [each for path in SOURCES for each in imports_of(path) if not goes_down(each)]
     assert broken == []
+
+
+def test_nothing_above_the_bases_names_a_family_or_reaches_into_its_library() -> None:
+    told = [
+        each
+        for path in SOURCES
+        for each in imports_of(path)
+        if not each.file.startswith("ssvd_asr/base/")
+        and any(each.module == name or each.module.startswith(f"{name}.") for name in (*FAMILIES, *LIBRARIES))
+    ]
+    assert told == []
 
 
 def test_no_two_files_import_each_other_directly_or_through_others() -> None:

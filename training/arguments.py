@@ -50,6 +50,14 @@ def positive(text: str) -> float:
     return value
 
 
+def gibibytes(text: str) -> float:
+    """Parse a size of 0 or more, in GiB."""
+    value = float(text)
+    if not 0 <= value < 2**20:
+        raise argparse.ArgumentTypeError(f"{text} is no size in GiB")
+    return value
+
+
 def count(text: str) -> int:
     """Parse a whole number of at least 1."""
     value = int(text)
@@ -63,4 +71,4 @@ def override(text: str) -> tuple[str, int | float]:
     pattern, sign, size = text.rpartition("=")
     if not sign or not pattern:
         raise argparse.ArgumentTypeError(f"{text!r} is not PATTERN=K")
-    return pattern, int(size) if re.fullmatch(r"\d+", size) else float(size)
+    return pattern, int(size) if re.fullmatch(r"\d+", size) else share(size)

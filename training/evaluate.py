@@ -10,17 +10,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ssvd_asr.audio.read import SAMPLE_RATE, AudioLimits
-from ssvd_asr.errors import AudioError, AudioTooLongError
-from ssvd_asr.manifests.audio import read_utterance
+from ssvd_asr.audio.read import SAMPLE_RATE, AudioLimits, Recording
+from ssvd_asr.console import json_line
+from ssvd_asr.errors import AudioError, AudioTooLongError, DataError
+from ssvd_asr.manifests.audio import read_section, why_missing
 from ssvd_asr.manifests.read import read_entries
 from ssvd_asr.manifests.utterances import Problem, Reason, Utterance
 from ssvd_asr.progress import progress_bar
 from ssvd_asr.scoring import Score, normalise, score
-from training.corpus.dataset import MAX_FILE_BYTES
+from training.corpus.dataset import MAX_FILE_BYTES, in_threads
 from training.corpus.prefetch import prefetch
-from training.corpus.prompts import FloatArray
-from training.corpus.report import DataReport, Doubt, check_usable, doubts_of, tags_of
+from training.corpus.report import DataReport, Doubt, check_usable, doubts_of, other_texts, tags_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 EVALUATION_BATCH = 16  # utterances decoded together
 
-_Clip = tuple[int, Utterance, FloatArray]
+_Clip = tuple[int, Utterance, Recording]
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,13 @@ class Evaluation:
         }
 
     def write_hypotheses(self, path: Path) -> None:
-        """Write JSON lines of id, ref and hyp."""
-        with path.open("w", encoding="utf-8") as stream:
-            for one in self.decoded:
-                line = {"id": one.id, "ref": one.reference, "hyp": one.hypothesis}
-                stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+        """Write JSON lines of id, ref and hyp. Raises DataError if they cannot be written."""
+        lines = [{"id": one.id, "ref": one.reference, "hyp": one.hypothesis} for one in self.decoded]
+        text = "".join(json_line(json.dumps(line, ensure_ascii=False)) + "\n" for line in lines)
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise DataError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def evaluate(
@@ -114,7 +116,7 @@ def evaluate(
     entries = read_entries(source)[:first]
     problems = [entry for entry in entries if isinstance(entry, Problem)]
     utterances = [entry for entry in entries if isinstance(entry, Utterance)]
-    limits = AudioLimits(max_duration_s=base.config.window_s, max_bytes=MAX_FILE_BYTES)
+    limits = AudioLimits(max_duration_s=base.window.duration_s, max_bytes=MAX_FILE_BYTES)
     found: dict[int, Decoded] = {}
     doubts: dict[int, list[Doubt]] = {}
     samples = 0
@@ -125,30 +127,78 @@ def evaluate(
         for clips, bad, size in prefetch(_readers(utterances, limits, batch_size)):
             problems += bad
             if clips:
-                waves = [wave for _, _, wave in clips]
+                waves = [read.waves[0] for _, _, read in clips]
                 transcripts = transcribe(
                     base, waves, adapted=adapted, cores=cores, language=language, options=options
                 )
-                for (index, utterance, wave), transcript in zip(clips, transcripts, strict=True):
+                for (index, utterance, read), transcript in zip(clips, transcripts, strict=True):
                     found[index] = Decoded(utterance.id, utterance.text, transcript.text)
-                    doubts[index] = doubts_of(utterance, wave)
-                    samples += len(wave)
+                    doubts[index] = doubts_of(utterance, read.waves[0], read.warnings[0])
+                    samples += len(read.waves[0])
             bar.update(size)
     wall_s = time.monotonic() - began
-    doubtful = tuple(doubt for index in sorted(doubts) for doubt in doubts[index])
+    doubtful = [doubt for index in sorted(doubts) for doubt in doubts[index]]
+    doubtful += other_texts(utterances[index] for index in sorted(found))
     report = DataReport(
         str(source),
         len(entries),
         len(found),
         samples / SAMPLE_RATE,
         tuple(problems),
-        doubtful,
+        tuple(doubtful),
         tags_of(utterances),
     )
     check_usable(report, min_usable)
     decoded = tuple(found[index] for index in sorted(found))
     scored = score([one.reference for one in decoded], [one.hypothesis for one in decoded])
     return Evaluation(scored, report, decoded, samples / SAMPLE_RATE, wall_s)
+
+
+def check_scored(
+    source: Path, window_s: float, *, min_usable: int | float = 1, progress: bool = True
+) -> DataReport:
+    """Return the report on data that will be scored, without decoding any words.
+
+    Args:
+        window_s: length of the base's window in seconds; `evaluate` leaves longer utterances out.
+
+    Raises:
+        DataError: as `evaluate`.
+    """
+    entries = read_entries(source)
+    problems = [entry for entry in entries if isinstance(entry, Problem)]
+    utterances = [entry for entry in entries if isinstance(entry, Utterance)]
+    limits = AudioLimits(max_duration_s=window_s, max_bytes=MAX_FILE_BYTES)
+    used: list[Utterance] = []
+    doubts: list[Doubt] = []
+    samples = 0
+
+    def look(utterance: Utterance) -> Problem | tuple[int, list[Doubt]]:
+        read = _read_clip(utterance, limits)
+        if isinstance(read, Problem):
+            return read
+        return len(read.waves[0]), doubts_of(utterance, read.waves[0], read.warnings[0])
+
+    results = in_threads(look, utterances, source.name, progress)
+    for utterance, result in zip(utterances, results, strict=True):
+        if isinstance(result, Problem):
+            problems.append(result)
+            continue
+        used.append(utterance)
+        samples += result[0]
+        doubts += result[1]
+    doubts += other_texts(used)
+    report = DataReport(
+        str(source),
+        len(entries),
+        len(used),
+        samples / SAMPLE_RATE,
+        tuple(problems),
+        tuple(doubts),
+        tags_of(utterances),
+    )
+    check_usable(report, min_usable)
+    return report
 
 
 def _readers(
@@ -175,16 +225,16 @@ def _read_batch(
     return clips, problems, len(chosen)
 
 
-def _read_clip(utterance: Utterance, limits: AudioLimits) -> FloatArray | Problem:
+def _read_clip(utterance: Utterance, limits: AudioLimits) -> Recording | Problem:
     def problem(reason: Reason, detail: object) -> Problem:
         return Problem(utterance.id, str(utterance.audio), reason, str(detail))
 
     if not normalise(utterance.text):
         return problem("empty text", f"{utterance.text!r} holds no word to score against")
-    if not utterance.audio.exists():
-        return problem("missing file", f"{utterance.audio} does not exist")
+    if missing := why_missing(utterance.audio):
+        return problem("missing file", missing)
     try:
-        return read_utterance(utterance, limits)
+        return read_section(utterance, limits)
     except AudioTooLongError as error:
         return problem("too long for the window", error)
     except (AudioError, OSError) as error:

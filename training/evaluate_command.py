@@ -44,8 +44,6 @@ def main(argv: Sequence[str]) -> int:
         options=search,
         **options,
     )
-    if arguments.hypotheses is not None:
-        found.write_hypotheses(arguments.hypotheses)
     print(found.report.summary(), file=sys.stderr)
     result = {
         **found.as_json(),
@@ -58,6 +56,8 @@ def main(argv: Sequence[str]) -> int:
         "dtype": str(base.dtype).removeprefix("torch."),
     }
     print(json.dumps(result) if arguments.json else _table(found, result))
+    if arguments.hypotheses is not None:  # last: a full disk costs no figures
+        found.write_hypotheses(arguments.hypotheses)
     return 0
 
 
@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="ssvd evaluate",
         description="Decode a manifest in the model's full window and score it.",
     )
-    parser.add_argument("--data", required=True, type=Path, help="manifest, cut set or Kaldi data directory")
+    parser.add_argument("--data", required=True, type=Path, help="data as `ssvd train` takes them")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--domain", help="a published adapter: name, name@version or name@sha256:...")
     what.add_argument("--adapter", type=Path, help="an adapter file")

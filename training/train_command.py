@@ -21,7 +21,7 @@ from ssvd_asr.errors import SsvdError
 from ssvd_asr.manifests.read import check_source
 from ssvd_asr.output_paths import check_output_folder
 from ssvd_asr.parser import CommandParser
-from training.arguments import add_base_arguments, count, min_usable, override, positive, share
+from training.arguments import add_base_arguments, count, gibibytes, min_usable, override, positive, share
 from training.loop.interrupt import stop_on_signal
 from training.methods.choices import (
     DEFAULT_OFF_DIAGONALS,
@@ -71,8 +71,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = CommandParser(
         prog="ssvd train",
         description="Train a domain's adapter on a frozen base and measure its word error rate.",
-        epilog="Data are JSONL manifests (audio, text, start_s, duration_s, speaker, id), lhotse cut sets "
-        "(.jsonl, .jsonl.gz) or Kaldi data directories.",
+        epilog="Data are JSON manifests (audio, text, start_s, duration_s, speaker, channel, id), CSV or TSV "
+        "tables, data sets of Hugging Face, lhotse cut sets or Kaldi data directories: docs/training.md.",
     )
     parser.add_argument("--domain", required=True, help="name of the adapter")
     parser.add_argument("--data", required=True, type=Path, help="training data")
@@ -105,7 +105,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="stop below: a count, or a share (0.9, 90%%)",
     )
-    data.add_argument("--cache-gib", type=float, default=4.0, help="decoded audio kept in memory (default 4)")
+    data.add_argument(
+        "--cache-gib", type=gibibytes, default=4.0, help="decoded audio kept in memory (default 4)"
+    )
     _add_recipe(parser)
     return parser
 

@@ -19,6 +19,7 @@ from ui.style import STYLE
 from ui.visits import Visits
 
 TITLE = "ssvd-asr"
+OUTDATED = "The page could not send this recording. Please reload the page and choose the recording again."
 SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")  # no font is fetched
 _FILE = re.compile(r"(/gradio_api/file(?:=|%3D))\S+")
 SYSTEM_MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
@@ -68,7 +69,9 @@ def build(client: ServerClient, visits: Visits) -> gr.Blocks:
         with gr.Row(elem_classes="ssvd-inputs"):
             with gr.Column(min_width=300):
                 gr.HTML("<h2>1. A recording</h2>", padding=False, elem_classes="ssvd-flush")
-                example = gr.Dropdown(label="Example recording", choices=[], elem_id="ssvd-example")
+                # Any value: gradio would refuse the choice of a page that is older than the process.
+                any_value: dict[str, Any] = {"choices": [], "allow_custom_value": True}
+                example = gr.Dropdown(label="Example recording", elem_id="ssvd-example", **any_value)
                 audio = gr.Audio(
                     sources=["upload", "microphone"],
                     type="filepath",
@@ -84,7 +87,7 @@ def build(client: ServerClient, visits: Visits) -> gr.Blocks:
             with gr.Column(min_width=300):
                 gr.HTML("<h2>2. Who is speaking?</h2>", padding=False, elem_classes="ssvd-flush")
                 with gr.Row(elem_classes="ssvd-domain-row"):
-                    domain = gr.Dropdown(label="Domain", choices=[], elem_id="ssvd-domain", scale=1)
+                    domain = gr.Dropdown(label="Domain", elem_id="ssvd-domain", scale=1, **any_value)
                     refresh = gr.Button("Refresh", size="sm", elem_id="ssvd-refresh", scale=0, min_width=90)
                 about = gr.HTML(padding=False, elem_id="ssvd-about")
                 go = gr.Button("Transcribe", variant="primary", size="lg", elem_id="ssvd-go")
@@ -114,8 +117,9 @@ def build(client: ServerClient, visits: Visits) -> gr.Blocks:
             own(lambda: None, None, example, **private)
             own(page.clear, None, results, **private)
         as_many: dict[str, Any] = {"concurrency_limit": None}  # the server says when it has too many
-        go.click(lambda: _running(True), None, [go, stop], queue=False, **private)
-        transcription = go.click(
+        # One after the other: a transcription that fails at once must not end before the buttons say it runs.
+        started = go.click(lambda: _running(True), None, [go, stop], queue=False, **private)
+        transcription = started.then(
             page.transcribe,
             [audio, domain, example],
             results,
@@ -124,6 +128,7 @@ def build(client: ServerClient, visits: Visits) -> gr.Blocks:
             **as_many,
         )
         transcription.then(lambda: _running(False), None, [go, stop], **private)
+        transcription.failure(lambda: render.problem(OUTDATED), None, outcome, **private)
         stop.click(page.cancel, None, None, queue=False, **private)
         asked = outcome.download(page.subtitles, transcribed, file, **private, **as_many)
         asked.success(None, file, None, js=player.SAVE_FILE)

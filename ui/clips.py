@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 from urllib.parse import unquote
 
-from ui.client import Catalogue, Clip, ServerClient
+from ui.client import Catalogue, Clip, ServerClient, ServerProblem
 
 MENU_WORDS = 7  # of a clip's text
 
@@ -32,9 +32,11 @@ class Clips:
     def fetch(self, key: str) -> Path:
         """Return the path of the clip's audio, fetching it if needed.
 
-        Raises ServerProblem.
+        Raises ServerProblem, also for a clip of a page that is older than this process.
         """
-        clip = self._known[key]
+        clip = self._known.get(key)
+        if clip is None:
+            raise ServerProblem("The server does not know this example any more. Please refresh the list.")
         with self._fetching:
             # The file name does not use the server's name of the clip, which is not trusted.
             path = self._folder / f"{list(self._known).index(key)}-{clip.domain}.ogg"

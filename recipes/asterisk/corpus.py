@@ -10,9 +10,10 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from recipes.asterisk.families import families
 from recipes.debian.clips import Clip
 from recipes.entries import NO_SPLIT, LeftOut
 from ssvd_asr.errors import DataError
@@ -30,7 +31,7 @@ _NOTE = re.compile(r"\[[^]]*\]|\([^)]*\)|<[^>]*>")
 def clips(sounds: Path, texts: Path) -> Iterator[Clip | LeftOut]:
     """Yield an entry for each prompt of the list and for each sound that it does not name.
 
-    Prompts with the same words are of one group, so that no text is in two splits.
+    Prompts of one family (`recipes.asterisk.families`) are in one split.
 
     Raises:
         DataError: the list cannot be read or holds no prompt.
@@ -46,16 +47,22 @@ def clips(sounds: Path, texts: Path) -> Iterator[Clip | LeftOut]:
         said.setdefault(name.strip(), set()).add(text.strip())
     if not said:
         raise DataError(f"{texts} holds no line like NAME: text")
-    for name, versions in said.items():
-        yield _clip(name, sorted(versions), sounds / f"{name}.wav")
+    texts_of = {name: sorted(versions) for name, versions in said.items()}
+    groups = families(normalise(_spoken(text)) for versions in texts_of.values() for text in versions)
+    for name, versions in texts_of.items():
+        yield _clip(name, versions, sounds / f"{name}.wav", groups)
     for path in sorted(sounds.rglob("*.wav")):
         if (name := path.relative_to(sounds).with_suffix("").as_posix()) not in said:
             yield LeftOut(f"asterisk/{name}", NO_SPLIT, "sound without a text", str(path))
 
 
-def _clip(name: str, versions: list[str], sound: Path) -> Clip | LeftOut:
-    text = " ".join(_NOTE.sub(" ", versions[0]).split())
-    group = normalise(text)
+def _spoken(text: str) -> str:
+    return " ".join(_NOTE.sub(" ", text).split())
+
+
+def _clip(name: str, versions: list[str], sound: Path, groups: Mapping[str, str]) -> Clip | LeftOut:
+    text = _spoken(versions[0])
+    group = groups[normalise(text)]
     clip = Clip(f"asterisk/{name}", group, sound, text, "en", speaker=SPEAKER, names_group=False)
     if not sound.is_file():
         return LeftOut(clip.id, clip.its_split, "no sound", versions[0])

@@ -57,6 +57,7 @@ def prepare(recipe: DebianRecipe, arguments: argparse.Namespace) -> dict[str, An
     package = Package(recipe.packages, arguments.corpus)
     english: dict[str, str] = {}
     kept: list[Kept] = []
+    speakers: set[str] = set()
 
     def judged() -> Iterator[Kept | LeftOut]:
         for clip in tqdm(list(recipe.clips(package, arguments)), desc=recipe.name, unit="clip", disable=None):
@@ -66,6 +67,8 @@ def prepare(recipe: DebianRecipe, arguments: argparse.Namespace) -> dict[str, An
 
     def noted() -> Iterator[Kept | LeftOut]:
         for entry in distinct(judged()):
+            if isinstance(entry, Kept) and entry.speaker is not None:
+                speakers.add(entry.speaker)
             if isinstance(entry, Kept) and arguments.speaker not in (None, entry.speaker):
                 entry = LeftOut(entry.id, entry.split, "another speaker", str(entry.speaker))
             if isinstance(entry, Kept):
@@ -74,8 +77,12 @@ def prepare(recipe: DebianRecipe, arguments: argparse.Namespace) -> dict[str, An
 
     tallies = write_entries(out, noted(), recipe.splits)
     if not kept:
-        raise DataError(f"nothing of {package.corpus} can be used; {out}/left-out.jsonl gives the reasons")
-    asked = {key: str(value) for key, value in vars(arguments).items() if key != "out"}
+        raise DataError(
+            f"nothing of {package.corpus} can be used; {out}/left-out.jsonl gives the reasons; "
+            f"speakers found: {', '.join(sorted(speakers)) or 'none'}"
+        )
+    asked = {key: value for key, value in vars(arguments).items() if key not in ("out", "corpus")}
+    asked["corpus"] = str(package.corpus)
     report = {
         "corpus": recipe.name,
         "packages": package.versions(),

@@ -39,6 +39,8 @@ def kinds() -> Iterator[Kind]:
     yield from _levels()
     yield from _tracks()
     yield from _containers()
+    yield from _holes()
+    yield from _left_over()
 
 
 def tone(seconds: float = SECONDS, rate_hz: int = RATE_HZ, level: float = 0.3) -> FloatArray:
@@ -144,7 +146,58 @@ def _containers() -> Iterator[Kind]:
         yield Kind(f"{codec} in {container}, {shown}", _ffmpeg([samples], container, codec, rate_hz=rate_hz))
 
 
-def _sndfile(samples: FloatArray, container: str, subtype: str, *, rate_hz: int = RATE_HZ) -> bytes:
+def _holes() -> Iterator[Kind]:
+    """Files of which a fifth of the bytes is lost in the middle, and cut files of lesser formats."""
+    fixed = {"write_xing": "0"}
+    for name, file in (
+        ("Ogg Opus", _sndfile(tone(), "OGG", "OPUS")),
+        ("Ogg FLAC", _ffmpeg([tone()], "ogg", "flac")),
+        ("WebM", _ffmpeg([tone()], "webm", "libopus")),
+        ("MP2", _ffmpeg([tone()], "mp2", "mp2")),
+        ("MP3 without a Xing header", _ffmpeg([tone()], "mp3", "libmp3lame", muxer=fixed)),
+        ("AC-3", _ffmpeg([tone()], "ac3", "ac3")),
+        ("AVI of MP2", _ffmpeg([tone()], "avi", "mp2")),
+        ("FLV", _ffmpeg([tone(rate_hz=22_050)], "flv", "nellymoser", rate_hz=22_050)),
+        ("RealMedia", _ffmpeg([tone(rate_hz=8_000)], "rm", "real_144", rate_hz=8_000)),
+    ):
+        start, stop = len(file) * 2 // 5 + 7, len(file) * 3 // 5 + 13  # within a frame
+        yield Kind(f"{name} with a hole in its middle", file[:start] + file[stop:])
+    for container in ("RF64", "NIST", "VOC", "IRCAM", "MAT5"):
+        file = _sndfile(tone(), container, "PCM_16")
+        yield Kind(f"{container} cut at 70 %", file[: int(0.7 * len(file))])
+
+
+def _left_over() -> Iterator[Kind]:
+    """Files with more than a reader looks at, or with less that is no fault."""
+    wav, half = _sndfile(tone(), "WAV", "PCM_16"), round(SECONDS / 2 * RATE_HZ) * 2
+    header, samples = wav[:40], wav[44:]
+    size = half.to_bytes(4, "little")
+    yield Kind(
+        "WAV with two blocks of samples", header + size + samples[:half] + b"data" + size + samples[half:]
+    )
+    yield Kind("WAV that states half of its samples", header + size + samples)
+    yield Kind(
+        "MP3 behind a WAV", _sndfile(tone(SECONDS / 2), "WAV", "PCM_16") + _sndfile(tone(SECONDS / 2), "MP3")
+    )
+    yield Kind("WAV with a tag behind it", wav + b"TAG" + bytes(125))
+    flac = _sndfile(tone(), "FLAC", "PCM_16")
+    total = int.from_bytes(flac[18:26], "big") >> 36 << 36 | round(SECONDS / 2 * RATE_HZ)
+    yield Kind("FLAC that states half of its samples", flac[:18] + total.to_bytes(8, "big") + flac[26:])
+    ogg = _sndfile(np.repeat(tone(), 2, axis=1), "OGG", "VORBIS")
+    yield Kind("Ogg without its last page", ogg[: ogg.rindex(b"OggS")], SECONDS - 0.17, SECONDS - 0.2)
+    wma = _ffmpeg([np.repeat(tone(), 2, axis=1)], "asf", "wmav2", encoder={"b": "96000"})
+    start, stop = len(wma) * 2 // 5 + 7, len(wma) * 3 // 5 + 13
+    yield Kind("WMA with a hole in its packets", wma[:start] + wma[stop:], sound_s=0.77 * SECONDS)
+    noise = b"\x3c" + np.random.default_rng(3).bytes(31)  # a frame of 20 ms
+    yield Kind("AMR with pauses", b"#!AMR\n" + 250 * noise + 250 * b"\x7c", sound_s=SECONDS / 2)
+    yield Kind(
+        "A minute of PCM in AVI", _ffmpeg([tone(6 * SECONDS)], "avi", "pcm_s16le"), 6 * SECONDS, 6 * SECONDS
+    )
+
+
+def _sndfile(
+    samples: FloatArray, container: str, subtype: str | None = None, *, rate_hz: int = RATE_HZ
+) -> bytes:
     """Encode (frames, channels) by libsndfile."""
     file = io.BytesIO()
     soundfile.write(file, samples, rate_hz, format=container, subtype=subtype)

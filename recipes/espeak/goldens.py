@@ -22,9 +22,9 @@ from ssvd_asr.adapter.read import load_adapter
 from ssvd_asr.audio.read import read_audio
 from ssvd_asr.base.load import load_base
 from ssvd_asr.base.model import BaseModel
+from ssvd_asr.base.owsm.decoder import OwsmDecoder
 from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.basis.cache import factorize
-from ssvd_asr.decoding.decoder import CachedDecoder
 from ssvd_asr.decoding.options import GREEDY
 from ssvd_asr.parser import CommandParser
 from ssvd_asr.transcription import Transcript, transcribe
@@ -65,8 +65,8 @@ class Listener:
         place = next(i for i, (one, other) in enumerate(zip(a, b, strict=False)) if one != other)
         with self._adapted.using(self._cores[domain]):
             encoded = self.base.encode([read_audio(PACKAGED / audio)])
-            with CachedDecoder(self.base.network.decoder, encoded) as decoder:
-                prefix = [*Prompt("<eng>").ids(tokens), *a[:place]]
+            with OwsmDecoder(self.base.network.decoder, encoded) as decoder:
+                prefix = [*tokens.prompt_ids(Prompt("<eng>")), *a[:place]]
                 scores = decoder.read([prefix])[0]
         return float(scores[a[place]] - scores[b[place]])
 

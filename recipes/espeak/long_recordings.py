@@ -110,7 +110,7 @@ def _joined(pieces: Sequence[tuple[Span, Transcript]]) -> str:
 
 def cut_before(base: BaseModel, wave: FloatArray) -> list[Span]:
     """Cut as before this measurement: into windows, at silences if there are any."""
-    window_samples = base.config.window_samples
+    window_samples = base.window.samples
     seen = speech_probabilities(wave)
     if len(wave) > window_samples or not (seen >= 0.3).any():
         seen = np.maximum(seen, high_voice_probabilities(wave))
@@ -119,9 +119,7 @@ def cut_before(base: BaseModel, wave: FloatArray) -> list[Span]:
 
 def cut_now(base: BaseModel, wave: FloatArray) -> list[Span]:
     """Cut as the server does for owsm-nano."""
-    return find_spans(
-        wave, base.config.longest_piece_samples, context_samples=base.config.piece_context_samples
-    )
+    return find_spans(wave, base.window.longest_piece_samples, context_samples=base.window.context_samples)
 
 
 def measure(

@@ -15,8 +15,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import ssvd_asr
-from ssvd_asr.base.config import read_config
-from ssvd_asr.base.network import build_network
+from ssvd_asr.base.owsm.config import read_config
+from ssvd_asr.base.owsm.network import build_network
 from ssvd_asr.parser import CommandParser
 
 NANO = Path(ssvd_asr.__file__).parent / "base" / "nano"

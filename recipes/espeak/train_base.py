@@ -35,8 +35,8 @@ from recipes.espeak.batches import MAX_PHONEMES, Batch, collate, disturb, join, 
 from recipes.espeak.guided_attention import guided_attention_loss
 from recipes.espeak.package import NANO
 from recipes.espeak.tokens import token_list, train_bpe
-from ssvd_asr.base.config import ModelConfig, read_config
-from ssvd_asr.base.network import build_network
+from ssvd_asr.base.owsm.config import ModelConfig, read_config
+from ssvd_asr.base.owsm.network import build_network
 from ssvd_asr.parser import CommandParser
 
 _Formatter = argparse.RawDescriptionHelpFormatter

@@ -1,9 +1,10 @@
-"""Measures how much of each kind of audio file is read, before and now: docs/results/true-in.md.
+"""Measures what is read of each kind of audio file and manifest, before and now: docs/results/true-in.md.
 
-    python -m recipes.espeak.true_in [--before COMMIT]
+    python -m recipes.espeak.true_in [--before COMMIT] [--before-lists COMMIT]
 
-`before` is run from a checkout of its own.  With `--measure FOLDER` the file prints what the reader found in
-that folder and nothing else; it imports only what the first commits have too.
+Each `before` is run from a checkout of its own.  With `--measure FOLDER` the file prints what the reader
+found in that folder and nothing else; it imports only what the first commits have too.  `true_lists` does the
+same for manifests.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 BEFORE = "7da7354"  # the first commit that reads audio
+BEFORE_LISTS = "d05c461"  # the first commit that reads manifests
 PAGE = Path("docs/results/true-in.md")
 SAMPLE_RATE = 16_000
 BLOCK_S = 0.1  # in which sound is looked for
@@ -56,31 +58,39 @@ def measure(folder: Path) -> dict[str, Found]:
     return {file.name: read(file) for file in sorted(folder.iterdir())}
 
 
-def measured(folder: Path, path: str) -> dict[str, Found]:
-    """Run `measure` in a process that imports from `path`."""
-    command = [sys.executable, str(Path(__file__).absolute()), "--measure", str(folder)]
+def measured(script: Path, options: list[str], folder: Path, path: str) -> dict[str, Found]:
+    """Run a script that measures a folder in a process that imports from `path`."""
+    command = [sys.executable, str(script.absolute()), *options, str(folder)]
     environment = {**os.environ, "PYTHONPATH": path}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, Found] = json.loads(done.stdout)
     return found
 
 
+def before_and_now(
+    script: Path, options: list[str], folder: Path, commit: str
+) -> tuple[dict[str, Found], dict[str, Found]]:
+    """Return what the readers of a commit and of today make of a folder."""
+    now = measured(script, options, folder, ".")
+    with TemporaryDirectory() as place:
+        checkout = str(Path(place) / "before")
+        subprocess.run(["git", "worktree", "add", "--detach", checkout, commit], check=True)
+        try:
+            before = measured(script, options, folder, checkout)
+        finally:
+            subprocess.run(["git", "worktree", "remove", "--force", checkout], check=True)
+    return before, now
+
+
 def compare(commit: str) -> str:
-    """Make the files, read them by both readers and return the page."""
+    """Make the audio files, read them by both readers and return the part of the page."""
     from recipes.espeak.audio_kinds import kinds
 
     files = list(kinds())
     with TemporaryDirectory() as folder:
-        audio, checkout = Path(folder) / "audio", str(Path(folder) / "before")
-        audio.mkdir()
         for index, kind in enumerate(files):
-            (audio / f"{index:03}").write_bytes(kind.data)
-        now = measured(audio, ".")
-        subprocess.run(["git", "worktree", "add", "--detach", checkout, commit], check=True)
-        try:
-            before = measured(audio, checkout)
-        finally:
-            subprocess.run(["git", "worktree", "remove", "--force", checkout], check=True)
+            (Path(folder) / f"{index:03}").write_bytes(kind.data)
+        before, now = before_and_now(Path(__file__), ["--measure"], Path(folder), commit)
     lines = [
         "# What is read of an audio file",
         "",
@@ -101,9 +111,49 @@ def compare(commit: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def compare_lists(commit: str) -> str:
+    """Make the manifests, read them by both readers and return the part of the page."""
+    from recipes.espeak import true_lists
+    from recipes.espeak.manifest_kinds import manifest_kinds
+
+    made = list(manifest_kinds())
+    with TemporaryDirectory() as folder:
+        for index, kind in enumerate(made):
+            kind.write(Path(folder) / f"{index:03}")
+        sources = {f"{index:03}": kind.source for index, kind in enumerate(made)}
+        (Path(folder) / true_lists.INDEX_FILE).write_text(json.dumps(sources), encoding="utf-8")
+        before, now = before_and_now(Path(true_lists.__file__), [], Path(folder), commit)
+    lines = [
+        "",
+        "# What is made of a manifest",
+        "",
+        f"Written by the same command. `before` is commit {commit}, the first that reads manifests; it read",
+        "JSON lines, Kaldi's directories and lhotse's cuts. Each folder has `a.wav`, 3 s of tone, and",
+        "`two.wav`, 2 s of two channels, the first of them silent. A cell has the seconds and the text of",
+        "each utterance that is used, and the reasons for which others are left out.",
+        "",
+        "| manifest | before | now |",
+        "|---|---|---|",
+    ]
+    for index, kind in enumerate(made):
+        name = f"{index:03}"
+        lines.append(f"| {kind.name} | {_list_cell(before[name])} | {_list_cell(now[name])} |")
+    return "\n".join(lines) + "\n"
+
+
+def _list_cell(found: Found) -> str:
+    if "broke" in found:
+        return f"traceback: {found['broke']}"
+    if "refused" in found:
+        return _cell(found)
+    reasons = [f"left out: {reason}" for reason in found["left_out"]]
+    used = [f"`{each}`" for each in found["used"]]
+    return "; ".join([*used, *reasons]).replace("|", "\\|") or "nothing"
+
+
 def _cell(found: Found) -> str:
     if "refused" in found:
-        reason = found["refused"]
+        reason = found["refused"].replace("|", "\\|")
         return f"refused: {reason[:SHOWN_CHARS].rstrip()}{'...' if len(reason) > SHOWN_CHARS else ''}"
     return f"{found['seconds']:.1f}, {found['sound_s']:.1f}"
 
@@ -114,12 +164,16 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--before", default=BEFORE, metavar="COMMIT", help="to compare with")
+    parser.add_argument(
+        "--before-lists", default=BEFORE_LISTS, metavar="COMMIT", help="the same, of manifests"
+    )
     parser.add_argument("--measure", type=Path, metavar="FOLDER", help="print what is read of its files")
     arguments = parser.parse_args(argv)
     if arguments.measure is not None:
         print(json.dumps(measure(arguments.measure)))
     else:
-        PAGE.write_text(compare(arguments.before), encoding="utf-8")
+        page = compare(arguments.before) + compare_lists(arguments.before_lists)
+        PAGE.write_text(page, encoding="utf-8")
     return 0
 
 

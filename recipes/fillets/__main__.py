@@ -15,7 +15,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _clips(package: Package, arguments: argparse.Namespace) -> Clips:
-    return FilletsReader(package.find(*PLACES), arguments.language).clips()
+    return FilletsReader(package.find(*PLACES).parent, arguments.language).clips()
 
 
 RECIPE = DebianRecipe(

@@ -19,7 +19,7 @@ from recipes.fillets.lua import Call, NotACall, read_calls
 from ssvd_asr.errors import DataError
 
 LANGUAGES = ("nl", "cs")  # of the packages with sounds
-PLACES = ("usr/share/games/fillets-ng", "usr/share/fillets-ng", ".")
+PLACES = ("usr/share/games/fillets-ng/script", "usr/share/fillets-ng/script", "script")
 # Where the sounds of script/share/PREFIXdialogs_LL.lua lie, as script/share/*.lua tell dialogLoad.
 SHARED = {
     "black_": "share/blackjokes",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ssvd_asr.base.shapes import SHAPES
+from ssvd_asr.base.owsm.shapes import SHAPES
 
 # Parameter counts agree to the paper's rounding; two rows of one method differ by far more.
 SAME_SIZE = 0.03

@@ -15,7 +15,7 @@ from recipes.entries import NO_SPLIT, LeftOut
 from ssvd_asr.errors import DataError
 from ssvd_asr.scoring import normalise
 
-PLACES = ("usr/share/tuxpaint/stamps", "stamps", ".")
+PLACES = ("usr/share/tuxpaint/stamps", "tuxpaint/stamps", "stamps")
 ENGLISH = "en"
 # One file of the package has its ending twice.
 _SOUND = re.compile(r"(?P<stamp>.+)_desc(?:_(?P<language>[A-Za-z]+(?:_[A-Z]+)?))?(?:(?:\.ogg)+|\.wav)")

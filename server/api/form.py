@@ -120,8 +120,7 @@ def _split(form: FormData) -> tuple[FormFile, dict[str, Any]]:
     for key, value in form.multi_items():
         name = key.removesuffix("[]")
         if name == "file":
-            if not isinstance(value, FormFile):
-                raise _bad("file", "must be a file part with a filename, not text")
+            assert isinstance(value, FormFile)  # read_form refuses text
             if file is not None:
                 raise _bad("file", "is given twice; a request transcribes one file")
             if value.size == 0:

@@ -6,6 +6,7 @@ from contextlib import aclosing
 
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData
 from starlette.formparsers import MultiPartException, MultiPartParser
 
@@ -32,6 +33,13 @@ class _WholeForm(MultiPartParser):
             # Some clients send names that are not ASCII in this form only. The name is not used.
             part.content_disposition = disposition.replace(b"filename*=", b"filename=")
         super().on_headers_finished()
+        if part.field_name == "file" and part.file is None:
+            # As text it would be too large or not UTF-8, and a refusal of that would not say why.
+            for file in self._files_to_close_on_error:
+                file.close()
+            raise ApiError(
+                400, "file must be a file part with a filename, not text", code="invalid_value", param="file"
+            )
 
     def on_part_end(self) -> None:
         part = self._current_part
@@ -50,8 +58,8 @@ class _WholeForm(MultiPartParser):
 async def read_form(request: Request, *, max_files: int, max_fields: int, max_field_bytes: int) -> FormData:
     """Return a request's form. Close it after use: its files may lie on the disk.
 
-    Raises ApiError 415 for a body that is compressed or no form, and 400 for a form that is malformed, cut
-    off or over a limit.
+    Raises ApiError 415 for a body that is compressed, in an unknown charset or no form, and 400 for a form
+    that is malformed, cut off or over a limit.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
@@ -59,6 +67,7 @@ async def read_form(request: Request, *, max_files: int, max_fields: int, max_fi
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding != "identity":
         raise ApiError(415, f"the body is in {encoding}: send it uncompressed", code="unsupported_encoding")
+    _check_charset(request.headers["content-type"])
     async with aclosing(request.stream()) as stream:
         parser = _WholeForm(
             request.headers, stream, max_files=max_files, max_fields=max_fields, max_part_size=max_field_bytes
@@ -69,3 +78,14 @@ async def read_form(request: Request, *, max_files: int, max_fields: int, max_fi
             cause = error.__cause__  # python-multipart's, which starlette does not tell
             reason = str(cause if isinstance(cause, FormParserError) else error.message).rstrip(".")
             raise ApiError(400, f"the form cannot be read: {reason}", code="invalid_form") from error
+
+
+def _check_charset(content_type: str) -> None:
+    _, options = parse_options_header(content_type)
+    charset = options.get(b"charset", b"utf-8").decode("latin-1")
+    try:
+        "a".encode(charset)
+    except (LookupError, ValueError) as error:  # Python has none of this name, or one that is no text
+        raise ApiError(
+            415, f"the form's charset {charset!r} is not known: send UTF-8", code="unsupported_encoding"
+        ) from error

@@ -1,4 +1,4 @@
-"""Recogniser: the model interface that the engine needs, and its implementation for OWSM.
+"""Recogniser: the model interface that the engine needs, and its implementation by a base model.
 
 The base is in memory once; the rows of a batch may be of any domains.
 """
@@ -25,7 +25,6 @@ from ssvd_asr.base.model import BaseModel
 from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.basis.cache import factorize
 from ssvd_asr.basis.factors import LayerFactors
-from ssvd_asr.decoding.language import languages
 from ssvd_asr.decoding.options import CHECKED, GREEDY, DecodingOptions
 from ssvd_asr.errors import AdapterError, SsvdError
 from ssvd_asr.mixing.compression import Compression
@@ -45,8 +44,8 @@ class Recogniser(AdapterSource, Protocol):
     digest: str  # of the base, "sha256:..."
     window_samples: int  # at 16 kHz
     longest_piece_samples: int  # at most the window: how much speech without a silence it bears
-    piece_context_samples: int  # see ModelConfig
-    bears_silences: bool  # within a piece; see ModelConfig
+    piece_context_samples: int  # see Window
+    bears_silences: bool  # within a piece; see Window
     knows_previous_text: bool  # else a previous text makes results worse
     identifies_language: bool  # of a piece whose language is IDENTIFIED
 
@@ -63,7 +62,7 @@ class Recogniser(AdapterSource, Protocol):
         ...
 
 
-class OwsmRecogniser:
+class ModelRecogniser:
     """A base model whose linears are adaptable. Its weights are loaded once and never change."""
 
     def __init__(
@@ -80,18 +79,20 @@ class OwsmRecogniser:
         """See `load`. `adapted` is the network of `base`, adapted with `factors`."""
         self.name = base.name
         self.digest = base.digest
-        self.window_samples = base.config.window_samples
-        self.longest_piece_samples = base.config.longest_piece_samples
-        self.piece_context_samples = base.config.piece_context_samples
-        self.bears_silences = base.config.bears_silences
-        self.knows_previous_text = base.config.knows_previous_text
-        self.identifies_language = len(languages(base.tokens)) > 1
+        self.window_samples = base.window.samples
+        self.longest_piece_samples = base.window.longest_piece_samples
+        self.piece_context_samples = base.window.context_samples
+        self.bears_silences = base.window.bears_silences
+        self.knows_previous_text = base.knows_previous_text
+        self.identifies_language = len(base.tokens.languages) > 1
         self.device = base.device
         self.dtype = base.dtype
         self._base = base
         self._factors = factors
         self._adapted = adapted
         self._hot_max_bytes = hot_max_bytes
+        if search.method == "ctc" and base.ctc_head is None:
+            raise SsvdError(f"search ctc: base {base.name!r} has no CTC head (SSVD_SEARCH)")
         self._search, self._times = search, times
         self.compression = compression
         self._known: OrderedDict[str, None] = OrderedDict()  # checked files, least recently used first
@@ -110,7 +111,7 @@ class OwsmRecogniser:
         times: Times = "aligned",
         compression: Compression | None = None,
         basis_share: float = 1.0,
-    ) -> OwsmRecogniser:
+    ) -> ModelRecogniser:
         """Load a base, factorise it and adapt it. The cache keeps the factors for later loads.
 
         Args:
@@ -135,14 +136,10 @@ class OwsmRecogniser:
 
     def has_language(self, symbol: str) -> bool:
         """See Recogniser."""
-        try:
-            self._base.tokens.id(symbol)
-        except SsvdError:
-            return False
-        return True
+        return symbol in self._base.tokens.languages
 
     def row_samples(self, samples: int) -> int:
-        """See Recogniser. OWSM is trained on padded windows, so every row is a whole window."""
+        """See Recogniser. Bases are trained on padded windows, so every row is a whole window."""
         return max(samples, self.window_samples)
 
     def read_adapter(self, version: Version) -> PackedAdapter:

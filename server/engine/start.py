@@ -8,7 +8,7 @@ from adapters_store.store import AdapterStore
 from server.bank.bank import Bank
 from server.domains import Domains
 from server.engine.engine import Engine
-from server.engine.recogniser import OwsmRecogniser, Recogniser
+from server.engine.recogniser import ModelRecogniser, Recogniser
 from server.engine.threads import use_threads
 from server.errors import LanguageError
 from server.languages import language_symbol
@@ -32,7 +32,7 @@ def start_engine(settings: ServerSettings) -> Engine:
     """
     symbol = language_symbol(settings.language)
     threads = use_threads(settings.threads)
-    recogniser = OwsmRecogniser.load(
+    recogniser = ModelRecogniser.load(
         settings.base,
         device=settings.device,
         dtype=settings.dtype,

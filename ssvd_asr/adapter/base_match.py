@@ -11,6 +11,7 @@ from ssvd_asr.errors import AdapterError, WrongBaseError
 if TYPE_CHECKING:
     from torch import nn
 
+    from ssvd_asr.base.probe import Probe
     from ssvd_asr.basis.factors import LayerFactors
 
 
@@ -25,6 +26,9 @@ class BaseIdentity(Protocol):
 
     @property
     def network(self) -> nn.Module: ...
+
+    @property
+    def probe(self) -> Probe: ...
 
 
 def check_base(metadata: AdapterMetadata, base: BaseIdentity) -> None:

@@ -11,9 +11,8 @@ projections on fixed random signs, in units of the output's root mean square.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,52 +25,17 @@ from ssvd_asr.adapter.base_match import BaseIdentity
 from ssvd_asr.adapter.metadata import Canary, CanaryOutput
 from ssvd_asr.adapter.read import LoadedAdapter, load_adapter
 from ssvd_asr.adapter.write import DEFAULT_DTYPE, adapter_bytes, describe_adapter, save_adapter
+from ssvd_asr.base.probe import Probe
 from ssvd_asr.basis.factors import LayerFactors
-from ssvd_asr.basis.fingerprint import probe as uniform_probe
 from ssvd_asr.errors import AdapterError, WrongBaseError
 
-FRAMES = 100  # 1 s at 10 ms
-FRAMES_PER_DRAW = 4  # features stay the same for 40 ms: the subsampling would smooth white noise away
 PROJECTIONS = 8  # numbers kept of each output
 # In units of the output's RMS. float32: 1e-6 to 1e-5 between thread counts; bfloat16: rounding of each layer.
 TOLERANCE = {"float64": 1e-3, "float32": 1e-3, "float16": 1e-1, "bfloat16": 1e-1}
 SMALLEST_CHANGE = 1e-6  # in the same units; an adapter below it changes nothing
 
 
-@dataclass(frozen=True)
-class Probe:
-    """A named fixed input. `run` puts it through a model and returns its outputs by name."""
-
-    name: str
-    run: Callable[[nn.Module], Mapping[str, Tensor]]
-
-
-def _espnet_outputs(network: nn.Module) -> dict[str, Tensor]:
-    """Return the encoder output (1, T, d) and, where there is a decoder, its logits (1, 3, V)."""
-    encoder, frontend = network.get_submodule("encoder"), network.get_submodule("frontend")
-    parameter = next(encoder.parameters())
-    bins = int(frontend.output_size())  # type: ignore[operator]
-    draws = uniform_probe(0, FRAMES // FRAMES_PER_DRAW * bins).reshape(1, -1, bins)
-    frames = draws.repeat_interleave(FRAMES_PER_DRAW, dim=1) * 3.0**0.5  # unit variance, as after GlobalMVN
-    lengths = torch.tensor([FRAMES], device=parameter.device)
-    encoded, encoded_lengths = encoder(frames.to(parameter), lengths)[:2]
-    if isinstance(encoded, tuple):  # comes with the outputs of intermediate CTC layers
-        encoded = encoded[0]
-    outputs = {"encoder": encoded}
-    decoder = getattr(network, "decoder", None)
-    if decoder is not None:
-        vocabulary, start = int(network.vocab_size), int(network.sos)  # type: ignore[arg-type]
-        prompt = torch.tensor([[start, vocabulary // 3, vocabulary // 2]], device=parameter.device)
-        outputs["logits"] = decoder(
-            encoded, encoded_lengths, prompt, torch.tensor([3], device=prompt.device)
-        )[0]
-    return outputs
-
-
-ESPNET_PROBE = Probe("espnet-s2t-1", _espnet_outputs)
-
-
-def make_canary(adapted: AdaptedModel, adapter: Adapter, probe: Probe = ESPNET_PROBE) -> Canary:
+def make_canary(adapted: AdaptedModel, adapter: Adapter, probe: Probe) -> Canary:
     """Return the canary of an adapter.
 
     Pass the adapter as re-read from its file, so that the file's rounding is included.
@@ -99,9 +63,7 @@ def make_canary(adapted: AdaptedModel, adapter: Adapter, probe: Probe = ESPNET_P
     )
 
 
-def check_canary(
-    canary: Canary, adapted: AdaptedModel, adapter: Adapter, probe: Probe = ESPNET_PROBE
-) -> dict[str, float]:
+def check_canary(canary: Canary, adapted: AdaptedModel, adapter: Adapter, probe: Probe) -> dict[str, float]:
     """Run the canary on this model; return each output's change by the adapter, in units of its RMS.
 
     Raises AdapterError for another probe, a dtype without a tolerance, other outputs than the canary's,
@@ -136,9 +98,7 @@ def check_canary(
     return change
 
 
-def check_publishable(
-    loaded: LoadedAdapter, adapted: AdaptedModel, base: BaseIdentity, probe: Probe = ESPNET_PROBE
-) -> dict[str, float]:
+def check_publishable(loaded: LoadedAdapter, adapted: AdaptedModel, base: BaseIdentity) -> dict[str, float]:
     """Check that a loaded adapter may be published; return the change it makes to each canary output.
 
     Raises WrongBaseError for another base; AdapterError where a layer is not in the model, there is no
@@ -159,7 +119,7 @@ def check_publishable(
         )
     if not any(bool(tensor.any()) for tensor in loaded.adapter.state.values()):
         raise AdapterError("the adapter changes nothing: all its numbers are zero")
-    return check_canary(metadata.canary, adapted, loaded.adapter, probe)
+    return check_canary(metadata.canary, adapted, loaded.adapter, base.probe)
 
 
 def seal_adapter(
@@ -171,7 +131,6 @@ def seal_adapter(
     *,
     training: Mapping[str, object] | None = None,
     dtype: str = DEFAULT_DTYPE,
-    probe: Probe = ESPNET_PROBE,
 ) -> LoadedAdapter:
     """Write a trained adapter with its canary, and return it as re-read from the file's bytes.
 
@@ -181,10 +140,10 @@ def seal_adapter(
     """
     metadata = describe_adapter(adapter, base, factors, training=training)
     rounded = load_adapter(adapter_bytes(adapter, metadata=metadata, dtype=dtype)).adapter
-    canary = make_canary(adapted, rounded, probe)
+    canary = make_canary(adapted, rounded, base.probe)
     metadata = metadata.model_copy(update={"canary": canary})
     loaded = load_adapter(adapter_bytes(rounded, metadata=metadata, dtype=dtype), base, factors)
-    check_publishable(loaded, adapted, base, probe)
+    check_publishable(loaded, adapted, base)
     save_adapter(path, rounded, metadata=metadata, dtype=dtype)
     return loaded
 

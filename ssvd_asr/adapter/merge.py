@@ -44,7 +44,7 @@ def merge_adapter(base: BaseModel, loaded: LoadedAdapter, factors: dict[str, Lay
             raise AdapterError(f"{name}: the merged weight is not finite")
         layer.weight.copy_(merged)
     adapted.restore()
-    return BaseModel(f"{base.name} with {loaded.sha256[:12]}", network, base.config, device=base.device)
+    return base.with_network(f"{base.name} with {loaded.sha256[:12]}", network)
 
 
 def is_whole(path: Path) -> bool:
@@ -65,4 +65,4 @@ def with_weights(base: BaseModel, path: Path) -> tuple[BaseModel, str]:
     """
     state, sha256 = read_trained(path, base.digest)
     load_weights(base.network, state, f"weights {path}")
-    return BaseModel(f"{base.name} with {sha256[:12]}", base.network, base.config, device=base.device), sha256
+    return base.with_network(f"{base.name} with {sha256[:12]}", base.network), sha256

@@ -16,20 +16,24 @@ from typing import BinaryIO
 
 import soundfile
 
+from ssvd_asr.audio import amr, mpeg
+from ssvd_asr.audio.chunks import check_chunks
 from ssvd_asr.audio.ffmpeg import open_ffmpeg
 from ssvd_asr.audio.limits import AudioLimits
+from ssvd_asr.audio.ogg import OggPages, read_pages
 from ssvd_asr.audio.source import BLOCK_SAMPLES, AudioSource, FloatArray
 from ssvd_asr.audio.wholeness import (
     check_end,
     check_riff,
     check_single,
-    holds_several_ogg_streams,
     stops_early,
     without_tags,
 )
 from ssvd_asr.errors import AudioLimitError, AudioUnreadableError
 
 _READ_BYTES = 2**20
+# libsndfile reads more, but a cut file of another format looks like a whole one, or the format has no rate.
+_FORMATS = ("WAV", "WAVEX", "W64", "RF64", "FLAC", "OGG", "MPEG", "MP3", "AIFF", "AU", "CAF", "NIST", "HTK")
 
 
 @contextmanager
@@ -44,29 +48,50 @@ def open_audio(source: str | PathLike[str] | bytes | BinaryIO, limits: AudioLimi
     name = os.fspath(source) if isinstance(source, str | PathLike) else "audio"
     with ExitStack() as stack:
         file = stack.enter_context(_bounded_file(source, name, limits.max_bytes))
-        opened = _whole_sndfile(file, name, stack)
+        pages = read_pages(file, name)
+        opened = _whole_sndfile(file, name, pages, stack)
         if isinstance(opened, str):
-            check_single(file, name)
-            check_riff(file, name)
             try:
-                untagged = stack.enter_context(without_tags(file, name))
-                opened = stack.enter_context(open_ffmpeg(untagged, name, limits))
+                opened = _whole_ffmpeg(file, name, limits, stack)
             except AudioUnreadableError as second:
                 raise AudioUnreadableError(f"{second} (and libsndfile: {opened})") from second
+        if pages is not None:
+            opened.warnings += pages.warnings
         yield opened
 
 
-def _whole_sndfile(file: BinaryIO, name: str, stack: ExitStack) -> AudioSource | str:
+def _whole_sndfile(file: BinaryIO, name: str, pages: OggPages | None, stack: ExitStack) -> AudioSource | str:
     """Return the source opened by libsndfile, or the reason why libsndfile does not read all of it."""
-    if holds_several_ogg_streams(file, name):
+    if pages is not None and pages.streams > 1:
         return "Several Ogg streams in one file"
     try:
         opened = stack.enter_context(_sndfile(file))
     except soundfile.LibsndfileError as refusal:
         return _reason(refusal)
+    if opened.format not in _FORMATS:
+        raise AudioUnreadableError(
+            f"{name}: {opened.format} files are not read, as one that is cut off looks whole: "
+            "convert it to WAV or FLAC"
+        )
     if stops_early(opened, file, name):
         return "The header does not state the length"
-    return _SndfileSource(opened, name)
+    check_chunks(file, name)
+    return _SndfileSource(opened, file, name)
+
+
+def _whole_ffmpeg(file: BinaryIO, name: str, limits: AudioLimits, stack: ExitStack) -> AudioSource:
+    check_single(file, name)
+    check_riff(file, name)
+    check_chunks(file, name)
+    untagged = stack.enter_context(without_tags(file, name))
+    opened = stack.enter_context(open_ffmpeg(untagged, name, limits))
+    if opened.container == "mp3":  # also of MP2 and MP1
+        mpeg.check_frames(untagged, name)
+    elif opened.container == "mpegts":
+        mpeg.check_packets(untagged, name)
+    elif opened.container == "amr":
+        amr.check_frames(untagged, name)
+    return opened
 
 
 def _bounded_file(source: str | PathLike[str] | bytes | BinaryIO, name: str, max_bytes: int) -> BinaryIO:
@@ -121,13 +146,14 @@ def _sndfile(file: BinaryIO) -> Iterator[soundfile.SoundFile]:
 
 
 class _SndfileSource:
-    def __init__(self, opened: soundfile.SoundFile, name: str) -> None:
+    def __init__(self, opened: soundfile.SoundFile, file: BinaryIO, name: str) -> None:
         self.name = name
         self.rate_hz: int = opened.samplerate
         self.channels: int = opened.channels
         self.warnings: tuple[str, ...] = ()
         self.end_frame = 0
         self._opened = opened
+        self._file = file
 
     def blocks(self, start_frame: int) -> Iterator[FloatArray]:
         frames = max(1, BLOCK_SAMPLES // self.channels)
@@ -139,10 +165,14 @@ class _SndfileSource:
             if start_frame:
                 self._opened.seek(start_frame)
             self.end_frame = start_frame
-            while len(block := self._opened.read(frames, dtype="float32", always_2d=True)):
+            # No frame more than the header states: asked for more, libsndfile would read on and drop them.
+            while (wanted := min(frames, self._opened.frames - self.end_frame)) > 0:
+                block = self._opened.read(wanted, dtype="float32", always_2d=True)
+                if not len(block):
+                    break
                 self.end_frame += len(block)
                 yield block
-            check_end(self._opened, self.end_frame, self.name)
+            check_end(self._opened, self._file, self.end_frame, self.name)
         except soundfile.LibsndfileError as error:
             end_s = self.end_frame / self.rate_hz
             raise AudioUnreadableError(

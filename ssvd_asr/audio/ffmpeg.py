@@ -24,7 +24,7 @@ import numpy as np
 
 from ssvd_asr.audio.ffmpeg_child import EXIT_MEMORY, EXIT_UNREADABLE
 from ssvd_asr.audio.limits import AudioLimits
-from ssvd_asr.audio.source import BLOCK_SAMPLES, AudioSource, FloatArray
+from ssvd_asr.audio.source import BLOCK_SAMPLES, FloatArray
 from ssvd_asr.errors import AudioError, AudioLimitError, AudioUnreadableError
 
 _CHILD = Path(__file__).with_name("ffmpeg_child.py")
@@ -33,7 +33,7 @@ _FLOAT_BYTES = np.dtype(np.float32).itemsize
 
 
 @contextmanager
-def open_ffmpeg(file: BinaryIO, name: str, limits: AudioLimits) -> Iterator[AudioSource]:
+def open_ffmpeg(file: BinaryIO, name: str, limits: AudioLimits) -> Iterator[FfmpegSource]:
     """Start the child on a seekable file and read its header.
 
     Raises:
@@ -49,7 +49,7 @@ def open_ffmpeg(file: BinaryIO, name: str, limits: AudioLimits) -> Iterator[Audi
         child = subprocess.Popen(command, stdin=descriptor, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     with child:  # closes the pipes and waits
         try:
-            yield _FfmpegSource(child, name, limits)
+            yield FfmpegSource(child, name, limits)
         finally:
             child.kill()  # the caller may not want the rest
 
@@ -66,7 +66,9 @@ def _on_disk(file: BinaryIO) -> Iterator[IO[bytes]]:
         yield copy
 
 
-class _FfmpegSource:
+class FfmpegSource:
+    """AudioSource that a child decodes. `container` is FFmpeg's name of the format."""
+
     def __init__(self, child: subprocess.Popen[bytes], name: str, limits: AudioLimits) -> None:
         self.name = name
         self.end_frame = 0
@@ -78,6 +80,7 @@ class _FfmpegSource:
         fields = json.loads(header)
         self.rate_hz = int(fields["rate_hz"])
         self.channels = int(fields["channels"])
+        self.container = str(fields["container"])
         self.warnings = _track_warning(int(fields["track"]), int(fields["tracks"]))
 
     def blocks(self, start_frame: int) -> Iterator[FloatArray]:
@@ -96,6 +99,8 @@ class _FfmpegSource:
                 yield block[drop:]
         if self._child.wait() != 0:
             raise self._failure()
+        assert self._child.stderr is not None
+        self.warnings += _told(json.loads(self._child.stderr.read()))
 
     @property
     def _stdout(self) -> IO[bytes]:
@@ -121,6 +126,19 @@ class _FfmpegSource:
             f"{self.name}: FFmpeg {how} the limit of {self._limits.max_decoder_bytes} bytes "
             f"(max_decoder_bytes) {words}".rstrip()
         )
+
+
+def _told(trailer: dict[str, float]) -> tuple[str, ...]:
+    """Return sentences on silence that the child wrote, from its last words."""
+    found = []
+    if trailer["gaps"]:
+        places = "one place" if trailer["gaps"] == 1 else f"{trailer['gaps']} places"
+        found.append(
+            f"The file's timestamps leave out {trailer['gap_s']:.1f} s in {places}: silence was put there"
+        )
+    if trailer["pauses_s"]:
+        found.append(f"The file marks {trailer['pauses_s']:.1f} s as pauses: they were read as silence")
+    return tuple(found)
 
 
 def _track_warning(track: int, tracks: int) -> tuple[str, ...]:

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import groupby
 from typing import Any, BinaryIO
 
@@ -21,12 +23,21 @@ CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "ogg", "aac", "amr", "asf", "wav", "flac", "caf", "mp3",
     "mpegts", "mpeg", "flv", "avi", "mxf", "rm", "ac3", "eac3", "wv", "tta", "loas",
 )  # fmt: skip
-STATE_DURATION = (  # FFmpeg guesses that of the others
-    "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "asf", "flv", "avi", "mxf", "rm", "wv", "tta",
+STATE_DURATION = (  # if FFmpeg does not say that it guesses
+    "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "asf", "flv", "avi", "mxf", "rm", "wv", "tta", "mp3", "caf",
 )  # fmt: skip
 HAVE_GAPS = (  # their timestamps may jump over silence
-    "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts", "mpeg", "flv",
+    "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts", "mpeg", "flv", "asf",
 )  # fmt: skip
+CHECKED_BY_FRAMES = ("mp3",)  # by the parent: FFmpeg calls tags between joined files an error
+# FFmpeg's words for the second of two joined WebM files that state no size; it reads both.
+NEW_SEGMENT = re.compile(r"ID 0x(18538067|1A45DFA3) ", re.IGNORECASE)
+GUESSED = "Estimating duration"  # FFmpeg's words for a duration that no header states
+# AMR frames of a description of noise, or of nothing, while nobody speaks.  FFmpeg refuses them.
+PAUSES = {"amrnb": (8, 9, 10, 11, 15), "amrwb": (9, 14, 15)}  # kinds of frames
+PAUSE = "pause"
+AMR_FRAME_SAMPLES = {"amrnb": 160, "amrwb": 320}
+INTERPOLATE_TIMES = ("mpegts", "mpeg")  # few of their packets have a time, and FFmpeg adds the others'
 TOLERANCE_S = 0.1  # audio that may be missing
 SILENCE_SAMPLES = 2**16
 SILENCE_CHECK_HZ = 8_000
@@ -42,14 +53,18 @@ DECODERS = (
 
 
 def main(max_bytes: int, max_cpu_s: int) -> int:
-    """Decode stdin to stdout and return the exit status. An error's reason goes to stderr."""
+    """Decode stdin to stdout and return the exit status.
+
+    The last words on stderr are an error's reason, or JSON on the silence that was written.
+    """
     words = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries may fill stderr, which the parent reads last
     import av  # noqa: F401  # before the limits, which are meant for the file
 
     _limit_resources(max_bytes, max_cpu_s)
     try:
-        _decode(sys.stdin.buffer, sys.stdout.buffer)
+        words.write(json.dumps(_decode(sys.stdin.buffer, sys.stdout.buffer)))
+        words.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the parent stopped reading
         return 0
@@ -70,6 +85,8 @@ def _reason(error: Exception) -> str:
         return "changes its rate or channels on the way, which FFmpeg cannot follow in this format"
     if isinstance(error, av.error.InvalidDataError):
         return f"{error.strerror}: it is cut off, damaged or not audio"
+    if isinstance(error, av.error.FFmpegError) and error.strerror.startswith("Error number"):
+        return "is cut off or damaged, or its codec changes on the way"
     return str(getattr(error, "strerror", None) or error)
 
 
@@ -81,17 +98,32 @@ def _limit_resources(max_bytes: int, max_cpu_s: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _decode(source: BinaryIO, sink: BinaryIO) -> None:
-    with _opened(source) as container:
-        tracks = len(container.streams.audio)
+def _decode(source: BinaryIO, sink: BinaryIO) -> dict[str, float]:
+    """Write the first track with sound, and return what of it is silence that no packet holds."""
+    with _opened(source) as (container, _):
+        tracks, name = len(container.streams.audio), container.format.name
+        # Audio may start after the pictures.
+        starts_s = _first_time_s(container) if len(container.streams) > tracks else None
     track = _first_with_sound(source, tracks) if tracks > 1 else 0
-    with _opened(source) as container:
-        header = {"track": track, "tracks": tracks}
-        writer = _Writer(sink, header, fills_gaps=container.format.name in HAVE_GAPS)
-        for frame in _frames(container, track):
+    with _opened(source) as (container, states_duration):
+        header = {"track": track, "tracks": tracks, "container": name}
+        writer = _Writer(sink, header, name, starts_s)
+        for frame in _frames(container, track, states_duration):
             writer.add(frame)
         writer.finish()
     sink.flush()
+    return {"gaps": writer.gaps, "gap_s": writer.gap_s, "pauses_s": writer.pauses_s}
+
+
+def _first_time_s(container: Any) -> float:
+    """Return the earliest time of any stream up to the first packet of audio."""
+    first_s = float("inf")
+    for packet in container.demux():
+        if packet.pts is not None:
+            first_s = min(first_s, float(packet.pts * packet.time_base))
+            if packet.stream.type == "audio":
+                break
+    return first_s
 
 
 def _first_with_sound(source: BinaryIO, tracks: int) -> int:
@@ -99,8 +131,8 @@ def _first_with_sound(source: BinaryIO, tracks: int) -> int:
     import av
 
     for track in range(tracks):
-        with _opened(source) as container:
-            for _, frames in groupby(_frames(container, track), _kind):
+        with _opened(source) as (container, states_duration):
+            for _, frames in groupby(_frames(container, track, states_duration), _kind):
                 integers = av.AudioResampler(format="s16", rate=SILENCE_CHECK_HZ)
                 if any(_has_sound(each) for frame in frames for each in integers.resample(frame)):
                     return track
@@ -118,8 +150,9 @@ def _has_sound(frame: Any) -> bool:
     return len(samples) > 0 and max(max(samples), -min(samples)) > SILENT_LEVEL
 
 
-def _opened(source: BinaryIO) -> Any:
-    """Return the container, opened from the start of the source.
+@contextmanager
+def _opened(source: BinaryIO) -> Iterator[tuple[Any, bool]]:
+    """Yield the container, opened from the start of the source, and whether it states its duration.
 
     Raises:
         ValueError: it is none of CONTAINERS, or has no audio.
@@ -132,67 +165,106 @@ def _opened(source: BinaryIO) -> Any:
         "codec_whitelist": ",".join(DECODERS),
         "protocol_whitelist": "",
     }
+    av.logging.set_level(av.logging.WARNING)
+    av.logging.set_skip_repeated(False)
     try:
-        container = av.open(source, "r", options=options)
+        with av.logging.Capture() as messages:
+            container = av.open(source, "r", options=options)
     except av.error.ArgumentError as error:
         raise ValueError("it has none of the formats that are read") from error
-    if not container.streams.audio:
-        container.close()
-        raise ValueError(f"no audio stream in this {container.format.long_name} file")
-    return container
+    guessed = any(text.startswith(GUESSED) for _, _, text in messages)
+    with container:
+        if not container.streams.audio:
+            raise ValueError(f"no audio stream in this {container.format.long_name} file")
+        yield container, container.format.name in STATE_DURATION and not guessed
 
 
-def _frames(container: Any, track: int) -> Iterator[Any]:
+def _frames(container: Any, track: int, states_duration: bool) -> Iterator[Any]:
     """Yield the decoded frames of an audio track.
 
     Raises:
-        ValueError: its codec is not one of DECODERS, the packets end before the duration that the container
-            states, or packets of an MP3 with more than TOLERANCE_S of audio cannot be decoded.
+        ValueError: its codec is not one of DECODERS, FFmpeg calls something an error, the packets end before
+            the duration that the container states, or packets of an MP3 with more than TOLERANCE_S of audio
+            cannot be decoded.
         av.error.InvalidDataError: a packet of another container cannot be decoded.
     """
     import av
 
-    audio = container.streams.audio[track]
+    audio, name = container.streams.audio[track], container.format.name
     codec = audio.codec_context.codec.name
     if codec not in DECODERS:
         raise ValueError(f"codec {codec!r} is not one of {DECODERS}")
-    end_s = lost_s = 0.0
-    for packet in container.demux():
-        # A container that states no duration of the audio states that of its longest stream.
-        if packet.pts is not None and (packet.stream is audio or audio.duration is None):
-            end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-        if packet.stream is not audio:
-            continue
-        if packet.is_corrupt and container.format.name != "wav":  # of PCM, only part of one packet is missing
-            raise ValueError(f"is cut off or damaged at {end_s:.3f} s")
-        try:
-            yield from packet.decode()
-        except av.error.InvalidDataError:
-            # Between joined MP3 files lie tags, which the demuxer takes for packets.
-            lost_s += float((packet.duration or 0) * packet.time_base)
-            if container.format.name != "mp3" or lost_s > TOLERANCE_S:
-                raise
-    if container.format.name in STATE_DURATION:
+    end_s = lost_s = decoded_s = 0.0
+    with av.logging.Capture() as messages:
+        for packet in container.demux():
+            _check_complaints(messages, (name, codec), end_s)
+            # A container that states no duration of the audio states that of its longest stream.
+            if packet.pts is not None and (packet.stream is audio or audio.duration is None):
+                end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            if packet.stream is not audio:
+                continue
+            if packet.is_corrupt and name != "wav":  # of PCM, only part of one packet is missing
+                raise ValueError(f"is cut off or damaged at {end_s:.3f} s")
+            try:
+                for frame in _decoded(packet, codec):
+                    decoded_s += frame.samples / frame.sample_rate
+                    yield frame
+            except av.error.InvalidDataError:
+                # Between joined MP3 files lie tags, which the demuxer takes for packets.
+                lost_s += float((packet.duration or 0) * packet.time_base)
+                if name not in CHECKED_BY_FRAMES or lost_s > TOLERANCE_S:
+                    raise
+        _check_complaints(messages, (name, codec), end_s)
+    if states_duration:
         stated_s = (
             float(audio.duration * audio.time_base) if audio.duration else (container.duration or 0) / 1e6
         )
+        end_s = max(end_s, decoded_s)  # some packets state too short a duration
         if stated_s - end_s > TOLERANCE_S:
             raise ValueError(
                 f"is cut off: it ends at {end_s:.3f} s of the {stated_s:.3f} s that its header states"
             )
 
 
+def _decoded(packet: Any, codec: str) -> Iterator[Any]:
+    """Yield a packet's frames; of an AMR pause, a frame of silence as long as the packet."""
+    if packet.size and bytes(packet)[0] >> 3 & 15 in PAUSES.get(codec, ()):
+        frame = _silence(AMR_FRAME_SAMPLES[codec], packet.stream.codec_context)
+        frame.opaque = PAUSE
+        yield frame
+    else:
+        yield from packet.decode()
+
+
+def _check_complaints(messages: list[tuple[int, str, str]], names: tuple[str, str], end_s: float) -> None:
+    """Raise ValueError if FFmpeg called something an error that it goes on after, such as lost bytes."""
+    import av
+
+    for level, source, text in messages:
+        serious = level <= av.logging.ERROR and source in names and not NEW_SEGMENT.search(text)
+        if serious and names[0] not in CHECKED_BY_FRAMES:
+            raise ValueError(f"is cut off or damaged at {end_s:.3f} s: {text.strip()}")
+    messages.clear()
+
+
 class _Writer:
     """Writer of frames as samples of the first frame's rate and channels, because headers are not trusted."""
 
-    def __init__(self, sink: BinaryIO, header: dict[str, int], *, fills_gaps: bool) -> None:
+    def __init__(
+        self, sink: BinaryIO, header: dict[str, Any], container: str, starts_s: float | None
+    ) -> None:
+        """Fill gaps between the frames, and one from starts_s to the first."""
+        self.gaps = 0
+        self.gap_s = 0.0
+        self.pauses_s = 0.0
         self._sink = sink
         self._header = header
-        self._fills_gaps = fills_gaps
         self._target: Any = None
         self._resampler: Any = None
         self._kind: tuple[int, str] | None = None  # rate and channels of the frames that the resampler takes
-        self._end_s: float | None = None
+        self._fills_gaps = container in HAVE_GAPS
+        self._interpolated = container in INTERPOLATE_TIMES
+        self._end_s = starts_s
 
     def add(self, frame: Any) -> None:
         if self._target is None:
@@ -205,11 +277,16 @@ class _Writer:
         kind = _kind(frame)
         if kind != self._kind:
             self._restart(kind)
+        if frame.opaque == PAUSE:
+            self.pauses_s += frame.samples / frame.sample_rate
         if self._fills_gaps and frame.time is not None:
-            if self._end_s is not None and frame.time - self._end_s > TOLERANCE_S:
-                self._restart(kind)
-                self._write_silence(frame.time - self._end_s)
-            self._end_s = frame.time + frame.samples / frame.sample_rate
+            late_s = 0.0 if self._end_s is None else frame.time - self._end_s
+            if late_s > TOLERANCE_S:
+                self._write_silence(late_s, frame)
+            # Small gaps count together. A file joined to another starts its clock anew.
+            if self._end_s is None or self._interpolated or abs(late_s) > TOLERANCE_S:
+                self._end_s = frame.time
+            self._end_s += frame.samples / frame.sample_rate
         frame.pts = None  # the resampler fills gaps with noise of its own
         self._write(self._resampler.resample(frame))
 
@@ -236,11 +313,25 @@ class _Writer:
             # A plane is padded at its end.
             self._sink.write(memoryview(frame.planes[0])[: frame.samples * frame.layout.nb_channels * 4])
 
-    def _write_silence(self, seconds: float) -> None:
-        left = round(seconds * self._target["rate"])
+    def _write_silence(self, seconds: float, like: Any) -> None:
+        self.gaps += 1
+        self.gap_s += seconds
+        left = round(seconds * like.sample_rate)
         while left > 0:
-            self._sink.write(bytes(min(left, SILENCE_SAMPLES) * self._target["layout"].nb_channels * 4))
-            left -= SILENCE_SAMPLES
+            samples = min(left, SILENCE_SAMPLES)
+            self._write(self._resampler.resample(_silence(samples, like)))
+            left -= samples
+
+
+def _silence(samples: int, like: Any) -> Any:
+    """Return a frame of silence, of the format, channels and rate of a frame or a codec's context."""
+    import av
+
+    frame = av.AudioFrame(like.format.name, like.layout.name, samples)
+    frame.sample_rate = like.sample_rate
+    for plane in frame.planes:
+        plane.update(bytes(plane.buffer_size))
+    return frame
 
 
 if __name__ == "__main__":

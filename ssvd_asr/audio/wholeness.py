@@ -1,4 +1,4 @@
-"""Checks that a file is whole and that libsndfile reads it to its end.
+"""Checks that a file is whole and that libsndfile reads it to its end, beside those of chains of chunks.
 
 libsndfile stops without an error where it believes the audio ends.  It reads the first of several joined
 files, guesses the length of an MP3 without a Xing header, and shortens the length that a cut WAV states.
@@ -6,8 +6,6 @@ files, guesses the length of an MP3 without a Xing header, and shortens the leng
 
 from __future__ import annotations
 
-import io
-import os
 import re
 import struct
 import tempfile
@@ -17,15 +15,13 @@ from typing import IO, BinaryIO
 
 import soundfile
 
+from ssvd_asr.audio.chunks import UNKNOWN_BYTES
 from ssvd_asr.audio.ffmpeg_child import TOLERANCE_S
+from ssvd_asr.audio.file_bytes import READ_BYTES, position_of, read_at, size_of
 from ssvd_asr.errors import AudioUnreadableError
 
-_UNKNOWN_BYTES = 0x7FFF0000  # a size from here on means "not known yet", as in files written to a pipe
 _UNKNOWN_FRAMES = 2**36 - 1  # the largest number that a FLAC header holds
-_READ_BYTES = 2**20
 
-_OGG_PAGE = b"OggS\0"
-_OGG_FIRST_PAGE = re.compile(_OGG_PAGE + rb"[\x02\x03\x06\x07]")
 _FILE_STARTS = tuple(
     re.compile(start)
     for start in (
@@ -36,12 +32,11 @@ _FILE_STARTS = tuple(
         rb"FLV\x01[\x00-\x05]\x00\x00\x00\x09",
         rb"TTA1[\x01-\x03]\x00[\x00-\xff]\x00",
         rb"\.RMF\x00\x00\x00\x12",
+        rb"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb",
     )
 )
 _FILE_START_BYTES = 12
 _LONGEST_PATTERN_BYTES = 32
-_OGG_HEADER_BYTES = 27  # the last one counts the sizes that follow; their sum is the page's body
-_OGG_MAX_PAGE_BYTES = 65_307
 
 _ID3V2_HEADER_BYTES = 10
 _ID3V1_BYTES = 128  # at the end of the file
@@ -53,28 +48,13 @@ _XING = re.compile(b"Xing|Info")
 _XING_SEARCH_BYTES = 4_096
 _XING_FRAMES_AND_BYTES = 3  # the flags of the two fields
 
+_W64_CHUNK_BYTES = 24  # of a chunk's header
+_NIST_HEADER_BYTES = 1_024
+_NIST_FRAMES = re.compile(rb"^sample_count -i ([1-9]\d{0,15})\s", re.MULTILINE)
+
 # libsndfile's log of a header states each size, as in "RIFF : 128036 (should be 64014)".
 _OUTER_SIZE = re.compile(r"^(?:RIFF|RIFX|FORM|riff) *: (\d+)", re.MULTILINE)
 _AUDIO_SIZE = re.compile(r"^ *(?:data|SSND|Data Size) *: (\d+)(?: \(should be (\d+)\))?", re.MULTILINE)
-
-
-def holds_several_ogg_streams(file: BinaryIO, name: str) -> bool:
-    """Return whether the file is Ogg with more than one stream, as two joined files are.
-
-    Raises:
-        AudioUnreadableError: the Ogg file ends within a page.
-    """
-    if _read(file, 0, len(_OGG_PAGE)) != _OGG_PAGE:
-        return False
-    size = _size(file)
-    end = _read(file, max(0, size - 2 * _OGG_MAX_PAGE_BYTES), 2 * _OGG_MAX_PAGE_BYTES)
-    page = end[max(0, end.rfind(_OGG_PAGE)) :]
-    sizes = (
-        page[_OGG_HEADER_BYTES:][: page[_OGG_HEADER_BYTES - 1]] if len(page) >= _OGG_HEADER_BYTES else b"\xff"
-    )
-    if _OGG_HEADER_BYTES + len(sizes) + sum(sizes) > len(page):
-        raise AudioUnreadableError(f"{name}: is cut off: it ends within an Ogg page")
-    return _occurs_again(_OGG_FIRST_PAGE, file)
 
 
 def check_single(file: BinaryIO, name: str) -> None:
@@ -84,7 +64,7 @@ def check_single(file: BinaryIO, name: str) -> None:
         AudioUnreadableError: it is.
     """
     for start in _FILE_STARTS:
-        if start.match(_read(file, 0, _FILE_START_BYTES)) and _occurs_again(start, file):
+        if start.match(read_at(file, 0, _FILE_START_BYTES)) and _occurs_again(start, file):
             raise AudioUnreadableError(
                 f"{name}: several files joined to one, of which only the first can be read"
             )
@@ -96,9 +76,9 @@ def check_riff(file: BinaryIO, name: str) -> None:
     Raises:
         AudioUnreadableError: it is shorter.
     """
-    kind, stated = struct.unpack("<4sI", _read(file, 0, 8).ljust(8, b"\0"))
-    size = _size(file)
-    if kind == b"RIFF" and stated < _UNKNOWN_BYTES and size < stated:
+    kind, stated = struct.unpack("<4sI", read_at(file, 0, 8).ljust(8, b"\0"))
+    size = size_of(file)
+    if kind == b"RIFF" and stated < UNKNOWN_BYTES and size < stated:
         raise AudioUnreadableError(
             f"{name}: is cut off: it holds {size} of the {stated + 8} bytes that its header states"
         )
@@ -113,11 +93,11 @@ def without_tags(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
     Raises:
         AudioUnreadableError: it has more than _MAX_TAGS tags.
     """
-    if not (_PACKETS_START.match(_read(file, 0, 3)) and _occurs_again(_TAG, file)):
+    if not (_PACKETS_START.match(read_at(file, 0, 3)) and _occurs_again(_TAG, file)):
         yield file
         return
     with tempfile.TemporaryFile() as copy:
-        if not _copy_without_tags(_read(file, 0, _size(file)), copy):
+        if not _copy_without_tags(read_at(file, 0, size_of(file)), copy):
             raise AudioUnreadableError(f"{name}: more than {_MAX_TAGS} tags")
         copy.flush()
         yield copy
@@ -128,32 +108,45 @@ def stops_early(opened: soundfile.SoundFile, file: BinaryIO, name: str) -> bool:
 
     Raises:
         AudioUnreadableError: the header states more audio than the file holds, or the file is several joined
-            CAF or AU files.
+            CAF, AU, W64 or NIST files.
     """
     if opened.format in ("MPEG", "MP3"):
         return _mp3_stops_early(opened, file)
-    if opened.format in ("CAF", "AU"):  # libsndfile refuses joined WAV, AIFF and FLAC files
+    if opened.format in ("CAF", "AU", "W64"):  # libsndfile refuses joined WAV, AIFF and FLAC files
         check_single(file, name)
-    size = _size(file)
+    if opened.format == "NIST":
+        _check_nist(opened, file, name)
+    size = size_of(file)
     outer, audio = _OUTER_SIZE.search(opened.extra_info), _AUDIO_SIZE.search(opened.extra_info)
     if opened.frames == 0:
         # The writer left the sizes open, unless the file is as long as it says.
         return outer is not None and abs(int(outer[1]) + 8 - size) > 8
-    if audio is None or not size < int(audio[1]) < _UNKNOWN_BYTES:
+    if opened.format == "W64" and outer is not None and size > int(outer[1]) + _W64_CHUNK_BYTES:
+        raise AudioUnreadableError(f"{name}: something else follows its audio, and would be taken for it")
+    if audio is None or not size < int(audio[1]) < UNKNOWN_BYTES:
         return False
-    if outer is not None and not size < int(outer[1]) < _UNKNOWN_BYTES:
+    if outer is not None and not size < int(outer[1]) < UNKNOWN_BYTES:
         return False  # the file is as long as its outer size says, and only the inner size is wrong
     there_s = opened.frames / opened.samplerate
     _refuse_cut(name, there_s, there_s * int(audio[1]) / int(audio[2] or size))
     return False
 
 
-def check_end(opened: soundfile.SoundFile, end_frame: int, name: str) -> None:
-    """Check that libsndfile has read as many frames as the header states.
+def check_end(opened: soundfile.SoundFile, file: BinaryIO, end_frame: int, name: str) -> None:
+    """Check that libsndfile has read as many frames as the header states, and a FLAC file to its end.
 
     Raises:
         AudioUnreadableError: more than TOLERANCE_S is missing.
     """
+    if opened.format == "FLAC" and end_frame:
+        place = position_of(file)
+        unread_s: float = (size_of(file) - place) / place * end_frame / opened.samplerate
+        if unread_s > TOLERANCE_S:
+            raise AudioUnreadableError(
+                f"{name}: is damaged, or several files joined to one: after the "
+                f"{end_frame / opened.samplerate:.3f} s that its header states, "
+                f"{size_of(file) - place} bytes follow"
+            )
     if opened.frames < _UNKNOWN_FRAMES:
         _refuse_cut(name, end_frame / opened.samplerate, opened.frames / opened.samplerate)
 
@@ -161,7 +154,7 @@ def check_end(opened: soundfile.SoundFile, end_frame: int, name: str) -> None:
 def _mp3_stops_early(opened: soundfile.SoundFile, file: BinaryIO) -> bool:
     """Return whether the MP3 has no Xing header, or one that does not count to the end of the file."""
     start = _after_id3v2(file)
-    head = _read(file, start, _XING_SEARCH_BYTES)
+    head = read_at(file, start, _XING_SEARCH_BYTES)
     xing = _XING.search(head)
     if xing is None or opened.frames <= 0:
         return True
@@ -169,9 +162,21 @@ def _mp3_stops_early(opened: soundfile.SoundFile, file: BinaryIO) -> bool:
     if flags & _XING_FRAMES_AND_BYTES != _XING_FRAMES_AND_BYTES or stated == 0:
         return True
     stated_s: float = opened.frames / opened.samplerate
-    there = _size(file) - start
+    there = size_of(file) - start
     beyond_s: float = (there - stated - _ID3V1_BYTES) * stated_s / stated
     return beyond_s > TOLERANCE_S
+
+
+def _check_nist(opened: soundfile.SoundFile, file: BinaryIO, name: str) -> None:
+    """Check a NIST file against the count of frames in its header, which libsndfile does not read."""
+    stated = _NIST_FRAMES.search(read_at(file, 0, _NIST_HEADER_BYTES))
+    if stated is None:
+        return
+    _refuse_cut(name, opened.frames / opened.samplerate, int(stated[1]) / opened.samplerate)
+    if (opened.frames - int(stated[1])) / opened.samplerate > TOLERANCE_S:
+        raise AudioUnreadableError(
+            f"{name}: several files joined to one, of which only the first can be read"
+        )
 
 
 def _refuse_cut(name: str, there_s: float, stated_s: float) -> None:
@@ -204,7 +209,7 @@ def _after_id3v2(file: BinaryIO) -> int:
     """Return the position after the ID3v2 tags at the start of an MP3, of at most _MAX_TAGS."""
     start = 0
     for _ in range(_MAX_TAGS):
-        tag = _read(file, start, _ID3V2_HEADER_BYTES)
+        tag = read_at(file, start, _ID3V2_HEADER_BYTES)
         if not (tag.startswith(b"ID3") and len(tag) == _ID3V2_HEADER_BYTES):
             break
         start += _ID3V2_HEADER_BYTES + _syncsafe(tag[6:])
@@ -219,26 +224,6 @@ def _syncsafe(digits: bytes) -> int:
 def _occurs_again(start: re.Pattern[bytes], file: BinaryIO) -> bool:
     """Return whether a pattern of at most _LONGEST_PATTERN_BYTES occurs after the file's first byte."""
     return any(
-        start.search(_read(file, position, _READ_BYTES + _LONGEST_PATTERN_BYTES))
-        for position in range(1, _size(file), _READ_BYTES)
+        start.search(read_at(file, position, READ_BYTES + _LONGEST_PATTERN_BYTES))
+        for position in range(1, size_of(file), READ_BYTES)
     )
-
-
-def _size(file: BinaryIO) -> int:
-    if not isinstance(file, io.BytesIO):
-        return os.fstat(file.fileno()).st_size
-    before = file.tell()
-    size = file.seek(0, os.SEEK_END)
-    file.seek(before)
-    return size
-
-
-def _read(file: BinaryIO, position: int, size: int) -> bytes:
-    """Read without moving the file's position, which the decoder uses too."""
-    if not isinstance(file, io.BytesIO):
-        return os.pread(file.fileno(), size, position)
-    before = file.tell()
-    file.seek(position)
-    data = file.read(size)
-    file.seek(before)
-    return data

@@ -1,4 +1,4 @@
-"""The frozen base model: reading a checkpoint, its network, tokens, prompts and digest.
+"""The frozen base model behind one interface (model.py), and the families of models that implement it.
 
-Imports `audio`, `ssvd_asr.device` and `ssvd_asr.errors`. Importing this file loads neither torch nor ESPnet.
+Imports `mixing` and what lies below it. Importing this file loads neither torch nor ESPnet.
 """

@@ -1,107 +1,238 @@
-"""Frozen base model: one network, its tokens and its digest."""
+"""Interface of a base model, whatever family it is of. The families implement it in folders of their own.
+
+Everything above this room uses a base through these protocols and names no family.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-import torch
-
-from ssvd_asr.base.config import ModelConfig
-from ssvd_asr.base.digest import base_digest
-from ssvd_asr.base.fast_encoder import whole_windows
-from ssvd_asr.base.tokens import TokenMap
-from ssvd_asr.errors import AudioError, AudioTooLongError
+from ssvd_asr.base.prompt import Prompt
+from ssvd_asr.base.window import Clock, FloatArray, Listening, Window
 
 if TYPE_CHECKING:
-    from espnet2.s2t.espnet_model import ESPnetS2TModel
+    import torch
+    from torch import Tensor, nn
 
-FloatArray = npt.NDArray[np.float32]
+    from ssvd_asr.base.learner import Learner
+    from ssvd_asr.base.probe import Probe
 
 
-class BaseModel:
-    """ESPnet S2T model in evaluation mode, with no gradients.
+class Tokens(Protocol):
+    """Vocabulary of a base: text to token ids and back, prompts and times.
+
+    Times are consecutive ids from `first_time` (0 s) to `last_time`, `time_step_s` apart.
+    """
+
+    @property
+    def sos(self) -> int:
+        """The token that begins a prompt; the base says the language after it."""
+        ...
+
+    @property
+    def eos(self) -> int:
+        """The token that ends a transcript."""
+        ...
+
+    @property
+    def blank(self) -> int | None:
+        """The token that means nothing, CTC's blank; None if there is none."""
+        ...
+
+    @property
+    def unk(self) -> int | None:
+        """The token of text outside the vocabulary; None if every text has tokens."""
+        ...
+
+    @property
+    def no_previous(self) -> int | None:
+        """The token that training data hold in place of a previous text; None if there is none."""
+        ...
+
+    @property
+    def notime(self) -> int:
+        """The token that ends a prompt which asks for no times."""
+        ...
+
+    @property
+    def first_time(self) -> int: ...
+
+    @property
+    def last_time(self) -> int: ...
+
+    @property
+    def time_step_s(self) -> float: ...
+
+    @property
+    def languages(self) -> Mapping[str, int]:
+        """The token of each language, by its symbol: "<eng>", with the code of ISO 639-3."""
+        ...
+
+    @property
+    def tasks(self) -> Sequence[str]:
+        """The tasks by their symbols: "<asr>", and "<st_eng>" for translation to English."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ids, without times and other symbols."""
+        ...
+
+    def words(self, ids: Sequence[int]) -> list[tuple[str, tuple[int, ...]]]:
+        """Group ids into (word, its pieces). Symbols belong to no word."""
+        ...
+
+    def prompt_ids(self, prompt: Prompt) -> list[int]:
+        """Return a prompt's ids. Raises SsvdError for a language or task that the base lacks."""
+        ...
+
+    def is_time(self, index: int) -> bool:
+        """Return whether the id is a time."""
+        ...
+
+    def time_s(self, index: int) -> float:
+        """Return a time in seconds from the start of the window. Raises SsvdError for another id."""
+        ...
+
+
+class Decoder(Protocol):
+    """Decoder of rows in lock step: each reads its own prompt, then all advance token by token."""
+
+    def read(self, prompts: Sequence[Sequence[int]]) -> Tensor:
+        """Begin the R rows with their prompts, of any lengths. Return log-probabilities as `advance` does."""
+        ...
+
+    def advance(self, tokens: Tensor) -> Tensor:
+        """Append tokens (R, L) to the R rows and return log-probabilities (R, V), float32, of the next one.
+
+        Side effect: the rows are L tokens longer.
+        """
+        ...
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Keep these rows (R',) of the current ones, in this order.
+
+        A row may occur several times, as several hypotheses of one utterance.
+        """
+        ...
+
+
+class BaseModel(Protocol):
+    """Frozen speech model in evaluation mode. `ssvd_asr.base.load` makes it.
 
     Attributes:
+        family: the kind of model, for people; nothing is decided by it.
         name: the name that it was loaded by, for people; `digest` identifies it.
-        digest: "sha256:..." of its content (see base/digest.py), fixed at loading.
-        network: ESPnet's own module; adapting it in place changes neither its weights nor the digest.
-        config, tokens: its config.yaml and its vocabulary.
-        device, dtype: device of the network, and dtype of encoder, decoder and CTC head. The front end and
-            the normalisation stay float32: a power spectrum does not fit into 8 bits of mantissa.
+        digest: "sha256:..." of all that it computes with, fixed at loading.
+        network: the model itself; adapting it in place changes neither its weights nor the digest.
+        device, dtype: device of the network, and dtype of its encoder and decoder.
+        linears: the ends of the names of the linears to adapt.
+        embedding: name of the decoder's token embedding; None if it is tied to the output layer.
+        knows_previous_text: whether it was trained with previous texts.
+        length_penalty: exponent of the length by which a beam search divides scores; None: it compares sums.
     """
 
-    def __init__(
-        self,
-        name: str,
-        network: ESPnetS2TModel,
-        config: ModelConfig,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
-        """Compute the digest of a float32 network, freeze it, then move and cast it in place."""
-        self.name = name
-        self.config = config
-        self.tokens = TokenMap(config)
-        self.digest = base_digest(network, config, self.tokens)
-        self.device = device if device is not None else torch.device("cpu")
-        self.dtype = dtype
-        network.requires_grad_(False).eval().to(self.device)
-        for part in (network.encoder, network.decoder, network.ctc):
-            if part is not None:
-                part.to(dtype)
-        self.network = network
+    family: str
+    name: str
+    digest: str
+    network: Any
+    device: torch.device
+    dtype: torch.dtype
+    linears: tuple[str, ...]
+    embedding: str | None
+    knows_previous_text: bool
+    length_penalty: float | None
 
-    @torch.no_grad()
-    def encode(self, waves: Sequence[FloatArray]) -> torch.Tensor:
-        """Return encoder output (B, T, d) in `dtype` for B waves (samples,), float32 at 16 kHz.
+    @property
+    def window(self) -> Window: ...
 
-        Every wave is padded with zeros to the whole window, and the silence is encoded too, as in training
-        and in Speech2Text. So T is the same for every input.
+    @property
+    def tokens(self) -> Tokens: ...
 
-        Raises:
-            AudioTooLongError: a wave is longer than the window.
-            AudioError: there are no waves, or one is not a vector.
-            RuntimeError: the network is in training mode, where dropout would change the words.
+    @property
+    def ctc_head(self) -> nn.Linear | None:
+        """The layer that scores tokens and the blank for each encoder frame; None if there is none."""
+        ...
+
+    @property
+    def probe(self) -> Probe:
+        """The fixed input of the adapters' canaries."""
+        ...
+
+    @property
+    def learner(self) -> Learner:
+        """The network as training sees it."""
+        ...
+
+    def encode(self, waves: Sequence[FloatArray]) -> Tensor:
+        """Return encoder output (B, T, d) in `dtype` for B waves (samples,), float32 at the window's rate.
+
+        Raises AudioTooLongError and AudioError, as `Window.fill` does.
         """
-        if self.network.training:
-            raise RuntimeError("the base network is in training mode: call network.eval() before decoding")
-        # Page-locked for a GPU, which saves its driver a copy (60 MB for 32 windows).
-        pinned = self.device.type == "cuda"
-        speech = torch.zeros(len(waves), self.config.window_samples, pin_memory=pinned)  # (B, samples)
-        fill_window(speech.numpy(), waves, self.config, self.name)
-        speech = speech.to(self.device, non_blocking=pinned)
-        lengths = torch.full((len(speech),), speech.size(1), dtype=torch.long, device=self.device)
-        # network.encode(), but with a cast between the float32 front end and the encoder.
-        feats, lengths = self.network.frontend(speech, lengths)  # (B, frames, mels)
-        if self.network.normalize is not None:
-            feats, lengths = self.network.normalize(feats, lengths)
-        with whole_windows(self.network.encoder):
-            encoded, _, _ = self.network.encoder(feats.to(self.dtype), lengths)
-        # With intermediate CTC the encoder also returns its layers' outputs.
-        output: torch.Tensor = encoded[0] if isinstance(encoded, tuple) else encoded
-        return output
+        ...
 
+    def open_decoder(self, encoded: Tensor, *, width: int = 1) -> AbstractContextManager[Decoder]:
+        """Return a decoder for encoder output (U, T, d). Rows that leave take along their domains.
 
-def fill_window(rows: FloatArray, waves: Sequence[FloatArray], config: ModelConfig, name: str) -> None:
-    """Write the waves into rows of zeros (B, window_samples). `name` is the model's, for messages.
+        Args:
+            width: the most rows that an utterance may have, the beam's size.
+        """
+        ...
 
-    Raises AudioTooLongError and AudioError, as `BaseModel.encode` does.
-    """
-    if not waves:
-        raise AudioError("no audio given: 0 waves")
-    limit = config.window_samples
-    for row, wave in zip(rows, waves, strict=True):
-        if wave.ndim != 1:
-            raise AudioError(f"audio has shape {wave.shape}; one channel of samples is expected")
-        if len(wave) > limit:
-            rate = config.sample_rate_hz
-            raise AudioTooLongError(
-                f"audio of {len(wave) / rate:.2f} s is longer than the window of "
-                f"{config.window_s:g} s of base model {name!r} "
-                "(preprocessor_conf.speech_length in its config)"
-            )
-        row[: len(wave)] = wave
+    def forbid(
+        self, scores: Tensor, prefixes: Sequence[Sequence[int]], last_times: Sequence[int | None]
+    ) -> None:
+        """Set the scores (R, V) of tokens that may not follow to -inf, in place.
+
+        Args:
+            prefixes: each row's whole prompt and all tokens since.
+            last_times: the last time that each row may give, see `Prompt.last_time`.
+        """
+        ...
+
+    def most_tokens(self, prompt: Sequence[int], frames: int) -> int:
+        """Return the limit on the tokens after a prompt, for encoder output of so many frames."""
+        ...
+
+    def clock(self, frames: int) -> Clock:
+        """Return the clock of encoder output with `frames` frames per window."""
+        ...
+
+    def listen(
+        self, encoded: Tensor, prompts: Sequence[Sequence[int]], said: Sequence[Sequence[int]]
+    ) -> list[Listening] | None:
+        """Return what the decoder attends to while it says these tokens after these prompts, a row each.
+
+        None where words are aligned by the CTC head. Call it where the rows' domains are open.
+        """
+        ...
+
+    def no_speech(self, encoded: Tensor) -> list[float] | None:
+        """Return the probability that there is no speech, of each row; None if the base cannot tell.
+
+        Call it where the rows' domains are open.
+        """
+        ...
+
+    def with_network(self, name: str, network: Any) -> BaseModel:
+        """Return a base of this kind with another network in float32, and a digest of its own."""
+        ...
+
+    def empty_network(self) -> Any:
+        """Return a network of this shape with fresh weights, as training needs it after sharding."""
+        ...
+
+    def export(self, folder: Path) -> tuple[Path, Path]:
+        """Write the base in its family's own form; return the paths of its config and its weights.
+
+        Raises BaseModelError if the network has changed since loading (adapted, trained, cast).
+        """
+        ...

@@ -1,45 +1,41 @@
-"""Prompt before the transcript: [<sop> previous text] <sos> <language> <task> [<notimestamps>]."""
+"""Prompt before the transcript: language, task, whether to give times, and the previous text."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-
-from ssvd_asr.base.tokens import TokenMap
+from typing import Protocol
 
 IDENTIFIED = "<auto>"  # in place of a language: the one that the base identifies
+RECOGNITION = "<asr>"  # the task whose words are those that are spoken
+
+
+class Times(Protocol):
+    """The times of a vocabulary, see Tokens."""
+
+    @property
+    def first_time(self) -> int: ...
+    @property
+    def last_time(self) -> int: ...
+    @property
+    def time_step_s(self) -> float: ...
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """Prompt of one row: language, task, whether to give times, and the previous text."""
+    """Prompt of one row. The base's tokens make its ids (`Tokens.prompt_ids`)."""
 
-    language: str = "<eng>"  # a token of the base, or IDENTIFIED where `transcribe` puts one in its place
-    task: str = "<asr>"
+    language: str = "<eng>"  # a language of the base, or IDENTIFIED where `transcribe` puts one in its place
+    task: str = RECOGNITION
     timestamps: bool = False
     previous_text: str | None = None
     audio_s: float | None = None  # of a row that gives times: see last_time
 
-    def ids(self, tokens: TokenMap) -> list[int]:
-        """Return the prompt's token ids, as Speech2Text builds them.
-
-        Raises:
-            SsvdError: the model has no such language or task.
-        """
-        ids = [tokens.sos, tokens.id(self.language), tokens.id(self.task)]
-        if not self.timestamps:
-            ids.append(tokens.notime)
-        if self.previous_text is None:
-            return ids
-        previous = tokens.encode(self.previous_text)
-        # Training data writes "<na>" if there is no previous text.
-        return ids if tokens.na in previous else [tokens.sop, *previous, *ids]
-
-    def last_time(self, tokens: TokenMap) -> int | None:
+    def last_time(self, tokens: Times) -> int | None:
         """The id of the last time inside the audio of `audio_s`, at least one step from the start.
 
-        None where no times are asked for or the audio's length is not given: then ESPnet's rules hold, which
-        allow any time of the window.
+        None where no times are asked for or the audio's length is not given: then the rules of the base's own
+        library hold, which allow any time of the window.
         """
         if not self.timestamps or self.audio_s is None:
             return None

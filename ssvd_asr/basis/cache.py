@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ssvd_asr.basis.cache_check import FORMAT, HALF, fault_of, tensors_sha256, weight_sha256
 from ssvd_asr.basis.factors import LayerFactors, canonical_svd, spectrum_cut
-from ssvd_asr.basis.layers import DEFAULT_PATTERNS, match_layers
+from ssvd_asr.basis.layers import match_layers
 from ssvd_asr.errors import BaseModelError
 from ssvd_asr.progress import progress_bar
 
@@ -41,6 +41,9 @@ class FactorizableBase(Protocol):
 
     @property
     def network(self) -> nn.Module: ...
+
+    @property
+    def linears(self) -> Sequence[str]: ...
 
 
 def cache_root(cache_dir: Path | str | None = None) -> Path:
@@ -69,7 +72,7 @@ def factorize(
     cache_dir: Path | str | None = None,
     progress: bool = True,
     *,
-    patterns: Sequence[str] = DEFAULT_PATTERNS,
+    patterns: Sequence[str] | None = None,
     device: torch.device | str | None = None,
 ) -> dict[str, LayerFactors]:
     """Return the canonical factors of every adaptable layer, from the cache where possible.
@@ -78,7 +81,7 @@ def factorize(
         base: a base model not yet adapted, or its linears by name with its digest.
         cache_dir: default SSVD_CACHE_DIR, else the user's cache folder.
         progress: show a bar on standard error while layers are computed.
-        patterns: ends of the layer names, where `base` is a model.
+        patterns: ends of the layer names, where `base` is a model; default its `linears`.
         device: where missing layers are computed; default the device of the weights. A CUDA device computes
             layers of one shape together.
 
@@ -91,7 +94,8 @@ def factorize(
     if isinstance(base, tuple):
         linears, digest = base
     else:
-        linears, digest = match_layers(base.network, patterns), base.digest
+        linears = match_layers(base.network, base.linears if patterns is None else patterns)
+        digest = base.digest
     folder = factor_folder(digest, cache_dir)
     with ThreadPoolExecutor(VERIFIERS) as pool:  # hashing releases the interpreter lock
         read = pool.map(lambda item: _read_verified(folder, item[0], item[1].weight), linears.items())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ssvd_asr.errors import AdapterError
@@ -10,9 +10,9 @@ from ssvd_asr.errors import AdapterError
 if TYPE_CHECKING:
     from torch import nn
 
-# "All linear layers" as the paper's recipe (arXiv 2509.02830) spells them: 128 in OWSM-0.1B, 380 in OWSM-1B,
-# 258 in OWLS-2B. `attn.` also matches `self_attn.` and `src_attn.`. The CTC head and the decoder's embedding
-# do not match.
+# Those of OWSM. "All linear layers" as the paper's recipe (arXiv 2509.02830) spells them: 128 in OWSM-0.1B,
+# 380 in OWSM-1B, 258 in OWLS-2B. `attn.` also matches `self_attn.` and `src_attn.`. The CTC head and the
+# decoder's embedding do not match.
 DEFAULT_PATTERNS: tuple[str, ...] = (
     "attn.linear_q",
     "attn.linear_k",
@@ -55,4 +55,16 @@ def match_layers(model: nn.Module, patterns: Sequence[str] = DEFAULT_PATTERNS) -
             f"no linear of {type(model).__name__} ends with any of the patterns {', '.join(patterns)} "
             "(or the model is adapted already)"
         )
+    return found
+
+
+def named_linears(model: nn.Module, names: Iterable[str]) -> dict[str, nn.Linear]:
+    """Return the model's linears of these dotted names, in the model's own order.
+
+    Raises AdapterError where a name is no linear of the model, or where a linear has two names.
+    """
+    wanted = set(names)
+    found = {name: module for name, module in match_layers(model, tuple(wanted)).items() if name in wanted}
+    if missing := sorted(wanted - found.keys()):
+        raise AdapterError(f"{missing[0]!r} is no linear of {type(model).__name__} (or is adapted already)")
     return found

@@ -12,15 +12,14 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ssvd_asr.base.model import BaseModel
-from ssvd_asr.base.tokens import TokenMap
-from ssvd_asr.decoding.best_path import CHUNK_BYTES
+from ssvd_asr.base.model import Tokens
+from ssvd_asr.base.window import Clock
+from ssvd_asr.decoding.best_path import CHUNK_BYTES, blank_of
 from ssvd_asr.decoding.hypothesis import Hypothesis
 
 if TYPE_CHECKING:
-    from espnet2.asr.ctc import CTC
     from torchaudio.functional import TokenSpan
 
 # A longer gap between the frames of two words is a pause. Without a pause, 99 of 100 gaps are shorter
@@ -64,38 +63,13 @@ class Alignment:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Clock:
-    """Conversion of encoder frames to times in the audio.
-
-    Attributes:
-        frame_s: length of one frame.
-        start_shift_s, end_shift_s: added to the starts of words and to the ends before a pause. CTC emits a
-            piece some time after it began and stops before it ended. Measured for each base:
-            `alignment_conf` in its config.
-    """
-
-    frame_s: float
-    start_shift_s: float = 0.0
-    end_shift_s: float = 0.0
-
-
-def clock_of(base: BaseModel, frames: int) -> Clock:
-    """Return the clock of encoder output with `frames` frames per window."""
-    config = base.config
-    hop_s = base.network.frontend.hop_length / config.sample_rate_hz
-    # Convolutions without padding lose a frame or two at the edges, so the quotient is not whole.
-    features = round(config.window_s / hop_s / frames)
-    return Clock(features * hop_s, config.word_start_shift_s, config.word_end_shift_s)
-
-
 @torch.no_grad()
 def align(
-    ctc: CTC | None,
+    head: nn.Linear | None,
     encoded: Iterable[Tensor],
     hypotheses: Sequence[Hypothesis],
     durations_s: Sequence[float],
-    tokens: TokenMap,
+    tokens: Tokens,
     clock: Clock,
 ) -> list[Alignment]:
     """Align each hypothesis with its row of encoder output, (T, d) each.
@@ -106,54 +80,40 @@ def align(
     Words that cannot be aligned have no times, and a warning says why.
 
     Args:
-        ctc: the base's head, or None if it has none.
+        head: the base's CTC head, or None if it has none.
         durations_s: length of each row's audio. Frames that begin later are padding, and no word is
             aligned to them.
     """
     return [
-        _align_row(ctc, row, hypothesis, duration_s, tokens, clock)
+        _align_row(head, row, hypothesis, duration_s, tokens, clock)
         for row, hypothesis, duration_s in zip(encoded, hypotheses, durations_s, strict=True)
     ]
 
 
-def group_words(ids: Sequence[int], tokens: TokenMap) -> list[tuple[str, tuple[int, ...]]]:
-    """Group token ids into (word, its pieces). Symbols in angle brackets belong to no word."""
-    groups: list[list[int]] = []
-    for index in ids:
-        if tokens.is_symbol(index):
-            continue
-        if tokens.begins_word(index) or not groups:
-            groups.append([])
-        groups[-1].append(index)
-    # Sentencepiece may put a lone word mark before a piece that begins a word itself; it is dropped here.
-    words = [(tokens.decode(group).strip(), tuple(group)) for group in groups]
-    return [(word, group) for word, group in words if word]
-
-
 def _align_row(
-    ctc: CTC | None,
+    head: nn.Linear | None,
     encoded: Tensor,
     hypothesis: Hypothesis,
     duration_s: float,
-    tokens: TokenMap,
+    tokens: Tokens,
     clock: Clock,
 ) -> Alignment:
     """Align one hypothesis with its encoder output (T, d)."""
-    words = group_words(hypothesis.token_ids, tokens)
+    words = tokens.words(hypothesis.token_ids)
     if not words:
         return Alignment()
     ids = [index for _, pieces in words for index in pieces]
     frames = min(len(encoded), max(1, math.ceil(round(duration_s / clock.frame_s, 6))))
     needed = len(ids) + sum(one == other for one, other in pairwise(ids))
-    if ctc is None:
+    if head is None:
         return _untimed(words, "the base has no CTC head")
     if needed > frames:
         held = f"{duration_s:.2f} s of audio have {frames}"
         return _untimed(words, f"the {len(ids)} pieces of the text need {needed} encoder frames, {held}")
     # Columns of the tokens in use, the blank's first; a token that occurs twice has one column.
-    columns = [tokens.blank, *dict.fromkeys(ids)]
+    columns = [blank_of(tokens), *dict.fromkeys(ids)]
     place = {token: column for column, token in enumerate(columns)}
-    spans = iter(_spans(_log_probs(ctc, encoded[:frames], columns), [place[token] for token in ids]))
+    spans = iter(_spans(_log_probs(head, encoded[:frames], columns), [place[token] for token in ids]))
     timed = []
     for word, pieces in words:
         own = [next(spans) for _ in pieces]
@@ -168,13 +128,13 @@ def _untimed(words: Sequence[tuple[str, tuple[int, ...]]], why: str) -> Alignmen
     return Alignment(tuple(TimedWord(*word) for word in words), (f"no word times: {why}",))
 
 
-def _log_probs(ctc: CTC, encoded: Tensor, columns: Sequence[int]) -> Tensor:
+def _log_probs(head: nn.Linear, encoded: Tensor, columns: Sequence[int]) -> Tensor:
     """Return CTC's log-probabilities (T, len(columns)) of encoder output (T, d), float32 on the CPU."""
     wanted = torch.tensor(columns, device=encoded.device)
-    frames = max(1, CHUNK_BYTES // (4 * ctc.ctc_lo.out_features))
+    frames = max(1, CHUNK_BYTES // (4 * head.out_features))
     parts = []
     for part in torch.split(encoded, frames):
-        logits = ctc.ctc_lo(part).float()  # (frames, V)
+        logits = head(part).float()  # (frames, V)
         parts.append(logits[:, wanted] - torch.logsumexp(logits, dim=-1, keepdim=True))
     return torch.cat(parts).cpu()
 

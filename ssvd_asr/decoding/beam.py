@@ -1,6 +1,7 @@
 """Beam search over a batch, by attention and CTC. Each row gets what Speech2Text gives for it alone.
 
 It follows ESPnet's BatchBeamSearch: the pre-beam that CTC scores, the end of the search, the length limit.
+For a base whose scores are divided by the length, each row's search ends as in transformers' `generate`.
 Hypotheses of all utterances are rows of one decoder; those that end leave it.
 """
 
@@ -8,19 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from ssvd_asr.base.model import BaseModel
+from ssvd_asr.base.model import BaseModel, Decoder, Tokens
 from ssvd_asr.base.prompt import Prompt
-from ssvd_asr.base.tokens import TokenMap
+from ssvd_asr.decoding.best_path import blank_of
 from ssvd_asr.decoding.ctc_prefix import CtcPrefix
-from ssvd_asr.decoding.decoder import Decoder
-from ssvd_asr.decoding.grammar import forbid
+from ssvd_asr.decoding.greedy import limits_of
 from ssvd_asr.decoding.hypothesis import Hypothesis, timed_segments
+from ssvd_asr.decoding.normalised_search import NormalisedSearch
 from ssvd_asr.decoding.options import check_options
-from ssvd_asr.decoding.static_decoder import open_decoder
 from ssvd_asr.decoding.utterance_search import Candidate, Path, Search
 from ssvd_asr.errors import SsvdError
 
@@ -51,17 +52,23 @@ def beam(
     check_options(beam_size, ctc_weight, prompts)
     if len(prompts) != len(encoded):
         raise SsvdError(f"{len(prompts)} prompts for {len(encoded)} rows of audio: need one for each")
-    limit = encoded.size(1) if max_tokens is None else max_tokens
-    if limit < 1:
-        raise SsvdError(f"max_tokens={max_tokens}: must be at least 1")
     tokens = base.tokens
+    told = [tokens.prompt_ids(prompt) for prompt in prompts]
+    limits = limits_of(base, told, encoded.size(1), max_tokens)
+    open_search: type[Search] | partial[NormalisedSearch] = Search
+    if base.length_penalty is not None:
+        open_search = partial(NormalisedSearch, length_penalty=base.length_penalty)
     searches = [
-        Search(prompt.ids(tokens), beam_size, limit, tokens.eos, prompt.last_time(tokens))
-        for prompt in prompts
+        open_search(ids, beam_size, limit, tokens.eos, prompt.last_time(tokens))
+        for ids, limit, prompt in zip(told, limits, prompts, strict=True)
     ]
-    ctc = CtcPrefix(base.network.ctc, encoded, blank=tokens.blank) if ctc_weight > 0 else None
-    with open_decoder(base.network.decoder, encoded, width=beam_size) as decoder:
-        _Scorer(decoder, ctc, ctc_weight, beam_size, tokens).run(searches)
+    head = base.ctc_head
+    if head is None:
+        ctc, ctc_weight = None, 0.0  # nothing to weigh
+    else:
+        ctc = CtcPrefix(head, encoded, blank=blank_of(tokens)) if ctc_weight > 0 else None
+    with base.open_decoder(encoded, width=beam_size) as decoder:
+        _Scorer(base, decoder, ctc, ctc_weight, beam_size).run(searches)
     return [_finish(search, prompt, tokens) for search, prompt in zip(searches, prompts, strict=True)]
 
 
@@ -69,13 +76,13 @@ def beam(
 class _Scorer:
     """Scorer of the next tokens of all rows. It advances the searches and keeps the rows they choose."""
 
+    base: BaseModel
     decoder: Decoder
     ctc: CtcPrefix | None
     ctc_weight: float
     beam_size: int
-    tokens: TokenMap
 
-    def run(self, searches: Sequence[Search]) -> None:
+    def run(self, searches: Sequence[Search | NormalisedSearch]) -> None:
         """Advance all searches in lock step until each is done."""
         running = list(searches)
         logp = self.decoder.read([search.prompt for search in searches])  # (R, V)
@@ -106,7 +113,7 @@ class _Scorer:
         """Return each row's next tokens with their total scores, and the distance to those left out."""
         totals = torch.tensor([path.score for path in paths], device=logp.device)
         scores = (1.0 - self.ctc_weight) * logp  # (R, V)
-        forbid(scores, [path.ids for path in paths], self.tokens, last_times)
+        self.base.forbid(scores, [path.ids for path in paths], last_times)
         if self.ctc is None:
             # One more than can be kept, so that the search can measure the margin.
             best = (scores + totals.unsqueeze(1)).topk(min(self.beam_size + 1, scores.size(1)), dim=-1)
@@ -126,7 +133,7 @@ class _Scorer:
         The tokens are the decoder's S best ones and <eos>, which CTC always scores.
         """
         size = min(int(PRE_BEAM_RATIO * self.beam_size), scores.size(1) - 1)
-        eos = self.tokens.eos
+        eos = self.base.tokens.eos
         best = scores.topk(size + 1, dim=-1)
         part = best.indices[:, :size]
         gains, ends = ctc.score(part)
@@ -138,7 +145,7 @@ class _Scorer:
         return sums, ids, best.values[:, size - 1] - best.values[:, size]
 
 
-def _finish(search: Search, prompt: Prompt, tokens: TokenMap) -> Hypothesis:
+def _finish(search: Search | NormalisedSearch, prompt: Prompt, tokens: Tokens) -> Hypothesis:
     best = search.best()
     said = best.ids[len(search.prompt) :]
     ids = tuple(index for index in said if index not in (tokens.blank, tokens.eos))

@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ssvd_asr.base.tokens import TokenMap
+from ssvd_asr.base.model import Tokens
 from ssvd_asr.decoding.hypothesis import Hypothesis, check_finite
-
-if TYPE_CHECKING:
-    from espnet2.asr.ctc import CTC
+from ssvd_asr.errors import SsvdError
 
 CHUNK_BYTES = 64 * 2**20  # of logits over the whole vocabulary at a time
 
 
 @torch.no_grad()
-def best_path(ctc: CTC, encoded: Tensor, tokens: TokenMap) -> list[Hypothesis]:
+def best_path(head: nn.Linear | None, encoded: Tensor, tokens: Tokens) -> list[Hypothesis]:
     """Decode encoder output (B, T, d) of OWSM-CTC or any base by its CTC head, as Speech2Text.best_path does.
 
     Hypothesis.score is that of this path, and margin is the smallest distance between the two best tokens of
     a frame. The head takes no prompt: it does the task that it was trained on.
 
     Raises:
-        SsvdError: a frame's scores are not finite.
+        SsvdError: the base has no such head, or a frame's scores are not finite.
     """
+    if head is None:
+        raise SsvdError("search ctc: this base has no CTC head; choose checked, greedy or beam")
     frames = max(1, CHUNK_BYTES // (4 * len(tokens)))
     best, scores, margins = [], [], []
     for part in torch.split(encoded.flatten(0, 1), frames):  # (frames, d)
-        logits = ctc.ctc_lo(part).float()  # (frames, V)
+        logits = head(part).float()  # (frames, V)
         top = logits.topk(2, dim=-1)
         best.append(top.indices[:, 0])
         scores.append(top.values[:, 0] - torch.logsumexp(logits, dim=-1))
@@ -44,13 +43,19 @@ def best_path(ctc: CTC, encoded: Tensor, tokens: TokenMap) -> list[Hypothesis]:
     ]
 
 
+def blank_of(tokens: Tokens) -> int:
+    """Return the id of the blank, which every base with a CTC head has."""
+    assert tokens.blank is not None
+    return tokens.blank
+
+
 def collapsed(path: Sequence[int], blank: int) -> tuple[int, ...]:
     """Return a path's tokens without repetitions and blanks."""
     changes = [token for place, token in enumerate(path) if place == 0 or path[place - 1] != token]
     return tuple(token for token in changes if token != blank)
 
 
-def _hypothesis(path: list[int], score: float, margin: float, tokens: TokenMap) -> Hypothesis:
+def _hypothesis(path: list[int], score: float, margin: float, tokens: Tokens) -> Hypothesis:
     check_finite(score)
-    ids = collapsed(path, tokens.blank)
+    ids = collapsed(path, blank_of(tokens))
     return Hypothesis(ids, tokens.decode(ids), score, margin, ended=True)

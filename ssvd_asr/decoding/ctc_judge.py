@@ -7,18 +7,14 @@ encoder output frame by frame and does neither, so it detects such transcripts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import ctc_loss, linear
 from torch.nn.utils.rnn import pad_sequence
 
-from ssvd_asr.base.tokens import TokenMap
-from ssvd_asr.decoding.best_path import CHUNK_BYTES, collapsed
-
-if TYPE_CHECKING:
-    from espnet2.asr.ctc import CTC
+from ssvd_asr.base.model import Tokens
+from ssvd_asr.decoding.best_path import CHUNK_BYTES, blank_of, collapsed
 
 
 class CtcJudge:
@@ -29,10 +25,10 @@ class CtcJudge:
     """
 
     @torch.no_grad()
-    def __init__(self, ctc: CTC, encoded: Tensor, tokens: TokenMap) -> None:
+    def __init__(self, head: nn.Linear, encoded: Tensor, tokens: Tokens) -> None:
         """Read all frames once, in chunks. No tensor (frames, tokens) of all frames is kept."""
-        self._weight, self._bias = ctc.ctc_lo.weight, ctc.ctc_lo.bias  # (V, d), (V,)
-        self._encoded, self._blank = encoded, tokens.blank
+        self._weight, self._bias = head.weight, head.bias  # (V, d), (V,)
+        self._encoded, self._blank = encoded, blank_of(tokens)
         frames = max(1, CHUNK_BYTES // (4 * len(tokens)))
         paths, wholes = [], []
         for part in torch.split(self._encoded.flatten(0, 1), frames):  # (frames, d)
@@ -41,7 +37,7 @@ class CtcJudge:
             wholes.append(torch.logsumexp(logits, dim=-1))
         self._whole = torch.cat(wholes).view(encoded.shape[:2])  # (U, T): log of the sum over all tokens
         self.best = [
-            collapsed(path, tokens.blank) for path in torch.cat(paths).view(encoded.shape[:2]).tolist()
+            collapsed(path, self._blank) for path in torch.cat(paths).view(encoded.shape[:2]).tolist()
         ]
         self._best_score: Tensor | None = None
 

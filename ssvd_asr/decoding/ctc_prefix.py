@@ -11,18 +11,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from ssvd_asr.base.rows import Rows
 from ssvd_asr.decoding.best_path import CHUNK_BYTES
-from ssvd_asr.decoding.rows import Rows
 from ssvd_asr.errors import BaseModelError
-
-if TYPE_CHECKING:
-    from espnet2.asr.ctc import CTC
 
 
 class CtcPrefix:
@@ -32,18 +28,18 @@ class CtcPrefix:
     frame t and are at its last token (`_label`) or at a blank (`_silent`).
     """
 
-    def __init__(self, ctc: CTC, encoded: Tensor, *, blank: int) -> None:
+    def __init__(self, head: nn.Module, encoded: Tensor, *, blank: int) -> None:
         """Prepare the scores of a CTC head on encoder output (U, T, d).
 
         Raises:
             BaseModelError: the head is not one linear layer with a bias.
         """
-        if not isinstance(ctc.ctc_lo, nn.Linear) or ctc.ctc_lo.bias is None:
+        if not isinstance(head, nn.Linear) or head.bias is None:
             raise BaseModelError(
-                f"ctc_lo is a {type(ctc.ctc_lo).__name__}; prefix scores know a linear layer with a bias"
+                f"the CTC head is a {type(head).__name__}; prefix scores know a linear layer with a bias"
             )
         self._blank = blank
-        self._weight, self._bias = ctc.ctc_lo.weight, ctc.ctc_lo.bias  # (V, d), (V,)
+        self._weight, self._bias = head.weight, head.bias  # (V, d), (V,)
         self._rows = Rows(len(encoded), encoded.device)
         self._heard = encoded.float().mT.contiguous()  # (U, d, T)
         self._whole = self._normaliser(encoded.float())  # (U, T): log of the sum over all tokens

@@ -1,25 +1,24 @@
-"""Decoding of a batch with the search of its options, and CTC's doubt about each row."""
+"""Decoding of a batch with the search of its options, and doubt about each row, CTC's where there is CTC."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ssvd_asr.base.model import BaseModel
-from ssvd_asr.base.prompt import Prompt
+from ssvd_asr.base.prompt import RECOGNITION, Prompt
 from ssvd_asr.decoding.beam import beam
 from ssvd_asr.decoding.best_path import best_path
 from ssvd_asr.decoding.ctc_judge import CtcJudge
+from ssvd_asr.decoding.fallback import SILENT, WARNING, better, is_doubtful, is_silence
 from ssvd_asr.decoding.greedy import greedy
 from ssvd_asr.decoding.hypothesis import Hypothesis
 from ssvd_asr.decoding.options import DecodingOptions
-
-RECOGNITION = "<asr>"  # the only task whose words CTC was trained on
 
 # Returns a context in which the domains of these rows of the batch are open.
 Domains = Callable[[Sequence[int]], AbstractContextManager[object]]
@@ -38,6 +37,7 @@ class Decoded:
     hypothesis: Hypothesis
     search: Literal["greedy", "beam", "ctc"]
     doubt_nats: float | None
+    warnings: tuple[str, ...] = ()
 
 
 @torch.no_grad()
@@ -61,7 +61,7 @@ def decode(
     everyone = range(len(encoded))
     with domains(everyone):
         if options.method == "ctc":
-            found = best_path(base.network.ctc, encoded, base.tokens)
+            found = best_path(base.ctc_head, encoded, base.tokens)
         elif options.method == "beam":
             found = _beam(base, encoded, prompts, options, max_tokens)
         else:
@@ -70,12 +70,14 @@ def decode(
     known = [
         row
         for row in everyone
-        if base.network.ctc is not None and prompts[row].task == RECOGNITION and not prompts[row].timestamps
+        if base.ctc_head is not None and prompts[row].task == RECOGNITION and not prompts[row].timestamps
     ]
     doubts = _doubts(base, encoded, found, known)
     decoded = [Decoded(each, search, doubts.get(row)) for row, each in enumerate(found)]
     if options.method != "checked":
         return decoded
+    if base.ctc_head is None:
+        return _checked_by_signs(base, encoded, prompts, options, domains, max_tokens, found)
     again = [row for row in known if doubts[row] > options.doubt_nats]
     if again:
         chosen = encoded[torch.tensor(again, device=encoded.device)]
@@ -84,6 +86,34 @@ def decode(
         doubts = _doubts(base, chosen, better, range(len(again)))
         for place, (row, each) in enumerate(zip(again, better, strict=True)):
             decoded[row] = Decoded(each, "beam", doubts[place])
+    return decoded
+
+
+def _checked_by_signs(
+    base: BaseModel,
+    encoded: Tensor,
+    prompts: Sequence[Prompt],
+    options: DecodingOptions,
+    domains: Domains,
+    max_tokens: int | None,
+    found: Sequence[Hypothesis],
+) -> list[Decoded]:
+    """Search doubtful rows again and leave out words where there is no speech, for a base without CTC."""
+    decoded = [Decoded(each, "greedy", None) for each in found]
+    again = [row for row, each in enumerate(found) if is_doubtful(each)]
+    if not again:
+        return decoded
+    chosen = encoded[torch.tensor(again, device=encoded.device)]
+    with domains(again):
+        others = _beam(base, chosen, [prompts[row] for row in again], options, max_tokens)
+        silences = base.no_speech(chosen) or [0.0] * len(again)
+    for row, other, silence in zip(again, others, silences, strict=True):
+        best = better(found[row], other)
+        search: Literal["greedy", "beam"] = "beam" if best is other else "greedy"
+        if is_silence(best, silence):
+            decoded[row] = Decoded(replace(best, token_ids=(), text="", segments=()), search, None, (SILENT,))
+        else:
+            decoded[row] = Decoded(best, search, None, (WARNING,) if is_doubtful(best) else ())
     return decoded
 
 
@@ -107,5 +137,6 @@ def _doubts(
     if not rows:
         return {}
     chosen = encoded if len(rows) == len(encoded) else encoded[torch.tensor(rows, device=encoded.device)]
-    judge = CtcJudge(base.network.ctc, chosen, base.tokens)
+    assert base.ctc_head is not None  # `rows` would be empty
+    judge = CtcJudge(base.ctc_head, chosen, base.tokens)
     return dict(zip(rows, judge.doubt([found[row].token_ids for row in rows]), strict=True))

@@ -9,13 +9,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ssvd_asr.base.model import BaseModel
+from ssvd_asr.base.model import BaseModel, Decoder, Tokens
 from ssvd_asr.base.prompt import Prompt
-from ssvd_asr.base.tokens import TokenMap
-from ssvd_asr.decoding.decoder import Decoder
-from ssvd_asr.decoding.grammar import forbid
 from ssvd_asr.decoding.hypothesis import Hypothesis, check_finite, timed_segments
-from ssvd_asr.decoding.static_decoder import open_decoder
 from ssvd_asr.errors import SsvdError
 
 ENDED_SHARE = 1 / 8  # of a batch; for fewer rows, copying the others' keys and values costs more
@@ -67,34 +63,52 @@ def greedy(
     """
     if len(prompts) != len(encoded):
         raise SsvdError(f"{len(prompts)} prompts for {len(encoded)} rows of audio: need one for each")
-    whole = encoded.size(1) if max_tokens is None else max_tokens
-    limits = [whole] * len(prompts) if isinstance(whole, int) else whole
-    if min(limits, default=1) < 1:
-        raise SsvdError(f"max_tokens={max_tokens}: must be at least 1")
     tokens = base.tokens
+    told = [tokens.prompt_ids(prompt) for prompt in prompts]
+    limits = limits_of(base, told, encoded.size(1), max_tokens)
     rows = [
-        _Row(prompt.ids(tokens), limit, prompt.last_time(tokens))
-        for prompt, limit in zip(prompts, limits, strict=True)
+        _Row(ids, limit, prompt.last_time(tokens))
+        for ids, limit, prompt in zip(told, limits, prompts, strict=True)
     ]
-    with open_decoder(base.network.decoder, encoded) as decoder:
-        _decode(decoder, rows, tokens)
+    with base.open_decoder(encoded) as decoder:
+        _decode(base, decoder, rows)
     return [_finish(row, prompt, tokens) for row, prompt in zip(rows, prompts, strict=True)]
 
 
-def _decode(decoder: Decoder, rows: Sequence[_Row], tokens: TokenMap) -> None:
+def limits_of(
+    base: BaseModel, prompts: Sequence[Sequence[int]], frames: int, wanted: int | Sequence[int] | None
+) -> list[int]:
+    """Return the most tokens of each row: what is wanted, and never more than the base can say.
+
+    Raises:
+        SsvdError: a limit below 1 is wanted, or a prompt leaves no room for a token.
+    """
+    own = [base.most_tokens(prompt, frames) for prompt in prompts]
+    if min(own, default=1) < 1:
+        longest = max(map(len, prompts))
+        raise SsvdError(f"a prompt of {longest} tokens leaves base {base.name!r} no room for a transcript")
+    if wanted is None:
+        return own
+    limits = [wanted] * len(prompts) if isinstance(wanted, int) else list(wanted)
+    if min(limits, default=1) < 1:
+        raise SsvdError(f"max_tokens={wanted}: must be at least 1")
+    return limits
+
+
+def _decode(base: BaseModel, decoder: Decoder, rows: Sequence[_Row]) -> None:
     """Advance all rows in lock step and record their tokens, until all are done."""
     running = list(rows)
     scores = decoder.read([row.prompt for row in rows])  # (R, V)
     totals = scores.new_zeros(len(rows))  # (R,) float32
     while True:
-        forbid(scores, [row.ids for row in running], tokens, [row.last_time for row in running])
+        base.forbid(scores, [row.ids for row in running], [row.last_time for row in running])
         # Add the sum so far before taking the best, as the beam search does, so that ties fall alike.
         best = (scores + totals.unsqueeze(1)).topk(2, dim=-1)
         # One transfer, since the host waits for each; a float32 holds every id below 2^24.
         found = torch.cat([best.values, best.indices[:, :1].to(best.values.dtype)], dim=1).tolist()
         for row, (*reached, chosen) in zip(running, found, strict=True):
             if not row.done:
-                _say(row, int(chosen), reached, tokens.eos)
+                _say(row, int(chosen), reached, base.tokens.eos)
         totals, fed = best.values[:, 0], best.indices[:, :1]  # rows that have ended get any token
         alive = [index for index, row in enumerate(running) if not row.done]
         if not alive:
@@ -116,7 +130,7 @@ def _say(row: _Row, token: int, reached: Sequence[float], eos: int) -> None:
         row.ids.append(token)
 
 
-def _finish(row: _Row, prompt: Prompt, tokens: TokenMap) -> Hypothesis:
+def _finish(row: _Row, prompt: Prompt, tokens: Tokens) -> Hypothesis:
     ids = tuple(index for index in row.said if index != tokens.blank)
     return Hypothesis(
         token_ids=ids,

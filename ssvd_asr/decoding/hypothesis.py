@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ssvd_asr.base.tokens import TokenMap
+from ssvd_asr.base.model import Tokens
 from ssvd_asr.errors import SsvdError
 
 
@@ -42,7 +42,7 @@ class Hypothesis:
     segments: tuple[TimedText, ...] = ()
 
 
-def timed_segments(ids: Sequence[int], tokens: TokenMap) -> tuple[TimedText, ...]:
+def timed_segments(ids: Sequence[int], tokens: Tokens) -> tuple[TimedText, ...]:
     """Cut `<start> words <end> <start> words <end> ...` into segments. Those without words are left out.
 
     A last segment that the length limit left open ends with the window.

@@ -15,7 +15,22 @@ from ssvd_asr.audio.read import (
 )
 from ssvd_asr.errors import AudioError, ChannelError
 from ssvd_asr.manifests.packed import packed_bytes
-from ssvd_asr.manifests.utterances import Utterance
+from ssvd_asr.manifests.sources import shown
+from ssvd_asr.manifests.utterances import PackedAudio, Utterance
+
+
+def why_missing(audio: Path | PackedAudio) -> str | None:
+    """Return why an audio file is not there, or None. Its content is not looked at."""
+    try:
+        audio.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return f"{audio} does not exist"
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # its folder may not be entered, its name is too long, links in a circle
+        return f"{shown(str(audio))}: {getattr(error, 'strerror', error)}"
+    return None
 
 
 def read_utterance(utterance: Utterance, limits: AudioLimits) -> FloatArray:

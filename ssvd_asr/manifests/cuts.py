@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ssvd_asr.audio.read import OneWave
-from ssvd_asr.manifests.sources import Entry, parse_json, resolved, text_lines, unsupported, without_repeats
+from ssvd_asr.manifests.fields import MalformedError
+from ssvd_asr.manifests.jsonl import json_values
+from ssvd_asr.manifests.sources import Entry, resolved, shown, unsupported, without_repeats
 from ssvd_asr.manifests.utterances import Problem, Utterance
 
 
@@ -25,13 +28,17 @@ def read_cuts(path: Path, *, needs_text: bool = True) -> Iterator[Entry]:
 def _named_entries(path: Path, needs_text: bool) -> Iterator[tuple[str, Entry]]:
     from lhotse.serialization import deserialize_item
 
-    for number, line in text_lines(path):
-        name = f"{path.name}:{number}"
+    for value in json_values(path):
+        name = f"{path.name}:{value.number}"
         try:
-            cut = deserialize_item(parse_json(line))
-        # lhotse's dataclasses raise KeyError, TypeError, AssertionError or ValueError.
+            cut = deserialize_item(value.parse())
+            _check_values(cut)
+        except MalformedError as error:
+            yield name, Problem(name, "", "malformed entry", f"{value.place}: {error}")
+            continue
+        # lhotse's dataclasses raise KeyError, TypeError, AssertionError, AttributeError or ValueError.
         except Exception as error:
-            detail = f"lhotse cannot read line {number}: {error!r}"
+            detail = f"lhotse cannot read {value.place}: {error!r}"
             yield name, Problem(name, "", "malformed entry", detail)
             continue
         for entry in _cut_entries(cut, name, path.parent, needs_text):
@@ -76,6 +83,27 @@ def _cut_entries(cut: Any, name: str, folder: Path, needs_text: bool) -> Iterato
             speaker=supervision.speaker,
             channel=channel,
         )
+
+
+def _check_values(cut: Any) -> None:
+    """Raise MalformedError for a time that is no number of seconds, or for words that are no text.
+
+    lhotse takes whatever the JSON holds. A supervision may begin before its cut, a cut not before its file.
+    """
+    if type(cut).__name__ not in ("MonoCut", "MultiCut"):
+        return
+    for part in (cut, *cut.supervisions):
+        for name in ("start", "duration"):
+            value = getattr(part, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                raise MalformedError(f"the {name} of {part.id} must be seconds, found {shown(value)}")
+    if cut.start < 0:
+        raise MalformedError(f"the cut starts at {cut.start} s, before its recording")
+    for supervision in cut.supervisions:
+        if not isinstance(supervision.text, str | None):
+            raise MalformedError(
+                f"the text of {supervision.id} must be a string, found {shown(supervision.text)}"
+            )
 
 
 def _no_file(cut: Any) -> str | None:

@@ -2,10 +2,13 @@
 
 They are dropped from the text by this rule:
 
-- `<name>`, `</name>` and `<name attribute="...">` are tags, whatever the name;
-- what stands in `[...]`, `(...)` or `{...}` is a tag if its words are of EVENTS or UNHEARD, or such as "loud"
+- `<name>`, `</name>` and `<name attribute="...">` are tags, whatever the name; so are the symbols and times
+  of OWSM and Whisper (`<eng>`, `<1.20>`, `<|en|>`, `<|1.20|>`) and the times of subtitles (`<00:00:01.200>`);
+- `(())` and a tag of UNHEARD stand for speech whose words are missing;
+- what stands in `[...]`, `(...)` or `{...}` is a tag if its words are of EVENTS or UNHEARD, or such as loud
   beside these; else it stays part of the text, because it may have been said;
-- a tag of UNHEARD stands for speech whose words are missing.
+- signs that other corpora put around events stay, and are doubts: `*cough*`, `#noise`, `%uh`, `++UM++`,
+  `~SIL`, `（笑）`, an unpaired bracket, `&lt;`.
 """
 
 from __future__ import annotations
@@ -30,7 +33,18 @@ _BESIDE = frozenset(
 UNHEARD = frozenset(
     ("unk", "unknown", "unintelligible", "inaudible", "indiscernible", "incomprehensible", "unclear", "xxx")
 )
-_TAG = re.compile(r"<(?P<angle>/?[^\W\d][^<>]{0,60})>|\[([^][]{1,60})\]|\(([^()]{1,60})\)|\{([^{}]{1,60})\}")
+_TAG = re.compile(
+    r"<(?P<angle>/?[^\W\d][^<>]{0,60}|\|[^<>|]{1,60}\||(?:\d+:)*\d+\.\d+)>"
+    r"|(?P<nothing>\(\(\s*\)\))"
+    r"|\[([^][]{1,60})\]|\(([^()]{1,60})\)|\{([^{}]{1,60})\}"
+)
+# What looks like a tag of another corpus and is not known to be one.
+_SIGNS = re.compile(
+    r"(?<!\S)(?:[#%~]|\*+|\+\+)[^\W\d]\S*"  # #noise, %uh, ~SIL, *cough*, ++UM++
+    r"|[（【［＜《][^）】］＞》]{0,60}[）】］＞》]"  # in full-width brackets
+    r"|&(?:[A-Za-z]{2,8}|#\d{1,7});|[♪♫]"
+)
+_BRACKETS = re.compile(r"\S*[][{}<>]\S*")
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -52,9 +66,13 @@ def without_events(text: str) -> Spoken:
 
     def replaced(match: re.Match[str]) -> str:
         words = [word.lower() for word in _WORD.findall(match[0])]
-        missing = not UNHEARD.isdisjoint(words)
+        missing = not UNHEARD.isdisjoint(words) or match["nothing"] is not None
         known = EVENTS | UNHEARD
-        if match["angle"] is None and (known.isdisjoint(words) or not known | _BESIDE >= set(words)):
+        if (
+            match["angle"] is None
+            and match["nothing"] is None
+            and (known.isdisjoint(words) or not known | _BESIDE >= set(words))
+        ):
             kept.append(match[0])
             return match[0]
         tags.append(match[0])
@@ -63,6 +81,11 @@ def without_events(text: str) -> Spoken:
         return " "
 
     spoken = _TAG.sub(replaced, text)
+    kept += _SIGNS.findall(spoken)
+    unpaired = spoken
+    for words_in_brackets in kept:
+        unpaired = unpaired.replace(words_in_brackets, " ")
+    kept += _BRACKETS.findall(unpaired)
     if tags:
         spoken = " ".join(spoken.split())
     return Spoken(spoken, tuple(tags), tuple(unheard), tuple(kept))

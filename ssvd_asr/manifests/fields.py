@@ -6,7 +6,9 @@ An entry with a name that is not known is no utterance: the name may say which p
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any
 
 from ssvd_asr.audio.read import OneWave
 from ssvd_asr.errors import DataError
-from ssvd_asr.manifests.sources import Entry, unsupported
+from ssvd_asr.manifests.sources import Entry, exists, shown, unsupported
 from ssvd_asr.manifests.utterances import Problem, Utterance
 
 # The names of each meaning: ours first.
@@ -27,6 +29,7 @@ KEYS = {
     "id": ("id", "ID"),
     "channel": ("channel",),
 }
+_ROW_NUMBERS = ("", "Unnamed: 0", "__index_level_0__")  # as pandas writes them
 # Names that change neither the audio nor the words. Their values are not read.
 NOTES = (
     "voice", "domain", "accent", "accents", "age", "gender", "dialect", "variant",
@@ -36,9 +39,10 @@ NOTES = (
     "group",  # of utterances that are in one split (recipes/debian)
     "raw_text", "raw_transcription", "normalized_text", "pred_text",  # the words in another spelling
     "sampling_rate", "sample_rate", "orig_sr", "num_samples",
-    "", "Unnamed: 0",  # the row's number, as pandas writes it
+    *_ROW_NUMBERS,
 )  # fmt: skip
 KNOWN = {key: key for key in (*(key for keys in KEYS.values() for key in keys), *NOTES)}
+_NAMED = [key for key in KNOWN if key not in _ROW_NUMBERS]  # of which the nearest is told
 
 
 class MalformedError(ValueError):
@@ -61,46 +65,73 @@ def check_columns(path: Path, names: Sequence[str]) -> None:
 
 
 def _unknown(key: str) -> str:
-    return f"unknown key {key!r}; the nearest known one is {_nearest(key)!r}"
+    return f"unknown key {shown(key)}; the nearest known one is {_nearest(key)!r}"
 
 
-def read_fields(entry: Mapping[str, Any], name: str, manifest: Path, *, needs_text: bool) -> Entry:
-    """Return the utterance of an entry of a manifest. Relative paths are relative to the manifest's folder.
+@dataclass
+class FieldReader:
+    """Reader of the entries of one manifest. Relative paths are relative to the manifest's folder.
 
-    Args:
-        name: of the entry, such as ``train.jsonl:7``; the id where it has none.
+    Attributes:
         needs_text: whether an entry without a text is malformed; else its text is empty.
-
-    Raises:
-        MalformedError: a name is unknown, a needed one is missing, a value is of the wrong type, or two names
-            of one meaning have different values.
     """
-    for key in entry:
-        if key not in KNOWN:
-            raise MalformedError(_unknown(key))
-    audio = _text(entry, "audio").strip()
-    if not audio or "\0" in audio:
-        raise MalformedError(f"the audio must be a path, found {audio!r}")
-    text = _text(entry, "text") if needs_text or _value(entry, "text")[0] is not None else ""
-    start_key, start_s = _seconds(entry, "start")
-    duration_key, duration_s = _seconds(entry, "duration")
-    if duration_s == 0:
-        raise MalformedError(f'"{duration_key}" must be more than 0 s')
-    identity = _label(entry, "id") or name
-    if reason := unsupported(audio):
-        return Problem(identity, audio, "unsupported source", reason)
-    # NeMo's "duration" without an "offset" is the length of the whole file.
-    whole = duration_key == "duration" and start_key is None
-    return Utterance(
-        id=identity,
-        audio=_place(manifest, audio),
-        text=text,
-        start_s=start_s or 0.0,
-        duration_s=None if whole else duration_s,
-        speaker=_label(entry, "speaker"),
-        file_s=duration_s if whole else None,
-        channel=_channel(entry),
-    )
+
+    manifest: Path
+    needs_text: bool
+    _split: object = None  # of the entries read so far
+
+    def read(self, entry: Mapping[str, Any], name: str) -> Entry:
+        """Return the utterance of an entry.
+
+        Args:
+            name: of the entry, such as ``train.jsonl:7``; the id where it has none.
+
+        Raises:
+            MalformedError: a name is unknown, a needed one is missing, a value is of the wrong type, or two
+                names of one meaning have different values.
+            DataError: the entry and an earlier one are of different splits.
+        """
+        for key in entry:
+            if key not in KNOWN:
+                raise MalformedError(_unknown(key))
+        self._check_split(entry)
+        audio = _text(entry, "audio", _file_name).strip()
+        if not audio or "\0" in audio:
+            raise MalformedError(f"the audio must be a path, found {shown(audio)}")
+        text = (
+            _text(entry, "text", _written) if self.needs_text or _value(entry, "text")[0] is not None else ""
+        )
+        start_key, start_s = _seconds(entry, "start")
+        duration_key, duration_s = _seconds(entry, "duration")
+        if duration_s == 0:
+            raise MalformedError(f'"{duration_key}" must be more than 0 s')
+        identity = _label(entry, "id") or name
+        if reason := unsupported(audio):
+            return Problem(identity, audio, "unsupported source", reason)
+        # NeMo's "duration" without an "offset" is the length of the whole file.
+        whole = duration_key == "duration" and start_key is None
+        return Utterance(
+            id=identity,
+            audio=_place(self.manifest, audio),
+            text=text,
+            start_s=start_s or 0.0,
+            duration_s=None if whole else duration_s,
+            speaker=_label(entry, "speaker"),
+            file_s=duration_s if whole else None,
+            channel=_channel(entry),
+        )
+
+    def _check_split(self, entry: Mapping[str, Any]) -> None:
+        """Raise DataError for a second split: who trains on one must not train on the others unawares."""
+        split = entry.get("split")
+        if split is None or not self.needs_text:
+            return
+        if self._split is not None and split != self._split:
+            raise DataError(
+                f"{self.manifest} holds several splits ({shown(self._split)}, {shown(split)}): "
+                "write a file for each"
+            )
+        self._split = split
 
 
 def _place(manifest: Path, audio: str) -> Path:
@@ -112,18 +143,18 @@ def _place(manifest: Path, audio: str) -> Path:
     named = Path(audio).expanduser() if audio.startswith("~/") else Path(audio)
     folder = manifest.parent
     path = folder / named
-    if named.is_absolute() or path.exists():
+    if named.is_absolute() or exists(path):
         return path
     others = [folder / audio.replace("\\", "/"), folder / "clips" / named]
     if manifest.is_symlink():
         others.append(manifest.resolve().parent / named)
-    return next((other for other in others if other.exists()), path)
+    return next((other for other in others if exists(other)), path)
 
 
 @lru_cache
 def _nearest(key: str) -> str:
     lowered = key.strip().lower()[:100]
-    return KNOWN.get(lowered) or get_close_matches(lowered, KNOWN, n=1, cutoff=0.0)[0]
+    return KNOWN.get(lowered) or get_close_matches(lowered, _NAMED, n=1, cutoff=0.0)[0]
 
 
 def _value(entry: Mapping[str, Any], meaning: str) -> tuple[str | None, Any]:
@@ -134,17 +165,19 @@ def _value(entry: Mapping[str, Any], meaning: str) -> tuple[str | None, Any]:
     key, value = found[0]
     for other, differing in found[1:]:
         if differing != value:
-            raise MalformedError(f'"{key}" is {value!r} and "{other}" is {differing!r}, which mean the same')
+            raise MalformedError(
+                f'"{key}" is {shown(value)} and "{other}" is {shown(differing)}, which mean the same'
+            )
     return key, value
 
 
-def _text(entry: Mapping[str, Any], meaning: str) -> str:
+def _text(entry: Mapping[str, Any], meaning: str, checked: Callable[[str, str], str]) -> str:
     key, value = _value(entry, meaning)
     if key is None:
         raise MalformedError(f'no "{meaning}" (names that it may have: {", ".join(KEYS[meaning])})')
     if not isinstance(value, str):
-        raise MalformedError(f'"{key}" must be a string, found {value!r}')
-    return _written(key, value)
+        raise MalformedError(f'"{key}" must be a string, found {shown(value)}')
+    return checked(key, value)
 
 
 def _label(entry: Mapping[str, Any], meaning: str) -> str | None:
@@ -152,7 +185,7 @@ def _label(entry: Mapping[str, Any], meaning: str) -> str | None:
     if key is None:
         return None
     if not isinstance(value, str | int) or isinstance(value, bool) or value == "":
-        raise MalformedError(f'"{key}" must be a name or a whole number, found {value!r}')
+        raise MalformedError(f'"{key}" must be a name or a whole number, found {shown(value)}')
     return _written(key, str(value))
 
 
@@ -160,6 +193,17 @@ def _written(key: str, value: str) -> str:
     """Return the value. JSON can spell half a character, which no file can hold."""
     try:
         value.encode()
+    except UnicodeEncodeError as error:
+        raise MalformedError(f'"{key}" holds half a character (a lone surrogate)') from error
+    if "\0" in value:
+        raise MalformedError(f'"{key}" holds a zero byte, as no text does')
+    return value
+
+
+def _file_name(key: str, value: str) -> str:
+    r"""Return a path. Bytes of it that are no UTF-8 are spelt `\udcXX`, as Python spells them in JSON."""
+    try:
+        os.fsencode(value)
     except UnicodeEncodeError as error:
         raise MalformedError(f'"{key}" holds half a character (a lone surrogate)') from error
     return value
@@ -170,7 +214,7 @@ def _channel(entry: Mapping[str, Any]) -> OneWave:
     if key is None or value == "mix":
         return "mix"
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise MalformedError(f'"{key}" must be the number of one, from 0, or "mix", found {value!r}')
+        raise MalformedError(f'"{key}" must be the number of one, from 0, or "mix", found {shown(value)}')
     return value
 
 
@@ -179,11 +223,11 @@ def _seconds(entry: Mapping[str, Any], meaning: str) -> tuple[str | None, float 
     if key is None:
         return None, None
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise MalformedError(f'"{key}" must be seconds, found {value!r}')
+        raise MalformedError(f'"{key}" must be seconds, found {shown(value)}')
     try:
         seconds = float(value)
     except OverflowError:
         seconds = math.inf
     if not math.isfinite(seconds) or seconds < 0:
-        raise MalformedError(f'"{key}" must be seconds >= 0, found {value!r}')
+        raise MalformedError(f'"{key}" must be seconds >= 0, found {shown(value)}')
     return key, seconds

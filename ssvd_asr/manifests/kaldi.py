@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from ssvd_asr.audio.decoders import open_audio
 from ssvd_asr.audio.limits import AudioLimits
 from ssvd_asr.audio.read import OneWave
 from ssvd_asr.errors import AudioError, DataError
-from ssvd_asr.manifests.sources import Entry, resolved, text_lines, unsupported
+from ssvd_asr.manifests.sources import Entry, number_of, resolved, text_lines, unsupported
 from ssvd_asr.manifests.utterances import Problem, Utterance
 
 CHANNELS_FILE = "reco2file_and_channel"
@@ -215,12 +214,10 @@ def _section(times: str) -> tuple[float, float | None]:
     if not times:
         return 0.0, None
     try:
-        start_s, end_s = map(float, times.split())
+        start_s, end_s = map(number_of, times.split())
     except ValueError:
         raise ValueError(f"segments must hold start and end, found {times!r}") from None
     to_the_end = end_s == -1  # Kaldi's sign for the end of the recording
-    if not (math.isfinite(start_s) and math.isfinite(end_s)):
-        raise ValueError(f"segment from {start_s} to {end_s} s")
     if start_s < 0 or (not to_the_end and end_s <= start_s):
         raise ValueError(f"segment from {start_s} to {end_s} s")
     return start_s, None if to_the_end else end_s - start_s

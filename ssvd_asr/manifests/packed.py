@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ssvd_asr.errors import DataError
-from ssvd_asr.manifests.fields import KEYS, MalformedError, check_columns, read_fields
+from ssvd_asr.manifests.fields import KEYS, FieldReader, MalformedError, check_columns
 from ssvd_asr.manifests.sources import Entry, without_repeats
 from ssvd_asr.manifests.utterances import PackedAudio, Problem, Utterance
 
@@ -77,17 +77,18 @@ def _saved_files(folder: Path) -> list[Path]:
 
 def _named_entries(source: Path, needs_text: bool) -> Iterator[tuple[str, Entry]]:
     for file in packed_files(source):
+        fields = FieldReader(file, needs_text)
         number = 0
         for group in range(_groups(file)):
             for row, values in enumerate(_rows(file, group)):
                 number += 1
-                yield _entry(file, group, row, f"{file.name}:{number}", values, needs_text)
+                yield _entry(file, group, row, f"{file.name}:{number}", values, fields)
 
 
 def _entry(
-    file: Path, group: int, row: int, name: str, values: dict[str, Any], needs_text: bool
+    file: Path, group: int, row: int, name: str, values: dict[str, Any], fields: FieldReader
 ) -> tuple[str, Entry]:
-    column = next((key for key in KEYS["audio"] if isinstance(values.get(key), Mapping)), None)
+    column = next((key for key in KEYS["audio"] if _is_packed_audio(values.get(key))), None)
     inside = None
     if column is not None:
         inside = PackedAudio(file, group, row, column)
@@ -95,12 +96,16 @@ def _entry(
         inside = inside if values[column] == str(inside) else None
         values = {key: value for key, value in values.items() if key == column or key not in KEYS["audio"]}
     try:
-        found = read_fields(values, name, file, needs_text=needs_text)
+        found = fields.read(values, name)
     except MalformedError as error:
         return name, Problem(name, str(inside or file), "malformed entry", str(error))
     if inside is not None and isinstance(found, Utterance):
         found = replace(found, audio=inside)
     return name, found
+
+
+def _is_packed_audio(value: object) -> bool:
+    return isinstance(value, Mapping) and value.keys() == {"path", "packed"}
 
 
 def _rows(file: Path, group: int) -> Iterator[dict[str, Any]]:

@@ -12,10 +12,10 @@ from pathlib import Path
 from ssvd_asr.errors import DataError
 from ssvd_asr.manifests.cuts import read_cuts
 from ssvd_asr.manifests.events import without_events
-from ssvd_asr.manifests.jsonl import read_jsonl
+from ssvd_asr.manifests.jsonl import json_values, read_jsonl
 from ssvd_asr.manifests.kaldi import check_kaldi, read_kaldi
 from ssvd_asr.manifests.packed import is_packed, packed_files, read_packed
-from ssvd_asr.manifests.sources import Entry, parse_json, text_lines
+from ssvd_asr.manifests.sources import Entry
 from ssvd_asr.manifests.tables import read_table
 from ssvd_asr.manifests.utterances import Problem
 
@@ -84,6 +84,8 @@ def check_source(source: Path) -> Path:
     if source.is_dir():
         metadata = [source / name for name in METADATA_FILES if (source / name).is_file()]
         if (source / "wav.scp").is_file() or not metadata:
+            if not (source / "wav.scp").is_file():
+                raise DataError(_no_data_folder(source))
             check_kaldi(source)
             return source
         if len(metadata) > 1:
@@ -101,13 +103,30 @@ def check_source(source: Path) -> Path:
     return source
 
 
+def _no_data_folder(folder: Path) -> str:
+    """Return what is wanted of a folder, and which files in it might be meant."""
+    names = [path.relative_to(folder) for pattern in ("*", "*/*") for path in folder.glob(pattern)]
+    meant = sorted(str(name) for name in names if is_data(folder / name) and not name.name.startswith("."))
+    hint = f"; name what is meant: {', '.join(meant[:5])}{', ...' if len(meant) > 5 else ''}" if meant else ""
+    return (
+        f"{folder} is no folder of data: it has none of wav.scp (Kaldi), {', '.join(METADATA_FILES)} or "
+        f"Parquet files (Hugging Face){hint}"
+    )
+
+
 def _holds_cuts(path: Path) -> bool:
-    for _, line in text_lines(path):
+    """Return whether a file holds lhotse's cuts. Raises DataError for lhotse's other lists."""
+    for value in json_values(path):
         try:
-            first = parse_json(line)
+            first = value.parse()
         except ValueError:
             continue
-        return isinstance(first, dict) and (
-            "supervisions" in first or str(first.get("type", "")).endswith("Cut")
-        )
+        if not isinstance(first, dict):
+            return False
+        if {"sources", "sampling_rate"} <= first.keys() or {"recording_id", "start"} <= first.keys():
+            raise DataError(
+                f"{path} is lhotse's list of recordings or of supervisions: "
+                "`lhotse cut simple` joins both to cuts"
+            )
+        return "supervisions" in first or str(first.get("type", "")).endswith("Cut")
     return False

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
+import math
+import os
 import re
 import zlib
 from collections.abc import Iterable, Iterator
@@ -17,24 +20,35 @@ Entry = Utterance | Problem
 
 _WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_SHOWN_CHARS = 80  # of a value in a message
 
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the non-blank lines of a text file or ``.gz`` with their numbers.
 
-    A byte order mark at the start is dropped, and CRLF ends a line too.
+    The text is UTF-8, or UTF-16 with a byte order mark, as spreadsheets write it. The mark is dropped, and
+    CRLF ends a line too.
 
     Raises:
-        DataError: the file is not UTF-8 text, or its compression is damaged.
+        DataError: the file cannot be read, is no such text, or its compression is damaged.
     """
     opener = gzip.open if path.name.lower().endswith(".gz") else open
     try:
-        with opener(path, "rt", encoding="utf-8-sig") as stream:
+        with opener(path, "rb") as stream:
+            marked = stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        with opener(path, "rt", encoding="utf-16" if marked else "utf-8-sig") as stream:
             for number, line in enumerate(stream, 1):
+                if "\0" in line:
+                    raise DataError(f"{path} is no text: line {number} holds a zero byte; save it as UTF-8")
                 if line.strip():
                     yield number, line
-    except (UnicodeDecodeError, gzip.BadGzipFile, zlib.error, EOFError) as error:
+    except UnicodeError as error:
         raise DataError(f"{path} is not readable as UTF-8 text: {error}") from error
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise DataError(f"{path} is not readable as gzipped text: {error}") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def parse_json(line: str) -> Any:
@@ -60,8 +74,27 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def shown(value: object) -> str:
+    """Return a value for a message. It may be a whole text, or the bytes of a recording."""
+    text = repr(value[:_SHOWN_CHARS] if isinstance(value, str | bytes) else value)
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
+
+
+def number_of(text: str) -> float:
+    """Return the number that a text is. Unlike `float`, it takes neither 1_000 nor nan.
+
+    Raises:
+        ValueError: it is no finite number.
+    """
+    if not _NUMBER.fullmatch(text) or not math.isfinite(float(text)):
+        raise ValueError(f"no number: {shown(text)}")
+    return float(text)
+
+
 def unsupported(audio: str) -> str | None:
     """Return why ``audio`` is no path of a file, or None."""
+    if audio.lower().startswith("file://"):
+        return f"{audio} is a URL; write the path alone, without file://"
     if _URL.match(audio):
         return f"{audio} is a URL; download it and name the file"
     if _WINDOWS.match(audio):
@@ -71,10 +104,15 @@ def unsupported(audio: str) -> str | None:
     return None
 
 
+def exists(path: Path) -> bool:
+    """Return whether a path is there. One that cannot be asked for, as it is too long, is not."""
+    return os.path.exists(path)
+
+
 def resolved(source: str, folder: Path) -> Path:
     """Return the path: relative ones are tried from the current directory, then from ``folder``."""
     audio = Path(source)
-    return audio if audio.is_absolute() or audio.exists() else folder / audio
+    return audio if audio.is_absolute() or exists(audio) else folder / audio
 
 
 def without_repeats(named: Iterable[tuple[str, Entry]]) -> Iterator[Entry]:

@@ -21,6 +21,7 @@ Reason = Literal[
     "text has no tokens",
     "text outside the vocabulary",
     "text too long for the CTC",
+    "text too long for the decoder",
 ]
 
 

@@ -1,6 +1,6 @@
 """Cores of a batch in tensors at fixed addresses, which a recorded step can read again.
 
-A step that is recorded once and replayed for other batches (ssvd_asr.decoding.step_graph) cannot follow a
+A step that is recorded once and replayed for other batches (ssvd_asr.base.step_graph) cannot follow a
 plan made for the rows of one batch. Here the utterances are placed in blocks of equal size, each of one
 domain, and an adapted layer multiplies each block by its core or, where there are few, by its own weight.
 """

@@ -10,7 +10,7 @@ import pytest
 from benchmarks import decode
 from benchmarks.espnet_side import EspnetSide
 from ssvd_asr.base.model import BaseModel
-from ssvd_asr.base.shapes import TINY, random_base
+from ssvd_asr.base.owsm.shapes import TINY, random_base
 from tests.random_owsm import waves
 
 TOKENS = 6

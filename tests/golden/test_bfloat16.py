@@ -12,7 +12,7 @@ from adapters_store.packaged import PACKAGED
 from adapters_store.store import AdapterStore
 from recipes.espeak.goldens import GOLDENS
 from server.engine.messages import Request
-from server.engine.recogniser import OwsmRecogniser
+from server.engine.recogniser import ModelRecogniser
 from server.engine.start import engine_over
 from server.settings import ServerSettings
 from ssvd_asr.audio.read import read_audio
@@ -55,7 +55,7 @@ def test_a_beam_with_ctc_says_nearly_always_the_same(
 
 def _heard(empty: Path, device: str, dtype: str, search: DecodingOptions, clips: Sequence[Clip]) -> list[str]:
     """What the engine answers to all clips, asked at once."""
-    recogniser = OwsmRecogniser.load("owsm-nano", device=device, dtype=dtype, search=search)
+    recogniser = ModelRecogniser.load("owsm-nano", device=device, dtype=dtype, search=search)
     # The goldens are of whole clips.
     recogniser.longest_piece_samples, recogniser.bears_silences = recogniser.window_samples, True
     engine = engine_over(recogniser, ServerSettings(), AdapterStore(empty))

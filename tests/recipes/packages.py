@@ -16,7 +16,8 @@ from recipes.debian.clips import split_of
 from recipes.debian.command import DebianRecipe, run
 from recipes.debian.package import Package
 from recipes.entries import SPLITS
-from ssvd_asr.manifests.audio import AudioLimits, read_utterance
+from ssvd_asr.audio.read import AudioLimits
+from ssvd_asr.manifests.audio import read_utterance
 from ssvd_asr.manifests.read import read_entries
 from ssvd_asr.manifests.utterances import Utterance
 from ssvd_asr.scoring import normalise

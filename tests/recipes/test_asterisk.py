@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from recipes.asterisk.__main__ import RECIPE
 from recipes.asterisk.corpus import SOUNDS, TEXTS
+from recipes.asterisk.families import WORDS_IN_A_ROW, families
 from recipes.debian.command import run
 from recipes.entries import SPLITS
+from ssvd_asr.scoring import normalise
 from tests.recipes.packages import (
     check_manifests,
     counted,
@@ -40,6 +43,19 @@ twice: first
 twice: second
 no colon here
 """
+
+
+def in_a_row(text: str) -> Iterator[tuple[str, ...]]:
+    words = text.split()
+    return zip(*(words[n:] for n in range(WORDS_IN_A_ROW)), strict=False)
+
+
+def test_prompts_that_share_four_words_in_a_row_are_of_one_family() -> None:
+    long, like, linked = "press one to go on", "then press one to go", "and then press one to stay"
+    apart, short = "press one to stop", "press one to"
+    assert families([like, long, apart, linked, short, long]) == {
+        long: linked, like: linked, linked: linked, apart: apart, short: short,
+    }  # fmt: skip
 
 
 @pytest.fixture
@@ -90,6 +106,10 @@ def test_a_damaged_list_is_told(corpus: Path, tmp_path: Path, capsys: pytest.Cap
 def test_the_installed_package_has_what_the_readme_tells(tmp_path: Path) -> None:
     skip_without(asterisk_core_sounds_en="1.6.1-1", asterisk_core_sounds_en_wav="1.6.1-1")
     report = prepare(RECIPE, Path("/"), tmp_path)
-    check_manifests(tmp_path)
+    found = check_manifests(tmp_path)
     for split in SPLITS:
         assert told(RECIPE, split) == counted(report, split)
+    rows = [
+        {row for utterance in found[split] for row in in_a_row(normalise(utterance.text))} for split in SPLITS
+    ]
+    assert sum(map(len, rows)) == len(set().union(*rows))

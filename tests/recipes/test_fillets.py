@@ -172,3 +172,11 @@ def test_the_installed_packages_have_what_the_readme_tells(tmp_path: Path, langu
     column = 0 if language == "nl" else 1
     silent = told(RECIPE, "no sound (posters; characters whom no Dutch actor speaks)")[column]
     assert int(silent) == reasons(tmp_path)["no sound"]
+
+
+def test_a_speaker_that_is_not_there_is_told_with_those_that_are(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--corpus", str(corpus), "--out", str(tmp_path / "out"), "--language", "cs"]
+    assert run(RECIPE, [*options, "--speaker", "small"]) == 1
+    assert "speakers found: fillets-cs-big, fillets-cs-parrot, fillets-cs-small" in capsys.readouterr().err

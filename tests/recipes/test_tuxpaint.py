@@ -110,6 +110,13 @@ def test_a_language_that_nobody_speaks_is_told_with_those_that_are_spoken(
     assert "spoken in 'xx'; languages found: en, fr, pt_BR, ro" in capsys.readouterr().err
 
 
+def test_a_folder_that_is_not_the_package_is_told_with_the_command_that_gets_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(RECIPE, ["--corpus", str(tmp_path), "--out", str(tmp_path / "out"), "--language", "ro"]) == 1
+    assert "apt-get install --no-install-recommends tuxpaint-stamps-default" in capsys.readouterr().err
+
+
 def test_lines_of_other_languages_and_empty_ones_are_not_read() -> None:
     description = (
         "A frog.\r\nro.utf8= O broască. \nca@valencia.utf8=Una granota.\n"

@@ -17,7 +17,7 @@ import torch
 from adapters_store.store import AdapterStore
 from server.engine.engine import Engine
 from server.engine.messages import Reply, Request
-from server.engine.recogniser import OwsmRecogniser
+from server.engine.recogniser import ModelRecogniser
 from ssvd_asr.adapter.adapter import Adapter
 from ssvd_asr.adapter.forms import MAPS, CoreForm
 from ssvd_asr.adapter.read import load_adapter
@@ -37,7 +37,7 @@ FORMS = (
 )
 
 
-def write_adapters(folder: Path, recogniser: OwsmRecogniser, count: int) -> list[Path]:
+def write_adapters(folder: Path, recogniser: ModelRecogniser, count: int) -> list[Path]:
     """Random ones of several sizes and forms, each loud enough to change what is said."""
     folder.mkdir()
     paths = []
@@ -67,7 +67,7 @@ class Oracle:
 
     @classmethod
     def of(
-        cls, recogniser: OwsmRecogniser, files: Sequence[Path], waves: Sequence[npt.NDArray[np.float32]]
+        cls, recogniser: ModelRecogniser, files: Sequence[Path], waves: Sequence[npt.NDArray[np.float32]]
     ) -> Oracle:
         """By the library alone: no bank, no batch, no thread."""
         alone: dict[tuple[str | None, int], Transcript] = {}

@@ -20,7 +20,7 @@ from server.bank.mount import Mount
 from server.bank.packed import PackedAdapter
 from server.engine.engine import Engine
 from server.engine.messages import Decoded, Piece, Request
-from server.engine.recogniser import OwsmRecogniser
+from server.engine.recogniser import ModelRecogniser
 from server.engine.start import engine_over
 from server.errors import DrainingError, OutOfMemoryError
 from server.settings import ServerSettings
@@ -36,7 +36,7 @@ SLOTS = 4  # on the device, the base's among them: domains are evicted all the t
 HELD = 5  # in host memory: some come from disk again
 
 
-class FaultyOwsm(OwsmRecogniser):
+class FaultyOwsm(ModelRecogniser):
     """Breaks now and then in each of the ways that a machine does."""
 
     faults: Mapping[str, int] = {}  # each strikes at every so-many-th chance
@@ -89,7 +89,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module", params=DEVICES)
-def recogniser(folder: Path, request: pytest.FixtureRequest) -> OwsmRecogniser:
+def recogniser(folder: Path, request: pytest.FixtureRequest) -> ModelRecogniser:
     recogniser = FaultyOwsm.load(
         str(folder), device=request.param, dtype="float32", cache_dir=folder.parent / "cache"
     )
@@ -98,12 +98,12 @@ def recogniser(folder: Path, request: pytest.FixtureRequest) -> OwsmRecogniser:
 
 
 @pytest.fixture(scope="module")
-def files(recogniser: OwsmRecogniser, folder: Path) -> list[Path]:
+def files(recogniser: ModelRecogniser, folder: Path) -> list[Path]:
     return write_adapters(folder.parent / f"adapters-{recogniser.device.type}", recogniser, ADAPTERS)
 
 
 @pytest.fixture(scope="module")
-def oracle(recogniser: OwsmRecogniser, files: list[Path]) -> Oracle:
+def oracle(recogniser: ModelRecogniser, files: list[Path]) -> Oracle:
     oracle = Oracle.of(recogniser, files, [babble(1.2, seed=seed) for seed in range(3)])
     said = {(wave, each.text) for (_, wave), each in oracle.alone.items()}
     assert len(said) > len(oracle.alone) * 0.8, "a wrong version must be heard"
@@ -134,7 +134,7 @@ def engine(
     engine.close(timeout_s=30)
 
 
-def _slot_bytes(recogniser: OwsmRecogniser, store: AdapterStore, file: Path, scratch: Path) -> int:
+def _slot_bytes(recogniser: ModelRecogniser, store: AdapterStore, file: Path, scratch: Path) -> int:
     version = AdapterStore(scratch / "measure", builtin=store.builtin).publish("x", file)
     return 4 * sum(k * k for k in recogniser.read_adapter(version).ks.values())
 

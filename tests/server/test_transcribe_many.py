@@ -101,6 +101,8 @@ def test_links_between_folders_end(clips: Path) -> None:
     (clips / "monday").rename(outside)
     (clips / "linked").symlink_to(outside, target_is_directory=True)
     assert names("clips") == ["clips/a.wav", "clips/linked/b.WAV"]
+    (clips / "again").symlink_to(clips, target_is_directory=True)
+    assert names("clips/**/*.[wW]*") == ["clips/a.wav", "clips/linked/b.WAV"]
 
 
 def test_a_manifest_needs_no_texts_and_names_what_it_refuses(
@@ -205,6 +207,51 @@ def test_nor_is_one_of_audio_that_has_changed(clips: Path, capsys: pytest.Captur
     os.utime(clips / "a.wav", (1, 1))
     run(clips, "--out", "out", status=1)
     assert "out/a.txt is of other audio than" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("clips")
+def test_nor_is_one_of_another_channel_of_the_entry(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def manifest(**more: object) -> Path:
+        return write_manifest(tmp_path / "m.jsonl", [{"id": "u", "audio": "clips/a.wav", **more}])
+
+    run(manifest(channel=0), "--out", "out")
+    record = Path("out", RECORD_FILE)
+    run(manifest(), "--out", "out", status=1)
+    assert "out/u.txt is of other audio than u" in capsys.readouterr().err
+    run(manifest(), "--out", "out", "--overwrite")
+    lines = [json.loads(line) for line in record.read_text().splitlines()]
+    assert [line["of"].pop("channel") for line in lines] == [0, "mix"]
+    record.write_text("".join(json.dumps(line) + "\n" for line in lines))  # as before channels were noted
+    run(manifest(), "--out", "out")
+    run(manifest(channel=0), "--out", "out", status=1)
+
+
+@pytest.mark.usefixtures("clips")
+def test_an_id_that_no_file_can_have_is_told_before_a_model_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transcribe_command, "start_engine", lambda _: pytest.fail("a model was loaded"))
+    data = write_manifest(tmp_path / "m.jsonl", [{"id": "é" * 130, "audio": "clips/a.wav"}])
+    run(data, "--out", "out", status=1)
+    err = capsys.readouterr().err
+    assert "too long for the name of a file" in err
+    assert len(err) < 300
+
+
+@pytest.mark.usefixtures("clips")
+def test_a_language_that_the_base_has_not_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    run("clips", "--language", "tlh", status=1)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("has no language '<tlh>'") == 1
+
+
+@pytest.mark.usefixtures("clips")
+def test_a_file_is_named_once_in_what_is_told_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    run("clips", "--channel", "9", status=1)
+    assert capsys.readouterr().err.count("clips/a.wav") == 1
 
 
 def test_nor_one_of_another_base_of_the_name(

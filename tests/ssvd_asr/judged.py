@@ -10,10 +10,10 @@ import numpy as np
 
 from adapters_store.packaged import PACKAGED
 from ssvd_asr.audio.read import read_audio
-from ssvd_asr.base.export import export_espnet
-from ssvd_asr.base.hub_layout import EMBEDDED
 from ssvd_asr.base.load import load_base
 from ssvd_asr.base.model import BaseModel
+from ssvd_asr.base.owsm.export import export_espnet
+from ssvd_asr.base.owsm.hub_layout import EMBEDDED
 from tests.random_owsm import TINY, TINY_OWLS, waves, write_random_owsm
 
 # Smaller than this, and rounding may have chosen: the cached decoder sums in another order.

@@ -85,3 +85,15 @@ def test_json_with_such_a_name_is_utf_8_and_reads_back() -> None:
     line = json_line(json.dumps({"file": name, "text": "été"}, ensure_ascii=False))
     assert json.loads(line.encode("utf-8")) == {"file": name, "text": "été"}
     assert "été" in line
+
+
+@pytest.mark.parametrize("stream", [1, 2])
+def test_a_stream_that_the_caller_has_closed_leads_nowhere(stream: int) -> None:
+    source = ONE_LINE.replace(
+        "print(number)", "print(number); sys.stderr.write('told'); sys.stdout.write('x')"
+    )
+    command = ["sh", "-c", f'"$0" -c "$1" {stream}>&-', sys.executable, source]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0
+    assert (done.stdout, done.stderr) == (("", "told") if stream == 1 else ("0\nx", ""))

@@ -33,7 +33,13 @@ def test_normalisation_is_as_stated(text, expected):
     assert normalise(text) == expected
 
 
-@pytest.mark.parametrize("invisible", ["\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", "\u00ad"])
+@pytest.mark.parametrize(
+    "invisible",
+    [
+        *("\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", "\u00ad", "\u200e", "\u202c", "\u2062", "\u2069"),
+        *("\u034f", "\u061c", "\u180e", "\ufe0f", "\U000e0061"),
+    ],
+)
 def test_an_invisible_character_splits_no_word(invisible):
     assert normalise(f"{invisible}syl{invisible}lable one{invisible} two") == "syllable one two"
     assert normalise(f"don{invisible}’{invisible}t") == "don't"

@@ -152,7 +152,7 @@ def test_beam_and_greedy_are_chosen_by_their_settings(tiny_base: BaseModel) -> N
     plain = transcribe(tiny_base, audio, options=GREEDY)
     assert [t.hypothesis for t in plain] == greedy(tiny_base, encoded, [Prompt()] * 2)
     best = transcribe(tiny_base, audio, options=DecodingOptions("ctc"))
-    assert [t.hypothesis for t in best] == best_path(tiny_base.network.ctc, encoded, tiny_base.tokens)
+    assert [t.hypothesis for t in best] == best_path(tiny_base.ctc_head, encoded, tiny_base.tokens)
     assert [t.search for t in (*by_beam, *plain, *best)] == ["beam"] * 2 + ["greedy"] * 2 + ["ctc"] * 2
     for options, error in (
         (DecodingOptions("beam", 99), r"beam_size=99: must be within 1\.\.20"),

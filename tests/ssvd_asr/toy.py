@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ssvd_asr.adapter.adapter import Adapter
-from ssvd_asr.adapter.canary import Probe
+from ssvd_asr.base.probe import Probe
 from ssvd_asr.basis.factors import LayerFactors, canonical_svd
 
 PATTERNS = ("tall", "wide", "square")
@@ -32,6 +32,9 @@ class Toy(nn.Module):
         return logits
 
 
+TOY_PROBE = Probe("toy-1", lambda model: {"logits": model(inputs().to(next(model.parameters())))})
+
+
 @dataclass(frozen=True)
 class ToyBase:
     """What an adapter file is checked against."""
@@ -39,6 +42,8 @@ class ToyBase:
     network: nn.Module
     digest: str = "sha256:toy"
     name: str = "toy"
+    linears: tuple[str, ...] = PATTERNS
+    probe: Probe = TOY_PROBE
 
 
 def toy_factors(model: nn.Module) -> dict[str, LayerFactors]:
@@ -58,6 +63,3 @@ def train_at_random(adapter: Adapter, scale: float = 0.1, seed: int = 0) -> Adap
 def inputs(rows: int = 4, steps: int = 5, seed: int = 0) -> Tensor:
     """Random input (rows, steps, 12)."""
     return torch.randn(rows, steps, 12, generator=torch.Generator().manual_seed(seed))
-
-
-TOY_PROBE = Probe("toy-1", lambda model: {"logits": model(inputs().to(next(model.parameters())))})

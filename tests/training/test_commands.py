@@ -73,13 +73,39 @@ def test_train_publish_and_evaluate_agree_on_bytes_and_figures(
     assert all(line.keys() == {"id", "ref", "hyp"} for line in lines)
 
 
-def test_a_wrong_recipe_value_is_a_usage_error(
-    base_folder: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--ctc-weight", "1.5"),
+        ("--cache-gib", "nan"),
+        ("--cache-gib", "inf"),
+        ("--cache-gib", "-1"),
+        ("--override", "embed=nan"),
+        ("--override", "embed=1.5"),
+    ],
+)
+def test_a_wrong_value_is_a_usage_error(
+    base_folder: Path,
+    corpus: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+    value: str,
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        train(base_folder, corpus, tmp_path, "--ctc-weight", "1.5")
+        train(base_folder, corpus, tmp_path, option, value)
     assert ended.value.code == 2
-    assert "--ctc-weight" in capsys.readouterr().err
+    assert option in capsys.readouterr().err
+
+
+def test_figures_are_printed_even_if_the_hypotheses_cannot_be_written(
+    base_folder: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["evaluate", "--base", str(base_folder), "--data", str(corpus / "valid.jsonl"), "--json"]
+    assert cli.main([*arguments, "--hypotheses", "/dev/full"]) == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out)["utterances"] == 4
+    assert "/dev/full cannot be written: No space left on device" in err
 
 
 def test_every_field_of_the_recipe_has_an_option() -> None:

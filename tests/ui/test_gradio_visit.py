@@ -54,3 +54,15 @@ def test_a_recording_goes_when_the_visitor_takes_another(server: str, folder: Pa
     assert [path.name for path in visitors_files(folder)] == ["second.wav"]
     client.close()
     wait_until(lambda: visitors_files(folder) == [])
+
+
+def test_the_choices_of_a_page_that_is_older_than_the_server_still_hold(server: str) -> None:
+    """As after a restart: gradio refused them, and the button to transcribe stayed off."""
+    clip, _ = readmes_clip()
+    client = Client(f"{server}/ui/", verbose=False)  # it has not filled its menus
+    shown = client.predict(handle_file(str(clip)), "child", "child/an-example", api_name="/transcribe")[0]
+    assert "child" in shown
+    assert "not in the list" not in shown
+    gone = client.predict(handle_file(str(clip)), "no-such-domain", None, api_name="/transcribe")[0]
+    assert "does not know this domain any more" in gone
+    client.close()

@@ -124,7 +124,7 @@ def zero_shot(spec: Spec) -> dict[str, Any]:
 
     session = _session(spec)
     _, valid = session.load_data()
-    found = validate(session.base.network, valid, session.rules.symbols, session.base.device, False)
+    found = validate(session.base.learner, valid, session.rules.symbols, session.base.device, False)
     return {
         "key": spec.task.key, "stage": spec.task.stage, "domain": spec.task.domain, "parameters": 0,
         "valid_accuracy": found.accuracy, "valid_loss": found.loss, **base_scores(spec),

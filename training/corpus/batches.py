@@ -50,11 +50,18 @@ class BatchPlan:
 class Plan:
     """The batches of a whole run."""
 
-    def __init__(self, recipe: Recipe, data: Dataset, window_samples: int, window_frames: int) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: Dataset,
+        window_samples: int,
+        window_frames: int,
+        most_pieces: int | None = None,
+    ) -> None:
         self.recipe = recipe
         self.window_samples = window_samples
         self._utterances = len(data.samples)
-        self._rows = Rows(data, recipe.joined_share, window_samples, window_frames)
+        self._rows = Rows(data, recipe.joined_share, window_samples, window_frames, most_pieces)
         self._room = round(recipe.initial_silence_s * SAMPLE_RATE)
         batches = len(self._pass(0))
         self.batches_per_epoch = max(recipe.min_batches_per_epoch, batches)
@@ -155,12 +162,13 @@ def validation_batches(data: Dataset, symbols: PromptSymbols, size: int) -> Iter
 
 
 def collate(examples: Sequence[Example], symbols: PromptSymbols) -> Batch:
-    """Return the arguments of ESPnetS2TModel.forward.
+    """Return a batch for `Learner.loss`.
 
     These are speech (B, padded_samples) float32, text (B, U) and text_ctc (B, V) int64 padded with -1,
     text_prev (B, 1) of <na>, and their lengths (B,). As in ESPnet, the padding silence counts as speech.
     """
     rows = len(examples)
+    no_previous = IGNORE_ID if symbols.na is None else symbols.na
     speech = torch.from_numpy(np.stack([example.speech for example in examples]))
     text, text_lengths = _padded([example.text for example in examples])
     text_ctc, text_ctc_lengths = _padded([example.text_ctc for example in examples])
@@ -169,7 +177,7 @@ def collate(examples: Sequence[Example], symbols: PromptSymbols) -> Batch:
         "speech_lengths": torch.full((rows,), speech.shape[1], dtype=torch.int64),
         "text": text,
         "text_lengths": text_lengths,
-        "text_prev": torch.full((rows, 1), symbols.na, dtype=torch.int64),
+        "text_prev": torch.full((rows, 1), no_previous, dtype=torch.int64),
         "text_prev_lengths": torch.ones(rows, dtype=torch.int64),
         "text_ctc": text_ctc,
         "text_ctc_lengths": text_ctc_lengths,

@@ -19,14 +19,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ssvd_asr.audio.read import SAMPLE_RATE, AudioLimits
+from ssvd_asr.base.model import Tokens
 from ssvd_asr.errors import AudioError, AudioTooLongError, DataError
-from ssvd_asr.manifests.audio import read_utterance
+from ssvd_asr.manifests.audio import read_section, read_utterance, why_missing
 from ssvd_asr.manifests.read import read_entries
 from ssvd_asr.manifests.utterances import Problem, Reason, Utterance
 from ssvd_asr.progress import progress_bar
 from ssvd_asr.scoring import normalise
-from training.corpus.prompts import FloatArray, PromptSymbols, Tokens
-from training.corpus.report import DataReport, Doubt, check_usable, doubts_of, tags_of
+from training.corpus.prompts import FloatArray, PromptSymbols
+from training.corpus.report import DataReport, Doubt, check_usable, doubts_of, other_texts, tags_of
 
 MIN_DURATION_S = 0.1
 MAX_FILE_BYTES = 16 * 2**30  # a segment may lie in a recording hours long
@@ -42,6 +43,8 @@ class Rules:
     window_s: float
     window_frames: int  # encoder frames of the full window, available to the CTC
     normalise_text: bool = False
+    has_ctc: bool = True  # else any text is short enough for the frames
+    most_pieces: int | None = None  # that the decoder can say after its prompt; None: any number
 
     @property
     def limits(self) -> AudioLimits:
@@ -50,6 +53,8 @@ class Rules:
 
     def frames_needed(self, pieces: tuple[int, ...]) -> int:
         """Return the encoder frames the CTC needs: one per token, and a blank between equal neighbours."""
+        if not self.has_ctc:
+            return 0
         return len(pieces) + sum(a == b for a, b in pairwise(pieces))
 
     def text(self, text: str) -> str:
@@ -133,7 +138,7 @@ def load_dataset(
     samples: list[Sample] = []
     cached: dict[int, npt.NDArray[np.int16]] = {}
     free = cache_bytes
-    for result in _in_threads(lambda utterance: _check(utterance, rules), utterances, source.name, progress):
+    for result in in_threads(lambda utterance: _check(utterance, rules), utterances, source.name, progress):
         if isinstance(result, Problem):
             problems.append(result)
             continue
@@ -143,9 +148,10 @@ def load_dataset(
             free -= stored.nbytes
         samples.append(sample)
     usable_s = sum(sample.samples for sample in samples) / SAMPLE_RATE
-    doubts = tuple(doubt for sample in samples for doubt in sample.doubts)
+    doubts = [doubt for sample in samples for doubt in sample.doubts]
+    doubts += other_texts(sample.utterance for sample in samples)
     report = DataReport(
-        str(source), len(entries), len(samples), usable_s, tuple(problems), doubts, tags_of(utterances)
+        str(source), len(entries), len(samples), usable_s, tuple(problems), tuple(doubts), tags_of(utterances)
     )
     check_usable(report, min_usable)
     return Dataset(tuple(samples), report, rules.limits, cached)
@@ -173,20 +179,26 @@ def _check(utterance: Utterance, rules: Rules) -> Problem | tuple[Sample, npt.ND
             "text too long for the CTC",
             f"{needed} frames for {len(pieces)} tokens, the window has {rules.window_frames}",
         )
-    if not utterance.audio.exists():
-        return problem("missing file", f"{utterance.audio} does not exist")
+    if rules.most_pieces is not None and len(pieces) > rules.most_pieces:
+        return problem(
+            "text too long for the decoder",
+            f"{len(pieces)} tokens, the base says {rules.most_pieces}",
+        )
+    if missing := why_missing(utterance.audio):
+        return problem("missing file", missing)
     try:
-        wave = read_utterance(utterance, rules.limits)
+        read = read_section(utterance, rules.limits)
     except AudioTooLongError as error:
         return problem("too long for the window", error)
     except (AudioError, OSError) as error:
         return problem("unreadable audio", error)
+    wave = read.waves[0]
     if len(wave) < MIN_DURATION_S * SAMPLE_RATE:
         return problem(
             "too short", f"{len(wave) / SAMPLE_RATE:.3f} s, at least {MIN_DURATION_S} s are needed"
         )
     stored = _int16(wave)
-    doubts = tuple(doubts_of(utterance, wave))
+    doubts = tuple(doubts_of(utterance, wave, read.warnings[0]))
     return Sample(utterance, pieces, len(wave), zlib.crc32(stored.tobytes()), needed, doubts), stored
 
 
@@ -194,7 +206,7 @@ def _int16(wave: FloatArray) -> npt.NDArray[np.int16]:
     return np.clip(np.rint(wave * _INT16_SCALE), -32768, 32767).astype(np.int16)
 
 
-def _in_threads[T, R](
+def in_threads[T, R](
     function: Callable[[T], R], items: Iterable[T], name: str, progress: bool
 ) -> Iterator[R]:
     """Yield results in order from threads; decoders and resamplers release the interpreter lock."""

@@ -14,26 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from ssvd_asr.base.config import ModelConfig
+from ssvd_asr.base.model import Tokens
+from ssvd_asr.base.prompt import Prompt
+from ssvd_asr.base.window import Window
 
 FloatArray = npt.NDArray[np.float32]
-
-
-class Tokens(Protocol):
-    """The part of the base's TokenMap used here."""
-
-    def encode(self, text: str) -> list[int]:
-        """Return the SentencePiece ids of ``text``."""
-        ...
-
-    def id(self, token: str) -> int:
-        """Return the id of a symbol. Raises SsvdError for one the base lacks."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -49,31 +38,28 @@ class Spoken:
 class PromptSymbols:
     """Token ids of the prompt and of times."""
 
-    language: int
-    task: int
+    head: tuple[int, ...]  # language and task, if the base has several
     notimestamps: int
     first_time: int
     last_time: int
-    na: int
-    unknown: int
+    na: int | None  # in place of a previous text
+    unknown: int | None
     samples_per_tick: int  # between neighbouring time symbols
     window_samples: int
 
     @classmethod
-    def of(
-        cls, config: ModelConfig, tokens: Tokens, language: str = "<eng>", task: str = "<asr>"
-    ) -> PromptSymbols:
+    def of(cls, window: Window, tokens: Tokens, language: str = "<eng>") -> PromptSymbols:
         """Look up the symbols. Raises SsvdError for a language the base lacks."""
+        _, *head = tokens.prompt_ids(Prompt(language, timestamps=True))
         return cls(
-            language=tokens.id(language),
-            task=tokens.id(task),
-            notimestamps=tokens.id(config.notime_symbol),
-            first_time=tokens.id(config.first_time_symbol),
-            last_time=tokens.id(config.last_time_symbol),
-            na=tokens.id(config.na_symbol),
-            unknown=tokens.id("<unk>"),
-            samples_per_tick=int(config.time_step_s * config.sample_rate_hz),
-            window_samples=config.window_samples,
+            head=tuple(head),
+            notimestamps=tokens.notime,
+            first_time=tokens.first_time,
+            last_time=tokens.last_time,
+            na=tokens.no_previous,
+            unknown=tokens.unk,
+            samples_per_tick=int(tokens.time_step_s * window.sample_rate_hz),
+            window_samples=window.samples,
         )
 
     def target(self, row: Sequence[Spoken], *, timestamps: bool, shift: int = 0) -> list[int]:
@@ -83,8 +69,8 @@ class PromptSymbols:
         up twice, the time can be one token too high, which is no time symbol.)
         """
         if not timestamps:
-            return [self.language, self.task, self.notimestamps, *_pieces(row)]
-        target = [self.language, self.task]
+            return [*self.head, self.notimestamps, *_pieces(row)]
+        target = [*self.head]
         for spoken in row:
             target += [self._time(spoken.start, shift), *spoken.pieces, self._time(spoken.end, shift)]
         return target

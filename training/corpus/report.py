@@ -12,6 +12,7 @@ import numpy as np
 
 from ssvd_asr.audio.read import SAMPLE_RATE, FloatArray
 from ssvd_asr.errors import DataError
+from ssvd_asr.manifests.sources import shown
 from ssvd_asr.manifests.utterances import Problem, Reason, Utterance
 from ssvd_asr.scoring import normalise
 
@@ -26,7 +27,9 @@ SILENT_PEAK = 0.001
 # Of clipped speech more than this share of all samples is within 1 % of full scale, or beyond.
 CLIPPED_SHARE = 0.002
 
-DoubtKind = Literal["words per second", "silent audio", "clipped audio", "brackets in the text"]
+DoubtKind = Literal[
+    "words per second", "silent audio", "clipped audio", "mended audio", "brackets in the text", "other text"
+]
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,8 @@ class DataReport:
             lines.append(f"  {sum(self.tags.values())} tags dropped from the texts ({shown})")
         for kind in get_args(DoubtKind):
             if doubts := [doubt for doubt in self.doubts if doubt.kind == kind]:
-                lines.append(f"  {len(doubts)} used, but {_DOUBTS[kind]}")
+                utterances = len({doubt.id for doubt in doubts})
+                lines.append(f"  {utterances} used, but {_DOUBTS[kind]}")
                 lines += _examples(doubts, examples)
         return "\n".join(lines)
 
@@ -100,6 +104,8 @@ _DOUBTS: dict[DoubtKind, str] = {
     "words per second": "too many or too few words for their length",
     "silent audio": "silent",
     "clipped audio": "clipped",
+    "mended audio": "with audio that was mended, or read in part",
+    "other text": "with another text for the same audio",
     "brackets in the text": "with words missing, or brackets that are no known tag",
 }
 
@@ -121,11 +127,12 @@ def check_usable(report: DataReport, min_usable: int | float) -> None:
         )
 
 
-def doubts_of(utterance: Utterance, wave: FloatArray) -> list[Doubt]:
+def doubts_of(utterance: Utterance, wave: FloatArray, warnings: Sequence[str] = ()) -> list[Doubt]:
     """Return what may be wrong with an utterance that is used.
 
     Args:
         wave: (samples,) float32 at 16 kHz, full scale 1.
+        warnings: what reading the audio has told; serving says it in `ssvd.warnings`.
     """
     audio = str(utterance.audio)
     found = [Doubt(utterance.id, audio, detail, "brackets in the text") for detail in utterance.doubts]
@@ -135,11 +142,30 @@ def doubts_of(utterance: Utterance, wave: FloatArray) -> list[Doubt]:
     if peak < SILENT_PEAK:
         decibels = f"{20 * math.log10(peak):.0f} dB" if peak else "zero"
         found.append(Doubt(utterance.id, audio, f"its loudest sample is {decibels}", "silent audio"))
-    if clipped > CLIPPED_SHARE:
+    told_clipped = False
+    for warning in warnings:
+        about_clipping = "clipped" in warning
+        told_clipped |= about_clipping
+        kind: DoubtKind = "clipped audio" if about_clipping else "mended audio"
+        found.append(Doubt(utterance.id, audio, warning, kind))
+    if clipped > CLIPPED_SHARE and not told_clipped:
         detail = f"{clipped:.1%} of its samples are at full scale"
         found.append(Doubt(utterance.id, audio, detail, "clipped audio"))
     rate = unusual_rate(utterance, len(wave) / SAMPLE_RATE)
     return found if rate is None else [*found, rate]
+
+
+def other_texts(utterances: Iterable[Utterance]) -> list[Doubt]:
+    """Return a doubt about each utterance whose audio an earlier one has, with another normalised text."""
+    first: dict[object, Utterance] = {}
+    found = []
+    for each in utterances:
+        section = (each.audio, each.start_s, each.duration_s, each.channel)
+        before = first.setdefault(section, each)
+        if normalise(before.text) != normalise(each.text):
+            detail = f"{before.id} has the same audio, and the text {shown(before.text)}"
+            found.append(Doubt(each.id, str(each.audio), detail, "other text"))
+    return found
 
 
 def tags_of(utterances: Iterable[Utterance]) -> dict[str, int]:

@@ -18,9 +18,19 @@ _END_PROBABILITY = 0.6  # that a row of two or more utterances ends after an add
 class Rows:
     """The rows of any pass, and the shortest padding of each row."""
 
-    def __init__(self, data: Dataset, joined_share: float, window_samples: int, window_frames: int) -> None:
+    def __init__(
+        self,
+        data: Dataset,
+        joined_share: float,
+        window_samples: int,
+        window_frames: int,
+        most_pieces: int | None = None,
+    ) -> None:
+        """Take the limits of the base; `most_pieces` is that of `Rules`."""
         self._samples = [sample.samples for sample in data.samples]
         self._frames = [sample.frames_needed for sample in data.samples]
+        self._pieces = [len(sample.pieces) for sample in data.samples]
+        self._most_pieces = most_pieces
         self._joined = round(joined_share * len(data.samples))
         self._window_samples = window_samples
         self._per_frame = math.ceil(window_samples / window_frames)
@@ -50,7 +60,13 @@ class Rows:
 
     def _joinable(self, row: Row) -> bool:
         short = self._audio(row) <= _FULL_SHARE * self._window_samples
-        return short and self._for_ctc(row) <= self._window_samples
+        return short and self._sayable(row) and self._for_ctc(row) <= self._window_samples
+
+    def _sayable(self, row: Row) -> bool:
+        """Return whether the decoder can say the row's pieces and the times of every joint."""
+        if self._most_pieces is None:
+            return True
+        return sum(self._pieces[index] for index in row) + 2 * (len(row) - 1) <= self._most_pieces
 
     def _audio(self, row: Row) -> int:
         """Return the most samples of the row's audio: nothing trimmed, every gap the longest."""

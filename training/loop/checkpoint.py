@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ssvd_asr.errors import SsvdError
+from ssvd_asr.tensor_files import save_tensors
 from training.loop.processes import alike, whole
 
 FORMAT = 1
@@ -81,7 +81,7 @@ def save_checkpoint(
         "identity": json.dumps(dict(identity), sort_keys=True),
     }
     partial = path.with_name(path.name + ".partial")
-    save_file(kept, partial, metadata)
+    save_tensors(kept, partial, metadata)
     with partial.open("rb+") as stream:
         os.fsync(stream.fileno())
     os.replace(partial, path)

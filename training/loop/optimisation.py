@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from ssvd_asr.base.learner import STATISTICS, Learner
 from ssvd_asr.errors import SsvdError
 from training.corpus.batches import Batch, BatchPlan, torch_seed
 from training.loop.checkpoint import Progress
@@ -17,17 +18,16 @@ from training.methods.method import TrainingMethod
 from training.recipe import Recipe
 
 MAX_SKIPPED_IN_A_ROW = 20
-_LOGGED = ("loss", "loss_att", "loss_ctc", "acc")
 
 
 class Optimisation:
     """AdamW by the recipe, over all batches of a step in all processes."""
 
     def __init__(
-        self, network: Any, method: TrainingMethod, recipe: Recipe, total_steps: int, *,
+        self, learner: Learner, method: TrainingMethod, recipe: Recipe, total_steps: int, *,
         device: torch.device, autocast: bool, processes: Processes,
     ) -> None:  # fmt: skip
-        self.network = network
+        self.learner = learner
         self.method = method
         self.recipe = recipe
         self.total_steps = total_steps
@@ -69,7 +69,7 @@ class Optimisation:
 
     def _gradients(self, size: int, batches: Iterator[Batch], progress: Progress) -> dict[str, float]:
         """Add the gradients of all processes' batches to the parameters; return the means to log."""
-        seen = torch.zeros(size, len(_LOGGED), dtype=torch.float64)
+        seen = torch.zeros(size, len(STATISTICS), dtype=torch.float64)
         turns = self.processes.turns(size)
         with self.method.step() if turns else nullcontext():
             for turn in turns:
@@ -78,16 +78,16 @@ class Optimisation:
                 )
                 batch = {name: tensor.to(self.device) for name, tensor in next(batches).items()}
                 with self.mixed_precision():
-                    loss, stats, _ = self.network(**batch)
-                (loss * turn.weight / size).backward()
+                    loss, stats = self.learner.loss(batch)
+                (loss * turn.weight / size).backward()  # type: ignore[no-untyped-call]
                 if turn.weight:
-                    values = [stats[name] if stats[name] is not None else 0.0 for name in _LOGGED]
+                    values = [stats[name] if stats[name] is not None else 0.0 for name in STATISTICS]
                     seen[turn.index] = torch.tensor([float(value) for value in values], dtype=seen.dtype)
         self.processes.add_gradients(self.method.parameters.values())
         # Summed in the batches' order, so the log does not depend on the number of processes.
-        sums = dict.fromkeys(_LOGGED, 0.0)
+        sums = dict.fromkeys(STATISTICS, 0.0)
         for row in self.processes.total(seen).tolist():
-            for name, value in zip(_LOGGED, row, strict=True):
+            for name, value in zip(STATISTICS, row, strict=True):
                 sums[name] += value / size
         return sums
 

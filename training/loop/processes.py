@@ -24,6 +24,7 @@ from ssvd_asr.device import resolve_device
 from ssvd_asr.errors import SsvdError
 
 if TYPE_CHECKING:
+    from ssvd_asr.base.learner import Learner
     from ssvd_asr.base.model import BaseModel
 
 BUCKET_NUMBERS = 16 * 2**20  # gradients added in one message: 64 MiB in float32
@@ -65,7 +66,7 @@ class Processes:
         """Return for each flag whether any process has set it."""
         return list(flags)
 
-    def shard(self, network: nn.Module) -> None:
+    def shard(self, learner: Learner) -> None:
         """Split the network's weights over the processes in place, if the run is sharded."""
 
     def gather(self, base: BaseModel) -> None:
@@ -78,15 +79,31 @@ class Processes:
 ALONE = Processes()
 
 
+class Split:
+    """FSDP2 on each of `layers`, then on the rest of the network."""
+
+    layers: Sequence[nn.Module] = ()
+
+    def __call__(self, network: Any, mesh: Any) -> Any:
+        """Split the network over the mesh, in place."""
+        from torch.distributed.fsdp import fully_shard
+
+        rows = mesh["data_parallel"]
+        for layer in self.layers:
+            fully_shard(layer, mesh=rows)
+        return fully_shard(network, mesh=rows)
+
+
 class FabricProcesses(Processes):
     """Equal processes on one or several machines, each with its own device."""
 
-    def __init__(self, fabric: Any, *, sharded: bool = False) -> None:
-        """Wrap a launched lightning_fabric.Fabric."""
+    def __init__(self, fabric: Any, *, split: Split | None = None) -> None:
+        """Wrap a launched lightning_fabric.Fabric. `split` is its strategy's, if the run is sharded."""
         self._fabric = fabric
+        self._split = Split() if split is None else split
         self.rank = fabric.global_rank
         self.count = fabric.world_size
-        self.sharded = sharded
+        self.sharded = split is not None
         self.device = fabric.device
 
     def turns(self, batches: int) -> list[Turn]:
@@ -119,19 +136,19 @@ class FabricProcesses(Processes):
     def any(self, *flags: bool) -> list[bool]:
         return [found > 0 for found in self.total(torch.tensor([float(flag) for flag in flags])).tolist()]
 
-    def shard(self, network: nn.Module) -> None:
+    def shard(self, learner: Learner) -> None:
         if self.sharded:
-            self._fabric.setup_module(network)
+            self._split.layers = learner.layers()
+            self._fabric.setup_module(learner.network)
 
     def gather(self, base: BaseModel) -> None:
         if not self.sharded:
             return
-        from ssvd_asr.base.network import build_network
         from ssvd_asr.base.weights import load_weights
 
         state = {name: whole(tensor.detach()).cpu() for name, tensor in base.network.state_dict().items()}
         if self.first:
-            network = build_network(base.config)
+            network = base.empty_network()
             load_weights(network, state, "the sharded network")
             base.network = network
 
@@ -167,12 +184,13 @@ def launch(count: int, device: str, *, sharded: bool = False) -> Processes:
     here = int(os.environ.get("LOCAL_WORLD_SIZE", count)) if started else count
     machines = (started or count) // here
     strategy: Any = "ddp"
-    if sharded:
-        strategy = ModelParallelStrategy(_split, data_parallel_size=here * machines, tensor_parallel_size=1)
+    split = Split() if sharded else None
+    if split is not None:
+        strategy = ModelParallelStrategy(split, data_parallel_size=here * machines, tensor_parallel_size=1)
     kind = resolve_device(device).type
     fabric = Fabric(accelerator=kind, devices=here, num_nodes=machines, strategy=strategy)
     fabric.launch()
-    return FabricProcesses(fabric, sharded=sharded)
+    return FabricProcesses(fabric, split=split)
 
 
 def whole(tensor: Tensor) -> Tensor:
@@ -189,16 +207,6 @@ def alike(tensor: Tensor, like: Tensor) -> Tensor:
     from torch.distributed.tensor import distribute_tensor
 
     return distribute_tensor(tensor.to(like.device), mesh, like.placements)  # type: ignore[attr-defined]
-
-
-def _split(network: Any, mesh: Any) -> Any:
-    """Apply FSDP2 to each encoder and decoder layer, then to the rest."""
-    from torch.distributed.fsdp import fully_shard
-
-    rows = mesh["data_parallel"]
-    for layer in [*network.encoder.encoders, *network.decoder.decoders]:
-        fully_shard(layer, mesh=rows)
-    return fully_shard(network, mesh=rows)
 
 
 def _buckets(parameters: Sequence[nn.Parameter]) -> Iterator[list[nn.Parameter]]:

@@ -6,7 +6,7 @@ gradients are the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -16,9 +16,8 @@ from torch.utils.checkpoint import checkpoint
 
 
 @contextmanager
-def recomputed_layers(network: Any) -> Iterator[None]:
-    """Recompute the encoder and decoder layers of an ESPnetS2TModel in backward passes inside the block."""
-    layers = [*network.encoder.encoders, *network.decoder.decoders]
+def recomputed_layers(layers: Sequence[Any]) -> Iterator[None]:
+    """Recompute these layers, modules of encoder and decoder, in backward passes inside the block."""
     for layer in layers:
         layer.forward = partial(_twice, layer.forward)
     try:

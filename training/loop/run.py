@@ -16,13 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ssvd_asr.errors import DataError, SsvdError
-from ssvd_asr.manifests.read import read_entries
-from ssvd_asr.manifests.utterances import Utterance
-from training.corpus.dataset import Dataset, Rules, load_dataset
+from ssvd_asr.errors import SsvdError
+from training.corpus.dataset import Dataset, Rules
 from training.corpus.prompts import PromptSymbols
-from training.corpus.report import TooFewUsableError
-from training.corpus.shared import shared_between, shared_lines
+from training.loop.data import load_data
 from training.loop.interrupt import Stop, never_stop
 from training.loop.processes import ALONE, Processes
 from training.methods.choices import check_choices
@@ -79,13 +76,19 @@ class Session:
     def rules(self) -> Rules:
         """Requirements of the base and the recipe for an utterance."""
         base = self.base
-        silence = np.zeros(base.config.window_samples, np.float32)
+        silence = np.zeros(base.window.samples, np.float32)
+        frames = base.encode([silence]).shape[1]
+        symbols = PromptSymbols.of(base.window, base.tokens, self.settings.language)
+        # The decoder reads the token that begins a prompt, language and task, two times and the pieces.
+        told = [base.tokens.sos, *symbols.head, symbols.first_time, symbols.last_time]
         return Rules(
             tokens=base.tokens,
-            symbols=PromptSymbols.of(base.config, base.tokens, self.settings.language),
-            window_s=base.config.window_s,
-            window_frames=base.encode([silence]).shape[1],
+            symbols=symbols,
+            window_s=base.window.duration_s,
+            window_frames=frames,
             normalise_text=self.recipe.normalise_text,
+            has_ctc=base.ctc_head is not None,
+            most_pieces=None if base.ctc_head is not None else base.most_tokens(told, frames) - 1,
         )
 
     def run(self, guard: Callable[[], AbstractContextManager[Stop]] = never_stop) -> dict[str, Any]:
@@ -138,44 +141,8 @@ class Session:
 
     def load_data(self) -> tuple[Dataset, Dataset]:
         """Load training and validation data and write the report, even if too little is usable."""
-        settings = self.settings
-        loaded: list[Dataset] = []
-        reports: dict[str, object] = {}
-        free = settings.cache_bytes
-        for role, source in (("train", settings.data), ("valid", settings.valid)):
-            try:
-                data = load_dataset(
-                    source,
-                    self.rules,
-                    min_usable=settings.min_usable,
-                    cache_bytes=free,
-                    progress=settings.progress,
-                )
-            except DataError as error:
-                known = error.report.as_json() if isinstance(error, TooFewUsableError) else {}
-                reports[role] = {"source": str(source), **known, "error": str(error)}
-                self._write_report(reports)
-                raise
-            free -= sum(stored.nbytes for stored in data.cached.values())
-            reports[role] = data.report.as_json()
-            loaded.append(data)
-            self.report(data.report.summary())
-        self._write_report(reports)
-        sets = {"train": loaded[0].utterances, "valid": loaded[1].utterances}
-        if settings.test is not None:
-            sets["test"] = [each for each in read_entries(settings.test) if isinstance(each, Utterance)]
-        shared = shared_between(sets)
-        for line in shared_lines(shared):
-            self.report(line)
-        self._write_report({**reports, "shared": shared})
-        return loaded[0], loaded[1]
-
-    def _write_report(self, reports: Mapping[str, object]) -> None:
-        if not self.processes.first:
-            return
-        self.settings.out.mkdir(parents=True, exist_ok=True)
-        path = self.settings.out / REPORT_FILE
-        path.write_text(json.dumps(reports, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write = self.settings.out / REPORT_FILE if self.processes.first else None
+        return load_data(self.settings, self.rules, write, self.report)
 
     def build(
         self, train: Dataset, valid: Dataset
@@ -196,8 +163,9 @@ class Session:
             if (settings.method, settings.scope) != ("full", "all"):
                 raise SsvdError(f"--shard is for --method full of all layers, not {settings.method}")
             base.network.requires_grad_(True)
-            self.processes.shard(base.network)
-        plan = Plan(recipe, train, base.config.window_samples, self.rules.window_frames)
+            self.processes.shard(base.learner)
+        rules = self.rules
+        plan = Plan(recipe, train, base.window.samples, rules.window_frames, rules.most_pieces)
         of = self.base_parameters
         built = build_method(settings, base, recipe, self.report)
         trained = sum(parameter.numel() for parameter in built.method.parameters.values())
@@ -209,7 +177,7 @@ class Session:
         among = f", in {self.processes.count} processes" if self.processes.count > 1 else ""
         self.report(f"training {trained:,} parameters, {trained / of:.2%} of the base's {of:,}{among}")
         trainer = Trainer(
-            network=base.network,
+            learner=base.learner,
             method=built.method,
             recipe=recipe,
             plan=plan,

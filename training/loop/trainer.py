@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ssvd_asr.base.learner import Learner
 from ssvd_asr.errors import SsvdError
 from ssvd_asr.progress import progress_bar, say
 from training.corpus.batches import Batch, BatchPlan, Plan, training_batch
@@ -30,7 +31,6 @@ from training.loop.log import SilentLog, TrainingLog
 from training.loop.optimisation import Optimisation
 from training.loop.processes import ALONE, Processes
 from training.loop.recompute import recomputed_layers
-from training.loop.training_mode import training_mode
 from training.loop.validation import validate
 from training.methods.method import TrainingMethod
 from training.recipe import Recipe
@@ -56,7 +56,7 @@ class Outcome:
 class Trainer:
     """Trainer of one run. Only `progress` and the method's parameters change."""
 
-    network: Any  # ESPnetS2TModel
+    learner: Learner
     method: TrainingMethod
     recipe: Recipe
     plan: Plan
@@ -81,7 +81,7 @@ class Trainer:
                 "raise it, best to a multiple of their number"
             )
         self.optimisation = Optimisation(
-            self.network,
+            self.learner,
             self.method,
             self.recipe,
             self.plan.total_steps,
@@ -114,9 +114,9 @@ class Trainer:
         devices = [self.device] if self.device.type == "cuda" else []
         with ExitStack() as stack:
             stack.enter_context(torch.random.fork_rng(devices))
-            stack.enter_context(training_mode(self.network, self.recipe))
+            stack.enter_context(self.learner.training(self.recipe))
             if self.recompute:
-                stack.enter_context(recomputed_layers(self.network))
+                stack.enter_context(recomputed_layers(self.learner.layers()))
             log = self._open_log()
             stack.enter_context(log)
             bar = stack.enter_context(
@@ -179,7 +179,7 @@ class Trainer:
         progress, recipe = self.progress, self.recipe
         with self.method.using(), self.optimisation.mixed_precision():
             found = validate(
-                self.network, self.valid, self.symbols, self.device, self.show_progress, self.processes
+                self.learner, self.valid, self.symbols, self.device, self.show_progress, self.processes
             )
         progress.epoch += 1
         progress.position = 0

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
+from ssvd_asr.base.learner import Learner
 from ssvd_asr.progress import progress_bar
 from training.corpus.batches import validation_batches
 from training.corpus.dataset import Dataset
 from training.corpus.prefetch import prefetch
 from training.corpus.prompts import PromptSymbols
 from training.loop.processes import ALONE, Processes
-from training.loop.training_mode import validation_mode
 
 VALIDATION_BATCH = 16  # utterances
 
@@ -29,26 +28,26 @@ class Validation:
 
 
 def validate(
-    network: Any,
+    learner: Learner,
     data: Dataset,
     symbols: PromptSymbols,
     device: torch.device,
     show_progress: bool = True,
     processes: Processes = ALONE,
 ) -> Validation:
-    """Evaluate ``network`` as it is and restore its modes. The processes share the batches."""
+    """Evaluate the learner's network as it is and restore its modes. The processes share the batches."""
     builders = list(validation_batches(data, symbols, VALIDATION_BATCH))
     turns = processes.turns(len(builders))
     seen = torch.zeros(len(builders), 4, dtype=torch.float64)  # loss, correct tokens, tokens, utterances
     batches = prefetch(builders[turn.index] for turn in turns)
-    with validation_mode(network), torch.no_grad() if processes.sharded else torch.inference_mode():
+    with learner.validation(), torch.no_grad() if processes.sharded else torch.inference_mode():
         bar = progress_bar(
             iterable=turns, total=len(turns), desc="validating", unit="batch", leave=False,
             disable=not show_progress,
         )  # fmt: skip
         for turn, batch in zip(bar, batches, strict=True):
             targets = float((batch["text_lengths"] + 1).sum())  # and <eos>
-            value, stats, _ = network(**{name: tensor.to(device) for name, tensor in batch.items()})
+            value, stats = learner.loss({name: tensor.to(device) for name, tensor in batch.items()})
             rows = len(batch["speech"])
             if turn.weight:
                 found = [float(value) * rows, float(stats["acc"]) * targets, targets, rows]

@@ -13,7 +13,7 @@ from ssvd_asr.errors import SsvdError
 from training.methods.choices import PEFT, core_form, default_rank, in_scope
 from training.methods.finish import finish_merged, finish_ssvd
 from training.methods.method import FullMethod, SsvdMethod, TrainingMethod
-from training.methods.peft import EMBEDDING, PeftMethod, scale_saved
+from training.methods.peft import PeftMethod, scale_saved
 from training.recipe import alpha_for
 
 if TYPE_CHECKING:
@@ -57,10 +57,9 @@ def _peft(settings: RunSettings, base: BaseModel, recipe: Recipe, report: Report
     from ssvd_asr.basis.layers import match_layers
 
     kind: Any = settings.method
-    names = list(match_layers(base.network))
-    embedding = dict(base.network.named_modules()).get(EMBEDDING)
-    if settings.embedding and isinstance(embedding, nn.Embedding):
-        names.append(EMBEDDING)
+    names = list(match_layers(base.network, base.linears))
+    if settings.embedding and base.embedding is not None:
+        names.append(base.embedding)
     names = in_scope(names, settings.scope)
     rank = settings.rank or default_rank(kind)
     _check_rank(base.network, names, kind, rank)
@@ -84,9 +83,10 @@ def _peft(settings: RunSettings, base: BaseModel, recipe: Recipe, report: Report
 def _check_rank(network: nn.Module, names: Sequence[str], kind: str, rank: int) -> None:
     """Raise SsvdError if the rank exceeds a weight's smaller side; VeRA's linears take any rank."""
     for name in names:
-        if kind == "vera" and name != EMBEDDING:
+        module = network.get_submodule(name)
+        if kind == "vera" and not isinstance(module, nn.Embedding):
             continue
-        smaller = min(network.get_submodule(name).weight.shape)  # type: ignore[arg-type]
+        smaller = min(module.weight.shape)  # type: ignore[arg-type]
         if rank > smaller:
             raise SsvdError(f"--rank {rank} is over {smaller}, the smaller side of {name}'s weight")
 

@@ -84,4 +84,5 @@ def check_choices(settings: RunSettings) -> None:
 
 def in_scope(names: Iterable[str], scope: Scope) -> list[str]:
     """Return the dotted names in the scope: all, encoder, or decoder with its output layer."""
-    return [name for name in names if scope == "all" or name.startswith(f"{scope}.")]
+    # A network may hold both halves one level deeper: "model.encoder.layers.0.fc1".
+    return [name for name in names if scope == "all" or f".{scope}." in f".{name}"]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ssvd_asr.tensor_files import save_tensors
 from training.evaluate import Evaluation, evaluate
 from training.methods.choices import SCALED
 from training.methods.scale import Scalable, ScalableAdapter, ScalableWeights, Scale, choose_scale
@@ -84,7 +85,6 @@ def finish_merged(
 ) -> dict[str, Any]:
     """Write the network to `weights.safetensors`, score it in a fresh base, and return the run's result."""
     import torch
-    from safetensors.torch import save_file
 
     from ssvd_asr.base.load import load_base
     from ssvd_asr.base.weights import BASE_DIGEST_KEY
@@ -95,7 +95,7 @@ def finish_merged(
     change = ScalableWeights(fresh, base.network.state_dict())
     scale = scale_of(settings, change, report)
     summary = {**summary, **scale.as_json()}
-    save_file(
+    save_tensors(
         {
             name: value.cpu().clone(memory_format=torch.contiguous_format)
             for name, value in change.state(scale.value).items()

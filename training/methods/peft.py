@@ -17,13 +17,13 @@ import torch
 from torch import nn
 
 from ssvd_asr.errors import SsvdError
+from ssvd_asr.tensor_files import save_tensors
 
 if TYPE_CHECKING:
     from peft import PeftConfig
 
 PeftKind = Literal["lora", "dora", "vera", "pissa"]
 PEFT_KINDS: tuple[PeftKind, ...] = get_args(PeftKind)
-EMBEDDING = "decoder.embed.0"
 _LINEAR_IN = re.compile(r"lora_(embedding_)?B\b|vera_lambda_b\b")  # W + s B A is linear in these alone
 LINEARS_ADAPTER, EMBEDDING_ADAPTER = "linears", "embedding"  # peft's names of the two sets of weights
 
@@ -79,7 +79,6 @@ class PeftMethod:
         `peft.inject_adapter_in_model` and `set_peft_model_state_dict` read them (VeRA: `get_peft_model`).
         """
         from peft import get_peft_model_state_dict
-        from safetensors.torch import save_file
 
         written = 0
         configs: dict[str, PeftConfig] = self.network.peft_config  # type: ignore[assignment]
@@ -87,7 +86,7 @@ class PeftMethod:
             path = folder / name / "adapter_model.safetensors"
             config.save_pretrained(str(path.parent))
             state = get_peft_model_state_dict(self.network, adapter_name=name)
-            save_file({key: value.detach().cpu().contiguous() for key, value in state.items()}, path)
+            save_tensors({key: value.detach().cpu().contiguous() for key, value in state.items()}, path)
             written += path.stat().st_size
         return written
 
@@ -111,11 +110,11 @@ class PeftMethod:
 
 def scale_saved(folder: Path, scale: float) -> None:
     """Multiply the update that `save_adapters` wrote for LoRA or VeRA: its factor that starts at zero."""
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import load_file
 
     for path in folder.glob("*/adapter_model.safetensors"):
         state = load_file(path)
-        save_file({name: scale * w if _LINEAR_IN.search(name) else w for name, w in state.items()}, path)
+        save_tensors({name: scale * w if _LINEAR_IN.search(name) else w for name, w in state.items()}, path)
 
 
 def _inject(network: nn.Module, kind: PeftKind, layers: Sequence[str], rank: int, alpha: float) -> None:

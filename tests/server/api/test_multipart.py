@@ -66,6 +66,23 @@ def test_a_name_over_the_limit_is_refused_with_the_reason(client: TestClient, cl
     assert "header size" in error["message"]
 
 
+@pytest.mark.parametrize("charset", ["rot13", "hex", "klingon", "utf-8\0"])
+def test_a_charset_that_is_none_is_refused(client: TestClient, clip: bytes, charset: str) -> None:
+    """Python's codecs that are no charsets failed with 500, and unknown ones were read as UTF-8."""
+    unknown = {"Content-Type": f"multipart/form-data; boundary=x; charset={charset}"}
+    error = refusal(send(client, form(clip, CHILD), **unknown), 415)
+    assert error["code"] == "unsupported_encoding"
+    assert "charset" in error["message"]
+
+
+@pytest.mark.parametrize("content", [b"clip.wav", b"RIFF\xff\xfe", bytes(70_000)])
+def test_a_file_that_is_sent_as_text_is_refused_as_such(client: TestClient, content: bytes) -> None:
+    """As `curl -F file=<clip.wav` sends it. The refusal spoke of UTF-8, or of a limit on text."""
+    error = refusal(send(client, part(b'name="file"', content) + b"--x--\r\n"), 400)
+    assert error["param"] == "file"
+    assert "with a filename" in error["message"]
+
+
 def test_text_that_is_not_in_its_charset_is_refused(client: TestClient, clip: bytes) -> None:
     error = refusal(send(client, form(clip, part(b'name="prompt"', b"f\xfcnf"))), 400)
     assert "'prompt' is not utf-8" in error["message"]

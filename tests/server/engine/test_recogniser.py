@@ -13,12 +13,11 @@ from adapters_store.store import AdapterStore
 from server.engine import recogniser as recogniser_module
 from server.engine.engine import Engine
 from server.engine.messages import Request
-from server.engine.recogniser import OwsmRecogniser
+from server.engine.recogniser import ModelRecogniser
 from server.engine.start import engine_over
 from server.settings import ServerSettings
 from ssvd_asr.audio.segment import find_spans
 from ssvd_asr.base.prompt import IDENTIFIED, Prompt
-from ssvd_asr.decoding.language import languages
 from ssvd_asr.decoding.options import DecodingOptions
 from ssvd_asr.errors import AdapterError
 from ssvd_asr.mixing.compression import Compression
@@ -42,8 +41,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def real(folder: Path, cache: Path) -> OwsmRecogniser:
-    return OwsmRecogniser.load(str(folder), device="cpu", dtype="auto", cache_dir=cache)
+def real(folder: Path, cache: Path) -> ModelRecogniser:
+    return ModelRecogniser.load(str(folder), device="cpu", dtype="auto", cache_dir=cache)
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +56,13 @@ def real_store(folder: Path, cache: Path, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture
-def running(real: OwsmRecogniser, real_store: AdapterStore) -> Iterator[Engine]:
+def running(real: ModelRecogniser, real_store: AdapterStore) -> Iterator[Engine]:
     engine = engine_over(real, ServerSettings(), real_store)
     yield engine
     engine.close(timeout_s=30)
 
 
-def test_a_domain_changes_the_words_and_the_base_is_as_it_was(running: Engine, real: OwsmRecogniser) -> None:
+def test_a_domain_changes_the_words_and_the_base_is_as_it_was(running: Engine, real: ModelRecogniser) -> None:
     before = transcribe(real._base, [WAVE])[0]
     texts = [running.submit(Request(WAVE, domain=d)).result(60).text for d in ("child", None, "child", None)]
     assert texts[0] == texts[2] != texts[1] == texts[3] == " ".join(before.text.split())
@@ -72,7 +71,7 @@ def test_a_domain_changes_the_words_and_the_base_is_as_it_was(running: Engine, r
 
 
 def test_the_engine_says_what_the_library_says_with_the_same_cores(
-    running: Engine, real: OwsmRecogniser, real_store: AdapterStore
+    running: Engine, real: ModelRecogniser, real_store: AdapterStore
 ) -> None:
     version = real_store.resolve("child")
     reply = running.submit(Request(WAVE, domain="child")).result(60)
@@ -83,7 +82,7 @@ def test_the_engine_says_what_the_library_says_with_the_same_cores(
     assert reply.provenance.base_digest == real.digest
 
 
-def test_a_previous_text_stands_before_the_first_piece_only(running: Engine, real: OwsmRecogniser) -> None:
+def test_a_previous_text_stands_before_the_first_piece_only(running: Engine, real: ModelRecogniser) -> None:
     said = "the small boat turned slowly"
     wave = np.concatenate([WAVE, np.zeros(3 * 16_000, np.float32), WAVE])
     span, _ = find_spans(wave, real.window_samples)
@@ -115,14 +114,14 @@ def test_an_adapter_of_another_base_is_refused_by_digest(running: Engine) -> Non
 
 
 def test_a_digest_is_checked_once_however_many_others_are_read_between(
-    real: OwsmRecogniser, real_store: AdapterStore, monkeypatch: pytest.MonkeyPatch
+    real: ModelRecogniser, real_store: AdapterStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recogniser_module, "MAX_LAYOUTS", 1)
     real._known.clear()
     real._layouts.clear()
     checked: list[int] = []
-    check = OwsmRecogniser._checked
-    monkeypatch.setattr(OwsmRecogniser, "_checked", lambda of, data: (checked.append(1), check(of, data))[1])
+    check = ModelRecogniser._checked
+    monkeypatch.setattr(ModelRecogniser, "_checked", lambda of, data: (checked.append(1), check(of, data))[1])
     versions = [real_store.resolve(name) for name in ("child", "other")]
     first, second = ([real.read_adapter(each) for each in versions] for _ in range(2))
     assert len(checked) == 2
@@ -134,14 +133,14 @@ def test_a_digest_is_checked_once_however_many_others_are_read_between(
 
 
 def test_a_share_of_the_basis_serves_what_needs_no_more_and_refuses_the_rest(
-    folder: Path, cache: Path, real: OwsmRecogniser, real_store: AdapterStore
+    folder: Path, cache: Path, real: ModelRecogniser, real_store: AdapterStore
 ) -> None:
     version = real_store.resolve("child")
     spans, layers = real.read_adapter(version).ks, real._adapted.layers
     needed = max(k / min(layers[name].weight.shape) for name, k in spans.items())
     told = []
     for share in (needed, needed / 2):
-        some = OwsmRecogniser.load(
+        some = ModelRecogniser.load(
             str(folder), device="cpu", dtype="float32", cache_dir=cache, basis_share=share
         )
         held = sum(layer.ut.numel() for layer in some._adapted.layers.values())
@@ -160,7 +159,7 @@ def test_a_share_of_the_basis_serves_what_needs_no_more_and_refuses_the_rest(
     assert "(SSVD_BASIS_SHARE)" in told[1]
 
 
-def test_no_weight_is_touched_and_nothing_is_loaded_again(running: Engine, real: OwsmRecogniser) -> None:
+def test_no_weight_is_touched_and_nothing_is_loaded_again(running: Engine, real: ModelRecogniser) -> None:
     weights = {name: tensor.data_ptr() for name, tensor in real._base.network.named_parameters()}
     copies = {name: tensor.clone() for name, tensor in real._base.network.named_parameters()}
     for domain in ("child", None, "child"):
@@ -173,18 +172,18 @@ def test_no_weight_is_touched_and_nothing_is_loaded_again(running: Engine, real:
 def test_bfloat16_serves_with_the_factors_of_float32(
     folder: Path, cache: Path, real_store: AdapterStore
 ) -> None:
-    half = OwsmRecogniser.load(str(folder), device="cpu", dtype="bfloat16", cache_dir=cache)
+    half = ModelRecogniser.load(str(folder), device="cpu", dtype="bfloat16", cache_dir=cache)
     cores = half.read_adapter(real_store.resolve("child")).expand(half.device, half.dtype)
     assert {core.dtype for core in cores.values()} == {torch.bfloat16}
 
 
-def test_languages_are_those_of_the_token_list(real: OwsmRecogniser) -> None:
+def test_languages_are_those_of_the_token_list(real: ModelRecogniser) -> None:
     assert real.has_language("<eng>")
     assert not real.has_language("<tlh>")
 
 
 def test_a_language_left_to_the_base_is_what_it_says_first_with_its_domain(
-    real: OwsmRecogniser, running: Engine
+    real: ModelRecogniser, running: Engine
 ) -> None:
     assert real.identifies_language
     cores = real.read_adapter(running.domains.store.resolve("child")).expand("cpu", torch.float32)
@@ -208,14 +207,14 @@ def test_a_language_left_to_the_base_is_what_it_says_first_with_its_domain(
     assert identified  # the random base may have a favourite
 
 
-def test_languages_are_the_codes_and_neither_a_task_nor_a_control(real: OwsmRecogniser) -> None:
-    assert languages(real._base.tokens) == ("<eng>", "<nld>")
+def test_languages_are_the_codes_and_neither_a_task_nor_a_control(real: ModelRecogniser) -> None:
+    assert tuple(real._base.tokens.languages) == ("<eng>", "<nld>")
 
 
 def test_a_beam_through_the_engine_is_the_librarys_beam_row_by_row(
     folder: Path, cache: Path, real_store: AdapterStore
 ) -> None:
-    searching = OwsmRecogniser.load(
+    searching = ModelRecogniser.load(
         str(folder),
         device="cpu",
         dtype="float32",
@@ -248,7 +247,7 @@ def test_a_beam_through_the_engine_is_the_librarys_beam_row_by_row(
 def test_the_bases_own_times_come_where_the_setting_asks_for_them(
     folder: Path, cache: Path, real_store: AdapterStore
 ) -> None:
-    own = OwsmRecogniser.load(
+    own = ModelRecogniser.load(
         str(folder),
         device="cpu",
         dtype="float32",
@@ -270,13 +269,13 @@ def test_the_bases_own_times_come_where_the_setting_asks_for_them(
 def test_a_compressed_core_serves_what_it_keeps_and_a_domain_that_loses_more_is_refused(
     folder: Path, cache: Path, real_store: AdapterStore
 ) -> None:
-    whole = OwsmRecogniser.load(str(folder), device="cpu", dtype="float32", cache_dir=cache)
+    whole = ModelRecogniser.load(str(folder), device="cpu", dtype="float32", cache_dir=cache)
     cores = whole.read_adapter(real_store.resolve("child")).expand("cpu", torch.float32)
     k = max(len(core) for core in cores.values())
 
     def serve(rank: int, error: float) -> tuple[str, int]:
         settings = ServerSettings(compressed_rank=rank, compressed_max_error=error)
-        held = OwsmRecogniser.load(
+        held = ModelRecogniser.load(
             str(folder), device="cpu", dtype="float32", cache_dir=cache, compression=settings.compression
         )
         engine = engine_over(held, settings, real_store)

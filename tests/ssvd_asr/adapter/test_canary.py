@@ -10,9 +10,10 @@ import torch
 
 from ssvd_asr.adapted_model import AdaptedModel, adapt
 from ssvd_asr.adapter.adapter import Adapter
-from ssvd_asr.adapter.canary import Probe, check_canary, check_publishable, make_canary, seal_adapter
+from ssvd_asr.adapter.canary import check_canary, check_publishable, make_canary, seal_adapter
 from ssvd_asr.adapter.read import LoadedAdapter, load_adapter
 from ssvd_asr.base.model import BaseModel
+from ssvd_asr.base.probe import Probe
 from ssvd_asr.basis.factors import LayerFactors, canonical_svd
 from ssvd_asr.basis.layers import match_layers
 from ssvd_asr.errors import AdapterError, WrongBaseError
@@ -35,7 +36,7 @@ def sealed(
     adapted = adapted_toy()
     base = ToyBase(Toy())
     path = folder / "a.safetensors"
-    loaded = seal_adapter(path, adapter or trained(), adapted, base, FACTORS, dtype=dtype, probe=TOY_PROBE)
+    loaded = seal_adapter(path, adapter or trained(), adapted, base, FACTORS, dtype=dtype)
     return loaded, adapted, base
 
 
@@ -44,7 +45,7 @@ def test_a_sealed_adapter_can_be_published_as_read_back_from_disk(tmp_path: Path
     again = load_adapter(tmp_path / "a.safetensors", base, FACTORS)
     assert again.sha256 == loaded.sha256
     assert again.metadata == loaded.metadata
-    assert check_publishable(again, adapted, base, TOY_PROBE)["logits"] > 0.1
+    assert check_publishable(again, adapted, base)["logits"] > 0.1
 
 
 def test_the_canary_is_made_of_the_rounded_numbers(tmp_path: Path) -> None:
@@ -69,7 +70,7 @@ def test_other_numbers_under_the_same_canary_are_refused(tmp_path: Path) -> None
     loaded, adapted, base = sealed(tmp_path)
     swapped = replace(loaded, adapter=trained(seed=1))
     with pytest.raises(AdapterError, match=r"logits of the adapter deviates .* 1\.0e-03 in float32"):
-        check_publishable(swapped, adapted, base, TOY_PROBE)
+        check_publishable(swapped, adapted, base)
 
 
 def test_another_map_over_the_same_numbers_is_refused(tmp_path: Path) -> None:
@@ -77,7 +78,7 @@ def test_another_map_over_the_same_numbers_is_refused(tmp_path: Path) -> None:
     strict = Adapter("cayley", loaded.adapter.sigmas)
     strict.load_state(loaded.adapter.state)
     with pytest.raises(AdapterError, match="of the adapter deviates"):
-        check_publishable(replace(loaded, adapter=strict), adapted, base, TOY_PROBE)
+        check_publishable(replace(loaded, adapter=strict), adapted, base)
 
 
 def test_a_base_that_answers_otherwise_is_refused(tmp_path: Path) -> None:
@@ -86,7 +87,7 @@ def test_a_base_that_answers_otherwise_is_refused(tmp_path: Path) -> None:
     with torch.no_grad():
         other.head.weight.mul_(1.1)  # a layer that no fingerprint covers
     with pytest.raises(AdapterError, match="of the base deviates"):
-        check_publishable(loaded, adapt(other, FACTORS, PATTERNS), base, TOY_PROBE)
+        check_publishable(loaded, adapt(other, FACTORS, PATTERNS), base)
 
 
 def test_a_model_that_answers_nan_is_refused(tmp_path: Path) -> None:
@@ -96,7 +97,7 @@ def test_a_model_that_answers_nan_is_refused(tmp_path: Path) -> None:
         other.head.bias.fill_(torch.nan)
     broken = adapt(other, FACTORS, PATTERNS)
     with pytest.raises(AdapterError, match="deviates by nan"):
-        check_publishable(loaded, broken, base, TOY_PROBE)
+        check_publishable(loaded, broken, base)
     with pytest.raises(AdapterError, match="of the base is not finite"):
         make_canary(broken, trained(), TOY_PROBE)
 
@@ -104,26 +105,26 @@ def test_a_model_that_answers_nan_is_refused(tmp_path: Path) -> None:
 def test_another_base_a_missing_layer_and_no_canary_are_refused(tmp_path: Path) -> None:
     loaded, adapted, base = sealed(tmp_path)
     with pytest.raises(WrongBaseError, match="sha256:other"):
-        check_publishable(loaded, adapted, ToyBase(Toy(), digest="sha256:other"), TOY_PROBE)
+        check_publishable(loaded, adapted, ToyBase(Toy(), digest="sha256:other"))
     with pytest.raises(AdapterError, match="no adapted layer 'wide'"):
-        check_publishable(loaded, adapt(Toy(), FACTORS, ("tall", "square")), base, TOY_PROBE)
+        check_publishable(loaded, adapt(Toy(), FACTORS, ("tall", "square")), base)
     bare = replace(loaded, metadata=loaded.metadata.model_copy(update={"canary": None}))
     with pytest.raises(AdapterError, match="no canary"):
-        check_publishable(bare, adapted, base, TOY_PROBE)
+        check_publishable(bare, adapted, base)
 
 
 def test_another_probe_is_refused_by_name(tmp_path: Path) -> None:
     loaded, adapted, base = sealed(tmp_path)
     with pytest.raises(AdapterError, match="'toy-1', this one is 'toy-2'"):
-        check_publishable(loaded, adapted, base, Probe("toy-2", TOY_PROBE.run))
+        check_publishable(loaded, adapted, replace(base, probe=Probe("toy-2", TOY_PROBE.run)))
 
 
 def test_bfloat16_is_allowed_its_rounding_and_no_more(tmp_path: Path) -> None:
     loaded, _, base = sealed(tmp_path)
     half = adapted_toy(torch.bfloat16)
-    check_publishable(loaded, half, base, TOY_PROBE)
+    check_publishable(loaded, half, base)
     with pytest.raises(AdapterError, match="in bfloat16"):
-        check_publishable(replace(loaded, adapter=trained(seed=1)), half, base, TOY_PROBE)
+        check_publishable(replace(loaded, adapter=trained(seed=1)), half, base)
 
 
 def test_a_canary_made_in_bfloat16_is_read_with_its_tolerance_everywhere() -> None:
@@ -170,7 +171,7 @@ def test_on_a_whole_espnet_model_encoder_and_decoder_are_watched(
     for side in ("encoder.", "decoder."):
         half = {name: core for name, core in cores.items() if name.startswith(side)}
         with pytest.raises(AdapterError, match="of the adapter deviates"):  # reaching half of it is found out
-            check_canary(canary, adapted, _Fixed(half))  # type: ignore[arg-type]
+            check_canary(canary, adapted, _Fixed(half), tiny_base.probe)  # type: ignore[arg-type]
 
 
 class _Fixed:
@@ -184,7 +185,7 @@ class _Fixed:
 
 
 def test_an_untrained_adapter_is_a_noop_on_a_whole_espnet_model(tiny_base: BaseModel) -> None:
-    from ssvd_asr.adapter.canary import ESPNET_PROBE
+    from ssvd_asr.base.owsm.probe import ESPNET_PROBE
 
     factors = tiny_factors(tiny_base)
     with torch.inference_mode():

@@ -18,10 +18,11 @@ from ssvd_asr.adapter.forms import CoreForm, Directions
 from ssvd_asr.adapter.merge import merge_adapter, with_weights
 from ssvd_asr.adapter.read import load_adapter
 from ssvd_asr.audio.read import read_audio
-from ssvd_asr.base.export import export_espnet
 from ssvd_asr.base.load import load_base
-from ssvd_asr.base.model import BaseModel, FloatArray
+from ssvd_asr.base.model import BaseModel
+from ssvd_asr.base.owsm.export import export_espnet
 from ssvd_asr.base.weights import BASE_DIGEST_KEY
+from ssvd_asr.base.window import FloatArray
 from ssvd_asr.basis.cache import factorize
 from ssvd_asr.basis.factors import LayerFactors
 from ssvd_asr.decoding.options import GREEDY

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ssvd_asr.adapter.adapter import Adapter
-from ssvd_asr.base.shapes import OWLS_2B, OWSM_01B, OWSM_1B, OwsmShape, meta_network
+from ssvd_asr.base.owsm.shapes import OWLS_2B, OWSM_01B, OWSM_1B, OwsmShape, meta_network
 from ssvd_asr.basis.layers import match_layers
 
 

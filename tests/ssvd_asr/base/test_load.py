@@ -10,9 +10,9 @@ import pytest
 import torch
 import yaml
 
-from ssvd_asr.base.export import export_compact, export_espnet
 from ssvd_asr.base.load import load_base
 from ssvd_asr.base.model import BaseModel
+from ssvd_asr.base.owsm.export import export_compact, export_espnet
 from ssvd_asr.errors import BaseModelError, SsvdError
 from tests.random_owsm import TINY_OWLS, waves, write_random_owsm
 

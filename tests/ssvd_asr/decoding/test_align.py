@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,10 +16,11 @@ from ssvd_asr.adapter.read import load_adapter
 from ssvd_asr.audio.read import read_audio
 from ssvd_asr.base.load import load_base
 from ssvd_asr.base.model import BaseModel
-from ssvd_asr.base.tokens import TokenMap
+from ssvd_asr.base.owsm.tokens import TokenMap
+from ssvd_asr.base.window import Clock
 from ssvd_asr.basis.cache import factorize
 from ssvd_asr.decoding import align as align_module
-from ssvd_asr.decoding.align import Alignment, Clock, align, clock_of, group_words
+from ssvd_asr.decoding.align import Alignment, align
 from ssvd_asr.decoding.hypothesis import Hypothesis
 from ssvd_asr.mixing.core_stack import CoreStack
 from ssvd_asr.transcription import Transcript, transcribe
@@ -35,7 +35,7 @@ def heard(tokens: TokenMap, frames: Sequence[int]) -> tuple[Any, Tensor]:
     with torch.no_grad():
         head.weight.copy_(torch.eye(len(tokens)))
         head.bias.zero_()
-    return SimpleNamespace(ctc_lo=head), 20 * nn.functional.one_hot(torch.tensor(frames), len(tokens)).float()
+    return head, 20 * nn.functional.one_hot(torch.tensor(frames), len(tokens)).float()
 
 
 def said(tokens: TokenMap, text: str) -> Hypothesis:
@@ -115,7 +115,7 @@ def test_no_words_need_no_times(tiny_base: BaseModel) -> None:
 def test_pieces_are_grouped_into_the_words_of_the_text(tiny_base: BaseModel, text: str) -> None:
     tokens = tiny_base.tokens
     ids = [tokens.time_id(0.1), *tokens.encode(text), tokens.time_id(0.5)]
-    groups = group_words(ids, tokens)
+    groups = tokens.words(ids)
     assert [word for word, _ in groups] == text.split()
     assert [index for _, pieces in groups for index in pieces] == ids[1:-1]
 
@@ -123,8 +123,8 @@ def test_pieces_are_grouped_into_the_words_of_the_text(tiny_base: BaseModel, tex
 def test_the_clock_is_the_encoders(tiny_base: BaseModel) -> None:
     nano = load_base()
     frames = nano.encode(waves(1)).size(1)
-    assert clock_of(nano, frames) == Clock(0.08, -0.01, 0.08)
-    tiny = clock_of(tiny_base, tiny_base.encode(waves(1)).size(1))
+    assert nano.clock(frames) == Clock(0.08, -0.01, 0.08)
+    tiny = tiny_base.clock(tiny_base.encode(waves(1)).size(1))
     hop_s = tiny_base.network.frontend.hop_length / 16_000
     assert round(tiny.frame_s / hop_s, 9) in (2, 4, 6, 8)
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 import yaml
 
-from ssvd_asr.base.ctc_network import CtcModel, load_ctc_model
 from ssvd_asr.base.load import load_base
 from ssvd_asr.base.model import BaseModel
+from ssvd_asr.base.owsm.ctc_network import CtcModel, load_ctc_model
 from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.decoding import best_path as module
 from ssvd_asr.decoding.best_path import best_path
@@ -29,8 +29,8 @@ PROMPTS = [
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """config.yaml and checkpoint of a tiny random OWSM-CTC."""
-    from ssvd_asr.base.config import parse_config
-    from ssvd_asr.base.ctc_network import build_ctc_network
+    from ssvd_asr.base.owsm.config import parse_config
+    from ssvd_asr.base.owsm.ctc_network import build_ctc_network
 
     folder = tmp_path_factory.mktemp("ctc")
     bpe = bpe_model()
@@ -67,7 +67,7 @@ def test_a_batch_of_prompts_gives_what_espnet_gives_each(
     model: CtcModel, files: tuple[Path, Path], espnet: Any
 ) -> None:
     audio = waves(3)
-    found = best_path(model.network.ctc, model.encode(audio, PROMPTS), model.tokens)
+    found = best_path(model.network.ctc.ctc_lo, model.encode(audio, PROMPTS), model.tokens)
     assert len({hypothesis.token_ids for hypothesis in found}) == 3
     assert min(hypothesis.margin for hypothesis in found) > 1e-4  # none is decided by rounding
     judge = espnet.Speech2Text(*files)
@@ -83,19 +83,21 @@ def test_a_batch_of_prompts_gives_what_espnet_gives_each(
 
 def test_rows_are_what_they_are_alone_in_any_order(model: CtcModel) -> None:
     audio = waves(3)
-    together = best_path(model.network.ctc, model.encode(audio[::-1], PROMPTS[::-1]), model.tokens)[::-1]
+    together = best_path(model.network.ctc.ctc_lo, model.encode(audio[::-1], PROMPTS[::-1]), model.tokens)[
+        ::-1
+    ]
     for row, found in enumerate(together):
         encoded = model.encode(audio[row : row + 1], PROMPTS[row : row + 1])
-        assert best_path(model.network.ctc, encoded, model.tokens)[0].token_ids == found.token_ids
+        assert best_path(model.network.ctc.ctc_lo, encoded, model.tokens)[0].token_ids == found.token_ids
 
 
 def test_a_path_is_collapsed_as_espnet_collapses_it(
     tiny_base: BaseModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded = tiny_base.encode(waves(2))
-    whole = best_path(tiny_base.network.ctc, encoded, tiny_base.tokens)
+    whole = best_path(tiny_base.ctc_head, encoded, tiny_base.tokens)
     monkeypatch.setattr(module, "CHUNK_BYTES", 1)  # frame by frame
-    assert [h.token_ids for h in best_path(tiny_base.network.ctc, encoded, tiny_base.tokens)] == [
+    assert [h.token_ids for h in best_path(tiny_base.ctc_head, encoded, tiny_base.tokens)] == [
         h.token_ids for h in whole
     ]
     logp = tiny_base.network.ctc.log_softmax(encoded)

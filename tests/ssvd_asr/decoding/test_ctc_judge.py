@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -44,10 +43,9 @@ def judged(request: pytest.FixtureRequest) -> tuple[CtcJudge, torch.Tensor]:
         head.weight.copy_(2 * torch.randn(VOCABULARY, WIDTH, generator=generator))
     head.to(request.param)
     encoded = torch.randn(3, FRAMES, WIDTH, generator=generator).to(request.param)
-    ctc: Any = SimpleNamespace(ctc_lo=head)
     tokens: Any = Few()
     with torch.no_grad():
-        return CtcJudge(ctc, encoded, tokens), torch.log_softmax(head(encoded), dim=-1).cpu().double()
+        return CtcJudge(head, encoded, tokens), torch.log_softmax(head(encoded), dim=-1).cpu().double()
 
 
 def by_hand(scores: torch.Tensor, said: tuple[int, ...]) -> float:

@@ -11,8 +11,8 @@ import torch
 from espnet2.asr.ctc import CTC
 from espnet2.legacy.nets.ctc_prefix_score import CTCPrefixScore, CTCPrefixScoreTH
 
+from ssvd_asr.base.rows import Rows
 from ssvd_asr.decoding.ctc_prefix import CtcPrefix
-from ssvd_asr.decoding.rows import Rows
 from ssvd_asr.errors import BaseModelError
 
 VOCABULARY, WIDTH, FRAMES, BLANK, EOS = 11, 8, 25, 0, 10
@@ -57,7 +57,7 @@ def _assert_judged(ctc: CTC, encoded: torch.Tensor, prefixes: list[list[int]], s
 
 def test_scores_are_those_of_espnet_for_every_next_token(ctc: CTC) -> None:
     encoded = _encoded(3)
-    scorer = CtcPrefix(ctc, encoded, blank=BLANK)
+    scorer = CtcPrefix(ctc.ctc_lo, encoded, blank=BLANK)
     prefixes: list[list[int]] = [[], [], []]
     _assert_judged(ctc, encoded, prefixes, scorer)
     for tokens in ([3, 5, 1], [3, 6, 1], [4, 6, 1], [3, 2, 7]):  # repetitions are told from one long token
@@ -69,7 +69,7 @@ def test_scores_are_those_of_espnet_for_every_next_token(ctc: CTC) -> None:
 
 def test_rows_multiply_leave_and_change_places(ctc: CTC) -> None:
     encoded = _encoded(4)
-    scorer = CtcPrefix(ctc, encoded, blank=BLANK)
+    scorer = CtcPrefix(ctc.ctc_lo, encoded, blank=BLANK)
     scorer.extend([2, 0, 0, 3, 3, 3], [1, 2, 3, 5, 4, 4])  # utterance 1 leaves
     of = [2, 0, 0, 3, 3, 3]
     prefixes = [[1], [2], [3], [5], [4], [4]]
@@ -84,7 +84,7 @@ def test_scores_are_those_of_espnets_batched_search(ctc: CTC) -> None:
     encoded, tokens = _encoded(2), torch.tensor([[3, 4, EOS], [5, BLANK, 3]])
     judge = CTCPrefixScoreTH(ctc.log_softmax(encoded), torch.tensor([FRAMES, FRAMES]), BLANK, EOS)
     theirs, _ = judge(torch.tensor([[EOS], [EOS]]), None, tokens)
-    gains, ends = CtcPrefix(ctc, encoded, blank=BLANK).score(tokens)
+    gains, ends = CtcPrefix(ctc.ctc_lo, encoded, blank=BLANK).score(tokens)
     for row, column in itertools.product(range(2), range(3)):
         if tokens[row, column] not in (BLANK, EOS):
             assert gains[row, column] == pytest.approx(float(theirs[row, tokens[row, column]]), abs=1e-4)
@@ -92,7 +92,7 @@ def test_scores_are_those_of_espnets_batched_search(ctc: CTC) -> None:
 
 
 def test_a_prefix_longer_than_the_audio_is_impossible_not_a_number(ctc: CTC) -> None:
-    scorer = CtcPrefix(ctc, _encoded(1, frames=3), blank=BLANK)
+    scorer = CtcPrefix(ctc.ctc_lo, _encoded(1, frames=3), blank=BLANK)
     for token in (1, 1):  # the repetition takes a blank between: all three frames
         scorer.extend([0], [token])
     gains, ends = scorer.score(torch.tensor([[1, 2]]))
@@ -103,7 +103,7 @@ def test_a_prefix_longer_than_the_audio_is_impossible_not_a_number(ctc: CTC) -> 
 def test_scores_over_a_long_window_are_exact(ctc: CTC) -> None:
     """Log-probabilities add up to thousands here, where float32 keeps three decimals."""
     encoded = _encoded(1, frames=1500)
-    scorer = CtcPrefix(ctc, encoded, blank=BLANK)
+    scorer = CtcPrefix(ctc.ctc_lo, encoded, blank=BLANK)
     scorer.extend([0], [3])
     gains, _ = scorer.score(torch.tensor([[4]]))
     logp = ctc.log_softmax(encoded)[0].double()
@@ -120,8 +120,8 @@ def test_scores_over_a_long_window_are_exact(ctc: CTC) -> None:
 
 def test_a_head_of_another_build_is_refused(ctc: CTC) -> None:
     ctc.ctc_lo = torch.nn.Sequential(ctc.ctc_lo)
-    with pytest.raises(BaseModelError, match="ctc_lo is a Sequential"):
-        CtcPrefix(ctc, _encoded(1), blank=BLANK)
+    with pytest.raises(BaseModelError, match="the CTC head is a Sequential"):
+        CtcPrefix(ctc.ctc_lo, _encoded(1), blank=BLANK)
 
 
 def test_spread_rows_come_back() -> None:

@@ -12,11 +12,11 @@ import torch
 
 from ssvd_asr.adapted_model import AdaptedModel, adapt
 from ssvd_asr.base.model import BaseModel
+from ssvd_asr.base.owsm.decoder import OwsmDecoder
 from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.basis.factors import canonical_svd
 from ssvd_asr.basis.layers import match_layers
 from ssvd_asr.decoding.best_path import best_path
-from ssvd_asr.decoding.decoder import CachedDecoder
 from ssvd_asr.decoding.greedy import ENDED_SHARE, greedy
 from ssvd_asr.decoding.hypothesis import Hypothesis, TimedText, timed_segments
 from ssvd_asr.errors import BaseModelError, SsvdError
@@ -75,7 +75,7 @@ def test_a_row_that_computes_nonsense_is_an_error_not_a_transcript(
     with pytest.raises(SsvdError, match="no token has a finite score"):
         greedy(tiny_base, encoded, [Prompt()] * 2)
     with pytest.raises(SsvdError, match="no token has a finite score"):
-        best_path(tiny_base.network.ctc, encoded, tiny_base.tokens)
+        best_path(tiny_base.ctc_head, encoded, tiny_base.tokens)
 
 
 @pytest.mark.parametrize(
@@ -127,12 +127,12 @@ def test_rows_of_a_large_batch_leave_together_and_say_what_they_say_alone(
 ) -> None:
     kept: list[int] = []
 
-    def keep(decoder: CachedDecoder, rows: Sequence[int]) -> None:
+    def keep(decoder: OwsmDecoder, rows: Sequence[int]) -> None:
         kept.append(len(rows))
         whole(decoder, rows)
 
-    whole = CachedDecoder.keep
-    monkeypatch.setattr(CachedDecoder, "keep", keep)
+    whole = OwsmDecoder.keep
+    monkeypatch.setattr(OwsmDecoder, "keep", keep)
     encoded = tiny_base.encode(waves(6))[[0, 1, 2, 3, 4, 5] * 4]
     prompts = [Prompt(), Prompt(previous_text="a chair")] * 12
     limits = list(range(1, 25))
@@ -163,7 +163,7 @@ def test_cached_steps_give_espnets_own_scores(tiny_base: BaseModel) -> None:
     said = torch.randint(len(tiny_base.tokens), (3, 12), generator=generator)
     rows = [0, 1, 2]
     with torch.no_grad():
-        decoder = CachedDecoder(network.decoder, encoded)
+        decoder = OwsmDecoder(network.decoder, encoded)
         scores = decoder.advance(said[:, :5])
         for step in range(5, 12):
             theirs, _ = network.decoder.batch_score(said[rows, :step], [None] * len(rows), encoded[rows])

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from ssvd_asr.base.model import BaseModel
+from ssvd_asr.base.owsm.grammar import forbid
 from ssvd_asr.base.prompt import Prompt
-from ssvd_asr.decoding.grammar import forbid
 from ssvd_asr.decoding.options import GREEDY
 from ssvd_asr.transcription import Transcript, transcribe
 from tests.random_owsm import LONG_TEXT
@@ -60,7 +60,7 @@ def test_previous_text_and_task_are_told_alike(pair: Any) -> None:
         transcribe(base, audio, prompts=prompts, options=GREEDY), prompts, audio, strict=True
     ):
         told = speech2text._build_hyp_primer("<eng>", "<asr>", prompt.timestamps, prompt.previous_text)
-        assert prompt.ids(base.tokens) == told
+        assert base.tokens.prompt_ids(prompt) == told
         theirs = speech2text(wave, text_prev=prompt.previous_text, predict_time=prompt.timestamps)[0]
         _assert_same(base, ours, theirs, prompt_tokens=2 if prompt.timestamps else 3)
 
@@ -92,8 +92,8 @@ def test_grammar_forbids_what_score_filter_forbids(espnet: Any, tiny_base: BaseM
         prompt = Prompt(
             timestamps=bool(generator.random() < 0.8),
             previous_text="old boat" if generator.random() < 0.3 else None,
-        ).ids(tokens)
-        prefix, said = list(prompt), int(generator.integers(0, 12))
+        )
+        prefix, said = tokens.prompt_ids(prompt), int(generator.integers(0, 12))
         for _ in range(said):  # a walk along what the grammar itself allows
             scores = torch.zeros(1, len(tokens))
             forbid(scores, [prefix], tokens)

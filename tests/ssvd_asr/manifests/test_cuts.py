@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile as sf
 
+from ssvd_asr.errors import DataError
 from ssvd_asr.manifests.read import read_entries
 from ssvd_asr.manifests.utterances import Problem, Utterance
 
@@ -118,3 +122,50 @@ def test_urls_repeated_ids_and_broken_lines_are_named(tmp_path: Path) -> None:
         "twice": "duplicate id",
         "cuts.jsonl:5": "malformed entry",
     }
+
+
+@pytest.fixture
+def cut(tmp_path: Path) -> dict[str, Any]:
+    """A cut of two seconds as JSON."""
+    from lhotse import CutSet, MonoCut, Recording, SupervisionSegment
+
+    recording = Recording.from_file(write_clip(tmp_path / "rec.wav"))
+    segment = SupervisionSegment("s", "rec", 0.0, 1.0, text="one")
+    CutSet.from_cuts([MonoCut("c", 0.0, 2.0, 0, [segment], recording=recording)]).to_file(
+        tmp_path / "c.jsonl"
+    )
+    found: dict[str, Any] = json.loads((tmp_path / "c.jsonl").read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("of_cut", "of_supervision", "told"),
+    [
+        ({}, {"text": ["one"]}, "the text of s must be a string"),
+        ({}, {"start": "0"}, "the start of s must be seconds, found '0'"),
+        ({}, {"duration": math.nan}, "the duration of s must be seconds"),
+        ({"start": math.nan}, {}, "the start of c must be seconds"),
+        ({"duration": math.inf}, {}, "the duration of c must be seconds"),
+        ({"start": -1}, {}, "before its recording"),
+        ({"surprise": 1}, {}, "unexpected keyword argument 'surprise'"),
+    ],
+)
+def test_values_that_lhotse_takes_unseen_are_checked(
+    tmp_path: Path, cut: dict[str, Any], of_cut: dict[str, Any], of_supervision: dict[str, Any], told: str
+) -> None:
+    wrong = {**cut, **of_cut, "supervisions": [{**cut["supervisions"][0], **of_supervision}]}
+    (tmp_path / "m.jsonl").write_text(f"{json.dumps(cut)}\n{json.dumps(wrong)}\n", encoding="utf-8")
+    first, second = read_entries(tmp_path / "m.jsonl")
+    assert isinstance(first, Utterance)
+    assert isinstance(second, Problem)
+    assert second.reason == "malformed entry"
+    assert told in second.detail
+
+
+def test_a_list_of_cuts_is_read_and_lhotses_other_lists_are_told(tmp_path: Path, cut: dict[str, Any]) -> None:
+    (tmp_path / "m.json").write_text(json.dumps([cut], indent=1), encoding="utf-8")
+    assert len(read_entries(tmp_path / "m.json")) == 1
+    for part in (cut["recording"], cut["supervisions"][0]):
+        (tmp_path / "m.jsonl").write_text(json.dumps(part) + "\n", encoding="utf-8")
+        with pytest.raises(DataError, match="lhotse's list of recordings or of supervisions"):
+            read_entries(tmp_path / "m.jsonl")

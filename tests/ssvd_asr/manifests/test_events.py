@@ -29,6 +29,10 @@ from tests.training.conftest import write_manifest
         ("two < three > one", "two < three > one", 0),
         ("a  text   as it is", "a  text   as it is", 0),
         ("[] () <>", "[] () <>", 0),
+        ("<eng><asr><0.00> yes<1.20><1.40> no<12.00>", "yes no", 6),  # ESPnet's texts for OWSM
+        ("<|startoftranscript|><|en|><|0.00|> yes<|1.20|>", "yes", 4),  # Whisper's
+        ("<00:00:01.200>yes <v Ann>no</v>", "yes no", 3),  # of subtitles
+        ("yes (()) no", "yes no", 1),
     ],
 )
 def test_tags_are_dropped_and_words_stay(text: str, spoken: str, tags: int) -> None:
@@ -48,6 +52,35 @@ def test_words_that_are_missing_and_brackets_that_stay_are_doubts(tmp_path: Path
         "[unintelligible] stands for words that the text has not",
         "(maybe) is no known tag and stays",
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "sign"),
+    [
+        ("*laughs* yes", "*laughs*"),
+        ("#noise yes", "#noise"),
+        ("yes %uh", "%uh"),
+        ("++UM++ yes", "++UM++"),
+        ("yes ~SIL", "~SIL"),
+        ("（笑）はい", "（笑）"),
+        ("yes &amp; no", "&amp;"),
+        ("yes [noise no", "[noise"),
+        ("♪ yes", "♪"),
+    ],
+)
+def test_signs_of_other_corpora_stay_and_are_doubts(text: str, sign: str) -> None:
+    found = without_events(text)
+    assert found.text == text
+    assert found.kept == (sign,)
+
+
+@pytest.mark.parametrize("text", ["100% of 3 * 2", "C++ is #1", "AT&T", "it's 5~6", "grüß * gott"])
+def test_signs_within_words_and_numbers_are_no_doubts(text: str) -> None:
+    assert without_events(text).kept == ()
+
+
+def test_two_brackets_around_nothing_stand_for_words() -> None:
+    assert without_events("yes (( )) no").unheard == ("(( ))",)
 
 
 @given(st.text(alphabet="ab <>[](){}/-noise", max_size=40))

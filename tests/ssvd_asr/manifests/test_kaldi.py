@@ -83,7 +83,7 @@ def test_byte_order_marks_crlf_and_tabs_change_nothing(tmp_path: Path) -> None:
         ("/data/raw.ark:1234", "archive"),
         ("https://x/a.wav", "a URL"),
         ("s3://x/a.wav", "a URL"),
-        ("a\0.wav", "a zero byte"),
+        ("file:///x/a.wav", "without file://"),
     ],
 )
 def test_what_is_no_file_is_refused_with_the_reason(tmp_path: Path, value: str, told: str) -> None:
@@ -129,7 +129,7 @@ def test_an_empty_segments_file_gives_no_utterance(tmp_path: Path) -> None:
     assert details(source) == [("missing file", f"{tmp_path.name}/text names it, segments does not")]
 
 
-@pytest.mark.parametrize("times", ["nan 1", "0 inf", "0 nan", "-inf 1", "1", "0 1 2 3"])
+@pytest.mark.parametrize("times", ["nan 1", "0 inf", "0 nan", "-inf 1", "1", "0 1 2 3", "1_0 2_0"])
 def test_impossible_times_are_malformed(tmp_path: Path, times: str) -> None:
     source = directory(tmp_path, wav_scp="a a.wav\n", text="u one\n", segments=f"u a {times}\n")
     assert reasons(source) == {"u": "malformed entry"}

@@ -114,6 +114,20 @@ def test_a_row_that_is_not_understood_is_named_and_an_unknown_column_refuses_all
         read_entries(make(wrong, [{**row, "begin_time": 1.0} for row in rows()]))
 
 
+@pytest.mark.parametrize(
+    "audio",
+    [wav(100), {"bytes": wav(100)}, {"array": [0.1], "path": "a.wav", "sampling_rate": 16_000}, [0.1, 0.2]],
+    ids=["bytes", "bytes without path", "array", "samples"],
+)
+def test_audio_in_another_form_is_malformed_and_not_told_in_full(
+    make: Make, tmp_path: Path, audio: object
+) -> None:
+    (found,) = read_entries(make(tmp_path, [{"audio": audio, "text": "x"}]))
+    assert isinstance(found, Problem)
+    assert '"audio" must be a string' in found.detail
+    assert len(found.detail) < 200
+
+
 def test_several_splits_and_chosen_rows_are_refused(tmp_path: Path) -> None:
     home = saved(tmp_path, rows())
     (tmp_path / "dataset_dict.json").write_text('{"splits": ["saved"]}')

@@ -13,8 +13,9 @@ from ssvd_asr.adapted_model import AdaptedModel, adapt
 from ssvd_asr.adapter.read import load_adapter
 from ssvd_asr.audio.read import read_audio
 from ssvd_asr.base.load import load_base
-from ssvd_asr.base.model import BaseModel, FloatArray
+from ssvd_asr.base.model import BaseModel
 from ssvd_asr.base.prompt import Prompt
+from ssvd_asr.base.window import FloatArray
 from ssvd_asr.basis.cache import factorize
 from ssvd_asr.decoding.greedy import greedy
 from ssvd_asr.decoding.hypothesis import Hypothesis
@@ -136,7 +137,7 @@ def test_a_batch_of_the_base_has_the_bare_bases_scores(nano: Nano) -> None:
 
 @pytest.mark.parametrize("form", [*FORMS, "auto"])
 def test_rows_are_whole_again_for_the_next_decode(nano: Nano, form: Form) -> None:
-    """Rows leave while decoding; the mixture's own rows come back, as CachedDecoder promises."""
+    """Rows leave while decoding; the mixture's own rows come back, as OwsmDecoder promises."""
     prompts = [Prompt()] * 4
     with nano.adapted.mixing(nano.stack, [2, 0, 1, 1], form) as mixture:
         encoded = nano.base.encode(nano.waves[:4])

@@ -21,7 +21,7 @@ from training.recipe import NANO, OWSM, Recipe
 WINDOW, FRAMES = 15 * 16_000, 186
 TICK = 320
 SYMBOLS = PromptSymbols(
-    1, 2, 3, first_time=1000, last_time=1750, na=4, unknown=5, samples_per_tick=TICK, window_samples=WINDOW
+    (1, 2), 3, first_time=1000, last_time=1750, na=4, unknown=5, samples_per_tick=TICK, window_samples=WINDOW
 )
 
 
@@ -119,7 +119,7 @@ def test_the_times_of_a_joined_row_are_where_its_utterances_are_heard(silence_s:
     assert batch["text_ctc"].tolist() == [[14, 10, 12], [13, -1, -1], [11, 15, -1]]
     for row, utterances in enumerate(plan.rows):
         text = [token for token in batch["text"][row].tolist() if token >= 0]
-        assert text[:2] == [SYMBOLS.language, SYMBOLS.task]
+        assert text[:2] == list(SYMBOLS.head)
         assert text[3::3] == [10 + i for i in utterances]
         # Half faded is where an utterance is heard to start and end, though nothing lies between two of them.
         edges = np.flatnonzero(np.diff(batch["speech"][row].numpy() > 0.5, prepend=False))
@@ -151,4 +151,4 @@ def test_a_batch_is_the_same_for_its_place_and_another_elsewhere() -> None:
 def test_rows_without_times_hold_the_texts_one_after_the_other() -> None:
     recipe = NANO.changed(timestamp_share=0.0)
     batch = training_batch(bursts(), BatchPlan(((4, 0, 2),), 100_000), SYMBOLS, recipe, 0, 0)
-    assert batch["text"].tolist() == [[SYMBOLS.language, SYMBOLS.task, SYMBOLS.notimestamps, 14, 10, 12]]
+    assert batch["text"].tolist() == [[*SYMBOLS.head, SYMBOLS.notimestamps, 14, 10, 12]]

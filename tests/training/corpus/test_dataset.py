@@ -20,7 +20,7 @@ from training.corpus.report import unusual_rate
 
 @pytest.fixture
 def rules(base: BaseModel) -> Rules:
-    return Rules(base.tokens, PromptSymbols.of(base.config, base.tokens), base.config.window_s, 36)
+    return Rules(base.tokens, PromptSymbols.of(base.window, base.tokens), base.config.window_s, 36)
 
 
 def load(source: Path, rules: Rules, **options: object) -> Dataset:

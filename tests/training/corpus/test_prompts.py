@@ -34,7 +34,7 @@ class Vocabulary:
         index = self.tokens.index
         times = (index("<0.00>"), index(f"<{WINDOW_S:.2f}>"))
         return PromptSymbols(
-            index("<eng>"), index("<asr>"), index("<notimestamps>"), *times, index("<na>"), index("<unk>"),
+            (index("<eng>"), index("<asr>")), index("<notimestamps>"), *times, index("<na>"), index("<unk>"),
             samples_per_tick=320, window_samples=round(WINDOW_S * 16_000),
         )  # fmt: skip
 

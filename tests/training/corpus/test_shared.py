@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from ssvd_asr.manifests.utterances import Utterance
+from ssvd_asr.manifests.utterances import PackedAudio, Utterance
 from training.corpus.shared import shared_between, shared_lines
 
 
@@ -51,3 +51,21 @@ def test_overlaps_equal_those_of_all_pairs() -> None:
             for b in second
         )
         assert shared_between({"x": first, "y": second})["x and y"]["audio"] == expected
+
+
+def test_a_copy_under_another_name_is_the_same_audio(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 1000
+    (tmp_path / "a.wav").write_bytes(content)
+    (tmp_path / "copy.wav").write_bytes(content)
+    (tmp_path / "link.wav").symlink_to(tmp_path / "a.wav")
+    (tmp_path / "other.wav").write_bytes(content[:-1] + b"x")  # as long, and the same but for its end
+    (tmp_path / "loop.wav").symlink_to(tmp_path / "loop.wav")
+    names = ("copy", "link", "other", "loop", "none")
+    others = [said(str(tmp_path / f"{name}.wav"), name, 0.5, 1.0) for name in names]
+    shared = shared_between({"train": [said(str(tmp_path / "a.wav"), "x", 0.0, 1.0)], "test": others})
+    assert shared == {"train and test": {"audio": 2, "texts": 0}}
+    packed = [
+        Utterance(name, PackedAudio(tmp_path / f"{name}.wav", 0, row, "audio"), name)
+        for name, row in (("a", 0), ("copy", 0), ("copy", 1))
+    ]
+    assert shared_between({"x": packed[:1], "y": packed[1:]})["x and y"]["audio"] == 1

@@ -44,7 +44,7 @@ def command(corpus: Path, base: Path, out: Path, *options: str) -> list[str]:
     """`ssvd train` with the recipe of these tests, without the interpreter."""
     recipe = [word for name, value in RECIPE.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     data = ["--data", str(corpus / "train.jsonl"), "--valid", str(corpus / "valid.jsonl")]
-    where = ["--domain", "tones", "--base", str(base), "--out", str(out), "--device", "cpu"]
+    where = ["--domain", "tones", "--base", str(base), "--out", str(out), "--device", "cpu", "--scale", "1"]
     return ["-m", "ssvd_asr.cli", "train", *where, *data, *recipe, *options]
 
 

@@ -76,7 +76,7 @@ def session(base_folder: Path, corpus: Path, tmp_path: Path) -> MakeSession:
 
 def logits(base: BaseModel) -> Tensor:
     """(1, 3, V) of a fixed input through encoder and decoder."""
-    from ssvd_asr.adapter.canary import ESPNET_PROBE
+    from ssvd_asr.base.owsm.probe import ESPNET_PROBE
 
     with torch.no_grad():
         return ESPNET_PROBE.run(base.network.eval())["logits"]

@@ -1,0 +1,1 @@
+"""Whisper as a base: transformers' network with our decoder, its tokens, rules, digest and files."""

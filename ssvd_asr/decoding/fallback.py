@@ -1,0 +1,47 @@
+"""Signs that words are wrong, for bases without a CTC head: repetitions, improbable words, no speech.
+
+The thresholds are those of Whisper's own code (openai/whisper, transcribe.py).
+"""
+
+from __future__ import annotations
+
+import zlib
+
+from ssvd_asr.decoding.hypothesis import Hypothesis
+
+MAX_COMPRESSION = 2.4  # of a text's bytes to those that zlib needs: a loop compresses well
+MIN_LOG_PROB = -1.0  # mean natural log-probability of a row's tokens
+MIN_NO_SPEECH = 0.6  # probability from which improbable words count as silence
+WARNING = "words repeat or are improbable, and another search found none better"
+SILENT = "no speech was heard, and improbable words were left out"
+
+
+def mean_log_prob(found: Hypothesis) -> float:
+    """Return the mean natural log-probability of the tokens, the closing one included."""
+    return found.score / (len(found.token_ids) + found.ended or 1)
+
+
+def compression(text: str) -> float:
+    """Return by how much zlib compresses a text's UTF-8; 0 for an empty text."""
+    data = text.encode()
+    return len(data) / len(zlib.compress(data)) if data else 0.0
+
+
+def is_doubtful(found: Hypothesis) -> bool:
+    """Return whether the words should be searched again."""
+    return loops(found) or mean_log_prob(found) < MIN_LOG_PROB
+
+
+def loops(found: Hypothesis) -> bool:
+    """Return whether the words repeat themselves, or went on to the length limit."""
+    return compression(found.text) > MAX_COMPRESSION or not found.ended
+
+
+def is_silence(found: Hypothesis, no_speech: float) -> bool:
+    """Return whether improbable words stand where the base hears no speech."""
+    return no_speech > MIN_NO_SPEECH and mean_log_prob(found) < MIN_LOG_PROB
+
+
+def better(first: Hypothesis, second: Hypothesis) -> Hypothesis:
+    """Return the hypothesis that does not loop, else the more probable one by the token."""
+    return min(first, second, key=lambda each: (loops(each), -mean_log_prob(each)))

@@ -1,0 +1,86 @@
+"""Beam search of one utterance by scores that are divided by a power of the length, as in transformers.
+
+It follows `generate` with early_stopping=False: a hypothesis that ends counts only if it is among the best
+`beam_size` of its step, and the search stops once no running one seems able to beat the worst that ended.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ssvd_asr.decoding.hypothesis import check_finite
+from ssvd_asr.decoding.utterance_search import Candidate, Path
+
+
+class NormalisedSearch:
+    """Hypotheses of one utterance; see `Search`, which it can stand for."""
+
+    def __init__(
+        self,
+        prompt: Sequence[int],
+        beam_size: int,
+        limit: int,
+        eos: int,
+        last_time: int | None = None,
+        *,
+        length_penalty: float,
+    ) -> None:
+        self.prompt = tuple(prompt)
+        self.running: list[Path] = [Path(self.prompt, 0.0)]
+        self.done = False
+        self.margin = math.inf
+        self.last_time = last_time
+        self._ended: list[tuple[float, Path]] = []  # with their normalised scores, best first
+        self._beam_size, self._limit, self._eos, self._penalty = beam_size, limit, eos, length_penalty
+
+    def advance(self, candidates: Sequence[tuple[Sequence[Candidate], float]]) -> list[int]:
+        """Add one token to the hypotheses in `running`. Return the old indices of the new ones' parents.
+
+        Args:
+            candidates: those of each running hypothesis, at least one more than the beam's size where there
+                are as many, and the distance to tokens left out beforehand.
+
+        Raises:
+            SsvdError: no candidate has a finite score.
+        """
+        length = len(self.running[0].ids) - len(self.prompt) + 1  # with this token
+        offered = [(c.score, parent, c.token) for parent, (row, _) in enumerate(candidates) for c in row]
+        offered = sorted((o for o in offered if o[0] > -math.inf), key=lambda o: -o[0])
+        check_finite(offered[0][0] if offered else -math.inf)
+        full = length >= self._limit
+        parents: list[int] = []
+        running: list[Path] = []
+        left = [edge for _, edge in candidates]
+        for rank, (score, parent, token) in enumerate(offered):
+            path = Path((*self.running[parent].ids, token), score)
+            if token == self._eos or full:
+                if rank < self._beam_size:
+                    self._end(path, length)
+            elif len(running) < self._beam_size:
+                running.append(path)
+                parents.append(parent)
+            else:
+                left.append(running[-1].score - score)
+                break
+        self.margin = min([self.margin, *left])
+        self.done = not running or self._settled(running[0].score, length)
+        self.running = [] if self.done else running
+        return [] if self.done else parents
+
+    def best(self) -> Path:
+        """Return the best hypothesis that ended, once done. `margin` then includes the second best."""
+        if len(self._ended) > 1:
+            self.margin = min(self.margin, self._ended[0][0] - self._ended[1][0])
+        return self._ended[0][1]
+
+    def _end(self, path: Path, length: int) -> None:
+        self._ended.append((path.score / length**self._penalty, path))
+        self._ended.sort(key=lambda each: -each[0])
+        del self._ended[self._beam_size :]
+
+    def _settled(self, best_running: float, length: int) -> bool:
+        """Return whether all places are taken, and the best running one is no better than the worst."""
+        if len(self._ended) < self._beam_size:
+            return False
+        return bool(best_running / length**self._penalty <= self._ended[-1][0])

@@ -1,0 +1,88 @@
+"""The engine serves a Whisper as it serves an OWSM: domains side by side, words, times and languages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from adapters_store.store import AdapterStore
+from server.engine.engine import Engine
+from server.engine.messages import Request
+from server.engine.recogniser import ModelRecogniser
+from server.settings import ServerSettings
+from ssvd_asr.base.prompt import IDENTIFIED
+from ssvd_asr.decoding.options import DecodingOptions
+from ssvd_asr.errors import SsvdError
+from ssvd_asr.transcription import transcribe
+from tests.random_whisper import write_random_whisper
+from tests.server.engine.test_recogniser import engine_over
+from tests.server.real import write_random_adapter
+from tests.speechlike import babble
+
+WAVE = babble(2.0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_random_whisper(tmp_path_factory.mktemp("whisper") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def whisper(folder: Path, cache: Path) -> ModelRecogniser:
+    return ModelRecogniser.load(str(folder), device="cpu", dtype="auto", cache_dir=cache)
+
+
+@pytest.fixture
+def running(
+    whisper: ModelRecogniser, folder: Path, cache: Path, tmp_path: Path
+) -> Iterator[tuple[Engine, AdapterStore]]:
+    store = AdapterStore(tmp_path / "published", builtin=tmp_path / "none")
+    for seed, name in enumerate(("nl", "cs"), 1):
+        store.publish(name, write_random_adapter(tmp_path / name, folder, cache, seed=seed))
+    engine = engine_over(whisper, ServerSettings(), store)
+    yield engine, store
+    engine.close(timeout_s=30)
+
+
+def test_each_domain_of_a_batch_says_what_it_says_alone(
+    running: tuple[Engine, AdapterStore], whisper: ModelRecogniser
+) -> None:
+    engine, store = running
+    names = ["nl", None, "cs", "nl", None]
+    replies = [each.result(60) for each in [engine.submit(Request(WAVE, domain=name)) for name in names]]
+    alone: dict[str | None, str] = {None: transcribe(whisper._base, [WAVE])[0].text}
+    for name in ("nl", "cs"):
+        cores = whisper.read_adapter(store.resolve(name)).expand("cpu", torch.float32)
+        alone[name] = transcribe(whisper._base, [WAVE], adapted=whisper._adapted, cores=cores)[0].text
+    assert [" ".join(reply.text.split()) for reply in replies] == [
+        " ".join(alone[name].split()) for name in names
+    ]
+    assert len(set(alone.values())) == 3
+    assert {reply.decoding[0].doubt_nats for reply in replies} == {None}
+
+
+def test_words_have_times_and_a_language_left_to_the_base_is_one_it_has(
+    running: tuple[Engine, AdapterStore], whisper: ModelRecogniser
+) -> None:
+    engine, _ = running
+    assert whisper.identifies_language
+    reply = engine.submit(Request(WAVE, timestamps=True, language=IDENTIFIED)).result(60)
+    assert f"<{reply.language}>" in whisper._base.tokens.languages
+    assert reply.words
+    times = [(word.start_s, word.end_s) for word in reply.words]
+    assert all(start is not None and end is not None and 0 <= start <= end <= 2.0 for start, end in times)
+
+
+def test_a_search_by_ctc_is_refused_at_the_start(folder: Path, cache: Path) -> None:
+    with pytest.raises(SsvdError, match=r"no CTC head \(SSVD_SEARCH\)"):
+        ModelRecogniser.load(
+            str(folder), device="cpu", dtype="auto", cache_dir=cache, search=DecodingOptions("ctc")
+        )
