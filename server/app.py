@@ -58,7 +58,8 @@ def create_app(settings: ServerSettings | None = None, engine: Engine | None = N
             fetchers=CapacityLimiter(FETCHERS),
         )
         if settings.preload:
-            await run_in_threadpool(running.domains.preload)
+            base = running.recogniser
+            await run_in_threadpool(running.domains.preload, base.name, base.digest)
         try:
             yield
         finally:

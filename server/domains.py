@@ -61,15 +61,16 @@ class Domains:
         """Load what `lease` would lease into memory, waiting for its file. Raises as `lease` does."""
         self.lease(reference).release()
 
-    def preload(self) -> None:
-        """Load the active version of every domain in the background, as far as there is room."""
+    def preload(self, base_name: str, base_digest: str) -> None:
+        """Load the active version of every domain of the base in the background, as far as there is room."""
         try:
             domains = self.store.list()
         except StoreError as error:  # requests that need the store report the error
             logger.error("nothing is loaded ahead: %s", error)
             return
         for domain in domains:
-            self.bank.preload(domain.active)
+            if problem_of(domain.active, base_name, base_digest) is None:
+                self.bank.preload(domain.active)
 
     def _earlier(self, refused: Version, refusal: AdapterError) -> Lease:
         for version in self._candidates(refused):
@@ -90,3 +91,14 @@ class Domains:
             key=lambda each: each.version,
             reverse=True,
         )
+
+
+def problem_of(version: Version, base_name: str, base_digest: str) -> str | None:
+    """Return why a version cannot be served with a base, judged by its metadata, or None."""
+    try:
+        metadata = version.metadata
+    except AdapterError as error:
+        return str(error)
+    if metadata.base_digest != base_digest:
+        return f"made for base {metadata.base_name}, not for {base_name}"
+    return None

@@ -12,6 +12,7 @@ from types import FrameType
 import uvicorn
 
 from server.app import UI_PATH, create_app, local_url, serves_page
+from server.domains import problem_of
 from server.engine.engine import Engine
 from server.engine.start import open_store, start_engine
 from server.options import add_model_options
@@ -89,14 +90,16 @@ def ready_message(settings: ServerSettings, engine: Engine) -> str:
     """Return the text that says what is served where, with a curl command to try it."""
     url = local_url(settings)
     store = engine.domains.store
-    names = [domain.name for domain in store.list()]
+    base, found = engine.recogniser, store.list()
+    names = [each.name for each in found if problem_of(each.active, base.name, base.digest) is None]
+    others = len(found) - len(names)
     clips = Samples(store.builtin)
     name, clip = next(
         ((name, str(clips.of(name)[0].path)) for name in names if clips.of(name)), (None, "speech.wav")
     )
     lines = [
-        f"ssvd-asr {__version__} serves {engine.recogniser.name} at {url}",
-        f"domains: {', '.join(names) or 'none yet'}",
+        f"ssvd-asr {__version__} serves {base.name} at {url}",
+        f"domains: {', '.join(names) or 'none yet'}" + (f" ({others} of another base)" if others else ""),
         *([f"page:    {url}{UI_PATH}"] if serves_page(settings) else []),
         "try:     curl"
         + (f" -F domain={name}" if name else "")

@@ -9,10 +9,10 @@ from fastapi.responses import FileResponse
 
 from adapters_store.versions import Domain, Version
 from server.api.naming import model_name
+from server.domains import problem_of
 from server.errors import ApiError
 from server.samples import Sample
 from server.state import ServerState, state_of
-from ssvd_asr.errors import AdapterError
 
 router = APIRouter()
 
@@ -93,14 +93,8 @@ def _one_of[T](value: object, kind: type[T]) -> T | None:
 
 
 def _problem(state: ServerState, version: Version) -> str | None:
-    """Return why a version cannot be served with this base, judged by its metadata, or None."""
-    try:
-        metadata = version.metadata
-    except AdapterError as error:
-        return str(error)
-    if metadata.base_digest != state.engine.recogniser.digest:
-        return f"made for base {metadata.base_name}, not for {state.engine.recogniser.name}"
-    return None
+    recogniser = state.engine.recogniser
+    return problem_of(version, recogniser.name, recogniser.digest)
 
 
 def _samples(request: Request, name: str) -> tuple[Sample, ...]:

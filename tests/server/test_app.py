@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from adapters_store.versions import Version
 from server import app
 from server.app import create_app
 from server.engine.engine import Engine
+from server.serve_command import ready_message
 from server.settings import ServerSettings
 from tests.server.api.test_transcriptions import URL, refusal
 from tests.server.fakes import TIMEOUT_S, FakeRecogniser
@@ -161,6 +163,20 @@ def test_domains_are_loaded_at_the_start_before_anybody_asks(
             time.sleep(0.01)
     assert {engine.domains.bank.where(sha256) for sha256 in active} == {"slot"}
     assert sorted(recogniser.loads) == ["child@2", "scottish@1"]
+
+
+def test_domains_of_another_base_are_counted_and_neither_named_nor_loaded_at_the_start(
+    settings: ServerSettings, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeRecogniser, "digest", f"sha256:{'0' * 64}")
+    loaded: list[Version] = []
+    monkeypatch.setattr(engine.domains.bank, "preload", loaded.append)
+    with TestClient(create_app(settings.model_copy(update={"preload": True}), engine)) as client:
+        assert [each["problem"] is None for each in client.get("/v1/domains").json()["data"]] == [False] * 2
+    assert loaded == []
+    message = ready_message(settings, engine)
+    assert "domains: none yet (2 of another base)" in message
+    assert "-F domain=" not in message
 
 
 def test_a_draining_server_is_503_with_retry_after(client: TestClient, engine: Engine, clip: bytes) -> None:
