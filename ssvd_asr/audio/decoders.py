@@ -17,7 +17,7 @@ from typing import BinaryIO
 import soundfile
 
 from ssvd_asr.audio import amr, mpeg
-from ssvd_asr.audio.chunks import check_chunks
+from ssvd_asr.audio.content import as_decoded
 from ssvd_asr.audio.ffmpeg import open_ffmpeg
 from ssvd_asr.audio.limits import AudioLimits
 from ssvd_asr.audio.ogg import OggPages, read_pages
@@ -25,7 +25,7 @@ from ssvd_asr.audio.source import BLOCK_SAMPLES, AudioSource, FloatArray
 from ssvd_asr.audio.wholeness import (
     check_end,
     check_riff,
-    check_single,
+    content_of,
     stops_early,
     without_tags,
 )
@@ -47,7 +47,8 @@ def open_audio(source: str | PathLike[str] | bytes | BinaryIO, limits: AudioLimi
     """
     name = os.fspath(source) if isinstance(source, str | PathLike) else "audio"
     with ExitStack() as stack:
-        file = stack.enter_context(_bounded_file(source, name, limits.max_bytes))
+        whole = stack.enter_context(_bounded_file(source, name, limits.max_bytes))
+        file = stack.enter_context(as_decoded(whole, content_of(whole, name)))
         pages = read_pages(file, name)
         opened = _whole_sndfile(file, name, pages, stack)
         if isinstance(opened, str):
@@ -75,20 +76,15 @@ def _whole_sndfile(file: BinaryIO, name: str, pages: OggPages | None, stack: Exi
         )
     if stops_early(opened, file, name):
         return "The header does not state the length"
-    check_chunks(file, name)
     return _SndfileSource(opened, file, name)
 
 
 def _whole_ffmpeg(file: BinaryIO, name: str, limits: AudioLimits, stack: ExitStack) -> AudioSource:
-    check_single(file, name)
     check_riff(file, name)
-    check_chunks(file, name)
     untagged = stack.enter_context(without_tags(file, name))
     opened = stack.enter_context(open_ffmpeg(untagged, name, limits))
     if opened.container == "mp3":  # also of MP2 and MP1
         mpeg.check_frames(untagged, name)
-    elif opened.container == "mpegts":
-        mpeg.check_packets(untagged, name)
     elif opened.container == "amr":
         amr.check_frames(untagged, name)
     return opened

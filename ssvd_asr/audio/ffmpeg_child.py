@@ -21,7 +21,7 @@ EXIT_UNREADABLE = 3
 EXIT_MEMORY = 4
 CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "ogg", "aac", "amr", "asf", "wav", "flac", "caf", "mp3",
-    "mpegts", "mpeg", "flv", "avi", "mxf", "rm", "ac3", "eac3", "wv", "tta", "loas",
+    "mpegts", "mpeg", "flv", "avi", "mxf", "rm", "ac3", "eac3", "wv", "tta", "loas", "w64",
 )  # fmt: skip
 STATE_DURATION = (  # if FFmpeg does not say that it guesses
     "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "asf", "flv", "avi", "mxf", "rm", "wv", "tta", "mp3", "caf",
@@ -29,15 +29,21 @@ STATE_DURATION = (  # if FFmpeg does not say that it guesses
 HAVE_GAPS = (  # their timestamps may jump over silence
     "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts", "mpeg", "flv", "asf",
 )  # fmt: skip
+OF_SAMPLES = ("wav", "caf", "w64")  # their packets are of any size: the last one is short, not corrupt
 CHECKED_BY_FRAMES = ("mp3",)  # by the parent: FFmpeg calls tags between joined files an error
 # FFmpeg's words for the second of two joined WebM files that state no size; it reads both.
 NEW_SEGMENT = re.compile(r"ID 0x(18538067|1A45DFA3) ", re.IGNORECASE)
+UNWRITTEN_SIZES = (bytes(4), b"\xff" * 4)  # of an AVI from a pipe: nor is its duration written
 GUESSED = "Estimating duration"  # FFmpeg's words for a duration that no header states
 # AMR frames of a description of noise, or of nothing, while nobody speaks.  FFmpeg refuses them.
 PAUSES = {"amrnb": (8, 9, 10, 11, 15), "amrwb": (9, 14, 15)}  # kinds of frames
 PAUSE = "pause"
 AMR_FRAME_SAMPLES = {"amrnb": 160, "amrwb": 320}
+STATE_PACKETS = ("caf",)  # the duration of each, and a jump over silence would be no gap
+HAVE_CHECKSUMS = ("ac3", "eac3", "flac", "tta", "wavpack")  # FFmpeg checks them only if it is told to
 INTERPOLATE_TIMES = ("mpegts", "mpeg")  # few of their packets have a time, and FFmpeg adds the others'
+MAY_RESTART = "matroska,webm"  # in other containers FFmpeg starts the decoder anew itself
+RESTART_S = 1.0  # packets whose time goes back by more begin another file
 TOLERANCE_S = 0.1  # audio that may be missing
 SILENCE_SAMPLES = 2**16
 SILENCE_CHECK_HZ = 8_000
@@ -160,6 +166,8 @@ def _opened(source: BinaryIO) -> Iterator[tuple[Any, bool]]:
     import av
 
     source.seek(0)
+    head = source.read(8)
+    source.seek(0)
     options = {
         "format_whitelist": ",".join(CONTAINERS),
         "codec_whitelist": ",".join(DECODERS),
@@ -176,7 +184,8 @@ def _opened(source: BinaryIO) -> Iterator[tuple[Any, bool]]:
     with container:
         if not container.streams.audio:
             raise ValueError(f"no audio stream in this {container.format.long_name} file")
-        yield container, container.format.name in STATE_DURATION and not guessed
+        unwritten = container.format.name == "avi" and head[4:] in UNWRITTEN_SIZES
+        yield container, container.format.name in STATE_DURATION and not guessed and not unwritten
 
 
 def _frames(container: Any, track: int, states_duration: bool) -> Iterator[Any]:
@@ -194,7 +203,9 @@ def _frames(container: Any, track: int, states_duration: bool) -> Iterator[Any]:
     codec = audio.codec_context.codec.name
     if codec not in DECODERS:
         raise ValueError(f"codec {codec!r} is not one of {DECODERS}")
-    end_s = lost_s = decoded_s = 0.0
+    if codec in HAVE_CHECKSUMS:
+        audio.codec_context.options = {"err_detect": "crccheck+explode"}
+    end_s = last_s = lost_s = decoded_s = short_s = missing_s = 0.0
     with av.logging.Capture() as messages:
         for packet in container.demux():
             _check_complaints(messages, (name, codec), end_s)
@@ -203,8 +214,15 @@ def _frames(container: Any, track: int, states_duration: bool) -> Iterator[Any]:
                 end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
             if packet.stream is not audio:
                 continue
-            if packet.is_corrupt and name != "wav":  # of PCM, only part of one packet is missing
+            if packet.pts is not None and name == MAY_RESTART:
+                start_s = float(packet.pts * packet.time_base)
+                if last_s - start_s > RESTART_S:  # FFmpeg would keep the state of the file before
+                    audio.codec_context.flush_buffers()
+                last_s = start_s
+            if packet.is_corrupt and name not in OF_SAMPLES:
                 raise ValueError(f"is cut off or damaged at {end_s:.3f} s")
+            missing_s += short_s  # of the packets but the first and the last, which encoders fill up
+            begun, before_s = decoded_s > 0, decoded_s
             try:
                 for frame in _decoded(packet, codec):
                     decoded_s += frame.samples / frame.sample_rate
@@ -214,7 +232,11 @@ def _frames(container: Any, track: int, states_duration: bool) -> Iterator[Any]:
                 lost_s += float((packet.duration or 0) * packet.time_base)
                 if name not in CHECKED_BY_FRAMES or lost_s > TOLERANCE_S:
                     raise
+            stated_s = float((packet.duration or 0) * packet.time_base)
+            short_s = stated_s - (decoded_s - before_s) if begun and name in STATE_PACKETS else 0.0
         _check_complaints(messages, (name, codec), end_s)
+    if missing_s > TOLERANCE_S:
+        raise ValueError(f"is damaged: its packets lack {missing_s:.3f} s of what its header states")
     if states_duration:
         stated_s = (
             float(audio.duration * audio.time_base) if audio.duration else (container.duration or 0) / 1e6

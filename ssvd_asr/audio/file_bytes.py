@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
 from typing import BinaryIO
 
 READ_BYTES = 2**20
@@ -38,11 +37,17 @@ def position_of(file: BinaryIO) -> int:
     return file.tell()
 
 
+def after_zeros(file: BinaryIO, start: int) -> int:
+    """Return the position of the first byte from start on that is not 0, or the file's end."""
+    position = start
+    while block := read_at(file, position, READ_BYTES):
+        zeros = len(block) - len(block.lstrip(b"\0"))
+        position += zeros
+        if zeros < len(block):
+            break
+    return position
+
+
 def only_zeros(file: BinaryIO, start: int, stop: int) -> bool:
     """Return whether the bytes from start to stop are all 0, as padding is."""
-    return not any(any(each) for each in _blocks(file, start, stop))
-
-
-def _blocks(file: BinaryIO, start: int, stop: int) -> Iterator[bytes]:
-    for position in range(start, stop, READ_BYTES):
-        yield read_at(file, position, min(READ_BYTES, stop - position))
+    return after_zeros(file, start) >= stop

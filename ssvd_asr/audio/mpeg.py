@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import BinaryIO, NamedTuple
 
+from ssvd_asr.audio.content import Content, walk
 from ssvd_asr.audio.ffmpeg_child import TOLERANCE_S
 from ssvd_asr.audio.file_bytes import READ_BYTES, only_zeros, read_at, size_of
 from ssvd_asr.errors import AudioUnreadableError
@@ -79,17 +80,24 @@ def check_frames(file: BinaryIO, name: str) -> None:
     raise AudioUnreadableError(f"{name}: has more than {_MAX_FRAMES} MPEG frames")
 
 
-def check_packets(file: BinaryIO, name: str) -> None:
-    """Check that an MPEG-TS file ends with a whole packet.
+def transport_stream_content(file: BinaryIO, name: str) -> Content | None:
+    """Return the content of an MPEG-TS file; None for another file.
 
     Raises:
-        AudioUnreadableError: it does not.
+        AudioUnreadableError: it ends within a packet, or its chain of packets breaks.
     """
-    head = read_at(file, 0, _TS_CHECKED * 204)
+    head = read_at(file, 0, _TS_CHECKED * max(size for size, _ in _TS_PACKETS))
     for size, sync in _TS_PACKETS:
-        starts = [head[place + sync : place + sync + 1] for place in range(0, _TS_CHECKED * size, size)]
-        if all(each == bytes([_TS_SYNC]) for each in starts) and size_of(file) % size:
-            raise AudioUnreadableError(f"{name}: is cut off: it ends within an MPEG-TS packet")
+        starts = head[sync : _TS_CHECKED * size : size]
+        if starts == bytes([_TS_SYNC]) * _TS_CHECKED:
+            break
+    else:
+        return None
+
+    def after(file: BinaryIO, position: int) -> int | None:
+        return position + size if read_at(file, position + sync, 1) == bytes([_TS_SYNC]) else None
+
+    return walk(file, name, 0, after, "an MPEG-TS packet")
 
 
 def _frame(file: BinaryIO, position: int) -> _Frame | None:

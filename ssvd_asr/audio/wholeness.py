@@ -15,28 +15,39 @@ from typing import IO, BinaryIO
 
 import soundfile
 
-from ssvd_asr.audio.chunks import UNKNOWN_BYTES
+from ssvd_asr.audio import flac
+from ssvd_asr.audio.chunks import (
+    ASF_HEADER,
+    MXF_KEY,
+    asf_content,
+    au_content,
+    caf_content,
+    flv_content,
+    mp4_content,
+    mxf_content,
+    nist_content,
+    real_media_content,
+    w64_content,
+)
+from ssvd_asr.audio.content import Content
 from ssvd_asr.audio.ffmpeg_child import TOLERANCE_S
-from ssvd_asr.audio.file_bytes import READ_BYTES, position_of, read_at, size_of
+from ssvd_asr.audio.file_bytes import position_of, read_at, size_of
+from ssvd_asr.audio.frames import (
+    AC3_SYNC,
+    PACK_START,
+    ac3_content,
+    loas_content,
+    program_stream_content,
+    tta_content,
+    wavpack_content,
+)
+from ssvd_asr.audio.matroska import EBML, matroska_content
+from ssvd_asr.audio.mpeg import transport_stream_content
+from ssvd_asr.audio.padding import UNKNOWN_BYTES, end_without_tags, occurs_again
+from ssvd_asr.audio.riff import avi_content, wav_content
 from ssvd_asr.errors import AudioUnreadableError
 
 _UNKNOWN_FRAMES = 2**36 - 1  # the largest number that a FLAC header holds
-
-_FILE_STARTS = tuple(
-    re.compile(start)
-    for start in (
-        rb"\x00\x00\x00[\x08-\xff]ftyp",
-        rb"RIFF[\x00-\xff]{4}WAVE",
-        rb"caff\x00\x01\x00\x00desc",
-        rb"\.snd\x00\x00[\x00-\xff]{2}",
-        rb"FLV\x01[\x00-\x05]\x00\x00\x00\x09",
-        rb"TTA1[\x01-\x03]\x00[\x00-\xff]\x00",
-        rb"\.RMF\x00\x00\x00\x12",
-        rb"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb",
-    )
-)
-_FILE_START_BYTES = 12
-_LONGEST_PATTERN_BYTES = 32
 
 _ID3V2_HEADER_BYTES = 10
 _ID3V1_BYTES = 128  # at the end of the file
@@ -44,30 +55,58 @@ _APE_IS_HEADER = 1 << 29  # and not the same 32 bytes at the tag's end
 _MAX_TAGS = 10_000  # more take seconds, and no file of joined files has as many
 _PACKETS_START = re.compile(b"ID3|\xff[\xe0-\xff]")
 _TAG = re.compile(rb"ID3[\x02-\x04][\x00-\xff]{2}[\x00-\x7f]{4}|APETAGEX[\x00-\xff]{24}")
+_CONTENTS = {  # by the first bytes of a file
+    b"caff": caf_content,
+    b"riff": w64_content,
+    b".snd": au_content,
+    b"FLV\1": flv_content,
+    b".RMF": real_media_content,
+    b"TTA1": tta_content,
+    b"wvpk": wavpack_content,
+    AC3_SYNC: ac3_content,
+    b"\x56\xe0": loas_content,
+    b"\x56\xe1": loas_content,
+    PACK_START: program_stream_content,
+    ASF_HEADER[:8]: asf_content,
+    MXF_KEY: mxf_content,
+    EBML.to_bytes(4, "big"): matroska_content,
+}
 _XING = re.compile(b"Xing|Info")
 _XING_SEARCH_BYTES = 4_096
 _XING_FRAMES_AND_BYTES = 3  # the flags of the two fields
-
-_W64_CHUNK_BYTES = 24  # of a chunk's header
-_NIST_HEADER_BYTES = 1_024
-_NIST_FRAMES = re.compile(rb"^sample_count -i ([1-9]\d{0,15})\s", re.MULTILINE)
 
 # libsndfile's log of a header states each size, as in "RIFF : 128036 (should be 64014)".
 _OUTER_SIZE = re.compile(r"^(?:RIFF|RIFX|FORM|riff) *: (\d+)", re.MULTILINE)
 _AUDIO_SIZE = re.compile(r"^ *(?:data|SSND|Data Size) *: (\d+)(?: \(should be (\d+)\))?", re.MULTILINE)
 
 
-def check_single(file: BinaryIO, name: str) -> None:
-    """Check that a file is not several joined ones of a format of which only the first is read.
+def content_of(file: BinaryIO, name: str) -> Content:
+    """Return the content of a file, without the tags and zeros behind it.
 
     Raises:
-        AudioUnreadableError: it is.
+        AudioUnreadableError: its chunks, packets or frames break off, or another file follows.
     """
-    for start in _FILE_STARTS:
-        if start.match(read_at(file, 0, _FILE_START_BYTES)) and _occurs_again(start, file):
-            raise AudioUnreadableError(
-                f"{name}: several files joined to one, of which only the first can be read"
-            )
+    head = read_at(file, 0, 12).ljust(12, b"\0")
+    riff, form = head[:4] in (b"RIFF", b"RF64", b"BW64"), head[:4] == b"FORM"
+    if (riff and head[8:] == b"WAVE") or (form and head[8:] in (b"AIFF", b"AIFC")):
+        return wav_content(file, name)
+    if riff and head[8:] == b"AVI ":
+        return avi_content(file, name)
+    for start, reader in _CONTENTS.items():
+        if head.startswith(start):
+            return reader(file, name)
+    if head[4:8] == b"ftyp":
+        return mp4_content(file, name)
+    if (content := transport_stream_content(file, name) or nist_content(file, name)) is not None:
+        return content
+    start_of_audio = _after_id3v2(file)
+    if read_at(file, start_of_audio, 4) == b"TTA1":
+        return tta_content(file, name, start_of_audio)
+    if read_at(file, start_of_audio, 4) == flac.MAGIC:
+        return flac.flac_content(file, start_of_audio)
+    if _PACKETS_START.match(head):
+        return Content(size_of(file))  # tags may lie between its packets too, see without_tags
+    return Content(end_without_tags(file))
 
 
 def check_riff(file: BinaryIO, name: str) -> None:
@@ -93,7 +132,7 @@ def without_tags(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
     Raises:
         AudioUnreadableError: it has more than _MAX_TAGS tags.
     """
-    if not (_PACKETS_START.match(read_at(file, 0, 3)) and _occurs_again(_TAG, file)):
+    if not (_PACKETS_START.match(read_at(file, 0, 3)) and occurs_again(_TAG, file)):
         yield file
         return
     with tempfile.TemporaryFile() as copy:
@@ -107,22 +146,17 @@ def stops_early(opened: soundfile.SoundFile, file: BinaryIO, name: str) -> bool:
     """Return whether libsndfile may stop before the end of a file that it has opened.
 
     Raises:
-        AudioUnreadableError: the header states more audio than the file holds, or the file is several joined
-            CAF, AU, W64 or NIST files.
+        AudioUnreadableError: the header states more audio than the file holds.
     """
     if opened.format in ("MPEG", "MP3"):
         return _mp3_stops_early(opened, file)
-    if opened.format in ("CAF", "AU", "W64"):  # libsndfile refuses joined WAV, AIFF and FLAC files
-        check_single(file, name)
-    if opened.format == "NIST":
-        _check_nist(opened, file, name)
+    if opened.format == "FLAC" and not flac.states_length(file):
+        return True  # libsndfile would take what follows for damage
     size = size_of(file)
     outer, audio = _OUTER_SIZE.search(opened.extra_info), _AUDIO_SIZE.search(opened.extra_info)
     if opened.frames == 0:
         # The writer left the sizes open, unless the file is as long as it says.
         return outer is not None and abs(int(outer[1]) + 8 - size) > 8
-    if opened.format == "W64" and outer is not None and size > int(outer[1]) + _W64_CHUNK_BYTES:
-        raise AudioUnreadableError(f"{name}: something else follows its audio, and would be taken for it")
     if audio is None or not size < int(audio[1]) < UNKNOWN_BYTES:
         return False
     if outer is not None and not size < int(outer[1]) < UNKNOWN_BYTES:
@@ -147,6 +181,7 @@ def check_end(opened: soundfile.SoundFile, file: BinaryIO, end_frame: int, name:
                 f"{end_frame / opened.samplerate:.3f} s that its header states, "
                 f"{size_of(file) - place} bytes follow"
             )
+        flac.check_last_frame(file, name)
     if opened.frames < _UNKNOWN_FRAMES:
         _refuse_cut(name, end_frame / opened.samplerate, opened.frames / opened.samplerate)
 
@@ -165,18 +200,6 @@ def _mp3_stops_early(opened: soundfile.SoundFile, file: BinaryIO) -> bool:
     there = size_of(file) - start
     beyond_s: float = (there - stated - _ID3V1_BYTES) * stated_s / stated
     return beyond_s > TOLERANCE_S
-
-
-def _check_nist(opened: soundfile.SoundFile, file: BinaryIO, name: str) -> None:
-    """Check a NIST file against the count of frames in its header, which libsndfile does not read."""
-    stated = _NIST_FRAMES.search(read_at(file, 0, _NIST_HEADER_BYTES))
-    if stated is None:
-        return
-    _refuse_cut(name, opened.frames / opened.samplerate, int(stated[1]) / opened.samplerate)
-    if (opened.frames - int(stated[1])) / opened.samplerate > TOLERANCE_S:
-        raise AudioUnreadableError(
-            f"{name}: several files joined to one, of which only the first can be read"
-        )
 
 
 def _refuse_cut(name: str, there_s: float, stated_s: float) -> None:
@@ -219,11 +242,3 @@ def _after_id3v2(file: BinaryIO) -> int:
 def _syncsafe(digits: bytes) -> int:
     """Return the number that an ID3v2 header writes with 7 bits a byte."""
     return sum((digit & 0x7F) << 7 * place for place, digit in enumerate(reversed(digits)))
-
-
-def _occurs_again(start: re.Pattern[bytes], file: BinaryIO) -> bool:
-    """Return whether a pattern of at most _LONGEST_PATTERN_BYTES occurs after the file's first byte."""
-    return any(
-        start.search(read_at(file, position, READ_BYTES + _LONGEST_PATTERN_BYTES))
-        for position in range(1, size_of(file), READ_BYTES)
-    )
