@@ -19,6 +19,7 @@ from ssvd_asr.parser import CommandParser
 if TYPE_CHECKING:
     from ssvd_asr.base.model import BaseModel
 
+ELSEWHERE = "Actions with a help of their own: `ssvd adapters blend --help`, `ssvd adapters compare --help`."
 ORIGIN_FILE = "merged-from.json"  # beside a merged checkpoint: digests of what it is made of
 
 Report = tuple[dict[str, Any], str]  # for --json, and as text
@@ -172,7 +173,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"its folder (default: {STORE_VARIABLE}, else the user's data folder)",
     )
     common.add_argument("--json", action="store_true", help="print one JSON object on standard output")
-    parser = CommandParser(prog="ssvd adapters", description=__doc__)
+    parser = CommandParser(prog="ssvd adapters", description=__doc__, epilog=ELSEWHERE)
     actions = parser.add_subparsers(required=True, metavar="ACTION")
 
     def action(run: Action, summary: str) -> argparse.ArgumentParser:

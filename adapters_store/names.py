@@ -31,6 +31,13 @@ class Reference:
         """Whether it names one version rather than the active one."""
         return self.version is not None or self.digest_start is not None
 
+    @property
+    def text(self) -> str:
+        """The reference as it is written."""
+        if self.digest_start is not None:
+            return f"{self.name}@sha256:{self.digest_start}"
+        return self.name if self.version is None else f"{self.name}@{self.version}"
+
 
 def is_name(text: str) -> bool:
     """Return whether a domain may have this name."""

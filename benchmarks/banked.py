@@ -56,6 +56,7 @@ class Banked:
             self.recogniser,
             max_bytes=(slots + 1) * self.slot_nbytes,
             host_max_bytes=held * self.host_nbytes + self.host_nbytes // 2,
+            max_blends=1,
             load_timeout_s=TIMEOUT_S,
         )
         try:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import ExitStack
 
+from adapters_store.blends import blend_of, is_blend, parse_blend, resolve_blend
 from adapters_store.store import AdapterStore
 from adapters_store.versions import Version
 from server.bank.bank import Bank, Lease
@@ -27,7 +29,7 @@ class Domains:
         self._served: dict[str, Version] = {}  # name: version last leased in this process
 
     def lease(self, reference: str) -> Lease:
-        """Resolve "child", "child@2" or "child@sha256:..." on disk and lease that version.
+        """Resolve "child", "child@2", "child@sha256:..." or a blend of such on disk and lease it.
 
         If the active version of a name is refused, lease an earlier one: the version this process served
         last, else the newest older one that loads. A pinned version has no replacement.
@@ -35,8 +37,11 @@ class Domains:
         Raises:
             UnknownDomainError: no such name or version.
             AdapterError: the version is refused, and no earlier one serves.
+            BlendError: it is no blend, or its parts are not of one form.
             BankFullError, LoaderError: the version cannot be loaded now.
         """
+        if is_blend(reference):
+            return self._lease_blend(reference)
         version = self.store.resolve(reference)
         for move in range(MOVES):
             try:
@@ -54,8 +59,10 @@ class Domains:
         return lease
 
     def at_hand(self, reference: str) -> bool:
-        """Return whether `lease` would wait for no file. Raises UnknownDomainError."""
-        return self.store.resolve(reference).sha256 in self.bank.host  # one only in a slot is read again
+        """Return whether `lease` would wait for no file. Raises UnknownDomainError and BlendError."""
+        found = resolve_blend(reference, self.store.resolve) if is_blend(reference) else None
+        sha256 = self.store.resolve(reference).sha256 if found is None else found.sha256
+        return sha256 in self.bank.host  # one only in a slot is read again
 
     def fetch(self, reference: str) -> None:
         """Load what `lease` would lease into memory, waiting for its file. Raises as `lease` does."""
@@ -71,6 +78,24 @@ class Domains:
         for domain in domains:
             if problem_of(domain.active, base_name, base_digest) is None:
                 self.bank.preload(domain.active)
+
+    def _lease_blend(self, text: str) -> Lease:
+        """Lease a blend that is in memory, or lease its parts as they would be alone and make it of them.
+
+        A blend is self-contained: its parts may be removed or evicted while it is used.
+        """
+        references = parse_blend(text)
+        if len(references) == 1 and references[0][1] == 1:  # the domain itself
+            return self.lease(references[0][0].text)
+        known = self.bank.lease_known(resolve_blend(text, self.store.resolve))
+        if known is not None:
+            return known
+        with ExitStack() as held:
+            leases = [held.enter_context(self.lease(each.text)) for each, _ in references]
+            versions = [lease.of for lease in leases if isinstance(lease.of, Version)]
+            weights = [weight for _, weight in references]
+            blend = blend_of(list(zip(versions, weights, strict=True)))
+            return self.bank.lease_blend(blend, {lease.sha256: lease.packed for lease in leases})
 
     def _earlier(self, refused: Version, refusal: AdapterError) -> Lease:
         for version in self._candidates(refused):

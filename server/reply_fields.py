@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Collection
+from dataclasses import asdict
 from typing import Any
 
-from server.engine.messages import PieceDecoding, Reply, TextSegment
+from server.engine.messages import PieceDecoding, Provenance, Reply, TextSegment
 from server.languages import language_name
 
 
@@ -40,6 +41,13 @@ def timed_fields(reply: Reply, granularities: Collection[str]) -> dict[str, Any]
             key=lambda word: word["start"] if reply.channels else 0,
         )
     return fields
+
+
+def provenance_fields(made_by: Provenance) -> dict[str, Any]:
+    """Return the fields that name base and adapter; `parts` is there for a blend only."""
+    fields = asdict(made_by)
+    parts = fields.pop("parts")
+    return fields | ({"parts": list(parts)} if parts else {})
 
 
 def channel_fields(reply: Reply) -> dict[str, Any]:

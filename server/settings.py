@@ -142,6 +142,11 @@ class ServerSettings(BaseSettings):
         description="Memory of the host for domains packed as in their files; what waiting requests need "
         "stays, and where it leaves no room it is 503 (bytes).",
     )
+    bank_max_blends: int = Field(
+        default=32,
+        ge=1,
+        description="Blends, as child*0.8+scottish*0.8, in use at the same time; more are 503 (blends).",
+    )
     hot_max_bytes: int | None = Field(
         default=None,
         ge=0,

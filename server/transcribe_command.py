@@ -13,6 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from adapters_store.blends import pinned_domain
 from server.engine.start import open_store, start_engine
 from server.errors import LanguageError
 from server.languages import is_auto, language_symbol
@@ -93,8 +94,7 @@ def _plan(args: argparse.Namespace, settings: ServerSettings, found: Found) -> P
         language = language_symbol(language)
     domain = None
     if args.domain is not None:  # one version for the whole run, whatever is published meanwhile
-        version = open_store(settings).resolve(args.domain)
-        domain = f"{version.name}@sha256:{version.sha256}"
+        domain = pinned_domain(args.domain, open_store(settings).resolve)
     kind: TranscriptFormat = args.format or "txt"
     made_by = {
         "base": settings.base,
@@ -181,7 +181,10 @@ def _parser() -> CommandParser:
         "manifest or data folder as `ssvd train` takes (texts are not needed), or - for standard input.",
     )
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="file, folder, pattern, manifest or -")
-    parser.add_argument("--domain", help="child, child@2 or child@sha256:<digest>; left out: the base")
+    parser.add_argument(
+        "--domain",
+        help="child, child@2, child@sha256:<digest> or child*0.8+scottish*0.8; left out: the base",
+    )
     parser.add_argument("--language", help="as en, eng, en-US, english or auto")
     parser.add_argument(
         "--channel",

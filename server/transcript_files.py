@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from server.engine.messages import Reply
 from server.errors import OutputError
 from server.recordings import Recording
-from server.reply_fields import channel_fields, decoding_fields, timed_fields
+from server.reply_fields import channel_fields, decoding_fields, provenance_fields, timed_fields
 from server.subtitles import subtitles
 from ssvd_asr.console import json_line
 from ssvd_asr.manifests.sources import shown
@@ -27,7 +26,6 @@ FORMATS: tuple[TranscriptFormat, ...] = get_args(TranscriptFormat)
 def entry(recording: Recording, reply: Reply, *, timed: bool = False) -> dict[str, Any]:
     """Return a transcript and its provenance as a JSON object. `timed` adds the times."""
     made_by = reply.provenance
-    adapter = None if made_by.domain is None else f"{made_by.domain}@sha256:{made_by.adapter_sha256}"
     section = recording.source
     return {
         "file": str(recording.file or recording.name),
@@ -35,8 +33,8 @@ def entry(recording: Recording, reply: Reply, *, timed: bool = False) -> dict[st
         "text": reply.text,
         **channel_fields(reply),
         "duration_s": round(reply.duration_s, 3),
-        **asdict(made_by),
-        "adapter": adapter,  # a reference pinned to the digest
+        **provenance_fields(made_by),
+        "adapter": made_by.pinned,  # a reference pinned to the digest
         "decoding": [decoding_fields(each) for each in reply.decoding],
         "warnings": list(reply.warnings),
         **(timed_fields(reply, ("word", "segment")) if timed else {}),

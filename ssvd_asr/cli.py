@@ -28,7 +28,10 @@ from ssvd_asr.version import __version__
 
 
 class Command(NamedTuple):
-    """A subcommand: its target, "module:function", its summary in one line, and the extra it needs."""
+    """A subcommand: its target, "module:function", its summary in one line, and the extra it needs.
+
+    A name of two words is an action of the first one's command that needs a package above that command's.
+    """
 
     target: str
     summary: str
@@ -48,6 +51,12 @@ COMMANDS: dict[str, Command] = {
     ),
     "ui": Command("ui.ui_command:main", "open the demo page for a running server", "ui"),
     "adapters": Command("adapters_store.commands:main", "list, publish, roll back and remove adapters"),
+    "adapters blend": Command(
+        "training.blend_command:main", "one adapter of several, each times a weight given or fitted"
+    ),
+    "adapters compare": Command(
+        "training.compare_command:main", "how near two domains are, by their numbers and on data"
+    ),
     "bench": Command(
         "training.bench.command:main", "compare methods of adaptation on owsm-nano's domains", "benchmark"
     ),
@@ -90,6 +99,8 @@ def _run(arguments: list[str]) -> int:
         print(f"ssvd {__version__}")
         return 0
     name, *rest = arguments
+    if rest and f"{name} {rest[0]}" in COMMANDS:
+        name, rest = f"{name} {rest[0]}", rest[1:]
     if name not in COMMANDS:
         print(_unknown(name), file=sys.stderr)
         return 2

@@ -25,6 +25,14 @@ class WrongBasisError(AdapterError):
     """The base's singular vectors are not those the adapter was trained on."""
 
 
+class BlendError(SsvdError):
+    """A blend of domains is written wrongly, or has too many parts or a weight out of range."""
+
+
+class BlendFormError(BlendError):
+    """Adapters whose trained numbers do not mean the same cannot be added."""
+
+
 class UnknownDomainError(SsvdError):
     """No adapter of this name (or version) is in the store."""
 

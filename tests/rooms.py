@@ -29,19 +29,19 @@ FLOORS: dict[str, list[tuple[str, ...]]] = {
     "adapters_store": [
         ("__init__", "commands"),
         ("intent", "publish_check", "reports"),
-        ("store",),
+        ("blends", "store"),
         ("catalogue",),
         ("packaged",),
         ("versions",),
         ("disk", "index", "names"),
     ],
     "training": [
-        ("__init__", "train_command", "evaluate_command", "bench/"),
+        ("__init__", "train_command", "evaluate_command", "blend_command", "compare_command", "bench/"),
         ("loop/",),
         ("methods/",),
         ("evaluate", "run_settings"),
         ("corpus/",),
-        ("recipe", "arguments"),
+        ("recipe", "arguments", "blend_fit", "blend_parts", "compare_plot"),
     ],
     "server": [
         ("__init__", "serve_command", "transcribe_command"),

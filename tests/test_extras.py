@@ -35,6 +35,7 @@ BELONGS = {
     "training/loop/processes.py": "processes",
     "training/methods/peft.py": "benchmark",
     "training/bench/figures.py": "benchmark",
+    "training/compare_plot.py": "benchmark",
 }
 # Imports that happen only where what they need is installed.
 PAGE = ("server/app.py", "ui.app")  # the extra `ui`

@@ -38,7 +38,9 @@ class TranscriptionForm(BaseModel):
     model: str | None = Field(
         default=None, description="`<base>` or `<base>:<domain>`; left out, the base served here."
     )
-    domain: str | None = Field(default=None, description="`child`, `child@2` or `child@sha256:<digest>`.")
+    domain: str | None = Field(
+        default=None, description="`child`, `child@2`, `child@sha256:<digest>` or `child*0.8+scottish*0.8`."
+    )
     language: str | None = Field(default=None, description="As `en`, `eng`, `en-US`, `english` or `auto`.")
     response_format: str = Field(
         default="json", description="`json`, `text`, `srt`, `vtt` or `verbose_json`."

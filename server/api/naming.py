@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from adapters_store.blends import is_blend
 from server.errors import ApiError
 
 
@@ -48,9 +49,9 @@ def _agreed(first: str, second: str) -> str:
 
     Raises ApiError 400 if they do not agree.
     """
-    if first == second or first == second.partition("@")[0]:
+    if first == second or first == _unpinned(second):
         return second
-    if second == first.partition("@")[0]:
+    if second == _unpinned(first):
         return first
     raise ApiError(
         400,
@@ -58,3 +59,8 @@ def _agreed(first: str, second: str) -> str:
         code="contradiction",
         param="domain",
     )
+
+
+def _unpinned(reference: str) -> str | None:
+    """Return the name of a reference without its version; None for a blend, which has several."""
+    return None if is_blend(reference) else reference.partition("@")[0]

@@ -27,6 +27,8 @@ from ssvd_asr.errors import (
     AudioLimitError,
     AudioTooLongError,
     AudioUnreadableError,
+    BlendError,
+    BlendFormError,
     ChannelError,
     SsvdError,
     StoreError,
@@ -38,6 +40,8 @@ logger = logging.getLogger(__name__)
 # (class, status, param, code). The first match counts, so a class comes before its base class.
 _MEANING: tuple[tuple[type[SsvdError], int, str | None, str], ...] = (
     (UnknownDomainError, 404, "domain", "domain_not_found"),
+    (BlendFormError, 422, "domain", "forms_differ"),
+    (BlendError, 400, "domain", "invalid_blend"),
     (StoreError, 500, "domain", "store_damaged"),
     (AudioTooLongError, 422, "file", "audio_too_long"),
     (AudioLimitError, 422, "file", "audio_over_limit"),

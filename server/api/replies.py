@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from server.api.form import TranscriptionForm
 from server.engine.messages import Provenance, Reply
-from server.reply_fields import channel_fields, decoding_fields, timed_fields
+from server.reply_fields import channel_fields, decoding_fields, provenance_fields, timed_fields
 from server.subtitles import subtitles
 
 PROVENANCE_HEADERS = {  # by field of Provenance
@@ -19,6 +19,7 @@ PROVENANCE_HEADERS = {  # by field of Provenance
     "domain": "X-SSVD-Domain",
     "adapter_version": "X-SSVD-Adapter-Version",
     "adapter_sha256": "X-SSVD-Adapter-SHA256",
+    "parts": "X-SSVD-Parts",
 }
 
 
@@ -39,7 +40,7 @@ def render(reply: Reply, form: TranscriptionForm) -> Response:
     seconds = reply.duration_s * max(1, len(reply.channels))  # of audio that was decoded
     body["usage"] = {"type": "duration", "seconds": round(seconds, 3)}
     body["ssvd"] = {
-        **asdict(reply.provenance),
+        **provenance_fields(reply.provenance),
         "decoding": [decoding_fields(each) for each in reply.decoding],
         "warnings": list(reply.warnings),
     }
@@ -47,11 +48,18 @@ def render(reply: Reply, form: TranscriptionForm) -> Response:
 
 
 def provenance_headers(provenance: Provenance) -> dict[str, str]:
-    """Return X-SSVD-Base, -Base-Digest, and with a domain -Domain, -Adapter-Version, -Adapter-SHA256."""
+    """Return X-SSVD-Base, -Base-Digest, and with a domain -Domain, -Adapter-Version, -Adapter-SHA256.
+
+    A blend has X-SSVD-Parts in place of the version.
+    """
     values = asdict(provenance)
+    values["parts"] = ", ".join(
+        f"{part.domain}@{part.adapter_version}*{part.weight:g} sha256:{part.adapter_sha256}"
+        for part in provenance.parts
+    )
     # Headers take ASCII only, and the name of a base may be a path with any characters.
     return {
-        header: quote(str(values[field]), safe=" /:@")
+        header: quote(str(values[field]), safe=" /:@*+,")
         for field, header in PROVENANCE_HEADERS.items()
-        if values[field] is not None
+        if values[field] not in (None, "")
     }

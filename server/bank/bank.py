@@ -21,12 +21,14 @@ from typing import Literal, Protocol, Self
 
 import torch
 
+from adapters_store.blends import Blend, Part
 from adapters_store.versions import Version
+from server.bank.blended import blended
 from server.bank.device_tier import Slots
 from server.bank.host_tier import HostTier
 from server.bank.loader import Loader
 from server.bank.mount import Mount
-from server.bank.packed import PackedAdapter
+from server.bank.packed import PackedAdapter, check_cores
 from ssvd_asr.mixing.compression import Compression
 from ssvd_asr.mixing.core_stack import CoreStack
 
@@ -55,12 +57,26 @@ class AdapterSource(Protocol):
 
 
 class Lease:
-    """A hold on a version, which stays in memory until `release`, whatever is published meanwhile."""
+    """A hold on a version or a blend, which stays in memory until `release`, whatever is published meanwhile.
 
-    def __init__(self, version: Version, packed: PackedAdapter, tier: HostTier) -> None:
-        self.name = version.name
-        self.version = version.version
-        self.sha256 = version.sha256
+    Attributes:
+        version: its number; None for a blend, whose `parts` have their own.
+        sha256: of the version's file, or the blend's identity.
+        pinned: a request's domain that always means the same numbers.
+        turn: digest of the version with which it shares its turns in the queue. A blend counts as its
+            heaviest part, so that blends get no more turns than the store has domains.
+    """
+
+    def __init__(self, of: Version | Blend, packed: PackedAdapter, tier: HostTier) -> None:
+        self.of = of
+        self.name = of.name
+        self.sha256 = of.sha256
+        self.version: int | None = None
+        self.parts: tuple[Part, ...] = ()
+        if isinstance(of, Blend):
+            self.parts, self.pinned, self.turn = of.parts, of.pinned, of.heaviest.sha256
+        else:
+            self.version, self.pinned, self.turn = of.version, f"{of.name}@sha256:{of.sha256}", of.sha256
         self.packed = packed
         self._tier = tier
         self._held = True
@@ -86,7 +102,13 @@ class Bank:
     """The bank. Thread-safe. Loading a version delays requests for others only while slots are resized."""
 
     def __init__(
-        self, source: AdapterSource, *, max_bytes: int, host_max_bytes: int, load_timeout_s: float
+        self,
+        source: AdapterSource,
+        *,
+        max_bytes: int,
+        host_max_bytes: int,
+        max_blends: int,
+        load_timeout_s: float,
     ) -> None:
         self._source = source
         # Loading shares the interpreter with a running batch. So after each task the loader waits for the
@@ -94,7 +116,11 @@ class Bank:
         self._loader = Loader(rest=lambda took_s: self.slots.wait_unmounted(took_s))
         self._to_stage: set[str] = set()  # digests
         self.host = HostTier(
-            self._read, self._loader, max_bytes=host_max_bytes, load_timeout_s=load_timeout_s
+            self._read,
+            self._loader,
+            max_bytes=host_max_bytes,
+            max_blends=max_blends,
+            load_timeout_s=load_timeout_s,
         )
         self.slots = Slots(
             source.make_stack,
@@ -113,13 +139,26 @@ class Bank:
             BankFullError: no room beside the leased versions, or loading takes too long.
             LoaderError: see HostTier.acquire.
         """
-        lease = Lease(version, self.host.acquire(version), self.host)
-        try:
-            self._stage_soon(version)
-        except BaseException:
-            lease.release()
-            raise
-        return lease
+        return self._staged(Lease(version, self.host.acquire(version), self.host))
+
+    def lease_known(self, blend: Blend) -> Lease | None:
+        """Return a lease on a blend that is in host memory, or None."""
+        packed = self.host.acquire_known(blend.sha256)
+        return None if packed is None else self._staged(Lease(blend, packed, self.host))
+
+    def lease_blend(self, blend: Blend, parts: Mapping[str, PackedAdapter]) -> Lease:
+        """Return a lease on a blend, made of its parts where it is not in memory. The parts are not kept.
+
+        Args:
+            parts: the versions of the blend, by digest.
+
+        Raises:
+            BlendFormError: the parts are not of one form, or their sum is too large a number.
+            AdapterError: the blend loses too much by compression.
+            BankFullError: no room beside the leased versions, or too many blends are leased.
+        """
+        packed = self.host.acquire_blend(blend, lambda: self._blended(blend, parts))
+        return self._staged(Lease(blend, packed, self.host))
 
     def preload(self, version: Version) -> None:
         """Load and stage a version in the background, if nothing has to be evicted for it."""
@@ -143,6 +182,25 @@ class Bank:
         """End the loading thread after the tasks that callers wait for."""
         self._loader.close()
 
+    def _staged(self, lease: Lease) -> Lease:
+        try:
+            self._stage_soon(lease.of)
+        except BaseException:
+            lease.release()
+            raise
+        return lease
+
+    def _blended(self, blend: Blend, parts: Mapping[str, PackedAdapter]) -> PackedAdapter:
+        order = blend.sorted_parts
+        packed = blended(
+            [parts[part.version.sha256] for part in order],
+            [part.weight for part in order],
+            [part.version.reference for part in order],
+            pinned=self._source.device.type == "cuda",
+        )
+        check_cores(packed, self._source.dtype, self._source.compression)
+        return packed
+
     def _read(self, version: Version) -> PackedAdapter:
         packed = self._source.read_adapter(version)
         self.slots.check_fits(packed.ks)
@@ -158,13 +216,13 @@ class Bank:
         except Exception as error:  # requests for it report the error
             logger.warning("%s was not loaded ahead: %s", version.reference, error)
 
-    def _stage_soon(self, version: Version) -> None:
+    def _stage_soon(self, version: Version | Blend) -> None:
         """Queue a version for a slot, unless it has one or is queued already."""
         if self.slots.place(version.sha256) is None and version.sha256 not in self._to_stage:
             self._to_stage.add(version.sha256)
             self._loader.submit(partial(self._stage_ahead, version), ahead=True)
 
-    def _stage_ahead(self, version: Version) -> None:
+    def _stage_ahead(self, version: Version | Blend) -> None:
         self._to_stage.discard(version.sha256)
         packed = self.host.waiting(version.sha256)
         if packed is None:  # no request holds it any more

@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from functools import partial
 
+from adapters_store.blends import Blend
 from adapters_store.versions import Version
 from server.bank.loader import Loader, LoaderError
 from server.bank.packed import PackedAdapter
@@ -35,15 +36,22 @@ class HostTier:
         loader: Loader,
         *,
         max_bytes: int,
+        max_blends: int,
         load_timeout_s: float,
     ) -> None:
-        """`read` reads and checks a version, on the loader's thread; it raises AdapterError to refuse."""
+        """`read` reads and checks a version, on the loader's thread; it raises AdapterError to refuse.
+
+        At most `max_blends` blends are leased at the same time.
+        """
         self.max_bytes = max_bytes
+        self.max_blends = max_blends
         self.load_timeout_s = load_timeout_s
         self._read = read
         self._loader = loader
         self._entries: OrderedDict[str, PackedAdapter] = OrderedDict()  # least recently leased first
         self._leases: dict[str, int] = {}
+        self._blends: set[str] = set()  # digests of the entries that no file holds
+        self._blending = threading.Lock()  # so that one blend at a time is made, and each once
         self._loading: dict[str, Future[None]] = {}
         self._refused: OrderedDict[str, tuple[FileState, str]] = OrderedDict()  # state of the file, reason
         self._lock = threading.Lock()
@@ -84,6 +92,23 @@ class HostTier:
                 failures += 1
                 if failures > RETRIES:
                     raise
+        return found
+
+    def acquire_known(self, sha256: str) -> PackedAdapter | None:
+        """Lease what is in memory, or return None. `release` must follow a result."""
+        return self._lease(sha256)
+
+    def acquire_blend(self, blend: Blend, make: Callable[[], PackedAdapter]) -> PackedAdapter:
+        """Lease a blend, calling `make` where it is not in memory. `release` must follow.
+
+        Raises BankFullError if leased versions leave no room for it, or `max_blends` others are leased; and
+        what `make` raises.
+        """
+        with self._blending:
+            found = self._lease(blend.sha256)
+            if found is None:
+                found = make()
+                self._insert(blend, found)
         return found
 
     def load_here(self, version: Version) -> PackedAdapter:
@@ -160,8 +185,13 @@ class HostTier:
         self._insert(version, packed)
         return packed
 
-    def _insert(self, version: Version, packed: PackedAdapter) -> None:
+    def _insert(self, version: Version | Blend, packed: PackedAdapter) -> None:
+        """Make room for an entry and add it; a blend is leased too."""
         with self._lock:
+            if isinstance(version, Blend) and len(self._blends & self._leases.keys()) >= self.max_blends:
+                raise BankFullError(
+                    f"{self.max_blends} blends are in use, which is the limit (SSVD_BANK_MAX_BLENDS)"
+                )
             held = sum(self._entries[each].nbytes for each in self._leases)
             if held + packed.nbytes > self.max_bytes:
                 raise BankFullError(
@@ -169,9 +199,16 @@ class HostTier:
                     f"the limit is {self.max_bytes} (SSVD_BANK_HOST_MAX_BYTES)"
                 )
             spare = [each for each in self._entries if each not in self._leases]
+            # Blends leave first: there may be any number of them, and they are soon made again.
+            spare.sort(key=lambda each: each not in self._blends)
             while self._nbytes() + packed.nbytes > self.max_bytes:
-                del self._entries[spare.pop(0)]
+                gone = spare.pop(0)
+                del self._entries[gone]
+                self._blends.discard(gone)
             self._entries[version.sha256] = packed
+            if isinstance(version, Blend):
+                self._blends.add(version.sha256)
+                self._leases[version.sha256] = 1
 
     def _nbytes(self) -> int:
         return sum(packed.nbytes for packed in self._entries.values())

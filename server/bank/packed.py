@@ -21,6 +21,7 @@ from ssvd_asr.adapter.metadata import AdapterMetadata
 from ssvd_asr.adapter.read import FILE_DTYPES, MASK_KEY
 from ssvd_asr.adapter.sparsity import fixed_positions, from_mask
 from ssvd_asr.errors import AdapterError
+from ssvd_asr.mixing.compression import Compression
 
 CHUNK_BYTES = 64 * 2**20  # of float32 cores made together; bounds the memory of expanding, besides the result
 _DTYPES = {"F16": ("<f2", torch.float16), "F32": ("<f4", torch.float32), "F64": ("<f8", torch.float64)}
@@ -56,6 +57,30 @@ class Layout:
     def ks(self) -> dict[str, int]:
         """Size of each layer's core, by layer name."""
         return {name: group.span for group in self.groups for name in group.names}
+
+    @property
+    def directions(self) -> dict[str, tuple[int, int]]:
+        """The first direction that changes, and how many do (start, k), by layer name."""
+        return {name: (group.start, group.k) for group in self.groups for name in group.names}
+
+    @property
+    def positions(self) -> dict[str, Tensor]:
+        """Flat positions of SVFT's entries, (entries,) by layer name; empty for other forms."""
+        return {
+            name: row
+            for group in self.groups
+            if group.positions is not None
+            for name, row in zip(group.names, group.positions, strict=True)
+        }
+
+    def places(self) -> dict[tuple[str, Part], tuple[int, int]]:
+        """Return where each layer's numbers of each part begin, and how many they are."""
+        return {
+            (name, part): (begin, math.prod(shape))
+            for group in self.groups
+            for part, shape in self.form.shapes(group.k).items()
+            for name, begin in zip(group.names, group.begins[part], strict=True)
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,6 +186,19 @@ def pack(data: bytes, layout: Layout, *, pinned: bool = False) -> PackedAdapter:
     numbers = torch.empty(layout.count, dtype=dtype, pin_memory=pinned)
     numbers.numpy()[:] = np.frombuffer(data, dtype=code, count=layout.count, offset=layout.first_byte)
     return PackedAdapter(layout, numbers)
+
+
+def check_cores(packed: PackedAdapter, dtype: torch.dtype, compression: Compression | None) -> None:
+    """Raise AdapterError for a core that is not finite in `dtype`, or that the compression would spoil.
+
+    Cores of half-precision numbers cannot overflow, so without compression these are not made.
+    """
+    if packed.layout.dtype == "F16" and compression is None:
+        return
+    cores = packed.expand("cpu", dtype)
+    if compression is not None:
+        for name, core in cores.items():
+            compression.check(name, core)
 
 
 def _gather(numbers: Tensor, begins: Sequence[int], shape: Sequence[int]) -> Tensor:

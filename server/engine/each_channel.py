@@ -25,7 +25,7 @@ def submit_recording(engine: Engine, recording: Recording, request: Request) -> 
     lease = None if request.domain is None else engine.domains.lease(request.domain)
     try:
         # A name may be published again between two submits; the digest stays.
-        pinned = None if lease is None else f"{lease.name}@sha256:{lease.sha256}"
+        pinned = None if lease is None else lease.pinned
         futures: list[Future[Reply]] = []
         try:
             notes = _shares(request.on_progress, len(recording.waves))

@@ -19,7 +19,7 @@ from server.bank.bank import Lease
 from server.domains import Domains
 from server.engine.batches import Batches
 from server.engine.jobs import Job, Part
-from server.engine.messages import Decoded, Piece, Provenance, Reply, Request
+from server.engine.messages import BlendPart, Decoded, Piece, Provenance, Reply, Request
 from server.engine.placing import joined
 from server.engine.queue import Scheduler, Waiting
 from server.engine.recogniser import Recogniser
@@ -96,7 +96,7 @@ class Engine:
         future raises DeadlineError if the request's time is over before its last piece is begun.
 
         Raises:
-            UnknownDomainError, AdapterError, BankFullError, LoaderError: see Domains.lease.
+            UnknownDomainError, AdapterError, BlendError, BankFullError, LoaderError: see Domains.lease.
             LanguageError: the base does not have the language.
             QueueFullError: too much audio waits. The error says when to retry.
             DrainingError: `drain` or `close` was called, or the device's thread has ended.
@@ -180,9 +180,10 @@ class Engine:
             Waiting(
                 item=part,
                 owner=job,
-                domain=None if job.lease is None else job.lease.sha256,
+                domain=None if job.lease is None else job.lease.turn,
                 audio_s=len(part.piece.wave) / SAMPLE_RATE,
                 row_s=self.recogniser.row_samples(len(part.piece.wave)) / SAMPLE_RATE,
+                blend=job.lease.sha256 if job.lease is not None and job.lease.parts else None,
             )
             for part in parts
         ]
@@ -265,7 +266,11 @@ class Engine:
         base, digest = self.recogniser.name, self.recogniser.digest
         if lease is None:
             return Provenance(base, digest)
-        return Provenance(base, digest, lease.name, lease.version, lease.sha256)
+        parts = tuple(
+            BlendPart(part.version.name, part.version.version, part.version.sha256, part.weight)
+            for part in lease.parts
+        )
+        return Provenance(base, digest, lease.name, lease.version, lease.sha256, parts)
 
     def _give_up(self, why: str) -> None:
         """Fail every request, including those on the device. The queue must be closed."""

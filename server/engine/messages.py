@@ -22,7 +22,7 @@ class Request:
     """One transcription requested by a client."""
 
     wave: FloatArray  # (samples,) mono, 16 kHz
-    domain: str | None = None  # "child", "child@2" or "child@sha256:..."; None is the base
+    domain: str | None = None  # "child", "child@2", "child@sha256:..." or a blend; None is the base
     language: str = "<eng>"  # a token of the base; IDENTIFIED leaves it to a base that identifies languages
     timestamps: bool = False  # whether words and segments get times
     previous_text: str | None = None  # what was said before the wave
@@ -97,14 +97,38 @@ class Decoded:
 
 
 @dataclass(frozen=True)
+class BlendPart:
+    """One part of a blend: a version of a domain, and the factor on its numbers."""
+
+    domain: str
+    adapter_version: int
+    adapter_sha256: str
+    weight: float
+
+
+@dataclass(frozen=True)
 class Provenance:
-    """The exact base and adapter that made a reply (promise 1). The last three are None without a domain."""
+    """The exact base and adapter that made a reply (promise 1). The last four are empty without a domain.
+
+    Of a blend, `domain` has names and weights as "child*0.8+scottish*0.8", `adapter_sha256` is its identity,
+    and only the `parts` have versions.
+    """
 
     base: str
     base_digest: str
     domain: str | None = None
     adapter_version: int | None = None
     adapter_sha256: str | None = None
+    parts: tuple[BlendPart, ...] = ()
+
+    @property
+    def pinned(self) -> str | None:
+        """A request's domain that always means the same numbers; None for the base."""
+        if self.parts:
+            return "+".join(
+                f"{each.domain}@sha256:{each.adapter_sha256}*{each.weight:g}" for each in self.parts
+            )
+        return None if self.domain is None else f"{self.domain}@sha256:{self.adapter_sha256}"
 
 
 @dataclass(frozen=True)

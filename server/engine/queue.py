@@ -29,9 +29,10 @@ class Waiting[T]:
 
     item: T
     owner: object  # the request; its pieces are discarded together
-    domain: str | None  # digest; None is the base
+    domain: str | None  # digest, among whose pieces it takes turns; None is the base
     audio_s: float
     row_s: float  # audio_s after padding, if it is alone in a batch
+    blend: str | None = None  # digest of the cores that it needs, if they are a blend's and not the domain's
     entered_s: float = field(default=0.0, init=False)
     takes_s: float = field(default=0.0, init=False)  # time on the device, if it is alone in a batch
     alone_s: float = field(default=0.0, init=False)  # when it would begin if its request were alone
@@ -116,7 +117,8 @@ class Scheduler[T]:
             for piece in self._waiting:
                 longest = max([piece.row_s, *(each.row_s for each in taken)])
                 shortest = min([piece.row_s, *(each.row_s for each in taken)])
-                added = domains if piece.domain is None else domains | {piece.domain}
+                needed = piece.blend or piece.domain
+                added = domains if needed is None else domains | {needed}
                 fits = (
                     (len(taken) + 1) * longest <= max_batch_s
                     and len(added) <= max_domains

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 from adapters_store.versions import Version
 from server.bank.bank import AdapterSource
 from server.bank.mount import Mount
-from server.bank.packed import Layout, PackedAdapter, layout_of, pack
+from server.bank.packed import Layout, PackedAdapter, check_cores, layout_of, pack
 from server.engine.messages import Decoded, Piece
 from server.engine.placing import placed
 from ssvd_asr.adapted_model import AdaptedModel, adapt
@@ -212,13 +212,7 @@ class ModelRecogniser:
                     f"layer {name!r}: its core takes directions up to {k}, the device holds {held} of them "
                     "(SSVD_BASIS_SHARE)"
                 )
-        if layout.dtype != "F16" or self.compression is not None:
-            # Cores of half-precision numbers cannot overflow; others may, and then expanding raises.
-            # The compression refuses a core that would lose too much.
-            cores = pack(data, layout).expand("cpu", self.dtype)
-            if self.compression is not None:
-                for name, core in cores.items():
-                    self.compression.check(name, core)
+        check_cores(pack(data, layout), self.dtype, self.compression)
         return layout
 
 

@@ -59,6 +59,7 @@ def engine_over(recogniser: Recogniser, settings: ServerSettings, store: Adapter
         recogniser,
         max_bytes=settings.bank_max_bytes,
         host_max_bytes=settings.bank_host_max_bytes,
+        max_blends=settings.bank_max_blends,
         load_timeout_s=settings.load_timeout_s,
     )
     return Engine(

@@ -185,6 +185,11 @@ class Adapter(nn.Module):
         return {name: self.starts[name] + k for name, k in self.ks.items()}
 
     @property
+    def directions(self) -> dict[str, tuple[int, int]]:
+        """The first direction that changes, and how many do (start, k), by layer name."""
+        return {name: (self.starts[name], k) for name, k in self.ks.items()}
+
+    @property
     def sigmas(self) -> dict[str, Tensor]:
         """The singular values (k,) of each layer's changed directions, float64."""
         return self._by_layer("sigma")

@@ -93,7 +93,7 @@ def load_adapter(
     Raises WrongBaseError, WrongBasisError, or AdapterError for a file that is too large, damaged, of an
     unknown version, not finite, or whose tensors are not exactly those of its layer list.
     """
-    data = source if isinstance(source, bytes) else _read_bounded(Path(source), limits)
+    data = source if isinstance(source, bytes) else read_bounded(Path(source), limits)
     header, metadata = _header_of(data, limits)
     if base is not None:
         check_base(metadata, base)
@@ -102,7 +102,15 @@ def load_adapter(
     return LoadedAdapter(_build(data, header, metadata), metadata, hashlib.sha256(data).hexdigest())
 
 
-def _read_bounded(path: Path, limits: AdapterFileLimits) -> bytes:
+def dtype_of(data: bytes) -> str:
+    """Return the dtype of a file's trained numbers, as "float16". Raises AdapterError if it is no adapter."""
+    header, _ = _header_of(data, DEFAULT_LIMITS)
+    found = {entry.dtype for entry in header.tensors.values()}
+    return next(name for name, code in FILE_DTYPES.items() if code in found)
+
+
+def read_bounded(path: Path, limits: AdapterFileLimits = DEFAULT_LIMITS) -> bytes:
+    """Return a file's bytes. Raises AdapterError if it cannot be read, or is over the limit."""
     try:
         with path.open("rb") as stream:
             # One byte more than expected, so that the length shows whether the file has grown meanwhile.

@@ -118,11 +118,17 @@ def spread(words: Sequence[str], start_s: float, end_s: float) -> tuple[TimedWor
     )
 
 
-def write_adapter(path: Path, seed: int, *, wer_before: float = 0.5, wer_after: float = 0.1) -> Path:
-    """A valid adapter file for FakeBase; each seed gives other bytes."""
+def write_adapter(
+    path: Path, seed: int, *, wer_before: float = 0.5, wer_after: float = 0.1, loud: int = 0, k: int = 2
+) -> Path:
+    """A valid adapter file for FakeBase; a seed gives a basis, and `loud` numbers that are not zero."""
     generator = torch.Generator().manual_seed(seed)
     factors = {LAYER: canonical_svd(torch.randn(6, 4, generator=generator))}
-    adapter = Adapter.new(factors, k=2)
+    adapter = Adapter.new(factors, k=k)
+    generator = torch.Generator().manual_seed(loud)
+    with torch.no_grad():
+        for parameter in adapter.parameters():
+            parameter.copy_(bool(loud) * torch.randn(parameter.shape, generator=generator))
     training = {"wer_before": wer_before, "wer_after": wer_after}
     save_adapter(path, adapter, metadata=describe_adapter(adapter, FakeBase(), factors, training=training))
     return path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,7 +20,7 @@ from server.bank.packed import PackedAdapter
 from server.settings import ServerSettings
 from ssvd_asr.base.prompt import IDENTIFIED
 from ssvd_asr.errors import AdapterUnreadableError
-from tests.server.fakes import BASE, DIGEST, TIMEOUT_S, FakeRecogniser, read_packed
+from tests.server.fakes import BASE, DIGEST, TIMEOUT_S, FakeRecogniser, read_packed, write_adapter
 from tests.speechlike import babble, wav_bytes
 
 OPENAI_SEGMENT = {
@@ -449,3 +450,53 @@ def test_two_files_and_an_empty_one_are_refused_by_the_fields_name(client: TestC
     error = refusal(post(client, b""), 415)
     assert (error["param"], error["code"]) == ("file", "audio_unreadable")
     assert "0 bytes" in error["message"]
+
+
+def test_a_blend_names_its_parts_versions_and_weights(
+    client: TestClient, store: AdapterStore, clip: bytes
+) -> None:
+    blend = "child*0.8+scottish@1*0.5"
+    response = post(client, clip, domain=blend)
+    child, scottish = store.resolve("child"), store.resolve("scottish")
+    made_by = response.json()["ssvd"]
+    assert (made_by["domain"], made_by["adapter_version"]) == ("child*0.8+scottish*0.5", None)
+    assert made_by["parts"] == [
+        {"domain": "child", "adapter_version": 2, "adapter_sha256": child.sha256, "weight": 0.8},
+        {"domain": "scottish", "adapter_version": 1, "adapter_sha256": scottish.sha256, "weight": 0.5},
+    ]
+    headers = response.headers
+    assert headers["X-SSVD-Domain"] == "child*0.8+scottish*0.5"
+    assert headers["X-SSVD-Adapter-SHA256"] == made_by["adapter_sha256"]
+    assert "X-SSVD-Adapter-Version" not in headers
+    assert headers["X-SSVD-Parts"] == (
+        f"child@2*0.8 sha256:{child.sha256}, scottish@1*0.5 sha256:{scottish.sha256}"
+    )
+    again = post(client, clip, model=f"{BASE}:scottish*0.5 + child*.8", response_format="text")
+    assert again.headers["X-SSVD-Adapter-SHA256"] == made_by["adapter_sha256"]
+
+
+@pytest.mark.parametrize(
+    ("blend", "status", "code", "words"),
+    [
+        ("child*0.5+klingon*0.5", 404, "domain_not_found", "klingon"),
+        ("child@9*0.5", 404, "domain_not_found", "versions 9"),
+        ("child*0.5*2", 400, "invalid_blend", "is no blend"),
+        ("child*-1", 400, "invalid_blend", "a decimal number of 0.0001 to 2"),
+        ("child*0.5+child*0.2", 400, "invalid_blend", "the same adapter"),
+        ("+".join(["child*0.1"] * 5), 400, "invalid_blend", "the most is 4"),
+        ("child*0.5+small*0.5", 422, "forms_differ", "cannot be blended"),
+    ],
+)
+def test_a_blend_that_cannot_be_is_refused_in_words(
+    client: TestClient, store: AdapterStore, clip: bytes, tmp_path: Path,
+    blend: str, status: int, code: str, words: str,
+) -> None:  # fmt: skip
+    store.publish("small", write_adapter(tmp_path / "small", 5, loud=1, k=1))
+    error = refusal(post(client, clip, domain=blend), status)
+    assert (error["param"], error["code"]) == ("domain", code)
+    assert words in error["message"]
+
+
+def test_a_model_and_a_blend_of_it_contradict_each_other(client: TestClient, clip: bytes) -> None:
+    error = refusal(post(client, clip, model=f"{BASE}:child", domain="child@2*0.5"), 400)
+    assert error["code"] == "contradiction"

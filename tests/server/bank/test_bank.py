@@ -17,7 +17,7 @@ from tests.server.fakes import TIMEOUT_S, FakeRecogniser
 
 @pytest.fixture
 def bank(recogniser: FakeRecogniser) -> Iterator[Bank]:
-    made = Bank(recogniser, max_bytes=10**6, host_max_bytes=10**6, load_timeout_s=TIMEOUT_S)
+    made = Bank(recogniser, max_bytes=10**6, host_max_bytes=10**6, max_blends=4, load_timeout_s=TIMEOUT_S)
     yield made
     made.close()
 

@@ -37,7 +37,9 @@ def tier() -> Iterator[MakeTier]:
         read: Callable[[Version], PackedAdapter] | None = None, max_bytes: int = 10**6, timeout_s: float = 10
     ) -> HostTier:
         loaders.append(Loader())
-        return HostTier(read or packed, loaders[-1], max_bytes=max_bytes, load_timeout_s=timeout_s)
+        return HostTier(
+            read or packed, loaders[-1], max_bytes=max_bytes, max_blends=4, load_timeout_s=timeout_s
+        )
 
     yield make
     for loader in loaders:

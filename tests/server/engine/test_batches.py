@@ -44,7 +44,7 @@ def banks() -> Iterator[list[Bank]]:
 
 
 def batches(recogniser: FakeRecogniser, banks: list[Bank]) -> Batches:
-    banks.append(Bank(recogniser, max_bytes=10**6, host_max_bytes=10**6, load_timeout_s=30))
+    banks.append(Bank(recogniser, max_bytes=10**6, host_max_bytes=10**6, max_blends=4, load_timeout_s=30))
     return Batches(recogniser, banks[-1], max_audio_s=16 * WINDOW_S)
 
 
@@ -131,7 +131,7 @@ def test_domains_that_do_not_fit_the_slots_together_are_run_in_parts(
     banks: list[Bank], store: AdapterStore
 ) -> None:
     recogniser = FakeRecogniser()
-    banks.append(Bank(recogniser, max_bytes=3 * 16, host_max_bytes=10**6, load_timeout_s=30))
+    banks.append(Bank(recogniser, max_bytes=3 * 16, host_max_bytes=10**6, max_blends=4, load_timeout_s=30))
     device = Batches(recogniser, banks[-1], max_audio_s=100)
     leases = [banks[-1].lease(store.resolve(name)) for name in ("child@1", "child@2", "scottish")]
     results = device.run([Piece(WAVE, 0.0, lease, "<eng>", False, None) for lease in leases])

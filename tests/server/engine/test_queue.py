@@ -237,3 +237,19 @@ def test_clearing_returns_what_waits() -> None:
     queue.put([piece("a", audio_s=1), piece("b", audio_s=2)], 1)
     assert queue.clear() == ["a", "b"]
     assert queue.waiting_s == 0
+
+
+def test_blends_take_turns_as_the_domain_they_count_as_and_each_needs_a_slot() -> None:
+    """A client that varies the weights gets no more turns than one that does not."""
+    queue: Scheduler[str] = Scheduler(10_000, clock=lambda: 0.0)
+    for number in range(6):
+        blend = replace_blend(piece(f"a{number}", "a"), f"blend {number}")
+        queue.put([blend], speed=1.0)
+    queue.put([piece("b0", "b"), piece("b1", "b")], speed=1.0)
+    assert take(queue, rows=4) == ["a0", "b0", "a1", "b1"]
+    assert take(queue, rows=4, domains=2) == ["a2", "a3"]
+
+
+def replace_blend(waiting: Waiting[str], blend: str) -> Waiting[str]:
+    waiting.blend = blend
+    return waiting
