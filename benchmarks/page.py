@@ -52,6 +52,7 @@ def search_page(records: Sequence[Mapping[str, Any]]) -> str:
         "WER in %. The base hears `adult`, the packaged adapters hear `child` and `scottish`. `greedy` was",
         "the default before CTC had a say; `checked` is the default now. Time is encoding and decoding",
         "together over greedy's, the mean of the domains. `again` is the share of rows decoded twice.",
+        "`valid` is of the adapters that were packaged when its figures chose the default.",
     ]
     for record in records:
         if not record["benchmark"].startswith("search-"):
