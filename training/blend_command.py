@@ -17,7 +17,7 @@ from ssvd_asr.output_paths import check_output_file
 from ssvd_asr.parser import CommandParser
 from training.arguments import add_base_arguments
 from training.blend_fit import GRID, Fit, Weights, fit_weights
-from training.blend_parts import NamedAdapter, check_one_base, read_adapter
+from training.blend_parts import Blending, NamedAdapter, check_one_base, read_adapter
 from training.evaluate import Evaluation, evaluate
 
 if TYPE_CHECKING:
@@ -86,14 +86,12 @@ def _blend(arguments: argparse.Namespace, parts: Sequence[NamedAdapter], report:
     """Make the file and return the result."""
     from ssvd_asr.adapted_model import adapt
     from ssvd_asr.adapter.canary import seal_adapter
-    from ssvd_asr.adapter.read import dtype_of
     from ssvd_asr.base.load import load_base
     from ssvd_asr.basis.cache import factorize
 
     base = load_base(arguments.base, arguments.device, "float32", arguments.config, arguments.checkpoint)
     factors = factorize(base)
-    dtype = max((dtype_of(part.data) for part in parts), key=lambda name: int(name.removeprefix("float")))
-    blending = Blending(base, factors, parts, dtype)
+    blending = Blending(base, factors, parts)
     adapted = adapt(base.network, factors, rank=max(blending.adapters[0].spans.values()))
     fit = _fit(arguments, blending, adapted, report)
     weights = [part.weight or 0.0 for part in parts] if fit is None else fit.weights
@@ -110,7 +108,9 @@ def _blend(arguments: argparse.Namespace, parts: Sequence[NamedAdapter], report:
     }
     if fit is not None:
         summary |= fit.as_json() | _scores(arguments, base, adapted, blended)
-    sealed = seal_adapter(arguments.out, blended, adapted, base, factors, training=summary, dtype=dtype)
+    sealed = seal_adapter(
+        arguments.out, blended, adapted, base, factors, training=summary, dtype=blending.dtype
+    )
     del summary["blend"]
     return {
         "adapter": str(arguments.out),
@@ -120,34 +120,6 @@ def _blend(arguments: argparse.Namespace, parts: Sequence[NamedAdapter], report:
         "parts": told,
         **summary,
     }
-
-
-class Blending:
-    """The parts of a blend, loaded and checked against the base."""
-
-    def __init__(self, base: BaseModel, factors: Any, parts: Sequence[NamedAdapter], dtype: str) -> None:
-        """Raise AdapterError for a damaged file or another base, BlendFormError for different forms."""
-        from ssvd_asr.adapter.blend import check_alike
-        from ssvd_asr.adapter.read import load_adapter
-
-        self.names = [part.name for part in parts]
-        self.adapters = [load_adapter(part.data, base, factors).adapter for part in parts]
-        self.base, self._dtype = base, dtype
-        check_alike(self.adapters, self.names)
-
-    def at(self, weights: Sequence[float]) -> Adapter:
-        """Return the blend with these weights. At least one is not 0."""
-        import torch
-
-        from ssvd_asr.adapter.blend import blend_adapters
-
-        chosen = [
-            (adapter, weight, name)
-            for adapter, weight, name in zip(self.adapters, weights, self.names, strict=True)
-            if weight
-        ]
-        adapters, kept, names = zip(*chosen, strict=True)
-        return blend_adapters(adapters, kept, names, getattr(torch, self._dtype)).to(self.base.device)
 
 
 def _fit(

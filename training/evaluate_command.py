@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adapters_store.blends import is_blend
 from ssvd_asr.decoding.options import METHODS
 from ssvd_asr.device import DTYPES
 from ssvd_asr.errors import DataError
@@ -68,7 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--data", required=True, type=Path, help="data as `ssvd train` takes them")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--domain", help="a published adapter: name, name@version or name@sha256:...")
+    what.add_argument(
+        "--domain", help="name, name@version, name@sha256:... or a blend as child*0.8+scottish*0.8"
+    )
     what.add_argument("--adapter", type=Path, help="an adapter file")
     what.add_argument("--weights", type=Path, help="weights of `ssvd train --method full`")
     parser.add_argument("--store", type=Path, help="the store's folder (default: the user's)")
@@ -94,9 +97,10 @@ def _check_paths(arguments: argparse.Namespace) -> None:
     if arguments.weights is not None and not arguments.weights.is_file():
         raise DataError(f"--weights {arguments.weights}: there is no such file")
     if arguments.domain is not None:
+        from adapters_store.blends import pinned_domain
         from adapters_store.store import AdapterStore
 
-        AdapterStore(arguments.store).resolve(arguments.domain)
+        pinned_domain(arguments.domain, AdapterStore(arguments.store).resolve)
 
 
 def _adapter(arguments: argparse.Namespace, base: BaseModel) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -112,6 +116,8 @@ def _adapter(arguments: argparse.Namespace, base: BaseModel) -> tuple[dict[str, 
 
         return {}, {**nothing, "weights_sha256": put_weights(base, arguments.weights)}
     path, provenance = arguments.adapter, dict(nothing)
+    if arguments.domain is not None and is_blend(arguments.domain):
+        return _blend(arguments, base, dict(nothing))
     if arguments.domain is not None:
         from adapters_store.store import AdapterStore
 
@@ -129,6 +135,25 @@ def _adapter(arguments: argparse.Namespace, base: BaseModel) -> tuple[dict[str, 
     adapted = adapt(base.network, factors, rank=max(loaded.adapter.spans.values()))
     cores = loaded.adapter.to(base.device).cores(base.dtype)
     return {"adapted": adapted, "cores": cores}, {**provenance, "adapter_sha256": loaded.sha256}
+
+
+def _blend(
+    arguments: argparse.Namespace, base: BaseModel, provenance: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what `_adapter` does, for a blend of domains."""
+    from adapters_store.blends import resolve_blend
+    from adapters_store.store import AdapterStore
+    from ssvd_asr.adapted_model import adapt
+    from ssvd_asr.basis.cache import factorize
+    from training.blend_parts import Blending, read_version
+
+    blend = resolve_blend(arguments.domain, AdapterStore(arguments.store).resolve)
+    parts = [read_version(part.version) for part in blend.sorted_parts]
+    factors = factorize(base)
+    blended = Blending(base, factors, parts).at([part.weight for part in blend.sorted_parts])
+    adapted = adapt(base.network, factors, rank=max(blended.spans.values()))
+    provenance |= {"domain": blend.reference, "adapter_sha256": blend.sha256}
+    return {"adapted": adapted, "cores": blended.cores(base.dtype)}, provenance
 
 
 def _table(found: Evaluation, result: dict[str, Any]) -> str:

@@ -232,6 +232,8 @@ _BUSY = "The server is busy. Please try again in a moment."
 _RUNNER = "Please tell whoever runs the server."
 # What a refusal means for a visitor, by its code.
 _ADVICE = {
+    "invalid_blend": "The server cannot blend these domains as asked.",
+    "forms_differ": "These domains were trained in different ways and cannot be blended.",
     "domain_not_found": "The server does not know this domain any more. Please refresh the list.",
     "upload_too_large": "The file is too large for this server.",
     "audio_unreadable": "This file could not be read as a recording. It is damaged, cut off or no audio.",

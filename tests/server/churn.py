@@ -14,21 +14,30 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from adapters_store.blends import is_blend, parse_blend
 from adapters_store.store import AdapterStore
 from server.engine.engine import Engine
-from server.engine.messages import Reply, Request
+from server.engine.messages import Provenance, Reply, Request
 from server.engine.recogniser import ModelRecogniser
+from server.errors import BankFullError
 from ssvd_asr.adapter.adapter import Adapter
+from ssvd_asr.adapter.blend import blend_adapters
 from ssvd_asr.adapter.forms import MAPS, CoreForm
 from ssvd_asr.adapter.read import load_adapter
 from ssvd_asr.adapter.write import describe_adapter, save_adapter
-from ssvd_asr.errors import StoreError, UnknownDomainError
+from ssvd_asr.errors import BlendError, StoreError, UnknownDomainError
 from ssvd_asr.transcription import Transcript, transcribe
 
 NEAR_TIE = 1e-4  # of two scores: rounding on another path may then choose the other token (promise 2)
 NAMES = ("child", "ward", "court", "gone")
 LASTING = NAMES[:-1]  # the last one is removed altogether now and then
 TIMEOUT_S = 120
+# Asked for among the names. Their parts may be of other forms, or the same adapter, at the moment: a refusal.
+BLENDS = (
+    "child*0.5", "court*1.5", "child*0.8+ward*0.5", "ward*0.5+child*0.8", "child@1*0.7+ward@1*0.6+gone*0.2",
+    "child@1*0.7+ward@1*0.6",
+)  # fmt: skip
+TWINS = 4  # adapters of one form, which can be blended
 FORMS = (
     *map(CoreForm, MAPS),
     CoreForm("svft-top-k", off_diagonals=2),
@@ -38,17 +47,18 @@ FORMS = (
 
 
 def write_adapters(folder: Path, recogniser: ModelRecogniser, count: int) -> list[Path]:
-    """Random ones of several sizes and forms, each loud enough to change what is said."""
+    """Random ones, TWINS of one form and `count` of several, each loud enough to change what is said."""
     folder.mkdir()
     paths = []
-    for seed in range(count):
+    for seed in range(-TWINS, count):
+        kind = max(seed, 0)
         adapter = Adapter.new(
             recogniser._factors,
-            p=(0.2, 0.5, 0.8)[seed // 3 % 3],
-            rotation_map=FORMS[seed % len(FORMS)],
-            directions="tail" if seed % 5 == 4 else "head",
+            p=(0.2, 0.5, 0.8)[kind // 3 % 3],
+            rotation_map=FORMS[kind % len(FORMS)],
+            directions="tail" if kind % 5 == 4 else "head",
         )
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed + 100)
         with torch.no_grad():
             for parameter in adapter.parameters():
                 parameter.copy_(0.25 * torch.randn(parameter.shape, generator=generator))
@@ -64,6 +74,9 @@ class Oracle:
 
     alone: Mapping[tuple[str | None, int], Transcript]
     waves: Sequence[npt.NDArray[np.float32]]
+    files: Mapping[str, Path]  # by digest
+    recogniser: ModelRecogniser
+    blends: dict[tuple[str, int], Transcript] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -71,26 +84,50 @@ class Oracle:
     ) -> Oracle:
         """By the library alone: no bank, no batch, no thread."""
         alone: dict[tuple[str | None, int], Transcript] = {}
+        by_digest: dict[str, Path] = {}
         for file in (None, *files):
             loaded = None if file is None else load_adapter(file, recogniser._base, recogniser._factors)
             cores = None if loaded is None else loaded.adapter.to(recogniser.device).cores()
             sha256 = None if loaded is None else loaded.sha256
+            if file is not None and sha256 is not None:
+                by_digest[sha256] = file
             for index, wave in enumerate(waves):
                 (alone[sha256, index],) = transcribe(
                     recogniser._base, [wave], adapted=recogniser._adapted, cores=cores
                 )
-        return cls(alone, waves)
+        return cls(alone, waves, by_digest, recogniser)
 
     def check(self, reply: Reply, wave: int) -> bool:
         """Whether the words are the same; else they must have been a near tie."""
-        expected = self.alone[reply.provenance.adapter_sha256, wave]
-        if reply.text == " ".join(expected.text.split()):
+        expected = self._alone(reply.provenance, wave)
+        if reply.text.split() == expected.text.split():
             return True
         margin = expected.hypothesis.margin
         assert margin < NEAR_TIE, (
             f"{reply.provenance}: {reply.text!r}, alone {expected.text!r} ({margin:.1e})"
         )
         return False
+
+    def _alone(self, made_by: Provenance, wave: int) -> Transcript:
+        """A blend is made of its parts' files by the library. No engine may be decoding meanwhile."""
+        sha256 = made_by.adapter_sha256
+        if not made_by.parts or sha256 is None:
+            return self.alone[sha256, wave]
+        if (sha256, wave) not in self.blends:
+            parts = sorted(made_by.parts, key=lambda part: part.adapter_sha256)
+            blended = blend_adapters(
+                [load_adapter(self.files[part.adapter_sha256]).adapter for part in parts],
+                [part.weight for part in parts],
+                [part.domain for part in parts],
+                torch.float16,
+            )
+            (self.blends[sha256, wave],) = transcribe(
+                self.recogniser._base,
+                [self.waves[wave]],
+                adapted=self.recogniser._adapted,
+                cores=blended.to(self.recogniser.device).cores(),
+            )
+        return self.blends[sha256, wave]
 
 
 @dataclass
@@ -133,6 +170,8 @@ class Outcome:
     near_ties: int = 0
     cancelled: int = 0
     unknown: int = 0
+    refused: int = 0  # blends that could not be, or were too many
+    blends: list[tuple[Reply, int]] = field(default_factory=list)  # with the clip
     failures: list[Exception] = field(default_factory=list)
     wrong: list[BaseException] = field(default_factory=list)
 
@@ -161,6 +200,9 @@ class Churn:
             thread.join()
         self._over.set()
         publisher.join()
+        self.engine.domains.bank.slots.wait_unmounted(TIMEOUT_S)
+        for reply, wave in self.outcome.blends:
+            self._compare(reply, wave)
         return self.outcome
 
     def _publish(self) -> None:
@@ -194,7 +236,7 @@ class Churn:
             wait()
 
     def _send(self, random: Random) -> Callable[[], None]:
-        name, wave = random.choice((None, *NAMES)), random.randrange(len(self.oracle.waves))
+        name, wave = random.choice((None, *NAMES, *NAMES, *BLENDS)), random.randrange(len(self.oracle.waves))
         begun_s = time.monotonic()
         try:
             future = self.engine.submit(Request(self.oracle.waves[wave], domain=name))
@@ -219,11 +261,31 @@ class Churn:
         return wait
 
     def _check(self, reply: Reply, name: str | None, wave: int, asked: tuple[float, float]) -> None:
+        made_by = reply.provenance
+        try:
+            if made_by.parts:
+                for part, (reference, weight) in zip(made_by.parts, parse_blend(name or ""), strict=True):
+                    assert (part.domain, part.weight) == (reference.name, weight)
+                    assert part.adapter_version == (reference.version or part.adapter_version)
+                    if not reference.pinned:
+                        assert part.adapter_sha256 in self.history.possible(part.domain, *asked)
+            else:
+                assert made_by.domain == name
+                if name is not None:
+                    assert made_by.adapter_sha256 in self.history.possible(name, *asked)
+        except BaseException as error:
+            with self._lock:
+                self.outcome.wrong.append(error)
+            return
+        if made_by.parts:  # compared when the engine is at rest
+            with self._lock:
+                self.outcome.blends.append((reply, wave))
+        else:
+            self._compare(reply, wave)
+
+    def _compare(self, reply: Reply, wave: int) -> None:
         try:
             same = self.oracle.check(reply, wave)
-            assert reply.provenance.domain == name
-            if name is not None:
-                assert reply.provenance.adapter_sha256 in self.history.possible(name, *asked)
         except BaseException as error:
             with self._lock:
                 self.outcome.wrong.append(error)
@@ -233,8 +295,11 @@ class Churn:
             self.outcome.near_ties += not same
 
     def _failed(self, error: Exception, name: str | None) -> None:
+        blend = name is not None and is_blend(name)
         with self._lock:
-            if isinstance(error, UnknownDomainError) and name is not None and name not in LASTING:
+            if blend and isinstance(error, BlendError | UnknownDomainError | BankFullError):
+                self.outcome.refused += 1
+            elif isinstance(error, UnknownDomainError) and name is not None and name not in LASTING:
                 self.outcome.unknown += 1
             else:
                 self.outcome.failures.append(error)

@@ -63,7 +63,7 @@ def report(capsys: pytest.CaptureFixture[str], folder: Path, *arguments: object)
 
 
 def test_a_blend_is_an_adapter_that_publish_takes_and_a_request_would_make(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "ab.safetensors"
     found = report(
@@ -88,6 +88,20 @@ def test_a_blend_is_an_adapter_that_publish_takes_and_a_request_would_make(
     store = AdapterStore(tmp_path / "store", tmp_path / "none")
     base = load_base(folder / "base", device="cpu")
     assert store.publish("both", out, check=publish_check(base)).sha256 == found["sha256"]
+    for name in "ab":
+        store.publish(name, folder / f"{name}.safetensors")
+    rates = []
+    for domain in ("both", "b*.25 + a@1*0.75"):
+        where = ["--store", store.root, "--base", folder / "base", "--device", "cpu", "--json"]
+        assert (
+            cli.main(
+                ["evaluate", "--data", str(corpus / "valid.jsonl"), "--domain", domain, *map(str, where)]
+            )
+            == 0
+        )
+        rates.append(json.loads(capsys.readouterr().out))
+    assert rates[0]["wer"] == rates[1]["wer"]
+    assert rates[1]["domain"] == "b@1*0.25+a@1*0.75"
     again = tmp_path / "again.safetensors"
     report(capsys, folder, "blend", again, f"{folder}/a.safetensors*0.75", f"{folder}/b.safetensors*0.25")
     assert again.read_bytes() == out.read_bytes()
