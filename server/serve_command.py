@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import logging
 import socket
 import sys
@@ -58,6 +59,7 @@ class DrainingServer(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, engine: Engine, settings: ServerSettings) -> None:
         super().__init__(config)
+        logging.getLogger("uvicorn.error").addFilter(_is_no_cancellation)
         self._engine = engine
         self._settings = settings
         self._asked_to_stop_at: float | None = None  # time.monotonic()
@@ -106,6 +108,14 @@ def ready_message(settings: ServerSettings, engine: Engine) -> str:
         + f" -F file=@{clip} {url}/v1/audio/transcriptions",
     ]
     return "\n".join(lines)
+
+
+def _is_no_cancellation(record: logging.LogRecord) -> bool:
+    """Return whether a record is not the traceback of a request that the server cancelled to stop.
+
+    Uvicorn says in a line of its own how many these are, such as the event streams of open pages.
+    """
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 def _bound_socket(settings: ServerSettings) -> socket.socket:

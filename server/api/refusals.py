@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.bank.loader import LoaderError
 from server.errors import (
@@ -77,6 +78,32 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _fault)
+    app.add_middleware(_Faults)
+
+
+class _Faults:
+    """ASGI middleware that answers errors of the server, below that of CORS.
+
+    Starlette answers them above all middleware, so a page of another origin could not read the reply.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched)
+        except Exception as error:
+            if scope["type"] == "http" and not started:
+                await (await _fault(Request(scope), error))(scope, receive, send)
+            raise  # logged by uvicorn, once
 
 
 async def _refused(_: Request, error: Exception) -> JSONResponse:
@@ -114,7 +141,7 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _fault(_: Request, error: Exception) -> JSONResponse:
-    """Answer 500 for an error of the server. Starlette logs the traceback after this."""
+    """Answer 500 for an error of the server. Uvicorn logs the traceback after this."""
     return error_response(
         500, f"the server failed: {type(error).__name__}; its log has the details", code="internal_error"
     )

@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from ssvd_asr.audio.ffmpeg_child import TOLERANCE_S
 from ssvd_asr.audio.file_bytes import read_at, size_of
+from ssvd_asr.audio.padding import ADVICE
 from ssvd_asr.errors import AudioUnreadableError
 
 FRAME_S = 0.02
@@ -43,6 +44,6 @@ def check_frames(file: BinaryIO, name: str) -> None:
         bad_s += 0 if header & _GOOD else FRAME_S
         position += sizes[kind]
     if position > len(data):
-        raise AudioUnreadableError(f"{name}: is cut off: it ends within an AMR frame")
+        raise AudioUnreadableError(f"{name}: is cut off: it ends within an AMR frame: {ADVICE}")
     if bad_s > TOLERANCE_S:
         raise AudioUnreadableError(f"{name}: {bad_s:.2f} s of its AMR frames are marked as damaged")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from ssvd_asr.audio.file_bytes import READ_BYTES, read_at, size_of
-from ssvd_asr.audio.padding import check_single, is_padding, refuse_rest
+from ssvd_asr.audio.padding import ADVICE, check_single, is_padding, refuse_rest
 from ssvd_asr.errors import AudioUnreadableError
 
 MAX_PIECES = 1_000_000  # more take seconds, and no file within the limit on bytes needs as many
@@ -56,7 +56,7 @@ def walk(
         elif following is not None and following > end:
             check_single(file, name)
             raise AudioUnreadableError(
-                f"{name}: is cut off, or followed by another file: it ends within {piece}"
+                f"{name}: is cut off, or followed by another file: it ends within {piece}: {ADVICE}"
             )
         else:
             refuse_rest(file, name, position)

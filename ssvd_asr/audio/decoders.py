@@ -69,6 +69,8 @@ def _whole_sndfile(file: BinaryIO, name: str, pages: OggPages | None, stack: Exi
         opened = stack.enter_context(_sndfile(file))
     except soundfile.LibsndfileError as refusal:
         return _reason(refusal)
+    if opened.format == "SD2":  # known by a resource fork of any file in the working directory, as "._"
+        return "Format not recognised"
     if opened.format not in _FORMATS:
         raise AudioUnreadableError(
             f"{name}: {opened.format} files are not read, as one that is cut off looks whole: "
@@ -84,7 +86,7 @@ def _whole_ffmpeg(file: BinaryIO, name: str, limits: AudioLimits, stack: ExitSta
     untagged = stack.enter_context(without_tags(file, name))
     opened = stack.enter_context(open_ffmpeg(untagged, name, limits))
     if opened.container == "mp3":  # also of MP2 and MP1
-        mpeg.check_frames(untagged, name)
+        opened.warnings += mpeg.check_frames(untagged, name)
     elif opened.container == "amr":
         amr.check_frames(untagged, name)
     return opened
@@ -168,7 +170,7 @@ class _SndfileSource:
                     break
                 self.end_frame += len(block)
                 yield block
-            check_end(self._opened, self._file, self.end_frame, self.name)
+            self.warnings += check_end(self._opened, self._file, self.end_frame, self.name)
         except soundfile.LibsndfileError as error:
             end_s = self.end_frame / self.rate_hz
             raise AudioUnreadableError(

@@ -11,7 +11,7 @@ from typing import BinaryIO, NamedTuple
 
 from ssvd_asr.audio.content import MAX_PIECES, Content, too_many
 from ssvd_asr.audio.file_bytes import read_at, size_of
-from ssvd_asr.audio.padding import is_padding, refuse_rest
+from ssvd_asr.audio.padding import ADVICE, is_padding, refuse_rest
 from ssvd_asr.errors import AudioUnreadableError
 
 EBML = 0x1A45DFA3  # at the start of a file
@@ -55,7 +55,7 @@ def matroska_content(file: BinaryIO, name: str) -> Content:
                 return Content(position)
             refuse_rest(file, name, position)
         if element.size is not None and element.start + element.size > end:
-            raise AudioUnreadableError(f"{name}: is cut off: it ends within a Matroska element")
+            raise AudioUnreadableError(f"{name}: is cut off: it ends within a Matroska element: {ADVICE}")
         if element.kind == _TRACKS:
             codecs.append(_codecs(file, element))
             if codecs[-1] != codecs[0]:

@@ -7,14 +7,16 @@ shorter.
 from __future__ import annotations
 
 import re
+import struct
 from typing import BinaryIO, NamedTuple
 
 from ssvd_asr.audio.content import Content, walk
 from ssvd_asr.audio.ffmpeg_child import TOLERANCE_S
 from ssvd_asr.audio.file_bytes import READ_BYTES, only_zeros, read_at, size_of
+from ssvd_asr.audio.padding import ADVICE, broken_end
 from ssvd_asr.errors import AudioUnreadableError
 
-_SYNC = re.compile(rb"\xff[\xe2-\xff]")
+SYNC = re.compile(rb"\xff[\xe2-\xff]")
 _SEARCH_BYTES = 2**16  # within which a file's first frame starts
 _MAX_FRAMES = 2_000_000  # 14 h of MP3
 _TAG = re.compile(rb"TAG|LYRICSBEGIN")
@@ -31,6 +33,8 @@ _KBITS = {  # a second, by whether the version is MPEG 1 and by layer; the first
     (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
+_XING = re.compile(b"Xing|Info")
+_XING_FRAMES = 1  # flag of the count of frames
 _ANY_RATE, _NO_RATE = 0, 15  # indices
 
 _TS_SYNC = 0x47
@@ -43,31 +47,38 @@ class _Frame(NamedTuple):
     bytes_per_s: float
 
 
-def check_frames(file: BinaryIO, name: str) -> None:
+def check_frames(file: BinaryIO, name: str) -> tuple[str, ...]:
     """Check the frames of an MPEG audio file whose ID3v2 and APE tags were removed.
 
     What lies before the first frame is no audio, as are a tag or some zeros behind a frame.  The sizes of
     frames of a free bit rate are not known; such a file passes.
 
+    Returns:
+        A sentence on the last frame, if it is broken and a count in the first one says that it is the last.
+
     Raises:
-        AudioUnreadableError: the chain breaks, or the file ends within a frame.
+        AudioUnreadableError: the chain breaks, or the file ends within a frame that may not be the last.
     """
     end, padding_s = size_of(file), 0.0
     position = _next_frame(file, 0, _SEARCH_BYTES)
     last = None if position is None else _frame(file, position)
-    for _ in range(_MAX_FRAMES):
+    stated = None if position is None or last is None else _stated_frames(read_at(file, position, last.size))
+    for number in range(_MAX_FRAMES):
         if position is None or last is None or position == end:
-            return
+            return ()
         frame = _frame(file, position)
         if frame is not None:
             position, last = position + frame.size, frame
-            if position > end:
-                raise AudioUnreadableError(f"{name}: is cut off: it ends within an MPEG frame")
-            continue
-        if _is_free(read_at(file, position, 4)):
-            return
-        if only_zeros(file, position, end):
-            return
+            if position <= end:
+                continue
+            if number == stated:  # and the first one, which has the count, is not counted
+                return (broken_end(frame.size / frame.bytes_per_s),)
+            raise AudioUnreadableError(
+                f"{name}: is cut off: it ends within an MPEG frame, and nothing "
+                f"says that it was the last one: {ADVICE}"
+            )
+        if _is_free(read_at(file, position, 4)) or only_zeros(file, position, end):
+            return ()
         following = _after_padding(file, position, end)
         padding_s += (
             0 if _TAG.match(read_at(file, position, 11)) else (following - position) / last.bytes_per_s
@@ -78,6 +89,15 @@ def check_frames(file: BinaryIO, name: str) -> None:
             )
         position = following
     raise AudioUnreadableError(f"{name}: has more than {_MAX_FRAMES} MPEG frames")
+
+
+def _stated_frames(first: bytes) -> int | None:
+    """Return how many frames follow the first, if that is one of Xing's, which holds no audio but a count."""
+    xing = _XING.search(first)
+    if xing is None:
+        return None
+    flags, count = struct.unpack(">2I", first[xing.end() :][:8].ljust(8, b"\0"))
+    return count if flags & _XING_FRAMES else None
 
 
 def transport_stream_content(file: BinaryIO, name: str) -> Content | None:
@@ -103,7 +123,7 @@ def transport_stream_content(file: BinaryIO, name: str) -> Content | None:
 def _frame(file: BinaryIO, position: int) -> _Frame | None:
     """Return the frame at a position; None where none starts, or one of a free bit rate."""
     header = read_at(file, position, 4)
-    if len(header) < 4 or not _SYNC.match(header):
+    if len(header) < 4 or not SYNC.match(header):
         return None
     version, layer, index, rate = (
         header[1] >> 3 & 3,
@@ -123,13 +143,13 @@ def _frame(file: BinaryIO, position: int) -> _Frame | None:
 
 def _is_free(header: bytes) -> bool:
     """Return whether a header states the free bit rate."""
-    return bool(_SYNC.match(header)) and len(header) == 4 and header[2] >> 4 == _ANY_RATE
+    return bool(SYNC.match(header)) and len(header) == 4 and header[2] >> 4 == _ANY_RATE
 
 
 def _next_frame(file: BinaryIO, start: int, within: int) -> int | None:
     """Return the first position at which three frames follow each other, or as many as the file has left."""
     end = size_of(file)
-    for found in _SYNC.finditer(read_at(file, start, within)):
+    for found in SYNC.finditer(read_at(file, start, within)):
         position = first = start + found.start()
         for _ in range(3):
             frame = _frame(file, position)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from ssvd_asr.audio.file_bytes import only_zeros, read_at, size_of
+from ssvd_asr.audio.padding import ADVICE
 from ssvd_asr.errors import AudioUnreadableError
 
 _MAGIC = b"OggS\0"
@@ -89,7 +90,7 @@ def _whole_page(data: bytes, name: str) -> bytes:
     sizes = data[_HEADER.size :][: data[_HEADER.size - 1]] if len(data) > _HEADER.size else b""
     size = _HEADER.size + len(sizes) + sum(sizes)
     if len(data) < _HEADER.size or len(sizes) < data[_HEADER.size - 1] or size > len(data):
-        raise AudioUnreadableError(f"{name}: is cut off: it ends within an Ogg page")
+        raise AudioUnreadableError(f"{name}: is cut off: it ends within an Ogg page: {ADVICE}")
     return data[:size]
 
 

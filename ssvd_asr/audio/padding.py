@@ -12,6 +12,7 @@ from typing import BinaryIO, NoReturn
 from ssvd_asr.audio.file_bytes import READ_BYTES, after_zeros, read_at, size_of
 from ssvd_asr.errors import AudioUnreadableError
 
+ADVICE = "send the whole file or, if the rest is lost, convert what is there to WAV or FLAC"
 UNKNOWN_BYTES = 0x7F000000  # a size from here on means "not known yet", as in files written to a pipe
 
 _MAX_TAGS = 10  # behind a file
@@ -118,8 +119,13 @@ def refuse_cut(name: str, there: int, stated: int) -> None:
     """Raise AudioUnreadableError if fewer bytes are there than stated."""
     if there < stated:
         raise AudioUnreadableError(
-            f"{name}: is cut off: it holds {there} of the {stated} bytes that its header states"
+            f"{name}: is cut off: it holds {there} of the {stated} bytes that its header states: {ADVICE}"
         )
+
+
+def broken_end(missing_s: float) -> str:
+    """Return a sentence on the end of a recording, of which so little is missing that the file is read."""
+    return f"The end of the file is missing or damaged: {missing_s:.3f} s that its header states"
 
 
 def occurs_again(start: re.Pattern[bytes], file: BinaryIO) -> bool:

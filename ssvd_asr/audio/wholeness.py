@@ -15,7 +15,7 @@ from typing import IO, BinaryIO
 
 import soundfile
 
-from ssvd_asr.audio import flac
+from ssvd_asr.audio import flac, mpeg
 from ssvd_asr.audio.chunks import (
     ASF_HEADER,
     MXF_KEY,
@@ -42,14 +42,16 @@ from ssvd_asr.audio.frames import (
     wavpack_content,
 )
 from ssvd_asr.audio.matroska import EBML, matroska_content
-from ssvd_asr.audio.mpeg import transport_stream_content
-from ssvd_asr.audio.padding import UNKNOWN_BYTES, end_without_tags, occurs_again
+from ssvd_asr.audio.padding import ADVICE, UNKNOWN_BYTES, broken_end, end_without_tags, occurs_again
 from ssvd_asr.audio.riff import avi_content, wav_content
 from ssvd_asr.errors import AudioUnreadableError
 
 _UNKNOWN_FRAMES = 2**36 - 1  # the largest number that a FLAC header holds
 
 _ID3V2_HEADER_BYTES = 10
+_LAYER = 0x06  # bits of a frame's header, none of which is set in AAC
+# libsndfile knows an MP3 by it.  Of others it believes the resource fork "._" in the working directory more.
+_EMPTY_ID3V2 = b"ID3\4\0\0\0\0\0\x0a" + bytes(10)
 _ID3V1_BYTES = 128  # at the end of the file
 _APE_IS_HEADER = 1 << 29  # and not the same 32 bytes at the tag's end
 _MAX_TAGS = 10_000  # more take seconds, and no file of joined files has as many
@@ -97,16 +99,15 @@ def content_of(file: BinaryIO, name: str) -> Content:
             return reader(file, name)
     if head[4:8] == b"ftyp":
         return mp4_content(file, name)
-    if (content := transport_stream_content(file, name) or nist_content(file, name)) is not None:
+    if (content := mpeg.transport_stream_content(file, name) or nist_content(file, name)) is not None:
         return content
     start_of_audio = _after_id3v2(file)
     if read_at(file, start_of_audio, 4) == b"TTA1":
         return tta_content(file, name, start_of_audio)
     if read_at(file, start_of_audio, 4) == flac.MAGIC:
         return flac.flac_content(file, start_of_audio)
-    if _PACKETS_START.match(head):
-        return Content(size_of(file))  # tags may lie between its packets too, see without_tags
-    return Content(end_without_tags(file))
+    mended = ((0, 0, _EMPTY_ID3V2),) if mpeg.SYNC.match(head) and head[1] & _LAYER else ()
+    return Content(end_without_tags(file), mended)
 
 
 def check_riff(file: BinaryIO, name: str) -> None:
@@ -166,8 +167,11 @@ def stops_early(opened: soundfile.SoundFile, file: BinaryIO, name: str) -> bool:
     return False
 
 
-def check_end(opened: soundfile.SoundFile, file: BinaryIO, end_frame: int, name: str) -> None:
+def check_end(opened: soundfile.SoundFile, file: BinaryIO, end_frame: int, name: str) -> tuple[str, ...]:
     """Check that libsndfile has read as many frames as the header states, and a FLAC file to its end.
+
+    Returns:
+        A sentence on what is missing, if it is not more than TOLERANCE_S, as a broken last frame of an MP3.
 
     Raises:
         AudioUnreadableError: more than TOLERANCE_S is missing.
@@ -182,8 +186,11 @@ def check_end(opened: soundfile.SoundFile, file: BinaryIO, end_frame: int, name:
                 f"{size_of(file) - place} bytes follow"
             )
         flac.check_last_frame(file, name)
-    if opened.frames < _UNKNOWN_FRAMES:
-        _refuse_cut(name, end_frame / opened.samplerate, opened.frames / opened.samplerate)
+    missing = opened.frames - end_frame
+    if opened.frames >= _UNKNOWN_FRAMES or missing <= 0:
+        return ()
+    _refuse_cut(name, end_frame / opened.samplerate, opened.frames / opened.samplerate)
+    return (broken_end(missing / opened.samplerate),)
 
 
 def _mp3_stops_early(opened: soundfile.SoundFile, file: BinaryIO) -> bool:
@@ -207,7 +214,7 @@ def _refuse_cut(name: str, there_s: float, stated_s: float) -> None:
     if stated_s - there_s > TOLERANCE_S:
         raise AudioUnreadableError(
             f"{name}: is cut off or damaged: "
-            f"it holds {there_s:.3f} s of the {stated_s:.3f} s that its header states"
+            f"it holds {there_s:.3f} s of the {stated_s:.3f} s that its header states: {ADVICE}"
         )
 
 

@@ -125,6 +125,17 @@ def test_pages_of_other_origins_may_call_only_if_the_setting_names_them(
         assert "access-control-allow-origin" not in stranger.headers
 
 
+def test_a_page_of_another_origin_can_read_a_fault_of_ours(
+    settings: ServerSettings, engine: Engine, recogniser: FakeRecogniser, clip: bytes
+) -> None:
+    recogniser.fail = ZeroDivisionError("secret detail")
+    named = settings.model_copy(update={"cors_origins": ORIGIN})
+    with TestClient(create_app(named, engine), raise_server_exceptions=False) as client:
+        reply = client.post(URL, files={"file": ("clip.wav", clip)}, headers={"Origin": ORIGIN})
+    assert refusal(reply, 500)["code"] == "internal_error"  # type: ignore[arg-type]
+    assert reply.headers["access-control-allow-origin"] == ORIGIN
+
+
 def test_a_full_queue_is_429_with_retry_after(
     client: TestClient,
     engine: Engine,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import re
 import signal
@@ -9,12 +11,14 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
 import uvicorn
+from fastapi.responses import StreamingResponse
 
 from adapters_store.store import AdapterStore
 from server import serve_command
@@ -118,6 +122,33 @@ def test_what_was_accepted_is_finished_after_the_signal_and_readyz_says_so_first
         running.join(60)
     assert not running.is_alive()
     assert [answer.status_code for answer in answers] == [200]
+
+
+def test_a_stream_that_is_open_at_the_end_is_one_line_of_the_log(
+    settings: ServerSettings, engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = create_app(settings, engine)
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b"alive"
+            await asyncio.sleep(0.05)
+
+    app.get("/endless")(lambda: StreamingResponse(endless()))
+    config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1)
+    server = serve_command.DrainingServer(config, engine, settings)
+    with socket.create_server(("127.0.0.1", 0)) as listener, caplog.at_level(logging.ERROR):
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/endless"
+        running = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        running.start()
+        with httpx.stream("GET", url, timeout=60) as page, suppress(httpx.HTTPError):
+            for number, _ in enumerate(page.iter_raw()):
+                if number == 1:
+                    server.handle_exit(signal.SIGTERM, None)
+        running.join(60)
+    assert not running.is_alive()
+    assert [record.exc_info for record in caplog.records] == [None]
+    assert "Cancel 1 running task" in caplog.records[0].getMessage()
 
 
 def test_a_second_signal_ends_it_at_once(settings: ServerSettings, engine: Engine) -> None:

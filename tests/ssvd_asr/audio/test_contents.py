@@ -185,3 +185,39 @@ def _opus_in_caf(samples: np.ndarray) -> bytes:
     description = struct.pack(">d4s5I", 48_000.0, b"opus", 0, 0, 960, 1, 0)
     chunks = ((b"desc", description), (b"pakt", counts + sizes), (b"data", bytes(4) + b"".join(packets)))
     return b"caff\0\1\0\0" + b"".join(struct.pack(">4sq", kind, len(body)) + body for kind, body in chunks)
+
+
+@pytest.mark.parametrize("counts", ["frames and bytes", "frames"])
+@pytest.mark.parametrize("behind", [b"", ID3V1])
+def test_an_mp3_with_only_its_last_frame_broken_is_read_and_told(counts, behind):
+    mp3 = bytearray(encoded_by_ffmpeg(_noise(5.0, 44_100), 44_100, "mp3", "libmp3lame"))
+    xing = mp3.index(b"Info")
+    if counts == "frames":
+        mp3[xing + 7], mp3[xing + 12 : xing + 16] = 1, bytes(4)
+    recording = read_recording(bytes(mp3[:-100]) + behind)
+    assert len(recording.waves[0]) / SAMPLE_RATE == pytest.approx(5.0, abs=0.1)
+    assert ["The end of the file is missing or damaged" in each for each in recording.warnings[0]] == [True]
+    with pytest.raises(AudioUnreadableError, match="cut off"):
+        read_audio(bytes(mp3[:-4_000]) + behind)
+
+
+@pytest.mark.parametrize(("container", "codec"), [("mp3", "libmp3lame"), ("mp2", "mp2"), ("ac3", "ac3")])
+def test_a_broken_last_frame_that_nothing_calls_the_last_is_refused_with_advice(container, codec):
+    muxer = {"write_xing": "0"} if container == "mp3" else {}
+    stream = encoded_by_ffmpeg(_noise(5.0, 48_000), 48_000, container, codec, muxer=muxer)
+    with pytest.raises(AudioUnreadableError, match=r"cut off.*: send the whole file or"):
+        read_audio(stream[:-100])
+
+
+@pytest.mark.parametrize("fork", [b"", b"\0\5\x16\7" + bytes(600), encoded(tone(1.0, 16_000), 16_000)])
+def test_an_mp3_is_read_alike_whatever_lies_in_the_working_directory(fork, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mp3 = encoded(tone(2.0, 16_000), 16_000, "MP3")
+    (tmp_path / "a.mp3").write_bytes(mp3)
+    whole = read_audio(mp3)
+    (tmp_path / ".AppleDouble").mkdir()
+    for name in ("._", "._a.mp3", ".AppleDouble/a.mp3", ".AppleDouble/._"):
+        (tmp_path / name).write_bytes(fork)
+    monkeypatch.setattr("ssvd_asr.audio.decoders.open_ffmpeg", None)  # the other decoder's samples differ
+    for source in (mp3, "a.mp3", tmp_path / "a.mp3"):
+        assert np.array_equal(read_audio(source), whole)
