@@ -33,7 +33,8 @@ from recipes.espeak.window_cut import cut_windows
 from ssvd_asr.adapted_model import AdaptedModel, adapt
 from ssvd_asr.adapter.read import load_adapter
 from ssvd_asr.audio.read import SAMPLE_RATE, read_audio
-from ssvd_asr.audio.segment import Span, find_spans, high_voice_probabilities, speech_probabilities
+from ssvd_asr.audio.segment import Span, find_spans
+from ssvd_asr.audio.speech import high_voice_probabilities, speech_probabilities
 from ssvd_asr.base.load import load_base
 from ssvd_asr.base.model import BaseModel
 from ssvd_asr.basis.cache import factorize

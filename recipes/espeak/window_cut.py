@@ -9,7 +9,8 @@ import math
 
 import numpy as np
 
-from ssvd_asr.audio.segment import FRAME_SAMPLES, FloatArray, Span
+from ssvd_asr.audio.segment import FloatArray, Span
+from ssvd_asr.audio.speech import FRAME_SAMPLES
 
 SPEECH_PROBABILITY = 0.3
 MARGIN_FRAMES = 7

@@ -9,12 +9,8 @@ import numpy as np
 
 from server.engine.messages import FloatArray, TextSegment
 from ssvd_asr.audio.read import SAMPLE_RATE
-from ssvd_asr.audio.segment import (
-    AUTO,
-    FRAME_SAMPLES,
-    high_voice_probabilities,
-    speech_probabilities,
-)
+from ssvd_asr.audio.segment import AUTO
+from ssvd_asr.audio.speech import FRAME_SAMPLES, high_voice_probabilities, speech_probabilities
 from ssvd_asr.decoding.align import TimedWord
 
 MAX_SEGMENT_S = 30.0  # as in Whisper

@@ -19,14 +19,12 @@ from adapters_store.packaged import PACKAGED
 from ssvd_asr.audio.read import read_audio
 from ssvd_asr.audio.segment import (
     AUTO,
-    FRAME_SAMPLES,
     CutRule,
     Span,
     cut,
     find_spans,
-    high_voice_probabilities,
-    speech_probabilities,
 )
+from ssvd_asr.audio.speech import FRAME_SAMPLES, high_voice_probabilities, speech_probabilities
 from ssvd_asr.errors import AudioError
 from tests.speechlike import babble
 
@@ -193,7 +191,7 @@ def test_probabilities_do_not_depend_on_the_blocks(
     time_s = np.arange(3 * 16_000) / 16_000
     wave = (np.sin(2 * np.pi * 140 * time_s) * np.sin(2 * np.pi * 3 * time_s)).astype(np.float32)
     whole = look(wave)
-    monkeypatch.setattr("ssvd_asr.audio.segment.BLOCK_FRAMES", 6)
+    monkeypatch.setattr("ssvd_asr.audio.speech.BLOCK_FRAMES", 6)
     assert whole.shape == (94,)
     np.testing.assert_allclose(look(wave), whole, atol=1e-5)
 
