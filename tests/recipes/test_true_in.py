@@ -17,6 +17,7 @@ REFUSED = {
     "WAV that states half of its samples",
     "MP3 behind a WAV",
     "FLAC that states half of its samples",
+    "WMA with a hole in its packets",
 }
 REFUSED_PARTS = ("with a hole in its middle", "cut at 70 %")
 
