@@ -11,11 +11,8 @@ import torch
 from torch import nn
 
 from adapters_store.packaged import PACKAGED, builtins
-from ssvd_asr.adapted_model import adapt
-from ssvd_asr.adapter.read import load_adapter
 from ssvd_asr.audio.read import read_audio
 from ssvd_asr.base.load import load_base
-from ssvd_asr.basis.cache import factorize
 from ssvd_asr.decoding.best_path import collapsed
 from ssvd_asr.decoding.ctc_judge import CtcJudge
 from ssvd_asr.decoding.options import DOUBT_NATS, GREEDY
@@ -83,16 +80,12 @@ def test_the_best_path_is_not_doubted(judged: tuple[CtcJudge, torch.Tensor]) -> 
 
 
 def test_a_loop_of_the_decoder_is_doubted_and_cured() -> None:
-    """A shipped clip of the child domain that greedy decoding answers with one word many times."""
+    """Shipped clips of the child domain that the base, greedily, answers with one word many times."""
     base = load_base(device="cpu", dtype="float32")
-    factors = factorize(base, progress=False)
-    adapted = adapt(base.network, factors)
-    version = builtins(PACKAGED)["child"]
-    cores = load_adapter(version.path, base, factors).adapter.cores()
-    folder = version.path.parent / "samples"
+    folder = builtins(PACKAGED)["child"].path.parent / "samples"
     waves = [read_audio(path) for path in sorted(folder.glob("child-test-*.opus"))]
-    plain = transcribe(base, waves, adapted=adapted, cores=cores, options=GREEDY)
-    checked = transcribe(base, waves, adapted=adapted, cores=cores)
+    plain = transcribe(base, waves, options=GREEDY)
+    checked = transcribe(base, waves)
     loops = [row for row, each in enumerate(plain) if _repeats(each.text) >= 10]
     assert loops, "the clip with a loop has gone: take another one"
     for row in loops:
