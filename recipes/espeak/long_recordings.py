@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from functools import cache, partial
 from itertools import repeat
 from multiprocessing import get_context
@@ -29,8 +28,9 @@ from adapters_store.packaged import PACKAGED, builtins
 from recipes.espeak.joined import KINDS, Clip, FloatArray, Kind, Recording, noisy, phrases, record
 from recipes.espeak.long_errors import Errors, clip_errors, compare, recording_errors
 from recipes.espeak.long_page import line, table
+from recipes.espeak.recording_decoder import Decoder
 from recipes.espeak.window_cut import cut_windows
-from ssvd_asr.adapted_model import AdaptedModel, adapt
+from ssvd_asr.adapted_model import adapt
 from ssvd_asr.adapter.read import load_adapter
 from ssvd_asr.audio.read import SAMPLE_RATE, read_audio
 from ssvd_asr.audio.segment import Span, find_spans
@@ -38,75 +38,15 @@ from ssvd_asr.audio.speech import high_voice_probabilities, speech_probabilities
 from ssvd_asr.base.load import load_base
 from ssvd_asr.base.model import BaseModel
 from ssvd_asr.basis.cache import factorize
-from ssvd_asr.decoding.align import shifted
-from ssvd_asr.decoding.options import CHECKED, GREEDY, DecodingOptions
-from ssvd_asr.decoding.overlap import Heard, own_words
+from ssvd_asr.decoding.options import CHECKED, GREEDY
 from ssvd_asr.parser import CommandParser
-from ssvd_asr.transcription import Transcript, transcribe
 from training.corpus.joining import faded, trimmed
 
 RESULTS = Path("docs/results")
 NAME = "true-out-long"
 DOMAINS = ("adult", "child", "scottish")  # the base decodes adult speech, their adapters the others
-BATCH = 16
 
 Cut = Callable[[FloatArray], Sequence[Span]]
-
-
-@dataclass(frozen=True)
-class Decoder:
-    """A base with one domain's cores, and how it searches."""
-
-    base: BaseModel
-    adapted: AdaptedModel
-    cores: Mapping[str, torch.Tensor] | None
-    options: DecodingOptions
-
-    def texts(self, waves: Sequence[FloatArray]) -> list[str]:
-        """Decode waves, each on its own."""
-        return [found.text for found in self._transcripts(waves, [False] * len(waves))]
-
-    def recording_texts(self, recordings: Sequence[Recording], spans: Sequence[Sequence[Span]]) -> list[str]:
-        """Decode recordings by the spans of each, and join their words as the server does."""
-        cuts = [
-            (recording, span) for recording, found in zip(recordings, spans, strict=True) for span in found
-        ]
-        waves = [each.wave[span.start - span.before : span.stop + span.after] for each, span in cuts]
-        transcripts = iter(self._transcripts(waves, [bool(span.before or span.after) for _, span in cuts]))
-        return [_joined([(span, next(transcripts)) for span in found]) for found in spans]
-
-    def _transcripts(self, waves: Sequence[FloatArray], timed: Sequence[bool]) -> list[Transcript]:
-        order = sorted(range(len(waves)), key=lambda index: -len(waves[index]))
-        found: dict[int, Transcript] = {}
-        for first in range(0, len(order), BATCH):
-            rows = order[first : first + BATCH]
-            transcripts = transcribe(
-                self.base,
-                [waves[row] for row in rows],
-                adapted=self.adapted,
-                cores=self.cores,
-                options=self.options,
-                word_times=[timed[row] for row in rows],
-            )
-            found |= zip(rows, transcripts, strict=True)
-        return [found[index] for index in range(len(waves))]
-
-
-def _joined(pieces: Sequence[tuple[Span, Transcript]]) -> str:
-    """The text of a recording: of pieces that overlap, each one's own words."""
-    heard = [
-        Heard(
-            shifted(transcript.words, (span.start - span.before) / SAMPLE_RATE),
-            span.start / SAMPLE_RATE if span.before else None,
-            span.stop / SAMPLE_RATE if span.after else None,
-        )
-        for span, transcript in pieces
-    ]
-    texts = [
-        " ".join(word.word for word in words) if span.before or span.after else transcript.text
-        for (span, transcript), words in zip(pieces, own_words(heard), strict=True)
-    ]
-    return " ".join(text for text in texts if text)
 
 
 def cut_before(base: BaseModel, wave: FloatArray) -> list[Span]:

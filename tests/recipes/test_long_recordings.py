@@ -9,7 +9,8 @@ from adapters_store.packaged import PACKAGED, builtins
 from recipes.espeak.joined import KINDS, Clip, record
 from recipes.espeak.long_errors import clip_errors as errors_of
 from recipes.espeak.long_errors import compare, recording_errors
-from recipes.espeak.long_recordings import Decoder, cut_now, measure
+from recipes.espeak.long_recordings import cut_now, measure
+from recipes.espeak.recording_decoder import Decoder
 from ssvd_asr.adapted_model import adapt
 from ssvd_asr.adapter.read import load_adapter
 from ssvd_asr.audio.read import SAMPLE_RATE, read_audio
