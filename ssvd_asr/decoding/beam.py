@@ -22,7 +22,7 @@ from ssvd_asr.decoding.greedy import limits_of
 from ssvd_asr.decoding.hypothesis import Hypothesis, timed_segments
 from ssvd_asr.decoding.normalised_search import NormalisedSearch
 from ssvd_asr.decoding.options import check_options
-from ssvd_asr.decoding.utterance_search import Candidate, Path, Search
+from ssvd_asr.decoding.utterance_search import Candidate, Path, Search, UtteranceSearch
 from ssvd_asr.errors import SsvdError
 
 PRE_BEAM_RATIO = 1.5  # BeamSearch's pre_beam_ratio
@@ -82,7 +82,7 @@ class _Scorer:
     ctc_weight: float
     beam_size: int
 
-    def run(self, searches: Sequence[Search | NormalisedSearch]) -> None:
+    def run(self, searches: Sequence[UtteranceSearch]) -> None:
         """Advance all searches in lock step until each is done."""
         running = list(searches)
         logp = self.decoder.read([search.prompt for search in searches])  # (R, V)
@@ -145,7 +145,7 @@ class _Scorer:
         return sums, ids, best.values[:, size - 1] - best.values[:, size]
 
 
-def _finish(search: Search | NormalisedSearch, prompt: Prompt, tokens: Tokens) -> Hypothesis:
+def _finish(search: UtteranceSearch, prompt: Prompt, tokens: Tokens) -> Hypothesis:
     best = search.best()
     said = best.ids[len(search.prompt) :]
     ids = tuple(index for index in said if index not in (tokens.blank, tokens.eos))

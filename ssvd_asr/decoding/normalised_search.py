@@ -6,15 +6,13 @@ It follows `generate` with early_stopping=False: a hypothesis that ends counts o
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-from ssvd_asr.decoding.hypothesis import check_finite
-from ssvd_asr.decoding.utterance_search import Candidate, Path
+from ssvd_asr.decoding.utterance_search import Candidate, Path, UtteranceSearch
 
 
-class NormalisedSearch:
-    """Hypotheses of one utterance; see `Search`, which it can stand for."""
+class NormalisedSearch(UtteranceSearch):
+    """Search by the scores divided by a power of the length."""
 
     def __init__(
         self,
@@ -26,28 +24,14 @@ class NormalisedSearch:
         *,
         length_penalty: float,
     ) -> None:
-        self.prompt = tuple(prompt)
-        self.running: list[Path] = [Path(self.prompt, 0.0)]
-        self.done = False
-        self.margin = math.inf
-        self.last_time = last_time
+        super().__init__(prompt, beam_size, limit, eos, last_time)
         self._ended: list[tuple[float, Path]] = []  # with their normalised scores, best first
-        self._beam_size, self._limit, self._eos, self._penalty = beam_size, limit, eos, length_penalty
+        self._penalty = length_penalty
 
     def advance(self, candidates: Sequence[tuple[Sequence[Candidate], float]]) -> list[int]:
-        """Add one token to the hypotheses in `running`. Return the old indices of the new ones' parents.
-
-        Args:
-            candidates: those of each running hypothesis, at least one more than the beam's size where there
-                are as many, and the distance to tokens left out beforehand.
-
-        Raises:
-            SsvdError: no candidate has a finite score.
-        """
+        """See UtteranceSearch."""
         length = len(self.running[0].ids) - len(self.prompt) + 1  # with this token
-        offered = [(c.score, parent, c.token) for parent, (row, _) in enumerate(candidates) for c in row]
-        offered = sorted((o for o in offered if o[0] > -math.inf), key=lambda o: -o[0])
-        check_finite(offered[0][0] if offered else -math.inf)
+        offered = self._offered(candidates)
         full = length >= self._limit
         parents: list[int] = []
         running: list[Path] = []
@@ -64,12 +48,10 @@ class NormalisedSearch:
                 left.append(running[-1].score - score)
                 break
         self.margin = min([self.margin, *left])
-        self.done = not running or self._settled(running[0].score, length)
-        self.running = [] if self.done else running
-        return [] if self.done else parents
+        return self._go_on(running, parents, done=not running or self._settled(running[0].score, length))
 
     def best(self) -> Path:
-        """Return the best hypothesis that ended, once done. `margin` then includes the second best."""
+        """See UtteranceSearch."""
         if len(self._ended) > 1:
             self.margin = min(self.margin, self._ended[0][0] - self._ended[1][0])
         return self._ended[0][1]

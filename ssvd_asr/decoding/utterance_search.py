@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -26,7 +27,7 @@ class Path(NamedTuple):
     score: float
 
 
-class Search:
+class UtteranceSearch(ABC):
     """Hypotheses of one utterance. The first one is the prompt.
 
     Attributes:
@@ -44,24 +45,55 @@ class Search:
         self.done = False
         self.margin = math.inf
         self.last_time = last_time
-        self._ended: list[Path] = []
         self._beam_size = beam_size
         self._limit = limit
         self._eos = eos
 
+    @abstractmethod
     def advance(self, candidates: Sequence[tuple[Sequence[Candidate], float]]) -> list[int]:
         """Add one token to the hypotheses in `running`. Return the old indices of the new ones' parents.
 
         Args:
-            candidates: those of each running hypothesis, and the distance to tokens left out beforehand.
+            candidates: those of each running hypothesis, at least one more than the beam's size where there
+                are as many, and the distance to tokens left out beforehand.
 
         Raises:
             SsvdError: no candidate has a finite score.
         """
-        step = len(self.running[0].ids) - len(self.prompt)  # tokens before this one
+
+    @abstractmethod
+    def best(self) -> Path:
+        """Return the best hypothesis that ended, once done. `margin` then includes the second best."""
+
+    def _offered(
+        self, candidates: Sequence[tuple[Sequence[Candidate], float]]
+    ) -> list[tuple[float, int, int]]:
+        """Return all candidates as (score, parent, token), best first."""
         offered = [(c.score, parent, c.token) for parent, (row, _) in enumerate(candidates) for c in row]
         offered = sorted((o for o in offered if o[0] > -math.inf), key=lambda o: -o[0])
         check_finite(offered[0][0] if offered else -math.inf)
+        return offered
+
+    def _go_on(self, running: list[Path], parents: list[int], *, done: bool) -> list[int]:
+        """Take the hypotheses that go on, none if the search is over; return their parents."""
+        self.done = done
+        self.running = [] if done else running
+        return [] if done else parents
+
+
+class Search(UtteranceSearch):
+    """Search by the sums of the scores, which stops as ESPnet's does."""
+
+    def __init__(
+        self, prompt: Sequence[int], beam_size: int, limit: int, eos: int, last_time: int | None = None
+    ) -> None:
+        super().__init__(prompt, beam_size, limit, eos, last_time)
+        self._ended: list[Path] = []
+
+    def advance(self, candidates: Sequence[tuple[Sequence[Candidate], float]]) -> list[int]:
+        """See UtteranceSearch."""
+        step = len(self.running[0].ids) - len(self.prompt)  # tokens before this one
+        offered = self._offered(candidates)
         kept, left = offered[: self._beam_size], offered[self._beam_size :]
         edges = [edge for _, edge in candidates]
         if left:
@@ -76,12 +108,10 @@ class Search:
             else:
                 running.append(path)
                 parents.append(parent)
-        self.done = not running or self._hopeless(step)
-        self.running = [] if self.done else running
-        return [] if self.done else parents
+        return self._go_on(running, parents, done=not running or self._hopeless(step))
 
     def best(self) -> Path:
-        """Return the best hypothesis that ended, once done. `margin` then includes the second best."""
+        """See UtteranceSearch."""
         ranked = sorted(self._ended, key=lambda path: -path.score)
         if len(ranked) > 1:
             self.margin = min(self.margin, ranked[0].score - ranked[1].score)
