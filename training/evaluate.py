@@ -138,16 +138,8 @@ def evaluate(
             bar.update(size)
     wall_s = time.monotonic() - began
     doubtful = [doubt for index in sorted(doubts) for doubt in doubts[index]]
-    doubtful += other_texts(utterances[index] for index in sorted(found))
-    report = DataReport(
-        str(source),
-        len(entries),
-        len(found),
-        samples / SAMPLE_RATE,
-        tuple(problems),
-        tuple(doubtful),
-        tags_of(utterances),
-    )
+    used = [utterances[index] for index in sorted(found)]
+    report = _report(source, entries, used, samples, problems, doubtful)
     check_usable(report, min_usable)
     decoded = tuple(found[index] for index in sorted(found))
     scored = score([one.reference for one in decoded], [one.hypothesis for one in decoded])
@@ -187,18 +179,29 @@ def check_scored(
         used.append(utterance)
         samples += result[0]
         doubts += result[1]
-    doubts += other_texts(used)
-    report = DataReport(
+    report = _report(source, entries, used, samples, problems, doubts)
+    check_usable(report, min_usable)
+    return report
+
+
+def _report(
+    source: Path,
+    entries: Sequence[Utterance | Problem],
+    used: Sequence[Utterance],
+    samples: int,
+    problems: Sequence[Problem],
+    doubts: Sequence[Doubt],
+) -> DataReport:
+    """Return the report on scored data: their entries, and the used ones with their samples in all."""
+    return DataReport(
         str(source),
         len(entries),
         len(used),
         samples / SAMPLE_RATE,
         tuple(problems),
-        tuple(doubts),
-        tags_of(utterances),
+        (*doubts, *other_texts(used)),
+        tags_of(entry for entry in entries if isinstance(entry, Utterance)),
     )
-    check_usable(report, min_usable)
-    return report
 
 
 def _readers(
