@@ -33,7 +33,7 @@ class Part:
     @property
     def pinned(self) -> str:
         """Text that always means this part, as "child@sha256:<digest>*0.8"."""
-        return f"{self.version.name}@sha256:{self.version.sha256}*{self.weight:g}"
+        return f"{self.version.pinned}*{self.weight:g}"
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,7 @@ def pinned_domain(text: str, resolve: Callable[[str], Version]) -> str:
     """Return a text that always means what this domain or blend means now. Raises as `resolve_blend` does."""
     if is_blend(text):
         return resolve_blend(text, resolve).pinned
-    version = resolve(text)
-    return f"{version.name}@sha256:{version.sha256}"
+    return resolve(text).pinned
 
 
 def blend_of(parts: Sequence[tuple[Version, float]]) -> Blend:

@@ -35,8 +35,13 @@ class Reference:
     def text(self) -> str:
         """The reference as it is written."""
         if self.digest_start is not None:
-            return f"{self.name}@sha256:{self.digest_start}"
+            return pinned_reference(self.name, self.digest_start)
         return self.name if self.version is None else f"{self.name}@{self.version}"
+
+
+def pinned_reference(name: str, sha256: str) -> str:
+    """Return the reference that always means the same file, whatever is published under the name."""
+    return f"{name}@sha256:{sha256}"
 
 
 def is_name(text: str) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from adapters_store.disk import read_file
 from adapters_store.index import Event
+from adapters_store.names import pinned_reference
 from ssvd_asr.errors import AdapterError, AdapterUnreadableError, StoreError
 
 if TYPE_CHECKING:
@@ -36,6 +37,11 @@ class Version:
     def reference(self) -> str:
         """Reference "name@version", which always resolves to this version."""
         return f"{self.name}@{self.version}"
+
+    @property
+    def pinned(self) -> str:
+        """Reference "name@sha256:...", which means this file whatever happens to the store's numbers."""
+        return pinned_reference(self.name, self.sha256)
 
     def read_bytes(self) -> bytes:
         """Return the file's bytes after checking their digest.

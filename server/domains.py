@@ -60,9 +60,9 @@ class Domains:
 
     def at_hand(self, reference: str) -> bool:
         """Return whether `lease` would wait for no file. Raises UnknownDomainError and BlendError."""
-        found = resolve_blend(reference, self.store.resolve) if is_blend(reference) else None
-        sha256 = self.store.resolve(reference).sha256 if found is None else found.sha256
-        return sha256 in self.bank.host  # one only in a slot is read again
+        resolve = self.store.resolve
+        found = resolve_blend(reference, resolve) if is_blend(reference) else resolve(reference)
+        return found.sha256 in self.bank.host  # one only in a slot is read again
 
     def fetch(self, reference: str) -> None:
         """Load what `lease` would lease into memory, waiting for its file. Raises as `lease` does."""

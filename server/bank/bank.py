@@ -76,7 +76,7 @@ class Lease:
         if isinstance(of, Blend):
             self.parts, self.pinned, self.turn = of.parts, of.pinned, of.heaviest.sha256
         else:
-            self.version, self.pinned, self.turn = of.version, f"{of.name}@sha256:{of.sha256}", of.sha256
+            self.version, self.pinned, self.turn = of.version, of.pinned, of.sha256
         self.packed = packed
         self._tier = tier
         self._held = True

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from adapters_store.names import pinned_reference
 from server.bank.bank import Lease
 from ssvd_asr.audio.segment import CutRule
 from ssvd_asr.decoding.align import TimedWord
@@ -126,9 +127,11 @@ class Provenance:
         """A request's domain that always means the same numbers; None for the base."""
         if self.parts:
             return "+".join(
-                f"{each.domain}@sha256:{each.adapter_sha256}*{each.weight:g}" for each in self.parts
+                f"{pinned_reference(each.domain, each.adapter_sha256)}*{each.weight:g}" for each in self.parts
             )
-        return None if self.domain is None else f"{self.domain}@sha256:{self.adapter_sha256}"
+        if self.domain is None or self.adapter_sha256 is None:
+            return None
+        return pinned_reference(self.domain, self.adapter_sha256)
 
 
 @dataclass(frozen=True)
