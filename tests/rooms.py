@@ -24,7 +24,7 @@ FLOORS: dict[str, list[tuple[str, ...]]] = {
         ("basis/",),
         ("manifests/",),
         ("audio/", "scoring", "device", "output_paths"),
-        ("console", "errors", "extras", "parser", "progress", "tensor_files", "version"),
+        ("console", "errors", "extras", "iso_639", "parser", "progress", "tensor_files", "version"),
     ],
     "adapters_store": [
         ("__init__", "commands"),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -59,3 +59,14 @@ class Learner(Protocol):
     def layers(self) -> Sequence[nn.Module]:
         """Return the layers of encoder and decoder, in order."""
         ...
+
+
+@contextmanager
+def kept_modes(network: nn.Module) -> Iterator[None]:
+    """Restore the training or evaluation mode of every module when the block is left."""
+    modes = {module: module.training for module in network.modules()}
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from ssvd_asr.errors import BaseModelError
+
 
 def state_entries(state: Mapping[str, torch.Tensor]) -> list[list[Any]]:
     """Return name, dtype, shape and SHA-256 of each tensor of a state dict, sorted by name."""
@@ -21,6 +23,15 @@ def state_entries(state: Mapping[str, torch.Tensor]) -> list[list[Any]]:
 def digest_of(content: Mapping[str, Any]) -> str:
     """Return "sha256:..." of content that JSON can hold; the order of keys does not count."""
     return "sha256:" + sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode())
+
+
+def check_unchanged(name: str, loaded: str, now: str) -> None:
+    """Raise BaseModelError if a base's digest is no longer that of loading, so that it cannot be exported."""
+    if now != loaded:
+        raise BaseModelError(
+            f"base model {name!r} is no longer what was loaded and cannot be exported: "
+            "load it in float32, and take adapted layers out first (AdaptedModel.restore())"
+        )
 
 
 def sha256(data: bytes | memoryview) -> str:

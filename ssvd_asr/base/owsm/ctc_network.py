@@ -63,8 +63,7 @@ class CtcModel:
             AudioTooLongError, AudioError: as in OwsmModel.encode.
             SsvdError: the model has no such language or task.
         """
-        speech = torch.zeros(len(waves), self.config.window_samples)
-        self.config.window.fill(speech.numpy(), waves, "OWSM-CTC")
+        speech = self.config.window.padded(waves, "OWSM-CTC")
         told = [[self.tokens.id(prompt.language), self.tokens.id(prompt.task)] for prompt in prompts]
         previous = [torch.tensor(self._previous(prompt)) for prompt in prompts]
         batch = {

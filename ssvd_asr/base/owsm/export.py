@@ -12,6 +12,7 @@ import yaml
 from ssvd_asr.base.owsm.config import ModelConfig
 from ssvd_asr.base.owsm.digest import base_digest
 from ssvd_asr.base.owsm.tokens import TokenMap
+from ssvd_asr.base.state_digest import check_unchanged
 from ssvd_asr.errors import BaseModelError
 from ssvd_asr.tensor_files import save_checkpoint_file, save_tensors
 
@@ -85,11 +86,7 @@ def export_compact(base: Exportable, folder: Path, *, half_precision: bool = Fal
 
 def _unchanged_state(base: Exportable) -> dict[str, torch.Tensor]:
     """Return the network's tensors on the CPU. Raise BaseModelError if the base's digest no longer fits."""
-    if base_digest(base.network, base.config, base.tokens) != base.digest:
-        raise BaseModelError(
-            f"base model {base.name!r} is no longer what was loaded and cannot be exported: "
-            "load it in float32, and take adapted layers out first (AdaptedModel.restore())"
-        )
+    check_unchanged(base.name, base.digest, base_digest(base.network, base.config, base.tokens))
     return {name: tensor.detach().cpu().contiguous() for name, tensor in base.network.state_dict().items()}
 
 

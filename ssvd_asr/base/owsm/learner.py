@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ssvd_asr.base.learner import Regime
+from ssvd_asr.base.learner import Regime, kept_modes
 from ssvd_asr.base.spec_augment import spec_augment
 
 # Layers that update statistics in training mode; the frozen base must keep its own.
@@ -47,55 +47,52 @@ def training_mode(network: Any, regime: Regime) -> Iterator[None]:
     configuration unless the regime gives a rate. Leaving the block restores modes, rates, losses and
     SpecAugment, also after an exception.
     """
-    modes = {module: module.training for module in network.modules()}
     dropouts = {module: module.p for module in network.modules() if isinstance(module, nn.Dropout)}
     rates = {module: module.dropout_rate for module in network.modules() if hasattr(module, "dropout_rate")}
     # Under autocast ESPnet rounds its position tables and keeps the rounded ones.
     positions = {module: module.pe for module in network.modules() if hasattr(module, "pe")}
     losses = (network.ctc_weight, network.criterion_att.smoothing, network.criterion_att.confidence)
     specaug, calculator = network.specaug, network.error_calculator
-    try:
-        network.train()
-        for module in network.modules():
-            if isinstance(module, _STATISTICS):
-                module.eval()
-        if regime.dropout is not None:
-            for module in dropouts:
-                module.p = regime.dropout
-            for module in rates:  # used by the CTC and by torch's own attention
-                module.dropout_rate = regime.dropout
-        _set_losses(network, regime.ctc_weight, regime.label_smoothing, 1.0 - regime.label_smoothing)
-        network.specaug = spec_augment(regime, network.frontend.output_size())
-        network.error_calculator = None  # would compute edit distances of every validation batch on the host
-        yield
-    finally:
-        network.specaug, network.error_calculator = specaug, calculator
-        _set_losses(network, *losses)
-        for module, rate in dropouts.items():
-            module.p = rate
-        for module, rate in rates.items():
-            module.dropout_rate = rate
-        for module, table in positions.items():
-            module.pe = table
-        for module, mode in modes.items():
-            module.training = mode
+    with kept_modes(network):
+        try:
+            network.train()
+            for module in network.modules():
+                if isinstance(module, _STATISTICS):
+                    module.eval()
+            if regime.dropout is not None:
+                for module in dropouts:
+                    module.p = regime.dropout
+                for module in rates:  # used by the CTC and by torch's own attention
+                    module.dropout_rate = regime.dropout
+            _set_losses(network, regime.ctc_weight, regime.label_smoothing, 1.0 - regime.label_smoothing)
+            network.specaug = spec_augment(regime, network.frontend.output_size())
+            # It would compute edit distances of every validation batch on the host.
+            network.error_calculator = None
+            yield
+        finally:
+            network.specaug, network.error_calculator = specaug, calculator
+            _set_losses(network, *losses)
+            for module, rate in dropouts.items():
+                module.p = rate
+            for module, rate in rates.items():
+                module.dropout_rate = rate
+            for module, table in positions.items():
+                module.pe = table
 
 
 @contextmanager
 def validation_mode(network: Any) -> Iterator[None]:
     """Switch dropout and masks off for a block inside `training_mode`."""
-    modes = {module: module.training for module in network.modules()}
     ctc_dropout = network.ctc.dropout_rate if network.ctc is not None else None
-    try:
-        network.eval()
-        if network.ctc is not None:
-            network.ctc.dropout_rate = 0.0  # ESPnet's CTC applies dropout in eval mode too
-        yield
-    finally:
-        if network.ctc is not None:
-            network.ctc.dropout_rate = ctc_dropout
-        for module, mode in modes.items():
-            module.training = mode
+    with kept_modes(network):
+        try:
+            network.eval()
+            if network.ctc is not None:
+                network.ctc.dropout_rate = 0.0  # ESPnet's CTC applies dropout in eval mode too
+            yield
+        finally:
+            if network.ctc is not None:
+                network.ctc.dropout_rate = ctc_dropout
 
 
 def _set_losses(network: Any, ctc_weight: float, smoothing: float, confidence: float) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ssvd_asr.base.learner import Regime
+from ssvd_asr.base.learner import Regime, kept_modes
 from ssvd_asr.base.spec_augment import spec_augment
 from ssvd_asr.base.whisper.encoder import encode
 from ssvd_asr.base.whisper.features import LogMel
@@ -55,7 +55,6 @@ class WhisperLearner:
     @contextmanager
     def training(self, regime: Regime) -> Iterator[None]:
         """See Learner. There is no CTC, so its weight is not used."""
-        modes = {module: module.training for module in self.network.modules()}
         rates = {
             (module, name): getattr(module, name)
             for module in self.network.modules()
@@ -63,31 +62,26 @@ class WhisperLearner:
             if isinstance(getattr(module, name, None), float | int)
         }
         before = self._masks, self._smoothing
-        try:
-            self.network.train()
-            if regime.dropout is not None:
-                for module, name in rates:
-                    setattr(module, name, regime.dropout)
-            self._masks = spec_augment(regime, self.network.config.num_mel_bins)
-            self._smoothing = regime.label_smoothing
-            yield
-        finally:
-            self._masks, self._smoothing = before
-            for (module, name), rate in rates.items():
-                setattr(module, name, rate)
-            for module, mode in modes.items():
-                module.training = mode
+        with kept_modes(self.network):
+            try:
+                self.network.train()
+                if regime.dropout is not None:
+                    for module, name in rates:
+                        setattr(module, name, regime.dropout)
+                self._masks = spec_augment(regime, self.network.config.num_mel_bins)
+                self._smoothing = regime.label_smoothing
+                yield
+            finally:
+                self._masks, self._smoothing = before
+                for (module, name), rate in rates.items():
+                    setattr(module, name, rate)
 
     @contextmanager
     def validation(self) -> Iterator[None]:
         """See Learner."""
-        modes = {module: module.training for module in self.network.modules()}
-        try:
+        with kept_modes(self.network):
             self.network.eval()
             yield
-        finally:
-            for module, mode in modes.items():
-                module.training = mode
 
     def layers(self) -> list[nn.Module]:
         """See Learner."""

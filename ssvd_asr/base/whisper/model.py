@@ -13,7 +13,7 @@ import torch
 from ssvd_asr.base.learner import Learner
 from ssvd_asr.base.model import Decoder
 from ssvd_asr.base.probe import Probe
-from ssvd_asr.base.state_digest import digest_of, sha256, state_entries
+from ssvd_asr.base.state_digest import check_unchanged, digest_of, sha256, state_entries
 from ssvd_asr.base.whisper.decoder import WatchedDecoder, WhisperDecoder
 from ssvd_asr.base.whisper.encoder import encode
 from ssvd_asr.base.whisper.features import FeatureConfig, LogMel
@@ -112,10 +112,7 @@ class WhisperModel:
         """
         if self.network.training:
             raise RuntimeError("the base network is in training mode: call network.eval() before decoding")
-        pinned = self.device.type == "cuda"
-        speech = torch.zeros(len(waves), self.window.samples, pin_memory=pinned)  # (B, samples)
-        self.window.fill(speech.numpy(), waves, self.name)
-        features = self._features(speech.to(self.device, non_blocking=pinned))
+        features = self._features(self.window.padded(waves, self.name, self.device))
         return encode(self.network.model.encoder, features.to(self.dtype))
 
     def open_decoder(
@@ -175,11 +172,7 @@ class WhisperModel:
         Raises:
             BaseModelError: the network has changed since loading (adapted, trained, or cast to bfloat16).
         """
-        if self._digest(self.network) != self.digest:
-            raise BaseModelError(
-                f"base model {self.name!r} is no longer what was loaded and cannot be exported: "
-                "load it in float32, and take adapted layers out first (AdaptedModel.restore())"
-            )
+        check_unchanged(self.name, self.digest, self._digest(self.network))
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in self.files.texts.items():
             (folder / name).write_bytes(content)
