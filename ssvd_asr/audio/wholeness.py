@@ -133,7 +133,8 @@ def without_tags(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
     Raises:
         AudioUnreadableError: it has more than _MAX_TAGS tags.
     """
-    if not (_PACKETS_START.match(read_at(file, 0, 3)) and occurs_again(_TAG, file)):
+    head = read_at(file, 0, len(_EMPTY_ID3V2))
+    if not _PACKETS_START.match(head) or not (head == _EMPTY_ID3V2 or occurs_again(_TAG, file)):
         yield file
         return
     with tempfile.TemporaryFile() as copy:
