@@ -41,6 +41,7 @@ def kinds() -> Iterator[Kind]:
     yield from _containers()
     yield from _holes()
     yield from _left_over()
+    yield from _behind()
 
 
 def tone(seconds: float = SECONDS, rate_hz: int = RATE_HZ, level: float = 0.3) -> FloatArray:
@@ -193,6 +194,26 @@ def _left_over() -> Iterator[Kind]:
     yield Kind(
         "A minute of PCM in AVI", _ffmpeg([tone(6 * SECONDS)], "avi", "pcm_s16le"), 6 * SECONDS, 6 * SECONDS
     )
+
+
+def _behind() -> Iterator[Kind]:
+    """Whole files with tags behind them, with broken last frames, and with other files behind them."""
+    tag, mp3 = b"TAG" + bytes(125), _ffmpeg([tone()], "mp3", "libmp3lame", rate_hz=48_000)
+    flac = _sndfile(tone(), "FLAC", "PCM_16")
+    unknown = flac[:18] + (int.from_bytes(flac[18:26], "big") >> 36 << 36).to_bytes(8, "big") + flac[26:]
+    yield Kind("FLAC from a pipe with a tag behind it", unknown + tag)
+    for container, codec in (("wv", "wavpack"), ("ac3", "ac3")):
+        yield Kind(f"{codec} with a tag behind it", _ffmpeg([tone()], container, codec, rate_hz=48_000) + tag)
+    for container, codec in (("tta", "tta"), ("matroska", "flac"), ("mxf_opatom", "pcm_s16le")):
+        file = _ffmpeg([tone(SECONDS / 2, rate_hz=48_000)], container, codec, rate_hz=48_000)
+        yield Kind(f"MP3 behind {codec} in {container}", file + mp3)
+    for container in ("AIFF", "CAF", "AU"):
+        yield Kind(f"MP3 behind {container}", _sndfile(tone(SECONDS / 2), container, "PCM_16") + mp3)
+    for container, codec in (("tta", "tta"), ("wv", "wavpack")):
+        file = _ffmpeg([tone(rate_hz=48_000)], container, codec, rate_hz=48_000)
+        start, stop = len(file) // 2, len(file) // 2 + 100
+        yield Kind(f"{codec} with 100 bytes zeroed", file[:start] + bytes(100) + file[stop:])
+    yield Kind("MP3 that lacks 100 bytes of its last frame", mp3[:-100])
 
 
 def _sndfile(

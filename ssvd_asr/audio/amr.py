@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from ssvd_asr.audio.ffmpeg_child import TOLERANCE_S
 from ssvd_asr.audio.file_bytes import read_at, size_of
 from ssvd_asr.audio.padding import ADVICE
+from ssvd_asr.audio.tolerance import TOLERANCE_S
 from ssvd_asr.errors import AudioUnreadableError
 
 FRAME_S = 0.02

@@ -17,7 +17,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, BinaryIO
 
 import numpy as np
@@ -27,7 +26,11 @@ from ssvd_asr.audio.limits import AudioLimits
 from ssvd_asr.audio.source import BLOCK_SAMPLES, FloatArray
 from ssvd_asr.errors import AudioError, AudioLimitError, AudioUnreadableError
 
-_CHILD = Path(__file__).with_name("ffmpeg_child.py")
+# The child imports from where this process does; -P keeps its working directory out of that.
+_CHILD = (
+    "import json, sys; sys.path = json.loads(sys.argv[1]); "
+    "from ssvd_asr.audio.ffmpeg_child import main; sys.exit(main(int(sys.argv[2]), int(sys.argv[3])))"
+)
 _HEADER_BYTES = 1_000
 _FLOAT_BYTES = np.dtype(np.float32).itemsize
 
@@ -44,8 +47,7 @@ def open_ffmpeg(file: BinaryIO, name: str, limits: AudioLimits) -> Iterator[Ffmp
         # Rewind the descriptor itself: libsndfile moved it, and a buffered seek may not touch it.
         os.lseek(descriptor.fileno(), 0, os.SEEK_SET)
         bounds = [str(limits.max_decoder_bytes), str(limits.max_decoder_cpu_s)]
-        # -P keeps the child's folder out of its import path.
-        command = [sys.executable, "-P", str(_CHILD), *bounds]
+        command = [sys.executable, "-P", "-c", _CHILD, json.dumps(sys.path), *bounds]
         child = subprocess.Popen(command, stdin=descriptor, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     with child:  # closes the pipes and waits
         try:

@@ -11,9 +11,9 @@ import struct
 from typing import BinaryIO, NamedTuple
 
 from ssvd_asr.audio.content import Content, walk
-from ssvd_asr.audio.ffmpeg_child import TOLERANCE_S
 from ssvd_asr.audio.file_bytes import READ_BYTES, only_zeros, read_at, size_of
 from ssvd_asr.audio.padding import ADVICE, broken_end
+from ssvd_asr.audio.tolerance import TOLERANCE_S
 from ssvd_asr.errors import AudioUnreadableError
 
 SYNC = re.compile(rb"\xff[\xe2-\xff]")

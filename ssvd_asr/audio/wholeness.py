@@ -30,7 +30,6 @@ from ssvd_asr.audio.chunks import (
     w64_content,
 )
 from ssvd_asr.audio.content import Content
-from ssvd_asr.audio.ffmpeg_child import TOLERANCE_S
 from ssvd_asr.audio.file_bytes import position_of, read_at, size_of
 from ssvd_asr.audio.frames import (
     AC3_SYNC,
@@ -44,6 +43,7 @@ from ssvd_asr.audio.frames import (
 from ssvd_asr.audio.matroska import EBML, matroska_content
 from ssvd_asr.audio.padding import ADVICE, UNKNOWN_BYTES, broken_end, end_without_tags, occurs_again
 from ssvd_asr.audio.riff import avi_content, wav_content
+from ssvd_asr.audio.tolerance import TOLERANCE_S
 from ssvd_asr.errors import AudioUnreadableError
 
 _UNKNOWN_FRAMES = 2**36 - 1  # the largest number that a FLAC header holds
@@ -133,7 +133,8 @@ def without_tags(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
     Raises:
         AudioUnreadableError: it has more than _MAX_TAGS tags.
     """
-    if not (_PACKETS_START.match(read_at(file, 0, 3)) and occurs_again(_TAG, file)):
+    head = read_at(file, 0, len(_EMPTY_ID3V2))
+    if not _PACKETS_START.match(head) or not (head == _EMPTY_ID3V2 or occurs_again(_TAG, file)):
         yield file
         return
     with tempfile.TemporaryFile() as copy:
