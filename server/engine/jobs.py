@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Any
 
 from server.bank.bank import Lease
-from server.engine.messages import Decoded, FloatArray, Piece, Reply, Request
+from server.engine.messages import Chosen, Decoded, FloatArray, Piece, Reply, Request
 
 
 @dataclass(eq=False)
@@ -22,7 +23,46 @@ class Job:
     pieces_left: int = 0
     decoded: dict[int, Decoded] = field(default_factory=dict)  # by place in the request
     speech: FloatArray | None = None  # (frames,) its probability, where segments are to say it
+    choices: list[Any] = field(default_factory=list)  # server.engine.choosing.Choice, in order of the audio
+    chosen: list[Chosen] = field(default_factory=list)  # decided so far
+    notes: list[str] = field(default_factory=list)  # warnings of choosing
+    _held: list[Lease] = field(default_factory=list)  # of candidates, released at the end
+    _left: bool = False
+    _most: int = 0  # samples of the choice that gave `lease`
     _claimed: threading.Lock = field(default_factory=threading.Lock)
+    _holding: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def undecided(self) -> bool:
+        """Whether a choice is still to be made."""
+        return not all(choice.settled for choice in self.choices)
+
+    def hold(self, lease: Lease) -> None:
+        """Release a lease when the job ends; at once if it has. Thread-safe."""
+        with self._holding:
+            if not self._left:
+                self._held.append(lease)
+                return
+        lease.release()
+
+    def release(self) -> None:
+        """Release all leases. Thread-safe."""
+        with self._holding:
+            self._left = True
+            held, self._held = self._held, []
+        for lease in (*held, *([self.lease] if self.lease is not None else [])):
+            lease.release()
+
+    def tell_choice(self, lease: Lease | None, samples: int) -> None:
+        """Take the domain of the longest stretch for the reply's provenance."""
+        if samples > self._most:
+            self._most, self.lease = samples, lease
+
+    def take(self, index: int, decoded: Decoded, lease: Lease | None) -> None:
+        """Take a piece's words, decoded in a domain that was chosen."""
+        self.decoded[index] = decoded
+        self.pieces_left -= 1
+        self.tell_progress()
 
     def tell_progress(self) -> None:
         """Tell whoever asked how many pieces are decoded."""
@@ -49,8 +89,15 @@ class Job:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """One piece of a job."""
+    """One piece of a job.
+
+    Attributes:
+        choice: the choice that it is for (server.engine.choosing), if its words are not simply the reply's.
+        trial: the name of the candidate whose words it brings to the choice; None: a voice point.
+    """
 
     job: Job
     index: int
     piece: Piece
+    choice: Any = None
+    trial: str | None = None

@@ -1,0 +1,91 @@
+"""Candidates of a choice: the base and the domains made for it, and how like a recording each is."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy.typing as npt
+
+from adapters_store.store import AdapterStore
+from adapters_store.versions import Version
+from server.auto.wish import AutoWish
+from server.domains import problem_of
+from ssvd_asr.adapter.voices import VoiceRanking, VoiceSummary
+from ssvd_asr.errors import AdapterError, StoreError
+
+logger = logging.getLogger(__name__)
+
+BASE = ""  # the name of the base among candidates
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A version that a recording may be decoded in, or the base, with the voices it is for if they are known."""
+
+    name: str  # of the domain; BASE
+    version: Version | None
+    summary: VoiceSummary | None
+
+
+class Candidates:
+    """The candidates of requests. Thread-safe."""
+
+    def __init__(self, store: AdapterStore, base_name: str, base_digest: str, probe: str) -> None:
+        """`probe`: how the base makes voice points now; summaries of another are not used."""
+        self._store, self._base, self._digest, self._probe = store, base_name, base_digest, probe
+        self._known: dict[str, VoiceSummary] = {}  # by digest; a summary never changes under a version's
+        self._lock = threading.Lock()
+
+    def check(self, wish: AutoWish) -> None:
+        """Raise UnknownDomainError for a name that the store does not have, AdapterError for another base's."""
+        for name in wish.names or ():
+            problem = problem_of(self._store.resolve(name), self._base, self._digest)
+            if problem is not None:
+                raise AdapterError(f"domain {name!r} cannot be chosen: {problem}")
+
+    def of(self, wish: AutoWish) -> tuple[Candidate, ...]:
+        """Return the base and the domains of a wish. May read files: do not call it on the device's thread."""
+        if wish.names is None:
+            versions = [
+                domain.active
+                for domain in self._store.list()
+                if problem_of(domain.active, self._base, self._digest) is None
+            ]
+        else:
+            versions = [self._store.resolve(name) for name in wish.names]
+        base = Candidate(BASE, None, self._summary(self._digest, None))
+        return base, *(Candidate(each.name, each, self._summary(each.sha256, each)) for each in versions)
+
+    def _summary(self, digest: str, version: Version | None) -> VoiceSummary | None:
+        with self._lock:
+            known = self._known.get(digest)
+        if known is not None:
+            return known
+        voices = self._store.voices
+        try:
+            found = voices.of_digest(digest) if version is None else voices.of_version(version)
+        except (AdapterError, StoreError) as error:
+            logger.warning("the voices of %s cannot be read: %s", version and version.reference, error)
+            return None
+        if found is None or found.probe != self._probe:
+            return None
+        with self._lock:
+            self._known[digest] = found
+        return found
+
+
+def posteriors(
+    candidates: Sequence[Candidate], points: npt.ArrayLike, seconds: Sequence[float]
+) -> dict[str, float]:
+    """Return how probably a recording is like each candidate whose voices are known, by name."""
+    known = tuple((each.name, each.summary) for each in candidates if each.summary is not None)
+    return _ranking(known).posteriors(points, seconds)
+
+
+@lru_cache(maxsize=8)
+def _ranking(known: tuple[tuple[str, VoiceSummary], ...]) -> VoiceRanking:
+    return VoiceRanking(dict(known))
