@@ -1,6 +1,6 @@
-"""`ssvd adapters describe`: write what voices a domain, or the base itself, is for, as `domain=auto` needs it.
+"""`ssvd adapters describe`: write what voices a domain, or the base, is for, as `domain=auto` needs it.
 
-Adapters of `ssvd train` carry such a summary of their training data. This makes one for other adapters and for bases.
+Adapters of `ssvd train` carry such a summary of their training data. This makes one for others and bases.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adapters_store.store import STORE_VARIABLE, AdapterStore
+from ssvd_asr.adapter.voices import FEWEST_UTTERANCES
 from ssvd_asr.errors import DataError, WrongBaseError
 from ssvd_asr.manifests.read import check_source
 from ssvd_asr.parser import CommandParser
@@ -29,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
     if version is not None and version.metadata.base_digest != base.digest:
         made_for = version.metadata.base_name
         raise WrongBaseError(f"{version.reference} was made for base {made_for}, not for {base.name}")
-    from training.voices import FEWEST_UTTERANCES, voice_summary
+    from training.voices import voice_summary
 
     summary = voice_summary(base, arguments.data)
     if summary is None:

@@ -1,6 +1,7 @@
 """Ten domains, children and adults in five accents, and speech of one word and of two words in each.
 
-The base was trained on two of them, adults in en-us and en-gb-x-rp (`HOME`). Voices and sentences of the splits differ.
+The base was trained on two of them, adults in en-us and en-gb-x-rp (`HOME`). Splits share no voice and no
+sentence.
 """
 
 from __future__ import annotations

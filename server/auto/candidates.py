@@ -24,7 +24,7 @@ BASE = ""  # the name of the base among candidates
 
 @dataclass(frozen=True)
 class Candidate:
-    """A version that a recording may be decoded in, or the base, with the voices it is for if they are known."""
+    """A version that a recording may be decoded in, or the base, and the voices it is for if known."""
 
     name: str  # of the domain; BASE
     version: Version | None
@@ -41,14 +41,14 @@ class Candidates:
         self._lock = threading.Lock()
 
     def check(self, wish: AutoWish) -> None:
-        """Raise UnknownDomainError for a name that the store does not have, AdapterError for another base's."""
+        """Raise UnknownDomainError for a name that the store lacks, AdapterError for another base's."""
         for name in wish.names or ():
             problem = problem_of(self._store.resolve(name), self._base, self._digest)
             if problem is not None:
                 raise AdapterError(f"domain {name!r} cannot be chosen: {problem}")
 
     def of(self, wish: AutoWish) -> tuple[Candidate, ...]:
-        """Return the base and the domains of a wish. May read files: do not call it on the device's thread."""
+        """Return the base and the domains of a wish. Reads files: do not call it on the device's thread."""
         if wish.names is None:
             versions = [
                 domain.active

@@ -1,8 +1,8 @@
 """Choosing: which domain a request's pieces are decoded in, where the request leaves that to the server.
 
-The pieces that decide are heard by the base first (voice points), which ranks the candidates. Unless one is
-sure, the base and the best of the ranking then decode these pieces side by side in the same batches; who finds
-its words most probable decodes the rest. Nothing is decoded twice in the domain that is chosen, so a reply
+First the base hears the pieces that decide (voice points), which ranks the candidates. Unless one is sure,
+the base and the best of the ranking then decode these pieces side by side, in the same batches. The one that
+finds its words most probable decodes the rest. Nothing is decoded twice in the domain that is chosen, so a reply
 has the words of a request that names it.
 """
 
@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from server.auto.candidates import BASE, Candidate, Candidates, posteriors
-from server.auto.options import AutoOptions
 from server.auto.wish import AutoWish
+from server.auto_options import AutoOptions
 from server.bank.bank import Lease
 from server.domains import Domains
 from server.engine.jobs import Job, Part
@@ -257,12 +257,12 @@ class Chooser:
         """Take over a trial's words, and queue the other pieces in the domain."""
         job, lease = choice.job, choice.leases[name]
         choice.settled = True
-        job.chosen.append(_chosen(choice, name, lease, self.options))
+        job.chosen.append(_chosen(choice, lease, self.options))
         job.tell_choice(lease, sum(len(each.piece.wave) for each in (*choice.deciding, *choice.rest)))
         tried = choice.tried.get(name, {})
         to_do = [part for part in choice.deciding if part.index not in tried] + list(choice.rest)
         for index, decoded in tried.items():
-            job.take(index, decoded, lease)
+            job.take(index, decoded)
         if to_do:
             self._enqueue(job, [Part(job, part.index, replace(part.piece, lease=lease)) for part in to_do])
         self._finish(job)
@@ -281,7 +281,7 @@ def _deciding(parts: Sequence[Part], heard_s: float) -> int:
     return len(parts)
 
 
-def _chosen(choice: Choice, name: str, lease: Lease | None, options: AutoOptions) -> Chosen:
+def _chosen(choice: Choice, lease: Lease | None, options: AutoOptions) -> Chosen:
     scores = choice.scores(options.ctc_weight)
     versions = {each.name: each.version for each in choice.candidates}
     shown = [each for each in choice.candidates if each.name in choice.likely or each.name in choice.leases]

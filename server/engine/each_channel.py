@@ -65,7 +65,8 @@ def merged(replies: Sequence[Reply]) -> Reply:
     """Return the reply to a recording from the replies to its channels, in the order of the channels.
 
     Segments are in order of their starts, and each says its channel. The text has a line for each run of
-    segments of one channel.
+    segments of one channel. Where the domains were chosen, the provenance is that of the first channel, and
+    warnings name each channel's domain if they differ.
     """
     segments = sorted(
         (
@@ -88,9 +89,20 @@ def merged(replies: Sequence[Reply]) -> Reply:
             for channel, reply in enumerate(replies)
             for piece in reply.decoding
         ),
-        warnings=_warnings([reply.warnings for reply in replies]),
+        warnings=_warnings([(*reply.warnings, *_domain(reply)) for reply in replies]),
+        chosen=tuple(
+            replace(each, channel=channel) for channel, reply in enumerate(replies) for each in reply.chosen
+        ),
         channels=tuple(reply.text for reply in replies),
     )
+
+
+def _domain(reply: Reply) -> tuple[str, ...]:
+    """Say in which domain a channel was decoded, where the server chose it."""
+    if not reply.chosen:
+        return ()
+    made_by = reply.provenance
+    return (f"decoded in {made_by.domain or made_by.base}",)
 
 
 def _warnings(found: Sequence[Sequence[str]]) -> tuple[str, ...]:

@@ -16,8 +16,8 @@ from dataclasses import replace
 from typing import Protocol
 
 from server.auto.candidates import Candidates
-from server.auto.options import AutoOptions
 from server.auto.wish import AutoWish
+from server.auto_options import AutoOptions
 from server.bank.bank import Lease
 from server.domains import Domains
 from server.engine.batches import Batches
@@ -258,7 +258,7 @@ class Engine:
         if isinstance(result, Exception):
             job.fail(result)
             return
-        job.take(part.index, result, part.piece.lease)
+        job.take(part.index, result)
         self._chooser.words_decoded(job)
         self._finish(job)
 

@@ -5,10 +5,16 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Protocol
 
 from server.bank.bank import Lease
 from server.engine.messages import Chosen, Decoded, FloatArray, Piece, Reply, Request
+
+
+class Settled(Protocol):
+    """Something that a job waits for."""
+
+    settled: bool
 
 
 @dataclass(eq=False)
@@ -23,7 +29,7 @@ class Job:
     pieces_left: int = 0
     decoded: dict[int, Decoded] = field(default_factory=dict)  # by place in the request
     speech: FloatArray | None = None  # (frames,) its probability, where segments are to say it
-    choices: list[Any] = field(default_factory=list)  # server.engine.choosing.Choice, in order of the audio
+    choices: list[Settled] = field(default_factory=list)  # server.engine.choosing.Choice
     chosen: list[Chosen] = field(default_factory=list)  # decided so far
     notes: list[str] = field(default_factory=list)  # warnings of choosing
     _held: list[Lease] = field(default_factory=list)  # of candidates, released at the end
@@ -50,16 +56,18 @@ class Job:
         with self._holding:
             self._left = True
             held, self._held = self._held, []
-        for lease in (*held, *([self.lease] if self.lease is not None else [])):
-            lease.release()
+        for lease in (*held, self.lease):
+            if lease is not None:
+                lease.release()
 
     def tell_choice(self, lease: Lease | None, samples: int) -> None:
-        """Take the domain of the longest stretch for the reply's provenance."""
-        if samples > self._most:
-            self._most, self.lease = samples, lease
+        """Take the domain of the longest stretch for the reply's provenance. Thread-safe."""
+        with self._holding:
+            if samples > self._most:
+                self._most, self.lease = samples, lease
 
-    def take(self, index: int, decoded: Decoded, lease: Lease | None) -> None:
-        """Take a piece's words, decoded in a domain that was chosen."""
+    def take(self, index: int, decoded: Decoded) -> None:
+        """Take a piece's words."""
         self.decoded[index] = decoded
         self.pieces_left -= 1
         self.tell_progress()
@@ -99,5 +107,5 @@ class Part:
     job: Job
     index: int
     piece: Piece
-    choice: Any = None
+    choice: Settled | None = None
     trial: str | None = None

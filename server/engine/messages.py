@@ -84,7 +84,6 @@ class PieceDecoding:
     doubt_nats: float | None  # by how much CTC prefers its best path; None where it cannot tell
     language: str = "<eng>"  # of its prompt, named by the request or identified by the base
     channel: int | None = None  # as of a segment
-    domain: str | None = None  # that decoded it, where it was chosen: "child@2"; the base's name
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,7 @@ class Considered:
     """A candidate of a choice. `domain` is None for the base.
 
     Attributes:
-        likely: how probably the recording is like the voices that it was trained on; None if they are unknown.
+        likely: how probably the recording is like the voices it was trained on; None if they are unknown.
         nats_a_token: how probable it finds its words; None if it was not decoded.
     """
 

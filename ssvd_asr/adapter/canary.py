@@ -24,8 +24,8 @@ from ssvd_asr.adapter.adapter import Adapter
 from ssvd_asr.adapter.base_match import BaseIdentity
 from ssvd_asr.adapter.metadata import Canary, CanaryOutput
 from ssvd_asr.adapter.read import LoadedAdapter, load_adapter
-from ssvd_asr.adapter.write import DEFAULT_DTYPE, adapter_bytes, describe_adapter, save_adapter
 from ssvd_asr.adapter.voices import VoiceSummary
+from ssvd_asr.adapter.write import DEFAULT_DTYPE, adapter_bytes, describe_adapter, save_adapter
 from ssvd_asr.base.probe import Probe
 from ssvd_asr.basis.factors import LayerFactors
 from ssvd_asr.errors import AdapterError, WrongBaseError

@@ -1,7 +1,7 @@
 """Summaries of the voices that a domain was trained on, and which domain an utterance is like.
 
-A summary is a Gaussian over the base's voice points (base/voice.py) of training utterances. As all summaries of
-a base are of its own points, one look at an utterance by the base alone ranks any number of domains.
+A summary is a Gaussian over the base's voice points (base/voice.py) of training utterances. As all summaries
+are of points of the same base, one look at an utterance by the base alone ranks any number of domains.
 
 The ranking is regularised discriminant analysis (Friedman, "Regularized discriminant analysis", 1989): each
 domain's covariance is mixed with the mean of all candidates' and then shrunk towards its diagonal.
@@ -71,14 +71,15 @@ class VoiceSummary(BaseModel):
             raise AdapterError(f"{len(found)} utterances: a summary of voices needs {FEWEST_UTTERANCES}")
         if not np.isfinite(found).all():
             raise AdapterError("the voice points hold numbers that are not finite")
-        spread = found.std(axis=0, ddof=1)
+        spread: Floats = np.std(found, axis=0, ddof=1)
         if not (spread > 0).all():
             raise AdapterError("the utterances are all the same: they say nothing of how voices vary")
-        lower = np.corrcoef(found.T)[np.tril_indices(found.shape[1], -1)]
+        correlations: Floats = np.asarray(np.corrcoef(found.T))
+        lower = correlations[np.tril_indices(found.shape[1], -1)]
         return cls(
             probe=probe,
             utterances=len(found),
-            mean=_packed(found.mean(axis=0), "<f4"),
+            mean=_packed(np.mean(found, axis=0), "<f4"),
             spread=_packed(spread, "<f4"),
             correlations=_packed(lower, "<f2"),
         )

@@ -47,7 +47,7 @@ def points(made: Sequence[Tensor]) -> Tensor:
 
 @lru_cache(maxsize=4)
 def _signs(width: int) -> Tensor:
-    """Return the projection (width, WIDTH): signs from a hash, the same with every version of every library."""
+    """Return the projection (width, WIDTH): signs from a hash, the same whatever the libraries' versions."""
     packed = hashlib.shake_256(b"ssvd-asr voice signs").digest(-(-width * WIDTH // 8))
     bits = np.unpackbits(np.frombuffer(packed, dtype=np.uint8), count=width * WIDTH)
     return torch.from_numpy((bits.reshape(width, WIDTH) * 2.0 - 1.0) / np.sqrt(width)).float()

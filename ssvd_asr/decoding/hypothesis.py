@@ -42,6 +42,9 @@ class Hypothesis:
     segments: tuple[TimedText, ...] = ()
 
 
+IMPOSSIBLE_NATS = -1e4  # ln P by CTC of words that have more pieces than there are frames
+
+
 @dataclass(frozen=True)
 class Said:
     """How probable words are, natural logarithms, to compare what domains make of the same audio.
@@ -59,6 +62,8 @@ class Said:
     @classmethod
     def of(cls, found: Hypothesis, ctc_nats: float | None, ctc_weight: float) -> Said:
         """Return what a hypothesis' score says, in which CTC has this weight."""
+        if ctc_nats is not None:
+            ctc_nats = max(ctc_nats, IMPOSSIBLE_NATS)
         if ctc_weight == 1.0:
             attention = None
         elif ctc_weight == 0.0 or ctc_nats is None:

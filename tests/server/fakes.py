@@ -49,6 +49,7 @@ class FakeRecogniser:
     bears_silences = False
     knows_previous_text = True
     identifies_language = False
+    voice_probe = "fake"
     device = torch.device("cpu")
     dtype = torch.float32
     compression = None

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from ssvd_asr.tensor_files import save_tensors
 from training.evaluate import Evaluation, evaluate
 from training.methods.choices import SCALED
-from training.voices import voice_summary
 from training.methods.scale import Scalable, ScalableAdapter, ScalableWeights, Scale, choose_scale
+from training.voices import voice_summary
 
 if TYPE_CHECKING:
     from ssvd_asr.adapted_model import AdaptedModel
