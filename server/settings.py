@@ -149,8 +149,8 @@ class ServerSettings(BaseSettings):
     )
     hints: Hints = Field(
         default="verbose_json",
-        description="Which replies warn of a domain that suits the recording clearly better than the one "
-        "asked for: `verbose_json`, `always` or `never`; a doubtful recording is decoded twice for it (name).",
+        description="Which replies warn of a domain that suits the recording clearly better than the "
+        "one asked for: `verbose_json`, `always` or `never`; a doubtful recording is decoded again for it (name).",
     )
     batch_max_audio_s: float = Field(
         default=240.0,
