@@ -150,7 +150,7 @@ class ServerSettings(BaseSettings):
     hints: Hints = Field(
         default="verbose_json",
         description="Which replies warn of a domain that suits the recording clearly better than the "
-        "one asked for: `verbose_json`, `always` or `never`; a doubtful recording is decoded again for it (name).",
+        "one asked for: `verbose_json`, `always` or `never`. It may take a second decoding (name).",
     )
     batch_max_audio_s: float = Field(
         default=240.0,
