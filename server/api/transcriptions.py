@@ -122,7 +122,7 @@ def _submit(
             warnings=warnings,
             on_progress=pieces.note,
             auto=auto,
-            hint=auto is None and settings.hints_for(form.format),
+            hint=domain is not None and settings.hints_for(form.format),
         ),
     )
 

@@ -2,8 +2,8 @@
 
 First the base hears the pieces that decide (voice points), which ranks the candidates. Unless one is sure,
 the base and the best of the ranking then decode these pieces side by side, in the same batches. The one that
-finds its words most probable decodes the rest. Its trial is part of the reply, which therefore has the words of
-a request that names the domain.
+finds its words most probable decodes the rest. Its trial is part of the reply, which therefore has the words
+of a request that names the domain.
 """
 
 from __future__ import annotations
