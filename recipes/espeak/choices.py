@@ -1,6 +1,6 @@
 """Automatic choice of a domain, measured on ten domains: children and adults in five accents.
 
-Every utterance is decoded by the base, in its own domain, in the two domains that the base's voice points rank
+Every utterance is decoded by the base, in its own domain, in the two domains that its voice points rank
 first, and by one adapter that was trained on everything. What any setting of the server would have chosen is
 then computed from the same words; a test holds the server's engine to it.
 """
