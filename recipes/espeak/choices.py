@@ -17,7 +17,7 @@ import torch
 from adapters_store.packaged import PACKAGED
 from adapters_store.voices import Voices
 from recipes.espeak.speak import TEN
-from recipes.espeak.ten_domains import HOME, LENGTHS, UTTERANCES, corpus
+from recipes.espeak.ten_domains import HOME, LENGTHS, SHARED, UTTERANCES, corpus
 from server.auto_options import AutoOptions
 from ssvd_asr.adapted_model import adapt
 from ssvd_asr.adapter.read import load_adapter
@@ -32,7 +32,7 @@ from ssvd_asr.scoring import score
 from ssvd_asr.transcription import Transcript, transcribe
 
 NAME = "any-voice-auto"
-BASE, SHARED, OWN = "base", "shared", "own"
+BASE, OWN = "base", "own"
 NEW = tuple(name for name in TEN if name not in HOME)  # those that have an adapter
 RANKED = 2  # domains that are decoded beside the base
 WEIGHTS = (0.0, 0.25, 0.5, 1.0)  # of CTC, tried

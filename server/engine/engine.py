@@ -75,6 +75,15 @@ class Engine:
         self._thread.start()
 
     @property
+    def auto_options(self) -> AutoOptions:
+        """How domains are chosen from now on."""
+        return self._chooser.options
+
+    @auto_options.setter
+    def auto_options(self, options: AutoOptions) -> None:
+        self._chooser.options = options
+
+    @property
     def ready(self) -> bool:
         """Whether `submit` takes work."""
         return self.alive and not self._draining

@@ -116,7 +116,7 @@ def test_a_long_recording_is_decided_by_its_beginning_and_no_piece_is_decoded_tw
     engine: Engine, recogniser: FakeRecogniser
 ) -> None:
     recogniser.voice = np.asarray(PLACES["child"], np.float32)
-    engine._chooser.options = replace(engine._chooser.options, heard_s=3.0, sure=2.0)
+    engine.auto_options = replace(engine.auto_options, heard_s=3.0, sure=2.0)
     recogniser.finds = {"child": -1.0}
     reply = say(engine, LONG)
     named = engine.submit(Request(LONG, domain="child")).result(TIMEOUT_S)
@@ -129,7 +129,7 @@ def test_a_long_recording_is_decided_by_its_beginning_and_no_piece_is_decoded_tw
 @pytest.mark.usefixtures("described")
 def test_pieces_can_be_decided_one_by_one(engine: Engine, recogniser: FakeRecogniser) -> None:
     recogniser.voice = np.asarray(PLACES["child"], np.float32)
-    engine._chooser.options = replace(engine._chooser.options, per_piece=True)
+    engine.auto_options = replace(engine.auto_options, per_piece=True)
     reply = say(engine, LONG)
     assert len(reply.chosen) == len(reply.decoding) > 1
     assert [each.start_s for each in reply.chosen] == [each.start_s for each in reply.decoding]
@@ -165,7 +165,7 @@ def test_a_silent_recording_needs_no_choice(engine: Engine) -> None:
 @pytest.mark.usefixtures("described")
 def test_what_all_pieces_will_need_has_to_fit_the_queue_at_once(engine: Engine, busy: FakeRecogniser) -> None:
     wave = np.tile(LONG, 2)
-    engine._chooser.options = replace(engine._chooser.options, heard_s=3.0)
+    engine.auto_options = replace(engine.auto_options, heard_s=3.0)
     futures = [engine.submit(Request(wave, auto=AutoWish()))]
     with pytest.raises(QueueFullError):
         futures.append(engine.submit(Request(np.tile(LONG, 3), auto=AutoWish())))
