@@ -70,10 +70,10 @@ FLOORS: dict[str, list[tuple[str, ...]]] = {
         ("app",),
         ("page",),
         ("render", "clips"),
-        ("marks",),
+        ("bars", "marks"),
         ("files", "lanes"),
         ("client", "words", "style", "player", "visits"),
-        ("heard",),
+        ("auto", "heard", "refusals"),
     ],
 }
 # Which packages, or modules, each package may import.
