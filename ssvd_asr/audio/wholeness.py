@@ -188,6 +188,8 @@ def check_end(opened: soundfile.SoundFile, file: BinaryIO, end_frame: int, name:
     if opened.frames >= _UNKNOWN_FRAMES or missing <= 0:
         return ()
     _refuse_cut(name, end_frame / opened.samplerate, opened.frames / opened.samplerate)
+    if opened.subtype == "MPEG_LAYER_III" and opened.format not in ("MPEG", "MP3"):
+        return ()  # the count of a WAV of MP3 has the decoder's delay
     return (broken_end(missing / opened.samplerate),)
 
 
