@@ -143,19 +143,21 @@ def test_the_next_start_deletes_what_a_killed_page_left_and_not_what_a_living_on
 ALONE = """
 import sys
 import ui.visits
-ui.visits.UNCLAIMED_S, ui.visits.SWEEP_S = map(float, sys.argv[2:])
+ui.visits.UNCLAIMED_S, ui.visits.SWEEP_S = map(float, sys.argv[3:])
 from ui.app import launch
 from ui.client import ServerClient
-launch(ServerClient("http://127.0.0.1:9"), "127.0.0.1", int(sys.argv[1]))
+launch(ServerClient(sys.argv[1]), "127.0.0.1", int(sys.argv[2]))
 """
 
 
 @contextmanager
-def page_alone(folder: Path, unclaimed_s: float = 120, sweep_s: float = 15) -> Iterator[tuple[Any, str]]:
-    """Process and address of a page whose server is not there, with its files in `folder`."""
+def page_alone(
+    folder: Path, unclaimed_s: float = 120, sweep_s: float = 15, server: str = "http://127.0.0.1:9"
+) -> Iterator[tuple[Any, str]]:
+    """Process and address of a page with its files in `folder`; no server is there unless one is given."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, "-c", ALONE, str(port), str(unclaimed_s), str(sweep_s)]
+    command = [sys.executable, "-c", ALONE, server, str(port), str(unclaimed_s), str(sweep_s)]
     environment = {**os.environ, "TMPDIR": str(folder), "GRADIO_HEARTBEAT_INTERVAL": "0.5"}
     with subprocess.Popen(command, env=environment) as page:
         try:
