@@ -62,6 +62,7 @@ FLOORS: dict[str, list[tuple[str, ...]]] = {
         ("render", "clips"),
         ("marks",),
         ("files", "lanes"),
+        ("heartbeat",),
         ("client", "words", "style", "player", "visits"),
         ("heard",),
     ],
