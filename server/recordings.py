@@ -171,7 +171,8 @@ def _audio_below(folder: Path, notes: list[str]) -> Iterator[Recording | Refusal
     if others:
         endings = sorted({path.suffix.lower() or path.name for path in others})
         shown = ", ".join(endings[:5]) + (", ..." if len(endings) > 5 else "")
-        notes.append(f"{folder}: {len(others)} other files are not taken ({shown})")
+        count = "1 other file is" if len(others) == 1 else f"{len(others)} other files are"
+        notes.append(f"{folder}: {count} not taken ({shown})")
     if not found:
         yield Refusal(str(folder), "no audio files in this folder")
     for path in sorted(found):

@@ -20,6 +20,7 @@ from ssvd_asr.mixing.compression import Compression
 
 _LIMITS = AudioLimits()
 PREFIX = "SSVD_"
+_SETTING_OF_LIMIT = {"max_bytes": "max_upload_bytes"}  # of those with another name
 # As browsers send it: a scheme, a host, and a port if it is not the scheme's own.
 _ORIGIN = re.compile(r"(?!https:.*:443$|http:.*:80$)https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
 
@@ -284,7 +285,7 @@ class ServerSettings(BaseSettings):
         """Limits on decoding one upload."""
         return AudioLimits(
             max_duration_s=self.max_duration_s,
-            max_bytes=self.max_upload_bytes,
+            max_bytes=self.max_upload_bytes,  # as _SETTING_OF_LIMIT says
             max_channels=self.max_channels,
             max_source_rate_hz=self.max_source_rate_hz,
         )
@@ -307,6 +308,19 @@ def load_settings(**chosen: Any) -> ServerSettings:
             raise SsvdError(first["msg"]) from error
         name = str(first["loc"][0]).removeprefix(PREFIX.lower())
         raise SsvdError(f"{PREFIX}{name.upper()}={first['input']!r}: {first['msg']}") from error
+
+
+def with_settings_named(message: str) -> str:
+    """Return the message of an AudioLimitError with the variable of the setting in place of the limit's name.
+
+    A limit that no setting changes keeps its name.
+    """
+
+    def variable(limit: re.Match[str]) -> str:
+        name = _SETTING_OF_LIMIT.get(limit[1], limit[1])
+        return f"({PREFIX}{name.upper()})" if name in ServerSettings.model_fields else limit[0]
+
+    return re.sub(r"\((m(?:ax|in)_\w+)\)", variable, message)
 
 
 def settings_table() -> str:

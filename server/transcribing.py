@@ -16,11 +16,12 @@ from server.engine.engine import Engine
 from server.engine.messages import Reply, Request
 from server.languages import requested_language
 from server.recordings import Recording
+from server.settings import with_settings_named
 from server.transcript_files import TranscriptFormat, entry, written
 from server.transcript_record import TranscriptRecord
 from ssvd_asr.audio.limits import AudioLimits
 from ssvd_asr.audio.read import Channel
-from ssvd_asr.errors import SsvdError
+from ssvd_asr.errors import AudioLimitError, SsvdError
 from ssvd_asr.progress import progress_bar
 
 Result = dict[str, Any]
@@ -103,7 +104,8 @@ class Transcribing:
             )
             reply = submit_recording(self.engine, read, request).result()
         except (SsvdError, OSError) as error:
-            reason = str(error).removeprefix(f"{recording.name}: ")  # the name stands before it already
+            told = with_settings_named(str(error)) if isinstance(error, AudioLimitError) else str(error)
+            reason = told.removeprefix(f"{recording.name}: ")  # the name stands before it already
             return {"file": recording.name, "name": recording.name, "error": reason}
         return entry(recording, reply) | {"shown": self._put(recording, reply), "name": recording.name}
 

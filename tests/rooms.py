@@ -72,6 +72,7 @@ FLOORS: dict[str, list[tuple[str, ...]]] = {
         ("render", "clips"),
         ("bars", "marks"),
         ("files", "lanes"),
+        ("heartbeat",),
         ("client", "words", "style", "player", "visits"),
         ("auto", "heard", "refusals"),
     ],

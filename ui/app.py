@@ -14,6 +14,7 @@ import gradio as gr
 
 from ui import player, render
 from ui.client import ServerClient
+from ui.heartbeat import Heartbeats
 from ui.page import WELCOME, Page
 from ui.style import STYLE
 from ui.visits import Visits
@@ -34,7 +35,7 @@ def mount(app: Any, *, path: str, server_url: str, max_file_size: int) -> None:
             build(ServerClient(server_url), visits),
             path=path,
             max_file_size=max_file_size,
-            **_page_options(),
+            **_page_options(visits),
         )
     access_log = logging.getLogger("uvicorn.access")
     if not any(isinstance(each, _WithoutNames) for each in access_log.filters):
@@ -53,7 +54,12 @@ def launch(client: ServerClient, host: str, port: int) -> None:
         signal.signal(each, end)
     with visits.gradio_folder():
         build(client, visits).launch(
-            server_name=host, server_port=port, share=False, quiet=True, inbrowser=False, **_page_options()
+            server_name=host,
+            server_port=port,
+            share=False,
+            quiet=True,
+            inbrowser=False,
+            **_page_options(visits),
         )
 
 
@@ -167,7 +173,7 @@ class _WithoutNames(logging.Filter):
         return True
 
 
-def _page_options() -> dict[str, Any]:
+def _page_options(visits: Visits) -> dict[str, Any]:
     theme = gr.themes.Soft(
         primary_hue="teal", neutral_hue="slate", font=SYSTEM_FONTS, font_mono=SYSTEM_MONO, radius_size="md"
     ).set(  # the theme's own teal on white is 2.5:1, too faint to read
@@ -176,4 +182,6 @@ def _page_options() -> dict[str, Any]:
         button_primary_background_fill="*primary_700",
         button_primary_background_fill_hover="*primary_800",
     )
-    return {"theme": theme, "css": STYLE, "footer_links": [], "run_history": False, "ssr_mode": False}
+    middleware = [(Heartbeats, (), {"visits": visits})]  # as starlette unpacks its own Middleware
+    looks = {"theme": theme, "css": STYLE, "footer_links": [], "run_history": False, "ssr_mode": False}
+    return {**looks, "app_kwargs": {"middleware": middleware}}

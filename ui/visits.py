@@ -3,6 +3,8 @@
 gradio writes every upload and recording into the folder that GRADIO_TEMP_DIR names, under the name that the
 visitor's file has, and leaves it there. Here a file is deleted when its visitor chooses another recording or
 leaves, and the folder when the process ends. The next start deletes folders of processes that were killed.
+A visit is present while its page holds a connection open: gradio's heartbeat. What a visit uses that is not
+present, such as that of a script that never opened one, lies no longer than an upload that broke off.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import tempfile
 import threading
 import time
 import weakref
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,7 +25,7 @@ from typing import TextIO
 VARIABLE = "GRADIO_TEMP_DIR"
 PREFIX = "ssvd-ui-"
 LOCK = "lock"  # held while the folder's process lives
-UNCLAIMED_S = 120.0  # how long an upload may lie before a visit claims it: a page does so at once
+UNCLAIMED_S = 120.0  # how long a file may lie that no present visit claims: a page claims at once
 SWEEP_S = 15.0
 
 
@@ -37,6 +40,7 @@ class Visits:
         lock = (self.folder / LOCK).open("w")
         fcntl.flock(lock, fcntl.LOCK_EX)
         self._claims: dict[str, Path] = {}  # by visit: its recording
+        self._present: Counter[str] = Counter()  # by visit: its open connections
         self._lock = threading.Lock()
         ended = threading.Event()
         threading.Thread(target=_sweep_often, args=(weakref.ref(self), ended), daemon=True).start()
@@ -55,6 +59,18 @@ class Visits:
             else:
                 os.environ[VARIABLE] = before
 
+    @contextmanager
+    def present(self, visit: str) -> Iterator[None]:
+        """Have the visit keep what it claims, within the block and no longer."""
+        with self._lock:
+            self._present[visit] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._present[visit] -= 1
+                self._present += Counter()  # drops what is zero
+
     def claim(self, visit: str, recording: str | None) -> None:
         """Note the recording that a visit uses now; None is none. The one that it used before is deleted."""
         with self._lock:
@@ -69,10 +85,10 @@ class Visits:
         """Delete what a visit used, unless another uses the same file."""
         self.claim(visit, None)
 
-    def sweep(self, unclaimed_s: float = UNCLAIMED_S) -> None:
-        """Delete files that are older than this and that no visit uses, such as uploads that broke off."""
+    def sweep(self, unclaimed_s: float) -> None:
+        """Delete files that are older than this and that no present visit uses, as uploads that broke off."""
         with self._lock:
-            claimed = set(self._claims.values())
+            claimed = {file for visit, file in self._claims.items() if visit in self._present}
             for file in self.folder.rglob("*"):
                 if file in claimed or not self._is_a_visitors(file):
                     continue
@@ -106,7 +122,7 @@ def _sweep_often(visits: weakref.ref[Visits], ended: threading.Event) -> None:
         alive = visits()
         if alive is None:
             return
-        alive.sweep()
+        alive.sweep(UNCLAIMED_S)
         del alive
 
 

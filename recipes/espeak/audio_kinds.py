@@ -42,6 +42,7 @@ def kinds() -> Iterator[Kind]:
     yield from _holes()
     yield from _left_over()
     yield from _behind()
+    yield from _wrong_headers()
 
 
 def tone(seconds: float = SECONDS, rate_hz: int = RATE_HZ, level: float = 0.3) -> FloatArray:
@@ -214,6 +215,28 @@ def _behind() -> Iterator[Kind]:
         start, stop = len(file) // 2, len(file) // 2 + 100
         yield Kind(f"{codec} with 100 bytes zeroed", file[:start] + bytes(100) + file[stop:])
     yield Kind("MP3 that lacks 100 bytes of its last frame", mp3[:-100])
+
+
+def _wrong_headers() -> Iterator[Kind]:
+    """Files whose header counts wrongly, stands elsewhere, or contradicts itself."""
+    mp3 = _ffmpeg([tone()], "mp3", "libmp3lame", muxer={"id3v2_version": "0"})
+    count = mp3.index(b"Info") + 8
+    frames = int.from_bytes(mp3[count : count + 4], "big")
+    half = (frames // 2).to_bytes(4, "big")
+    yield Kind("MP3 whose Xing header counts half of its frames", mp3[:count] + half + mp3[count + 4 :])
+    yield Kind("MP3 whose Xing header counts no frames", mp3[:count] + bytes(4) + mp3[count + 4 :])
+    noise = 0.3 * np.random.default_rng(7).standard_normal((round(SECONDS / 2 * RATE_HZ), 1))
+    halves = np.concatenate([noise.astype(np.float32), tone(SECONDS / 2, level=0.1)])
+    variable = {"global_quality": "500", "flags": "+qscale"}
+    bare = {"write_xing": "0", "id3v2_version": "0"}
+    frame = _ffmpeg([tone(0.001)], "mp3", "libmp3lame", muxer=bare, encoder=variable)
+    yield Kind(
+        "MP3 whose Xing header stands behind a frame",
+        frame + _ffmpeg([halves], "mp3", "libmp3lame", muxer={"id3v2_version": "0"}, encoder=variable),
+    )
+    wav = _sndfile(tone(), "WAV", "PCM_16")
+    yield Kind("WAV of 16 bits whose header says 24", wav[:34] + (24).to_bytes(2, "little") + wav[36:])
+    yield Kind("WAV of MP3", _ffmpeg([tone()], "wav", "libmp3lame"))
 
 
 def _sndfile(

@@ -275,6 +275,8 @@ def _lhotse() -> Iterator[ManifestKind]:
     as_text = saying({**part, "start": "0"})
     yield _json("lhotse, a start as text", cut, as_text, used=(SECOND,), left_out=1)
     yield _json("lhotse, a start of NaN", {**cut, "start": float("nan")}, left_out=1)
+    longer = saying({**part, "duration": 4})
+    yield _json("lhotse, a supervision beyond its cut", longer, left_out=1)
     yield _refused("lhotse, recordings without cuts", "m.jsonl", json.dumps(recording))
 
 

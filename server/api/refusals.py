@@ -21,7 +21,7 @@ from server.errors import (
     OutOfMemoryError,
     QueueFullError,
 )
-from server.settings import PREFIX
+from server.settings import with_settings_named
 from ssvd_asr.errors import (
     AdapterError,
     AudioError,
@@ -116,7 +116,7 @@ async def _refused(_: Request, error: Exception) -> JSONResponse:
     retry_after_s = {429: getattr(error, "retry_after_s", 1), 503: 1}.get(status)
     message = str(error)
     if isinstance(error, AudioLimitError):
-        message += f"; the server's setting is {PREFIX} and that name in capitals"
+        message = with_settings_named(message)
     return error_response(status, message, code=code, param=param, retry_after_s=retry_after_s)
 
 

@@ -48,6 +48,9 @@ def open_audio(source: str | PathLike[str] | bytes | BinaryIO, limits: AudioLimi
     name = os.fspath(source) if isinstance(source, str | PathLike) else "audio"
     with ExitStack() as stack:
         whole = stack.enter_context(_bounded_file(source, name, limits.max_bytes))
+        if whole.seek(0, os.SEEK_END) == 0:
+            raise AudioUnreadableError(f"{name}: is empty: it has 0 bytes")
+        whole.seek(0)
         file = stack.enter_context(as_decoded(whole, content_of(whole, name)))
         pages = read_pages(file, name)
         opened = _whole_sndfile(file, name, pages, stack)

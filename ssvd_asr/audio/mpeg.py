@@ -33,8 +33,10 @@ _KBITS = {  # a second, by whether the version is MPEG 1 and by layer; the first
     (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
-_XING = re.compile(b"Xing|Info")
-_XING_FRAMES = 1  # flag of the count of frames
+_XING = (b"Xing", b"Info")
+_XING_FRAMES, _XING_BYTES = 1, 2  # flags of the two counts
+_SIDE_BYTES = {(True, False): 32, (True, True): 17, (False, False): 17, (False, True): 9}  # MPEG 1, mono
+_MONO = 3
 _ANY_RATE, _NO_RATE = 0, 15  # indices
 
 _TS_SYNC = 0x47
@@ -45,6 +47,13 @@ _TS_CHECKED = 4  # packets whose sync byte tells their size
 class _Frame(NamedTuple):
     size: int
     bytes_per_s: float
+
+
+class Xing(NamedTuple):
+    """Counts in a first frame that holds no audio, each None if it is not stated."""
+
+    frames: int | None  # that follow
+    size: int | None  # bytes from this frame to the end of the last
 
 
 def check_frames(file: BinaryIO, name: str) -> tuple[str, ...]:
@@ -62,7 +71,8 @@ def check_frames(file: BinaryIO, name: str) -> tuple[str, ...]:
     end, padding_s = size_of(file), 0.0
     position = _next_frame(file, 0, _SEARCH_BYTES)
     last = None if position is None else _frame(file, position)
-    stated = None if position is None or last is None else _stated_frames(read_at(file, position, last.size))
+    counts = None if position is None else xing(file, position)
+    stated = None if counts is None else counts.frames
     for number in range(_MAX_FRAMES):
         if position is None or last is None or position == end:
             return ()
@@ -91,13 +101,39 @@ def check_frames(file: BinaryIO, name: str) -> tuple[str, ...]:
     raise AudioUnreadableError(f"{name}: has more than {_MAX_FRAMES} MPEG frames")
 
 
-def _stated_frames(first: bytes) -> int | None:
-    """Return how many frames follow the first, if that is one of Xing's, which holds no audio but a count."""
-    xing = _XING.search(first)
-    if xing is None:
+def xing(file: BinaryIO, position: int) -> Xing | None:
+    """Return the counts of Xing's header in the frame at a position; None where it has none.
+
+    The header stands behind the frame's side information and nowhere else. The same letters at another place,
+    or in a later frame, count nothing, and decoders do not look there.
+    """
+    header = read_at(file, position, 4)
+    if _frame(file, position) is None:
         return None
-    flags, count = struct.unpack(">2I", first[xing.end() :][:8].ljust(8, b"\0"))
-    return count if flags & _XING_FRAMES else None
+    at = position + 4 + _SIDE_BYTES[header[1] >> 3 & 3 == _NEWER, header[3] >> 6 == _MONO]
+    for place in (at, at + 2):  # behind a checksum
+        found = read_at(file, place, 16)
+        if found[:4] in _XING:
+            flags, *counts = struct.unpack(">3I", found[4:].ljust(12, b"\0"))
+            frames = counts.pop(0) if flags & _XING_FRAMES else None
+            return Xing(frames, counts.pop(0) if flags & _XING_BYTES else None)
+    return None
+
+
+def uncounted_s(file: BinaryIO, position: int, count: int) -> float:
+    """Return the seconds of the frames that follow the one at a position and as many more as are counted.
+
+    The chain is followed as far as it is unbroken.
+    """
+    seconds = 0.0
+    for number in range(_MAX_FRAMES):
+        frame = _frame(file, position)
+        if frame is None:
+            break
+        if number > count:
+            seconds += frame.size / frame.bytes_per_s
+        position += frame.size
+    return seconds
 
 
 def transport_stream_content(file: BinaryIO, name: str) -> Content | None:

@@ -21,14 +21,16 @@ _HEADER_BYTES = 12  # of a file or list
 _CHUNK_BYTES = 8  # of the header of a chunk
 _IN_DS64 = 0xFFFFFFFF  # the size of samples stands in the chunk ds64
 _FILES = (b"RIFF", b"RF64", b"BW64", b"FORM")
+_PLAIN_SAMPLES = (1, 3)  # codecs of WAV: integers, floats
+_PADDED_BITS, _PADDED_BYTES = 24, 4  # the only samples that are stored in more bytes than they need
 
 
 def wav_content(file: BinaryIO, name: str) -> Content:
     """Return the content of a WAV, RF64 or AIFF file. Samples of an unknown size last to its end.
 
     Raises:
-        AudioUnreadableError: a second block of samples or another file follows the samples, or an RF64 file
-            is cut off.
+        AudioUnreadableError: a second block of samples or another file follows the samples, an RF64 file
+            is cut off, or a header of plain samples contradicts itself.
     """
     aiff = read_at(file, 0, 4) == b"FORM"
     header, samples = (">4sI", b"SSND") if aiff else ("<4sI", b"data")
@@ -43,6 +45,8 @@ def wav_content(file: BinaryIO, name: str) -> Content:
             if not is_padding(file, position):
                 _refuse_after_samples(file, name, position)
             return Content(position, tuple(mended))
+        if kind == b"fmt ":
+            _check_format(read_at(file, position + _CHUNK_BYTES, 16), name)
         if kind == b"ds64":
             _, long_bytes = struct.unpack("<QQ", read_at(file, position + _CHUNK_BYTES, 16).ljust(16, b"\0"))
         if kind == samples:
@@ -57,6 +61,23 @@ def wav_content(file: BinaryIO, name: str) -> Content:
         if position == stop and size % 2 and not after_samples:
             mended.append((stop, 0, b"\0"))
     raise too_many(name)
+
+
+def _check_format(data: bytes, name: str) -> None:
+    """Raise AudioUnreadableError if both sizes of a WAV's header say that its channels or bits are wrong.
+
+    libsndfile believes the channels and bits, and would read noise. Where one of the two sizes agrees with
+    them, the other is a writer's mistake.
+    """
+    if len(data) < 16:
+        return
+    codec, channels, rate_hz, bytes_per_s, block_bytes, bits = struct.unpack("<2H2I2H", data)
+    wanted = {channels * -(-bits // 8)} | ({channels * _PADDED_BYTES} if bits == _PADDED_BITS else set())
+    if codec in _PLAIN_SAMPLES and block_bytes not in wanted and bytes_per_s == rate_hz * block_bytes:
+        raise AudioUnreadableError(
+            f"{name}: its header contradicts itself: {channels} samples of {bits} bits are not "
+            f"{block_bytes} bytes"
+        )
 
 
 def avi_content(file: BinaryIO, name: str) -> Content:

@@ -73,9 +73,6 @@ _CONTENTS = {  # by the first bytes of a file
     MXF_KEY: mxf_content,
     EBML.to_bytes(4, "big"): matroska_content,
 }
-_XING = re.compile(b"Xing|Info")
-_XING_SEARCH_BYTES = 4_096
-_XING_FRAMES_AND_BYTES = 3  # the flags of the two fields
 
 # libsndfile's log of a header states each size, as in "RIFF : 128036 (should be 64014)".
 _OUTER_SIZE = re.compile(r"^(?:RIFF|RIFX|FORM|riff) *: (\d+)", re.MULTILINE)
@@ -191,23 +188,24 @@ def check_end(opened: soundfile.SoundFile, file: BinaryIO, end_frame: int, name:
     if opened.frames >= _UNKNOWN_FRAMES or missing <= 0:
         return ()
     _refuse_cut(name, end_frame / opened.samplerate, opened.frames / opened.samplerate)
+    if opened.subtype == "MPEG_LAYER_III" and opened.format not in ("MPEG", "MP3"):
+        return ()  # the count of a WAV of MP3 has the decoder's delay
     return (broken_end(missing / opened.samplerate),)
 
 
 def _mp3_stops_early(opened: soundfile.SoundFile, file: BinaryIO) -> bool:
-    """Return whether the MP3 has no Xing header, or one that does not count to the end of the file."""
+    """Return whether the MP3 has no Xing header, or one that does not count to the end of the file.
+
+    Without one libsndfile guesses the length, and it reads no more than that.
+    """
     start = _after_id3v2(file)
-    head = read_at(file, start, _XING_SEARCH_BYTES)
-    xing = _XING.search(head)
-    if xing is None or opened.frames <= 0:
-        return True
-    flags, _, stated = struct.unpack(">3I", head[xing.end() :][:12].ljust(12, b"\0"))
-    if flags & _XING_FRAMES_AND_BYTES != _XING_FRAMES_AND_BYTES or stated == 0:
+    counts = mpeg.xing(file, start)
+    if counts is None or not counts.frames or not counts.size or opened.frames <= 0:
         return True
     stated_s: float = opened.frames / opened.samplerate
     there = size_of(file) - start
-    beyond_s: float = (there - stated - _ID3V1_BYTES) * stated_s / stated
-    return beyond_s > TOLERANCE_S
+    beyond_s: float = (there - counts.size - _ID3V1_BYTES) * stated_s / counts.size
+    return beyond_s > TOLERANCE_S or mpeg.uncounted_s(file, start, counts.frames) > TOLERANCE_S
 
 
 def _refuse_cut(name: str, there_s: float, stated_s: float) -> None:

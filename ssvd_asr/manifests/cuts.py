@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ssvd_asr.audio.read import OneWave
+from ssvd_asr.audio.read import END_TOLERANCE_S, OneWave
 from ssvd_asr.manifests.fields import MalformedError
 from ssvd_asr.manifests.jsonl import json_values
 from ssvd_asr.manifests.sources import Entry, resolved, shown, unsupported, without_repeats
@@ -62,7 +62,7 @@ def _cut_entries(cut: Any, name: str, folder: Path, needs_text: bool) -> Iterato
     elif not cut.supervisions:
         yield Problem(cut.id, str(audio), "empty text", "the cut has no supervision")
     for supervision in cut.supervisions:
-        # A supervision may extend past the cut's edges; only the part inside counts.
+        # A cut may be shorter than its supervision, whose text then has words that the cut has not.
         start_s = max(0.0, supervision.start)
         end_s = min(cut.duration, supervision.end)
         identity = supervision.id if len(cut.supervisions) > 1 else cut.id
@@ -73,6 +73,11 @@ def _cut_entries(cut: Any, name: str, folder: Path, needs_text: bool) -> Iterato
             continue
         if end_s <= start_s:
             yield Problem(identity, str(audio), "malformed entry", "the supervision lies outside its cut")
+            continue
+        outside_s = supervision.duration - (end_s - start_s)
+        if needs_text and outside_s > END_TOLERANCE_S:
+            detail = f"{outside_s:.3f} s of the supervision lie outside its cut; the text may say them"
+            yield Problem(identity, str(audio), "malformed entry", detail)
             continue
         yield Utterance(
             id=identity,

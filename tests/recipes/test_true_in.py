@@ -17,6 +17,7 @@ REFUSED = {
     "WAV that states half of its samples",
     "FLAC that states half of its samples",
     "WMA with a hole in its packets",
+    "WAV of 16 bits whose header says 24",
 }
 REFUSED_ENDS = ("with a hole in its middle", "cut at 70 %", "with 100 bytes zeroed")
 REFUSED_START = "MP3 behind "

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from server.settings import ServerSettings, load_settings, settings_table
+from server.settings import ServerSettings, load_settings, settings_table, with_settings_named
+from ssvd_asr.audio.limits import AudioLimits
 from ssvd_asr.errors import SsvdError
 
 DOCS = Path(__file__).parents[2] / "docs" / "serving.md"
@@ -61,3 +62,15 @@ def test_a_queue_that_could_never_take_the_longest_request_is_refused() -> None:
 def test_audio_limits_are_those_of_the_settings() -> None:
     limits = load_settings(max_duration_s=7, max_upload_bytes=99, max_channels=1).audio_limits
     assert (limits.max_duration_s, limits.max_bytes, limits.max_channels) == (7, 99, 1)
+
+
+def test_a_refusal_names_the_variable_of_each_limit_that_a_setting_changes() -> None:
+    """It said `SSVD_ and that name in capitals`, also of limits that no variable changes."""
+    changed = load_settings(max_duration_s=7, max_upload_bytes=99, max_channels=1, max_source_rate_hz=9999)
+    for name, value in vars(AudioLimits()).items():
+        told = with_settings_named(f"a.wav: over the limit ({name})")
+        variable = told.split("(")[1].removesuffix(")")
+        if getattr(changed.audio_limits, name) == value:
+            assert variable == name
+        else:
+            assert f"`{variable}`" in settings_table()

@@ -49,12 +49,23 @@ def names(*arguments: str | Path) -> list[str]:
     return [recording.name for recording in find_recordings([*map(str, arguments)]).recordings]
 
 
+def test_a_recording_over_a_limit_or_empty_is_told_as_the_server_tells_it(
+    clips: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (clips / "empty.wav").touch()
+    monkeypatch.setenv("SSVD_MAX_DURATION_S", "0.1")
+    run("clips", status=1)
+    err = capsys.readouterr().err
+    assert "clips/a.wav: longer than the limit of 0.1 s (SSVD_MAX_DURATION_S)\n" in err
+    assert "clips/empty.wav: is empty: it has 0 bytes\n" in err
+
+
 @pytest.mark.usefixtures("clips")
 def test_a_folder_is_the_audio_below_it_and_the_rest_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     run("clips")
     out, err = capsys.readouterr()
     assert out == "clips/a.wav: base words\nclips/monday/b.WAV: base words\n"
-    assert "clips: 1 other files are not taken (.txt)" in err
+    assert "clips: 1 other file is not taken (.txt)" in err
 
 
 @pytest.mark.usefixtures("clips")

@@ -10,7 +10,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -78,11 +80,24 @@ def test_an_upload_that_nobody_claims_is_swept_away_and_a_claimed_one_is_not(vis
     (visits.folder / "tmpabc").write_bytes(b"RI")  # an upload that broke off
     clip = visits.own / "0-child.ogg"
     clip.write_bytes(b"OggS")
-    visits.sweep(unclaimed_s=3600)
-    assert kept(visits) == {"aa", "bb", "tmpabc"}
-    visits.sweep(unclaimed_s=-1)
-    assert kept(visits) == {"aa"}
+    with visits.present("one"):
+        visits.sweep(unclaimed_s=3600)
+        assert kept(visits) == {"aa", "bb", "tmpabc"}
+        visits.sweep(unclaimed_s=-1)
+        assert kept(visits) == {"aa"}
     assert clip.exists()
+
+
+def test_what_a_visit_that_is_not_present_claims_is_swept_away(visits: Visits) -> None:
+    """As of a script without a heartbeat, or of a page that was closed before its last event was read."""
+    with visits.present("left"), visits.present("left"):
+        pass
+    visits.claim("left", uploaded(visits, digest="aa"))
+    visits.claim("never here", uploaded(visits, digest="bb"))
+    visits.sweep(unclaimed_s=3600)
+    assert kept(visits) == {"aa", "bb"}  # while its transcription may still read it
+    visits.sweep(unclaimed_s=-1)
+    assert kept(visits) == set()
 
 
 def test_nothing_outside_the_folder_and_nothing_of_the_page_is_ever_deleted(
@@ -127,30 +142,69 @@ def test_the_next_start_deletes_what_a_killed_page_left_and_not_what_a_living_on
 
 ALONE = """
 import sys
+import ui.visits
+ui.visits.UNCLAIMED_S, ui.visits.SWEEP_S = map(float, sys.argv[3:])
 from ui.app import launch
 from ui.client import ServerClient
-launch(ServerClient("http://127.0.0.1:9"), "127.0.0.1", int(sys.argv[1]))
+launch(ServerClient(sys.argv[1]), "127.0.0.1", int(sys.argv[2]))
 """
+
+
+@contextmanager
+def page_alone(
+    folder: Path, unclaimed_s: float = 120, sweep_s: float = 15, server: str = "http://127.0.0.1:9"
+) -> Iterator[tuple[Any, str]]:
+    """Process and address of a page with its files in `folder`; no server is there unless one is given."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-c", ALONE, server, str(port), str(unclaimed_s), str(sweep_s)]
+    environment = {**os.environ, "TMPDIR": str(folder), "GRADIO_HEARTBEAT_INTERVAL": "0.5"}
+    with subprocess.Popen(command, env=environment) as page:
+        try:
+            wait_until(lambda: _answers(f"http://127.0.0.1:{port}"))
+            yield page, f"http://127.0.0.1:{port}"
+        finally:
+            page.kill()
+
+
+def recording_of(folder: Path, name: str) -> Path:
+    file = folder / f"{name}.wav"
+    file.write_text(f"RIFF {name}")
+    return file
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
 def test_a_page_alone_leaves_nothing_however_it_is_ended(tmp_path: Path, ending: signal.Signals) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    page = subprocess.Popen(
-        [sys.executable, "-c", ALONE, str(port)], env={**os.environ, "TMPDIR": str(tmp_path)}
-    )
-    with page:
-        wait_until(lambda: _answers(f"http://127.0.0.1:{port}"))
-        client = Client(f"http://127.0.0.1:{port}", verbose=False)  # its page stays open
-        recording = tmp_path / "anna.wav"
-        recording.write_bytes(b"RIFF")
-        client.predict(handle_file(str(recording)), None, None, api_name="/transcribe")
+    with page_alone(tmp_path) as (page, address):
+        client = Client(address, verbose=False)  # its page stays open
+        client.predict(handle_file(str(recording_of(tmp_path, "anna"))), None, None, api_name="/transcribe")
         assert len(list(tmp_path.glob("ssvd-ui-*/*/anna.wav"))) == 1
         page.send_signal(ending)
         wait_until(lambda: list(tmp_path.glob("ssvd-ui-*")) == [])
         page.kill()
         client.close()
+
+
+def test_a_recording_of_a_client_without_a_heartbeat_goes_and_a_present_visitor_s_stays(
+    tmp_path: Path,
+) -> None:
+    """Files of such clients lay until the process ended: gradio tells of the end of a heartbeat only."""
+
+    def kept_names() -> set[str]:
+        return {path.name for path in tmp_path.glob("ssvd-ui-*/*/*.wav")}
+
+    with page_alone(tmp_path, unclaimed_s=1, sweep_s=0.1) as (_, address):
+        client = Client(address, verbose=False)
+        client.predict(handle_file(str(recording_of(tmp_path, "anna"))), None, None, api_name="/transcribe")
+        with recording_of(tmp_path, "bert").open("rb") as file:
+            reply = httpx.post(f"{address}/gradio_api/upload", files={"files": file})
+        (path,) = reply.raise_for_status().json()
+        data = [{"path": path, "meta": {"_type": "gradio.FileData"}}, None, None]
+        httpx.post(f"{address}/gradio_api/call/transcribe", json={"data": data}).raise_for_status()
+        wait_until(lambda: "bert.wav" not in kept_names())
+        assert kept_names() == {"anna.wav"}  # which lies there longer
+        client.close()
+        wait_until(lambda: kept_names() == set())
 
 
 def _answers(url: str) -> bool:

@@ -221,3 +221,30 @@ def test_an_mp3_is_read_alike_whatever_lies_in_the_working_directory(fork, tmp_p
     monkeypatch.setattr("ssvd_asr.audio.decoders.open_ffmpeg", None)  # the other decoder's samples differ
     for source in (mp3, "a.mp3", tmp_path / "a.mp3"):
         assert np.array_equal(read_audio(source), whole)
+
+
+def _wav_stating(channels: int, bytes_per_s: int, block_bytes: int, bits: int) -> bytes:
+    """Two seconds of 16 bits in one channel, under a header that may say something else."""
+    wav = bytearray(encoded(tone(2.0, 16_000), 16_000))
+    assert wav[12:16] == b"fmt "
+    wav[22:36] = struct.pack("<HIIHH", channels, 16_000, bytes_per_s, block_bytes, bits)
+    return bytes(wav)
+
+
+@pytest.mark.parametrize(("channels", "bits"), [(1, 24), (2, 16), (1, 8), (3, 8)])
+def test_a_wav_whose_header_contradicts_itself_is_refused(channels, bits):
+    """It was read as noise, or at a wrong speed: libsndfile believes the channels and bits."""
+    with pytest.raises(AudioUnreadableError, match=f"{channels} samples of {bits} bits are not 2 bytes"):
+        read_audio(_wav_stating(channels, 32_000, 2, bits))
+
+
+@pytest.mark.parametrize(("bytes_per_s", "block_bytes"), [(32_000, 4), (0, 2), (32_000, 0), (5, 2)])
+def test_a_wav_of_which_only_one_size_is_wrong_is_read(bytes_per_s, block_bytes):
+    assert len(read_audio(_wav_stating(1, bytes_per_s, block_bytes, 16))) == 2 * SAMPLE_RATE
+
+
+def test_a_wav_of_mp3_that_is_whole_is_not_called_damaged():
+    whole = encoded_by_ffmpeg(tone(4.0, 16_000), 16_000, "wav", "libmp3lame")
+    found = read_recording(whole)
+    assert len(found.waves[0]) / SAMPLE_RATE == pytest.approx(4.0, abs=0.15)
+    assert found.warnings == ((),)

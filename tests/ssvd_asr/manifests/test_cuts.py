@@ -40,7 +40,7 @@ def test_lhotse_cuts_give_one_utterance_a_supervision(tmp_path: Path, suffix: st
         [
             MonoCut("c1", 1.0, 2.0, 0, [segment("s1", 0.0, 2.0, "one")], recording=recording),
             MonoCut(
-                "c2", 0.0, 4.0, 0, [segment("s2", 0.5, 1.0, "a"), segment("s3", 2.0, 9.0, "b")],
+                "c2", 0.0, 4.0, 0, [segment("s2", 0.5, 1.0, "a"), segment("s3", 2.0, 2.05, "b")],
                 recording=recording,
             ),
             MonoCut("c3", 0.0, 1.0, 0, [], recording=recording),
@@ -148,6 +148,8 @@ def cut(tmp_path: Path) -> dict[str, Any]:
         ({"duration": math.inf}, {}, "the duration of c must be seconds"),
         ({"start": -1}, {}, "before its recording"),
         ({"surprise": 1}, {}, "unexpected keyword argument 'surprise'"),
+        ({}, {"start": 1.0, "duration": 9.0}, "8.000 s of the supervision lie outside its cut"),
+        ({}, {"start": -0.5}, "0.500 s of the supervision lie outside its cut"),
     ],
 )
 def test_values_that_lhotse_takes_unseen_are_checked(
