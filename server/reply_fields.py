@@ -70,6 +70,7 @@ def auto_fields(reply: Reply) -> dict[str, Any]:
                     {
                         "domain": one.domain,
                         "adapter_version": one.version,
+                        "adapter_sha256": one.sha256,
                         "likely": None if one.likely is None else round(one.likely, 4),
                         "nats_a_token": None if one.nats_a_token is None else round(one.nats_a_token, 4),
                     }

@@ -99,7 +99,8 @@ def _time_table(times: Mapping[str, Any]) -> list[str]:
     kinds = [kind for kind in next(iter(times["rows"].values())) if kind != "named"]
     lines = [
         f"Processor time of {times['clips']} sentences, one request after the other, over that of requests "
-        f"that name the domain (median of {times['rounds']} rounds; copies of the domains make up the number):",
+        f"that name the domain (median of {times['rounds']} rounds). Copies of the domains, with voices that "
+        "nobody has, make up the number.",
         "",
         f"| domains | {' | '.join(kinds)} |",
         "|---|" + "---|" * len(kinds),

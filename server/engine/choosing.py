@@ -294,6 +294,7 @@ def _chosen(choice: Choice, lease: Lease | None, options: AutoOptions) -> Chosen
             Considered(
                 each.name or None,
                 None if (version := versions[each.name]) is None else version.version,
+                None if version is None else version.sha256,
                 choice.likely.get(each.name),
                 scores.get(each.name),
             )

@@ -154,6 +154,7 @@ class Considered:
 
     domain: str | None
     version: int | None
+    sha256: str | None
     likely: float | None
     nats_a_token: float | None
 
