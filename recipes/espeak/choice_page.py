@@ -107,7 +107,9 @@ def _time_table(times: Mapping[str, Any]) -> list[str]:
     ]
     for count, row in times["rows"].items():
         lines.append(f"| {count} | {' | '.join(f'{row[kind] / row["named"]:.2f}x' for kind in kinds)} |")
-    return [*lines, ""]
+    told = ", ".join(f"{name} {100 * wer:.1f} %" for name, wer in times["two_speakers"].items())
+    pairs = times["clips"] // 2
+    return [*lines, "", f"An adult, a pause and a child in one recording ({pairs} of them), WER: {told}.", ""]
 
 
 def draw(found: Mapping[str, Any], folder: Path) -> None:

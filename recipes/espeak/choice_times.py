@@ -1,4 +1,4 @@
-"""Time of a request that leaves its domain to the server, over one that names it."""
+"""Requests that leave their domain to the server: their time over named ones, and two speakers in one recording."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ from server.settings import ServerSettings
 from ssvd_asr.adapter.read import load_adapter
 from ssvd_asr.adapter.voices import VoiceSummary
 from ssvd_asr.adapter.write import save_adapter
-from ssvd_asr.audio.read import read_audio
+from ssvd_asr.audio.read import SAMPLE_RATE, read_audio
+from ssvd_asr.scoring import score
 
 NAME = "any-voice-times"
 DOMAINS = (2, 10, 64)
@@ -36,26 +37,30 @@ CLIPS = 2  # of each of the ten kinds, decoded one after the other
 ROUNDS = 3
 FAR = 10.0  # standard deviations between the voices of a copy and those of its original
 
-Clip = tuple[str, npt.NDArray[np.float32]]
+PAUSE_S = 1.0  # between two speakers
+
+Clip = tuple[str, npt.NDArray[np.float32], str]  # domain, audio, text
 
 
 def measure(data: Path, adapters: Path, results: Path) -> dict[str, Any]:
     """Time named and chosen domains among 2, 10 and 64, write the results and return them."""
     recogniser = ModelRecogniser.load("owsm-nano", device="cpu", dtype="float32")
     clips = [
-        (domain, read_audio(path.parent / json.loads(line)["audio"]))
+        (domain, read_audio(path.parent / entry["audio"]), entry["text"])
         for domain in TEN
         for path in [corpus(data, domain, "test")]
-        for line in path.read_text(encoding="utf-8").splitlines()[:CLIPS]
+        for entry in map(json.loads, path.read_text(encoding="utf-8").splitlines()[:CLIPS])
     ]
-    rows = {}
+    rows, together = {}, {}
     with tempfile.TemporaryDirectory() as folder:
         store = AdapterStore(Path(folder) / "store", builtin=Path(folder) / "none")
         for count in DOMAINS:
             _fill(store, adapters, count)
             rows[str(count)] = _times(recogniser, store, clips)
             print(count, rows[str(count)], flush=True)
-    found = {"clips": len(clips), "rounds": ROUNDS, "rows": rows}
+            if count == len(TEN):
+                together = _two_speakers(recogniser, store, clips)
+    found = {"clips": len(clips), "rounds": ROUNDS, "rows": rows, "two_speakers": together}
     (results / f"{NAME}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return found
 
@@ -98,7 +103,7 @@ def _times(recogniser: ModelRecogniser, store: AdapterStore, clips: list[Clip]) 
             for kind, (wish, used) in kinds.items():
                 engine.auto_options = used
                 began = time.process_time()
-                for domain, wave in clips:
+                for domain, wave, _ in clips:
                     _say(engine, domain if domain in present else None, wave, wish)
                 if turn:
                     spent[kind].append(time.process_time() - began)
@@ -107,7 +112,28 @@ def _times(recogniser: ModelRecogniser, store: AdapterStore, clips: list[Clip]) 
     return {kind: round(median(found), 3) for kind, found in spent.items()}
 
 
-def _say(engine: Engine, domain: str | None, wave: npt.NDArray[np.float32], wish: AutoWish | None) -> None:
-    engine.submit(
-        Request(wave, domain=None if wish is not None or domain in HOME else domain, auto=wish)
-    ).result(600)
+def _two_speakers(recogniser: ModelRecogniser, store: AdapterStore, clips: list[Clip]) -> Mapping[str, float]:
+    """Return the WER of recordings of two speakers: each apart by its label, one choice, a choice a piece."""
+    engine = engine_over(recogniser, ServerSettings(hints="never"), store)
+    pairs = list(zip(clips, clips[len(clips) // 2 :], strict=False))  # an adult, then a child
+    pause = np.zeros(int(PAUSE_S * SAMPLE_RATE), np.float32)
+    references = [f"{first[2]} {second[2]}" for first, second in pairs]
+    joined = [np.concatenate([first[1], pause, second[1]]) for first, second in pairs]
+    try:
+        found = {
+            "apart, right labels": [
+                " ".join(_say(engine, domain, wave, None) for domain, wave, _ in pair) for pair in pairs
+            ]
+        }
+        for name, per_piece in (("auto", False), ("auto for each piece", True)):
+            engine.auto_options = replace(engine.auto_options, per_piece=per_piece)
+            found[name] = [_say(engine, None, wave, AutoWish()) for wave in joined]
+        found["base"] = [_say(engine, None, wave, None) for wave in joined]
+    finally:
+        engine.close(timeout_s=5)
+    return {name: score(references, texts).wer for name, texts in found.items()}
+
+
+def _say(engine: Engine, domain: str | None, wave: npt.NDArray[np.float32], wish: AutoWish | None) -> str:
+    named = None if wish is not None or domain in HOME else domain
+    return engine.submit(Request(wave, domain=named, auto=wish)).result(600).text
