@@ -1,4 +1,4 @@
-"""Requests that leave their domain to the server: their time over named ones, and two speakers in one recording."""
+"""Requests that leave their domain to the server: their time over named ones, and two speakers in one."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ def measure(data: Path, adapters: Path, results: Path) -> dict[str, Any]:
         for path in [corpus(data, domain, "test")]
         for entry in map(json.loads, path.read_text(encoding="utf-8").splitlines()[:CLIPS])
     ]
-    rows, together = {}, {}
+    rows: dict[str, Mapping[str, float]] = {}
+    together: Mapping[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         store = AdapterStore(Path(folder) / "store", builtin=Path(folder) / "none")
         for count in DOMAINS:
