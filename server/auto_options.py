@@ -22,8 +22,8 @@ class AutoOptions:
     """
 
     decode: int = 2
-    sure: float = 0.98
+    sure: float = 0.9
     margin: float = 0.0
-    ctc_weight: float = 0.5
+    ctc_weight: float = 0.25
     heard_s: float = 30.0
     per_piece: bool = False
