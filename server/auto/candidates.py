@@ -37,7 +37,8 @@ class Candidates:
     def __init__(self, store: AdapterStore, base_name: str, base_digest: str, probe: str) -> None:
         """`probe`: how the base makes voice points now; summaries of another are not used."""
         self._store, self._base, self._digest, self._probe = store, base_name, base_digest, probe
-        self._known: dict[str, VoiceSummary] = {}  # by digest; a summary never changes under a version's
+        self._known: dict[str, VoiceSummary] = {}  # by digest
+        self._fits: dict[str, bool] = {}  # by digest: whether a version is for this base
         self._lock = threading.Lock()
 
     def check(self, wish: AutoWish) -> None:
@@ -50,15 +51,19 @@ class Candidates:
     def of(self, wish: AutoWish) -> tuple[Candidate, ...]:
         """Return the base and the domains of a wish. Reads files: do not call it on the device's thread."""
         if wish.names is None:
-            versions = [
-                domain.active
-                for domain in self._store.list()
-                if problem_of(domain.active, self._base, self._digest) is None
-            ]
+            versions = [domain.active for domain in self._store.list() if self._is_for_us(domain.active)]
         else:
             versions = [self._store.resolve(name) for name in wish.names]
         base = Candidate(BASE, None, self._summary(self._digest, None))
         return base, *(Candidate(each.name, each, self._summary(each.sha256, each)) for each in versions)
+
+    def _is_for_us(self, version: Version) -> bool:
+        """Return whether a version was made for this base. Files are read once: their bytes never change."""
+        known = self._fits.get(version.sha256)
+        if known is None:
+            known = problem_of(version, self._base, self._digest) is None
+            self._fits[version.sha256] = known
+        return known
 
     def _summary(self, digest: str, version: Version | None) -> VoiceSummary | None:
         with self._lock:
