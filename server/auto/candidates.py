@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 import numpy.typing as npt
 
 from adapters_store.store import AdapterStore
@@ -81,9 +82,21 @@ class Candidates:
 def posteriors(
     candidates: Sequence[Candidate], points: npt.ArrayLike, seconds: Sequence[float]
 ) -> dict[str, float]:
-    """Return how probably a recording is like each candidate whose voices are known, by name."""
-    known = tuple((each.name, each.summary) for each in candidates if each.summary is not None)
-    return _ranking(known).posteriors(points, seconds)
+    """Return how probably a recording is like each candidate whose voices are known, by name.
+
+    Voices in numbers that do not go with the points (pieces, r) count as unknown, so that one odd adapter
+    file does not spoil the choice for all. Nothing is known by points that are not finite.
+    """
+    where = np.asarray(points)
+    if not np.isfinite(where).all():
+        logger.warning("the base's voice points of a recording are not finite")
+        return {}
+    known = tuple(
+        (each.name, each.summary)
+        for each in candidates
+        if each.summary is not None and each.summary.width == where.shape[1]
+    )
+    return _ranking(known).posteriors(where, seconds)
 
 
 @lru_cache(maxsize=8)

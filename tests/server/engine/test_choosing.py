@@ -27,8 +27,8 @@ PLACES = {"child": (6.0, 0.0), "scottish": (0.0, 6.0), None: (0.0, 0.0)}  # of t
 LONG = np.concatenate([babble(3.0, seed=n) if n % 2 == 0 else np.zeros(32_000, np.float32) for n in range(5)])
 
 
-def summary(place: tuple[float, float]) -> VoiceSummary:
-    points = np.random.default_rng(0).standard_normal((50, 2))
+def summary(place: tuple[float, ...]) -> VoiceSummary:
+    points = np.random.default_rng(0).standard_normal((50, len(place)))
     return VoiceSummary.of("fake", points - points.mean(axis=0) + place)
 
 
@@ -105,6 +105,32 @@ def test_only_named_candidates_and_the_base_are_considered(
 def test_domains_whose_voices_are_unknown_are_compared_by_their_words(
     engine: Engine, recogniser: FakeRecogniser
 ) -> None:
+    recogniser.finds = {"scottish": -1.0}
+    reply = say(engine)
+    assert reply.provenance.domain == "scottish"
+    assert [each.likely for each in reply.chosen[0].considered] == [None] * 3
+
+
+@pytest.mark.parametrize("odd", [("scottish",), tuple(PLACES)])
+def test_voices_in_numbers_of_another_width_count_as_unknown(
+    odd: tuple[str | None, ...], engine: Engine, recogniser: FakeRecogniser, described: AdapterStore
+) -> None:
+    for name in odd:
+        digest = DIGEST if name is None else described.resolve(name).sha256
+        described.voices.write(digest, summary((6.0, 0.0, 0.0)))
+    recogniser.voice = np.asarray(PLACES["child"], np.float32)
+    recogniser.finds = {"child": -1.0}
+    reply = say(engine)
+    assert reply.provenance.domain == "child"
+    told = {each.domain: each.likely for each in reply.chosen[0].considered}
+    assert all(told.get(name) is None for name in odd)
+
+
+@pytest.mark.usefixtures("described")
+def test_a_recording_whose_points_are_not_finite_is_decided_by_its_words(
+    engine: Engine, recogniser: FakeRecogniser
+) -> None:
+    recogniser.voice = np.asarray([np.nan, 1.0], np.float32)
     recogniser.finds = {"scottish": -1.0}
     reply = say(engine)
     assert reply.provenance.domain == "scottish"
@@ -229,7 +255,7 @@ def test_a_hint_that_fails_does_not_fail_the_request(
     assert reply.text == "child words of version 2"
 
 
-@pytest.mark.parametrize("wish", ["auto:", "auto:child,", "auto:child,child", "auto:Child!"])
+@pytest.mark.parametrize("wish", ["auto:", "auto:child,", "auto:child,child", "auto:child,child@1", "auto:child@1,child@2", "auto:Child!"])
 def test_a_list_that_is_none_is_refused(wish: str) -> None:
     with pytest.raises(UnknownDomainError):
         parse_auto(wish, "full")
