@@ -253,9 +253,14 @@ def test_a_hint_that_fails_does_not_fail_the_request(
     recogniser.refuse.add(store.resolve("scottish").sha256)
     reply = hinting.submit(Request(babble(2.0), domain="child", hint=True)).result(TIMEOUT_S)
     assert reply.text == "child words of version 2"
+    assert reply.warnings == ()
+    assert [None] not in recogniser.batches[1:], "the base was tried in its place"
 
 
-@pytest.mark.parametrize("wish", ["auto:", "auto:child,", "auto:child,child", "auto:child,child@1", "auto:child@1,child@2", "auto:Child!"])
+@pytest.mark.parametrize(
+    "wish",
+    ["auto:", "auto:child,", "auto:child,child", "auto:child,child@1", "auto:child@1,child@2", "auto:Child!"],
+)
 def test_a_list_that_is_none_is_refused(wish: str) -> None:
     with pytest.raises(UnknownDomainError):
         parse_auto(wish, "full")
