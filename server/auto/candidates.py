@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from adapters_store.store import AdapterStore
 from adapters_store.versions import Version
+from adapters_store.voices import FileState, file_name
 from server.auto.wish import AutoWish
 from server.domains import problem_of
 from ssvd_asr.adapter.voices import VoiceRanking, VoiceSummary
@@ -38,7 +39,8 @@ class Candidates:
     def __init__(self, store: AdapterStore, base_name: str, base_digest: str, probe: str) -> None:
         """`probe`: how the base makes voice points now; summaries of another are not used."""
         self._store, self._base, self._digest, self._probe = store, base_name, base_digest, probe
-        self._known: dict[str, VoiceSummary] = {}  # by digest; a summary never changes under a version's
+        # By digest: the state of the file beside the version, and what is known of the version then.
+        self._known: dict[str, tuple[FileState | None, VoiceSummary | None]] = {}
         self._lock = threading.Lock()
 
     def check(self, wish: AutoWish) -> None:
@@ -58,24 +60,35 @@ class Candidates:
             ]
         else:
             versions = [self._store.resolve(name) for name in wish.names]
-        base = Candidate(BASE, None, self._summary(self._digest, None))
-        return base, *(Candidate(each.name, each, self._summary(each.sha256, each)) for each in versions)
+        try:
+            written = self._store.voices.written()
+        except (StoreError, OSError) as error:
+            logger.warning("summaries of voices cannot be read: %s", error)
+            written = {}
+        base = Candidate(BASE, None, self._summary(self._digest, None, written))
+        domains = (Candidate(each.name, each, self._summary(each.sha256, each, written)) for each in versions)
+        return base, *domains
 
-    def _summary(self, digest: str, version: Version | None) -> VoiceSummary | None:
-        with self._lock:
-            known = self._known.get(digest)
-        if known is not None:
-            return known
+    def _summary(
+        self, digest: str, version: Version | None, written: Mapping[str, FileState]
+    ) -> VoiceSummary | None:
+        """Return a summary, read again only where the file beside the version has changed."""
         voices = self._store.voices
         try:
+            state = written.get(file_name(digest))
+            with self._lock:
+                known = self._known.get(digest)
+            if known is not None and known[0] == state:
+                return known[1]
             found = voices.of_digest(digest) if version is None else voices.of_version(version)
         except (AdapterError, StoreError) as error:
-            logger.warning("the voices of %s cannot be read: %s", version and version.reference, error)
+            name = self._base if version is None else version.reference
+            logger.warning("the voices of %s cannot be read: %s", name, error)
             return None
-        if found is None or found.probe != self._probe:
-            return None
+        if found is not None and found.probe != self._probe:
+            found = None
         with self._lock:
-            self._known[digest] = found
+            self._known[digest] = state, found
         return found
 
 

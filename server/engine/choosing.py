@@ -220,13 +220,13 @@ class Chooser:
         if choice.hint:
             self._tell_hint(choice, scores)
             return
-        best = max(scores, key=lambda name: scores[name], default=BASE)
-        if (
-            BASE in choice.leases
-            and scores.get(best, 0.0) - scores.get(BASE, float("-inf")) <= self.options.margin
-        ):
-            best = BASE
-        self._decide(choice, best)
+        if not scores:  # words with the base's own times say nothing of how probable they are
+            left = [name for name in choice.leases if name not in choice.failed]
+            self._decide(choice, max(left, key=lambda name: choice.likely.get(name, -1.0)))
+            return
+        best = max(scores, key=lambda name: scores[name])
+        lead = scores[best] - scores.get(BASE, float("-inf"))
+        self._decide(choice, BASE if BASE in choice.leases and lead <= self.options.margin else best)
 
     def _tell_hint(self, choice: Choice, scores: dict[str, float]) -> None:
         """Say which candidate the words are clearly more probable in, once the named domain's are there."""

@@ -84,6 +84,22 @@ def test_the_base_is_taken_on_a_tie(engine: Engine, recogniser: FakeRecogniser) 
     assert say(engine).provenance.domain is None
 
 
+@pytest.mark.parametrize(("described_too", "expected"), [(True, "child"), (False, None)])
+def test_words_that_cannot_be_compared_leave_it_to_the_voices(
+    described_too: bool,
+    expected: str | None,
+    engine: Engine,
+    recogniser: FakeRecogniser,
+    request: pytest.FixtureRequest,
+) -> None:
+    if described_too:
+        request.getfixturevalue("described")
+    recogniser.voice = np.asarray([4.5, 1.0], np.float32)
+    recogniser.comparable = False
+    engine.auto_options = replace(engine.auto_options, sure=2.0)
+    assert say(engine).provenance.domain == expected
+
+
 @pytest.mark.usefixtures("described")
 def test_fast_decodes_once_however_unsure(engine: Engine, recogniser: FakeRecogniser) -> None:
     recogniser.voice = np.asarray([4.5, 1.0], np.float32)
@@ -124,6 +140,23 @@ def test_voices_in_numbers_of_another_width_count_as_unknown(
     assert reply.provenance.domain == "child"
     told = {each.domain: each.likely for each in reply.chosen[0].considered}
     assert all(told.get(name) is None for name in odd)
+
+
+def test_voices_that_are_described_anew_count_from_the_next_request(
+    engine: Engine, recogniser: FakeRecogniser, described: AdapterStore
+) -> None:
+    recogniser.voice = np.asarray(PLACES["child"], np.float32)
+    assert say(engine).provenance.domain == "child"
+    child, scottish = (described.resolve(name).sha256 for name in ("child", "scottish"))
+    described.voices.write(child, summary((0.0, -6.0)))
+    path = described.voices.write(scottish, summary(PLACES["child"]))
+    assert say(engine).provenance.domain == "scottish"
+    path.write_text("{}")
+    told = {each.domain: each.likely for each in say(engine).chosen[0].considered}
+    assert told.get("scottish") is None
+    path.unlink()
+    described.voices.write(child, summary(PLACES["child"]))
+    assert say(engine).provenance.domain == "child"
 
 
 @pytest.mark.usefixtures("described")
@@ -169,6 +202,7 @@ def test_each_channel_is_decided_alone_and_the_reply_says_how(
     waves = Recording((babble(2.0), babble(2.0, seed=3)), ((), ()), apart=True)
     reply = submit_recording(engine, waves, Request(waves.waves[0], auto=AutoWish())).result(TIMEOUT_S)
     assert [(each.channel, each.domain) for each in reply.chosen] == [(0, "child"), (1, "child")]
+    assert reply.warnings == ()
 
 
 @pytest.mark.usefixtures("described")
