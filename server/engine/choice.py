@@ -40,6 +40,12 @@ class Choice:
     failed: set[str] = field(default_factory=set)
     settled: bool = False
 
+    def release_all_but(self, chosen: Lease | None) -> None:
+        """Give back what is not chosen, so that others find room while the rest is decoded."""
+        for lease in self.leases.values():
+            if lease is not None and lease is not chosen:
+                lease.release()
+
     def scores(self, ctc_weight: float) -> dict[str, float]:
         """Return nats a token of each trial over the deciding pieces."""
         found = {}

@@ -192,7 +192,7 @@ class Chooser:
         )
 
     def _lease(self, choice: Choice, candidate: Candidate) -> None:
-        """Hold a candidate for as long as the request lasts; leave it out if it cannot be loaded."""
+        """Hold a candidate until the choice is made; leave it out if it cannot be loaded."""
         if candidate.version is None:
             choice.leases[BASE] = None
             return
@@ -248,12 +248,14 @@ class Chooser:
 
     def _settle(self, choice: Choice) -> None:
         choice.settled = True
+        choice.release_all_but(None)
         self._finish(choice.job)
 
     def _decide(self, choice: Choice, name: str) -> None:
         """Take over a trial's words, and queue the other pieces in the domain."""
         job, lease = choice.job, choice.leases[name]
         choice.settled = True
+        choice.release_all_but(lease)
         job.chosen.append(chosen_of(choice, lease, self.options))
         job.tell_choice(
             lease,

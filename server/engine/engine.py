@@ -266,7 +266,7 @@ class Engine:
 
     def _in_time(self, part: Part) -> bool:
         """Return whether a part is still wanted. Answer its job if its time is over."""
-        if part.job.future.done():
+        if part.job.future.done() or (part.choice is not None and part.choice.settled):
             return False
         try:
             self._check_time(part.job)

@@ -106,6 +106,27 @@ def test_a_trial_that_is_late_is_not_merely_left_out_of_the_choice(
     assert recogniser.batches == [[None], [None]]
 
 
+def test_only_the_chosen_one_is_held_while_the_rest_is_decoded(
+    engine: Engine, recogniser: FakeRecogniser, store: AdapterStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recogniser.finds = {"child": -1.0}
+    engine.auto_options = replace(engine.auto_options, sure=2.0, heard_s=3.0)
+    engine._batches.max_audio_s = engine._batches.budget_s = 4  # one row a batch
+    scottish = store.resolve("scottish").sha256
+    held: list[bool] = []
+    decode = recogniser.decode
+
+    def noted(pieces: Sequence[Piece], mount: Mount) -> list[Decoded]:
+        if pieces[0].start_s > 0:
+            held.append(engine.domains.bank.host.leased(scottish))
+        return decode(pieces, mount)
+
+    monkeypatch.setattr(recogniser, "decode", noted)
+    assert say(engine, Request(LONG, auto=AutoWish())).provenance.domain == "child"
+    assert held
+    assert not any(held)
+
+
 def test_a_request_that_is_left_during_its_choice_loads_nothing_more(
     engine: Engine, recogniser: FakeRecogniser, disk: Disk, store: AdapterStore
 ) -> None:
