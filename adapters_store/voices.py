@@ -9,6 +9,7 @@ An adapter that was trained with a summary carries it. For others, and for bases
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from adapters_store.disk import files_in, make_folder, read_file, write_file
@@ -19,6 +20,9 @@ from ssvd_asr.errors import StoreError
 FOLDER = "voices"
 _MAX_BYTES = 4 * 2**20
 _DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
+
+
+FileState = tuple[str, int, int]  # path, ctime in ns, size in bytes
 
 
 class Voices:
@@ -34,10 +38,20 @@ class Voices:
         """
         return self.of_digest(version.sha256) or version.metadata.voices
 
+    def written(self) -> dict[str, FileState]:
+        """Return the states of all files by name, to tell whether a summary that was read still stands."""
+        found: dict[str, FileState] = {}
+        for folder in reversed(self.folders):
+            for name, path in files_in(folder).items():
+                with suppress(FileNotFoundError):  # removed meanwhile
+                    status = path.stat()
+                    found[name] = str(path), status.st_ctime_ns, status.st_size
+        return found
+
     def of_digest(self, digest: str) -> VoiceSummary | None:
         """Return the summary written for a base's or a version's digest, or None. Raises as `of_version`."""
         for folder in self.folders:
-            file = files_in(folder).get(_file_name(digest))
+            file = files_in(folder).get(file_name(digest))
             if file is not None:
                 try:
                     return VoiceSummary.from_json(read_file(file, _MAX_BYTES))
@@ -52,7 +66,7 @@ class Voices:
 
 def write_beside(folder: Path, digest: str, summary: VoiceSummary) -> Path:
     """Write a summary into a folder of summaries. Raises StoreError if it cannot be written."""
-    path = folder / _file_name(digest)
+    path = folder / file_name(digest)
     try:
         make_folder(folder)
         write_file(path, summary.model_dump_json(indent=1).encode() + b"\n")
@@ -61,7 +75,8 @@ def write_beside(folder: Path, digest: str, summary: VoiceSummary) -> Path:
     return path
 
 
-def _file_name(digest: str) -> str:
+def file_name(digest: str) -> str:
+    """Return the name of the file for a digest. Raises StoreError for text that is none."""
     found = _DIGEST.fullmatch(digest)
     if found is None:
         raise StoreError(f"{digest[:100]!r} is no SHA-256")

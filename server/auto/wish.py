@@ -37,8 +37,7 @@ def parse_auto(domain: str, mode: Mode) -> AutoWish:
     names = [part.strip() for part in listed.split(",")]
     if not all(names):
         raise UnknownDomainError(f"domain {domain[:120]!r}: auto: is followed by names with commas between")
-    if len(set(names)) < len(names):
+    domains = {parse_reference(name).name for name in names}
+    if len(domains) < len(names):  # also at two versions: a reply names the candidates by their domains
         raise UnknownDomainError(f"domain {domain[:120]!r} names a domain twice")
-    for name in names:
-        parse_reference(name)
     return AutoWish(tuple(names), mode)

@@ -11,18 +11,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 
 from server.auto.candidates import BASE, Candidate, Candidates, posteriors
 from server.auto.wish import AutoWish
 from server.auto_options import AutoOptions
-from server.bank.bank import Lease
 from server.domains import Domains
+from server.engine.choice import Choice, chosen_of, how_many_decide
 from server.engine.jobs import Job, Part
-from server.engine.messages import Chosen, Considered, Decoded
+from server.engine.messages import Decoded
+from server.errors import DeadlineError, DrainingError
 from ssvd_asr.audio.read import SAMPLE_RATE
 from ssvd_asr.base.voice import HEARD_S
 from ssvd_asr.errors import SsvdError
@@ -31,43 +32,9 @@ logger = logging.getLogger(__name__)
 
 THREADS = 2  # that rank and load candidates, which the device's thread must not wait for
 
+HINT_NATS = 0.1  # a token: less is no reason to doubt the domain that a request names
+
 Enqueue = Callable[[Job, Sequence[Part]], None]
-
-
-@dataclass(eq=False)
-class Choice:
-    """One decision: about a whole request by its first pieces, or about one piece.
-
-    Attributes:
-        deciding: the pieces that decide, as parts without a domain.
-        rest: the pieces that follow the decision.
-        hint: whether the request names its domain and only wants to know of a better one.
-    """
-
-    job: Job
-    wish: AutoWish
-    deciding: Sequence[Part]
-    rest: Sequence[Part]
-    hint: bool = False
-    candidates: Sequence[Candidate] = ()
-    points: dict[int, npt.NDArray[np.float32]] = field(default_factory=dict)  # by index of the part
-    likely: dict[str, float] = field(default_factory=dict)  # posterior by name
-    leases: dict[str, Lease | None] = field(default_factory=dict)  # of the trials, by name
-    tried: dict[str, dict[int, Decoded]] = field(default_factory=dict)  # by name, then index
-    failed: set[str] = field(default_factory=set)
-    settled: bool = False
-
-    def scores(self, ctc_weight: float) -> dict[str, float]:
-        """Return nats a token of each trial over the deciding pieces."""
-        found = {}
-        for name, decoded in self.tried.items():
-            if name in self.failed or len(decoded) < len(self.deciding):
-                continue
-            said = [each.said for each in decoded.values() if each.said is not None]
-            tokens = sum(each.tokens for each in said)
-            if tokens:
-                found[name] = sum(each.score(ctc_weight) * each.tokens for each in said) / tokens
-        return found
 
 
 class Chooser:
@@ -80,10 +47,15 @@ class Chooser:
         options: AutoOptions,
         enqueue: Enqueue,
         finish: Callable[[Job], None],
+        check_time: Callable[[Job], None],
     ) -> None:
-        """`enqueue` queues parts beyond the queue's limit; `finish` answers a job that has nothing left."""
+        """Take what the engine does for its jobs.
+
+        `enqueue` queues parts beyond the queue's limit, or raises DrainingError. `finish` answers a job that
+        has nothing left. `check_time` raises DeadlineError for one whose time is over.
+        """
         self._domains, self._candidates, self.options = domains, candidates, options
-        self._enqueue, self._finish = enqueue, finish
+        self._enqueue, self._finish, self._check_time = enqueue, finish, check_time
         self._pool = ThreadPoolExecutor(THREADS, "ssvd-choosing")
 
     def close(self) -> None:
@@ -100,7 +72,7 @@ class Chooser:
         if self.options.per_piece and not hint:
             groups = [((part,), ()) for part in parts]
         else:
-            first = _deciding(parts, self.options.heard_s)
+            first = how_many_decide(parts, self.options.heard_s)
             groups = [(parts[:first], parts[first:])]
         listening = []
         for deciding, rest in groups:
@@ -112,11 +84,13 @@ class Chooser:
         return listening
 
     def note(self, part: Part, result: Decoded | Exception) -> None:
-        """Take the result of a part of a choice. Called on the device's thread."""
+        """Take the result of a part of a choice. Called on the device's thread, and raises nothing there."""
         choice = part.choice
         assert isinstance(choice, Choice)
-        if choice.settled:
-            return
+        if not choice.settled:
+            self._safely(choice, partial(self._take, choice, part, result))
+
+    def _take(self, choice: Choice, part: Part, result: Decoded | Exception) -> None:
         if isinstance(result, Exception):
             self._part_failed(choice, part, result)
             return
@@ -124,41 +98,57 @@ class Chooser:
             assert result.voice is not None
             choice.points[part.index] = result.voice
             if len(choice.points) == len(choice.deciding):
-                self._pool.submit(self._safely, choice, self._open)
+                self._open_soon(choice)
             return
         choice.tried.setdefault(part.trial, {})[part.index] = result
         self._compare_if_all_are_there(choice)
+
+    def _open_soon(self, choice: Choice) -> None:
+        try:
+            self._pool.submit(self._safely, choice, partial(self._open, choice))
+        except RuntimeError as error:  # it is closed, and the device's thread is at its last batch
+            raise DrainingError("the server is stopping and chooses no more domains") from error
 
     def words_decoded(self, job: Job) -> None:
         """Compare for a hint, if its request's own words were all that was missing."""
         for choice in job.choices:
             if isinstance(choice, Choice) and choice.hint and choice.tried and not choice.settled:
-                self._compare_if_all_are_there(choice)
+                self._safely(choice, partial(self._compare_if_all_are_there, choice))
 
     def _part_failed(self, choice: Choice, part: Part, error: Exception) -> None:
-        if choice.hint:
-            logger.warning("no hint: %s", error)
-            self._settle(choice)
-        elif part.trial in (None, BASE):
-            choice.job.fail(error)
+        if choice.hint or part.trial in (None, BASE) or isinstance(error, DeadlineError):
+            self._failed(choice, error)
         else:
             logger.warning("%s is not considered: %s", part.trial, error)
             choice.failed.add(part.trial)
             self._compare_if_all_are_there(choice)
 
-    def _safely(self, choice: Choice, work: Callable[[Choice], None]) -> None:
+    def _safely(self, choice: Choice, work: Callable[[], None]) -> None:
+        """Work on a choice. An error ends it, never the thread, and its request is answered all the same."""
         try:
-            work(choice)
+            work()
         except Exception as error:
-            if choice.hint:
-                logger.warning("no hint: %s", error)
-                self._settle(choice)
-            else:
-                logger.exception("no domain could be chosen")
-                choice.job.fail(error)
+            if not isinstance(error, SsvdError):
+                logger.exception("a choice of a domain failed")
+            self._failed(choice, error)
+
+    def _failed(self, choice: Choice, error: Exception) -> None:
+        """Answer the request with the error, or without a hint."""
+        if not choice.hint:
+            choice.job.fail(error)
+            return
+        logger.warning("no hint: %s", error)
+        try:
+            self._settle(choice)
+        except Exception as unanswerable:
+            logger.exception("a request cannot be answered")
+            choice.job.fail(unanswerable)
 
     def _open(self, choice: Choice) -> None:
         """Rank the candidates; decode in the sure one, or try the best."""
+        if choice.job.future.done():
+            return
+        self._check_time(choice.job)
         choice.candidates = self._candidates.of(choice.wish)
         seconds = [min(HEARD_S, len(part.piece.wave) / SAMPLE_RATE) for part in choice.deciding]
         points = np.stack([choice.points[part.index] for part in choice.deciding])
@@ -181,13 +171,16 @@ class Chooser:
             wanted = [*(each for each in ranked if each.name == BASE), *domains]
         for candidate in wanted:
             self._lease(choice, candidate)
+            if choice.job.future.done():
+                return
+            self._check_time(choice.job)
+        if not choice.leases and choice.hint:
+            self._settle(choice)
+            return
         if not choice.leases:
             self._lease(choice, next(each for each in ranked if each.name == BASE))
         if len(choice.leases) == 1 and not choice.hint:
             self._decide(choice, next(iter(choice.leases)))
-            return
-        if not choice.leases:
-            self._settle(choice)
             return
         self._enqueue(
             choice.job,
@@ -199,14 +192,18 @@ class Chooser:
         )
 
     def _lease(self, choice: Choice, candidate: Candidate) -> None:
-        """Hold a candidate for as long as the request lasts; leave it out if it cannot be loaded."""
+        """Hold a candidate until the choice is made; leave it out if it cannot be loaded."""
         if candidate.version is None:
             choice.leases[BASE] = None
             return
         try:
             lease = self._domains.lease(candidate.version.pinned)
         except SsvdError as error:
-            choice.job.notes.append(f"Domain {candidate.name} could not be considered: {error}")
+            note = f"Domain {candidate.name} could not be considered: {error}"
+            if choice.hint:
+                logger.info("no hint: %s", error)
+            elif note not in choice.job.notes:  # of another piece
+                choice.job.notes.append(note)
             return
         choice.job.hold(lease)
         choice.leases[candidate.name] = lease
@@ -223,13 +220,13 @@ class Chooser:
         if choice.hint:
             self._tell_hint(choice, scores)
             return
-        best = max(scores, key=lambda name: scores[name], default=BASE)
-        if (
-            BASE in choice.leases
-            and scores.get(best, 0.0) - scores.get(BASE, float("-inf")) <= self.options.margin
-        ):
-            best = BASE
-        self._decide(choice, best)
+        if not scores:  # words with the base's own times say nothing of how probable they are
+            left = [name for name in choice.leases if name not in choice.failed]
+            self._decide(choice, max(left, key=lambda name: choice.likely.get(name, -1.0)))
+            return
+        best = max(scores, key=lambda name: scores[name])
+        lead = scores[best] - scores.get(BASE, float("-inf"))
+        self._decide(choice, BASE if BASE in choice.leases and lead <= self.options.margin else best)
 
     def _tell_hint(self, choice: Choice, scores: dict[str, float]) -> None:
         """Say which candidate the words are clearly more probable in, once the named domain's are there."""
@@ -251,14 +248,20 @@ class Chooser:
 
     def _settle(self, choice: Choice) -> None:
         choice.settled = True
+        choice.release_all_but(None)
         self._finish(choice.job)
 
     def _decide(self, choice: Choice, name: str) -> None:
         """Take over a trial's words, and queue the other pieces in the domain."""
         job, lease = choice.job, choice.leases[name]
         choice.settled = True
-        job.chosen.append(_chosen(choice, lease, self.options))
-        job.tell_choice(lease, sum(len(each.piece.wave) for each in (*choice.deciding, *choice.rest)))
+        choice.release_all_but(lease)
+        job.chosen.append(chosen_of(choice, lease, self.options))
+        job.tell_choice(
+            lease,
+            sum(len(each.piece.wave) for each in (*choice.deciding, *choice.rest)),
+            choice.deciding[0].index,
+        )
         tried = choice.tried.get(name, {})
         to_do = [part for part in choice.deciding if part.index not in tried] + list(choice.rest)
         for index, decoded in tried.items():
@@ -266,41 +269,3 @@ class Chooser:
         if to_do:
             self._enqueue(job, [Part(job, part.index, replace(part.piece, lease=lease)) for part in to_do])
         self._finish(job)
-
-
-HINT_NATS = 0.1  # a token: less is no reason to doubt the domain that a request names
-
-
-def _deciding(parts: Sequence[Part], heard_s: float) -> int:
-    """Return how many pieces from the beginning hold `heard_s` seconds, at least one."""
-    heard = 0.0
-    for count, part in enumerate(parts, 1):
-        heard += len(part.piece.wave) / SAMPLE_RATE
-        if heard >= heard_s:
-            return count
-    return len(parts)
-
-
-def _chosen(choice: Choice, lease: Lease | None, options: AutoOptions) -> Chosen:
-    scores = choice.scores(options.ctc_weight)
-    versions = {each.name: each.version for each in choice.candidates}
-    shown = [each for each in choice.candidates if each.name in choice.likely or each.name in choice.leases]
-    pieces = choice.deciding
-    return Chosen(
-        domain=None if lease is None else lease.name,
-        start_s=pieces[0].piece.start_s,
-        compared=len(scores) > 1,
-        considered=tuple(
-            Considered(
-                each.name or None,
-                None if (version := versions[each.name]) is None else version.version,
-                None if version is None else version.sha256,
-                choice.likely.get(each.name),
-                scores.get(each.name),
-            )
-            for each in sorted(
-                shown,
-                key=lambda each: (-scores.get(each.name, float("-inf")), -choice.likely.get(each.name, -1.0)),
-            )
-        ),
-    )

@@ -80,6 +80,9 @@ def merged(replies: Sequence[Reply]) -> Reply:
         " ".join(segment.text for segment in run)
         for _, run in groupby(segments, key=lambda segment: segment.channel)
     )
+    told = [_domain(reply) for reply in replies]
+    if len(set(told)) == 1:
+        told = [()] * len(replies)
     return replace(
         replies[0],
         text="\n".join(lines),
@@ -89,7 +92,7 @@ def merged(replies: Sequence[Reply]) -> Reply:
             for channel, reply in enumerate(replies)
             for piece in reply.decoding
         ),
-        warnings=_warnings([(*reply.warnings, *_domain(reply)) for reply in replies]),
+        warnings=_warnings([(*reply.warnings, *said) for reply, said in zip(replies, told, strict=True)]),
         chosen=tuple(
             replace(each, channel=channel) for channel, reply in enumerate(replies) for each in reply.chosen
         ),

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import replace
 from typing import Protocol
 
@@ -29,7 +29,7 @@ from server.engine.queue import Scheduler, Waiting
 from server.engine.recogniser import Recogniser
 from server.engine.segments import in_order, no_speech_prob, speech_of
 from server.engine.spoken import spoken
-from server.errors import DEVICE_ENDED, DrainingError, LanguageError, QueueFullError, late
+from server.errors import DEVICE_ENDED, DeadlineError, DrainingError, LanguageError, QueueFullError, late
 from ssvd_asr.audio.read import SAMPLE_RATE
 from ssvd_asr.audio.segment import AUTO, CutRule, FloatArray, Span, find_spans
 from ssvd_asr.base.prompt import IDENTIFIED
@@ -68,7 +68,9 @@ class Engine:
         self._queue: Scheduler[Part] = Scheduler(queue_max_audio_s)
         self._batches = Batches(recogniser, domains.bank, max_audio_s=batch_max_audio_s)
         candidates = Candidates(domains.store, recogniser.name, recogniser.digest, recogniser.voice_probe)
-        self._chooser = Chooser(domains, candidates, auto or AutoOptions(), self._enqueue_more, self._finish)
+        self._chooser = Chooser(
+            domains, candidates, auto or AutoOptions(), self._enqueue_more, self._finish, self._check_time
+        )
         self._draining = False
         self._unfinished: set[Job] = set()
         self._thread = threading.Thread(target=self._run, name="ssvd-device", daemon=True)
@@ -156,8 +158,12 @@ class Engine:
     def close(self, timeout_s: float) -> None:
         """Drain, wait at most `timeout_s` for accepted requests, fail the rest and end the threads."""
         self.drain()
+        until_s = time.monotonic() + timeout_s
+        if self.alive:  # a choice of a domain queues further pieces, so the queue is closed after it
+            undecided = [job.future for job in list(self._unfinished) if job.undecided]
+            wait(undecided, timeout_s)
         self._queue.close()
-        self._thread.join(timeout_s)
+        self._thread.join(max(0.0, until_s - time.monotonic()))
         self._chooser.close()
         self._give_up(f"the server stopped before this was decoded ({timeout_s} s to drain)")
         self.domains.bank.close()
@@ -205,22 +211,22 @@ class Engine:
             item=part,
             owner=job,
             domain=None if lease is None else lease.turn,
-            audio_s=audio_s,
+            audio_s=0.0 if part.optional else audio_s,  # a hint takes no room from requests
             row_s=min(HEARD_S, audio_s) if part.piece.listens else row_s,
             blend=lease.sha256 if lease is not None and lease.parts else None,
         )
 
     def _enqueue_more(self, job: Job, parts: Sequence[Part]) -> None:
-        """Queue parts of a request that was accepted."""
+        """Queue parts of a request that was accepted. Raises DrainingError after `close`."""
         try:
             self._queue.put([self._waiting(job, part) for part in parts], self._batches.speed, force=True)
-        except RuntimeError:
-            job.fail(DrainingError("the server is stopping and takes no new requests"))
+        except RuntimeError as error:
+            raise DrainingError("the server stopped before this was decoded") from error
 
     def _enqueue(self, job: Job, parts: Sequence[Part], more_s: float = 0.0) -> None:
         waiting = [self._waiting(job, part) for part in parts]
         speed = self._batches.speed
-        wait_s = self._queue.ahead_s(waiting[0].domain) / speed
+        wait_s = self._queue.ahead_s(waiting[-1].domain) / speed  # the first may be for a hint, by the base
         if self._batches.measured and wait_s > self.request_timeout_s:
             raise QueueFullError(
                 f"what goes before this takes about {wait_s:.0f} s: the limit is "
@@ -244,7 +250,7 @@ class Engine:
         """Decode batches until the queue is closed and drained. Runs on the device thread."""
         try:
             while parts := self._queue.take(self._batches.budget_s, self._batches.max_domains):
-                wanted = [part for part in parts if self._in_time(part.job)]
+                wanted = [part for part in parts if self._in_time(part)]
                 results = self._batches.run([part.piece for part in wanted])
                 for part, result in zip(wanted, results, strict=True):
                     self._note(part, result)
@@ -254,10 +260,20 @@ class Engine:
             self._queue.close()  # before _give_up: requests still being cut must not enter it
             self._give_up(DEVICE_ENDED)
 
-    def _in_time(self, job: Job) -> bool:
+    def _check_time(self, job: Job) -> None:
         if time.monotonic() >= job.deadline_s:
-            job.fail(late(self.request_timeout_s))
-        return not job.future.done()
+            raise late(self.request_timeout_s)
+
+    def _in_time(self, part: Part) -> bool:
+        """Return whether a part is still wanted. Answer its job if its time is over."""
+        if part.job.future.done() or (part.choice is not None and part.choice.settled):
+            return False
+        try:
+            self._check_time(part.job)
+        except DeadlineError as error:
+            self._note(part, error)
+            return False
+        return True
 
     def _note(self, part: Part, result: Decoded | Exception) -> None:
         job = part.job

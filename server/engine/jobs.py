@@ -15,6 +15,7 @@ class Settled(Protocol):
     """Something that a job waits for."""
 
     settled: bool
+    hint: bool  # only for a hint, without which the job is answered too
 
 
 @dataclass(eq=False)
@@ -29,12 +30,12 @@ class Job:
     pieces_left: int = 0
     decoded: dict[int, Decoded] = field(default_factory=dict)  # by place in the request
     speech: FloatArray | None = None  # (frames,) its probability, where segments are to say it
-    choices: list[Settled] = field(default_factory=list)  # server.engine.choosing.Choice
+    choices: list[Settled] = field(default_factory=list)  # server.engine.choice.Choice
     chosen: list[Chosen] = field(default_factory=list)  # decided so far
     notes: list[str] = field(default_factory=list)  # warnings of choosing
     _held: list[Lease] = field(default_factory=list)  # of candidates, released at the end
     _left: bool = False
-    _most: int = 0  # samples of the choice that gave `lease`
+    _shares: dict[str | None, tuple[int, int, Lease | None]] = field(default_factory=dict)  # by digest
     _claimed: threading.Lock = field(default_factory=threading.Lock)
     _holding: threading.Lock = field(default_factory=threading.Lock)
 
@@ -60,11 +61,18 @@ class Job:
             if lease is not None:
                 lease.release()
 
-    def tell_choice(self, lease: Lease | None, samples: int) -> None:
-        """Take the domain of the longest stretch for the reply's provenance. Thread-safe."""
+    def tell_choice(self, lease: Lease | None, samples: int, index: int) -> None:
+        """Take the domain of most audio for the reply's provenance, of equals the earliest. Thread-safe.
+
+        Args:
+            samples: of the pieces that are decoded in it.
+            index: of the first of them.
+        """
         with self._holding:
-            if samples > self._most:
-                self._most, self.lease = samples, lease
+            digest = None if lease is None else lease.sha256
+            known, first, _ = self._shares.get(digest, (0, index, lease))
+            self._shares[digest] = known + samples, min(first, index), lease
+            *_, self.lease = max(self._shares.values(), key=lambda share: (share[0], -share[1]))
 
     def take(self, index: int, decoded: Decoded) -> None:
         """Take a piece's words."""
@@ -100,7 +108,7 @@ class Part:
     """One piece of a job.
 
     Attributes:
-        choice: the choice that it is for (server.engine.choosing), if its words are not simply the reply's.
+        choice: the choice that it is for (server.engine.choice), if its words are not simply the reply's.
         trial: the name of the candidate whose words it brings to the choice; None: a voice point.
     """
 
@@ -109,3 +117,8 @@ class Part:
     piece: Piece
     choice: Settled | None = None
     trial: str | None = None
+
+    @property
+    def optional(self) -> bool:
+        """Whether the job is answered without it too."""
+        return self.choice is not None and self.choice.hint

@@ -22,6 +22,7 @@ from ssvd_asr.errors import AdapterError
 
 MAX_WIDTH = 1024
 FEWEST_UTTERANCES = 10  # fewer say nothing of how voices vary
+LARGEST_CORRELATION = 1.001  # 1, and rounding
 MOST_UTTERANCES = 400  # of training data that are heard for a summary, the first ones
 
 # Chosen on validation data of ten domains (docs/results/any-voice.md).
@@ -58,7 +59,14 @@ class VoiceSummary(BaseModel):
             raise ValueError("the summary of voices holds numbers that are not finite")
         if not (np.diag(covariance) > 0).all():
             raise ValueError("the summary of voices has a number that never varies")
+        if np.abs(_unpacked(self.correlations, "<f2")).max(initial=0.0) > LARGEST_CORRELATION:
+            raise ValueError("the summary of voices has a correlation above 1")
         return self
+
+    @property
+    def width(self) -> int:
+        """Return r, the numbers of a point."""
+        return len(_unpacked(self.mean, "<f4"))
 
     @classmethod
     def of(cls, probe: str, points: npt.ArrayLike) -> VoiceSummary:

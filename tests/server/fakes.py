@@ -75,6 +75,7 @@ class FakeRecogniser:
         self.warnings: tuple[str, ...] = ()
         self.voice = np.zeros(2, dtype=np.float32)  # of every piece that listens
         self.finds: dict[str | None, float] = {}  # nats of all words, by domain
+        self.comparable = True  # whether it says them at all
 
     def has_language(self, symbol: str) -> bool:
         return symbol in ("<eng>", "<nld>")
@@ -113,7 +114,7 @@ class FakeRecogniser:
         end_s = piece.start_s + len(piece.wave) / SAMPLE_RATE
         decoding = PieceDecoding(piece.start_s, end_s, "greedy", 0.5, self.hears)
         words = spread(text.split(), piece.start_s, end_s) if piece.timestamps else ()
-        said = Said(10, self.finds.get(lease and lease.name, -5.0), 0.0)
+        said = Said(10, self.finds.get(lease and lease.name, -5.0), 0.0) if self.comparable else None
         segment = TextSegment(piece.start_s, end_s, text, -0.5, words)
         return Decoded(text, (segment,), decoding, self.warnings, said=said)
 

@@ -27,8 +27,8 @@ PLACES = {"child": (6.0, 0.0), "scottish": (0.0, 6.0), None: (0.0, 0.0)}  # of t
 LONG = np.concatenate([babble(3.0, seed=n) if n % 2 == 0 else np.zeros(32_000, np.float32) for n in range(5)])
 
 
-def summary(place: tuple[float, float]) -> VoiceSummary:
-    points = np.random.default_rng(0).standard_normal((50, 2))
+def summary(place: tuple[float, ...]) -> VoiceSummary:
+    points = np.random.default_rng(0).standard_normal((50, len(place)))
     return VoiceSummary.of("fake", points - points.mean(axis=0) + place)
 
 
@@ -84,6 +84,22 @@ def test_the_base_is_taken_on_a_tie(engine: Engine, recogniser: FakeRecogniser) 
     assert say(engine).provenance.domain is None
 
 
+@pytest.mark.parametrize(("described_too", "expected"), [(True, "child"), (False, None)])
+def test_words_that_cannot_be_compared_leave_it_to_the_voices(
+    described_too: bool,
+    expected: str | None,
+    engine: Engine,
+    recogniser: FakeRecogniser,
+    request: pytest.FixtureRequest,
+) -> None:
+    if described_too:
+        request.getfixturevalue("described")
+    recogniser.voice = np.asarray([4.5, 1.0], np.float32)
+    recogniser.comparable = False
+    engine.auto_options = replace(engine.auto_options, sure=2.0)
+    assert say(engine).provenance.domain == expected
+
+
 @pytest.mark.usefixtures("described")
 def test_fast_decodes_once_however_unsure(engine: Engine, recogniser: FakeRecogniser) -> None:
     recogniser.voice = np.asarray([4.5, 1.0], np.float32)
@@ -105,6 +121,49 @@ def test_only_named_candidates_and_the_base_are_considered(
 def test_domains_whose_voices_are_unknown_are_compared_by_their_words(
     engine: Engine, recogniser: FakeRecogniser
 ) -> None:
+    recogniser.finds = {"scottish": -1.0}
+    reply = say(engine)
+    assert reply.provenance.domain == "scottish"
+    assert [each.likely for each in reply.chosen[0].considered] == [None] * 3
+
+
+@pytest.mark.parametrize("odd", [("scottish",), tuple(PLACES)])
+def test_voices_in_numbers_of_another_width_count_as_unknown(
+    odd: tuple[str | None, ...], engine: Engine, recogniser: FakeRecogniser, described: AdapterStore
+) -> None:
+    for name in odd:
+        digest = DIGEST if name is None else described.resolve(name).sha256
+        described.voices.write(digest, summary((6.0, 0.0, 0.0)))
+    recogniser.voice = np.asarray(PLACES["child"], np.float32)
+    recogniser.finds = {"child": -1.0}
+    reply = say(engine)
+    assert reply.provenance.domain == "child"
+    told = {each.domain: each.likely for each in reply.chosen[0].considered}
+    assert all(told.get(name) is None for name in odd)
+
+
+def test_voices_that_are_described_anew_count_from_the_next_request(
+    engine: Engine, recogniser: FakeRecogniser, described: AdapterStore
+) -> None:
+    recogniser.voice = np.asarray(PLACES["child"], np.float32)
+    assert say(engine).provenance.domain == "child"
+    child, scottish = (described.resolve(name).sha256 for name in ("child", "scottish"))
+    described.voices.write(child, summary((0.0, -6.0)))
+    path = described.voices.write(scottish, summary(PLACES["child"]))
+    assert say(engine).provenance.domain == "scottish"
+    path.write_text("{}")
+    told = {each.domain: each.likely for each in say(engine).chosen[0].considered}
+    assert told.get("scottish") is None
+    path.unlink()
+    described.voices.write(child, summary(PLACES["child"]))
+    assert say(engine).provenance.domain == "child"
+
+
+@pytest.mark.usefixtures("described")
+def test_a_recording_whose_points_are_not_finite_is_decided_by_its_words(
+    engine: Engine, recogniser: FakeRecogniser
+) -> None:
+    recogniser.voice = np.asarray([np.nan, 1.0], np.float32)
     recogniser.finds = {"scottish": -1.0}
     reply = say(engine)
     assert reply.provenance.domain == "scottish"
@@ -143,6 +202,7 @@ def test_each_channel_is_decided_alone_and_the_reply_says_how(
     waves = Recording((babble(2.0), babble(2.0, seed=3)), ((), ()), apart=True)
     reply = submit_recording(engine, waves, Request(waves.waves[0], auto=AutoWish())).result(TIMEOUT_S)
     assert [(each.channel, each.domain) for each in reply.chosen] == [(0, "child"), (1, "child")]
+    assert reply.warnings == ()
 
 
 @pytest.mark.usefixtures("described")
@@ -227,9 +287,14 @@ def test_a_hint_that_fails_does_not_fail_the_request(
     recogniser.refuse.add(store.resolve("scottish").sha256)
     reply = hinting.submit(Request(babble(2.0), domain="child", hint=True)).result(TIMEOUT_S)
     assert reply.text == "child words of version 2"
+    assert reply.warnings == ()
+    assert [None] not in recogniser.batches[1:], "the base was tried in its place"
 
 
-@pytest.mark.parametrize("wish", ["auto:", "auto:child,", "auto:child,child", "auto:Child!"])
+@pytest.mark.parametrize(
+    "wish",
+    ["auto:", "auto:child,", "auto:child,child", "auto:child,child@1", "auto:child@1,child@2", "auto:Child!"],
+)
 def test_a_list_that_is_none_is_refused(wish: str) -> None:
     with pytest.raises(UnknownDomainError):
         parse_auto(wish, "full")

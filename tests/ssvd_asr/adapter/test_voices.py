@@ -104,6 +104,7 @@ def packed(numbers: list[float], kind: str) -> str:
         edited(mean=packed([float("nan")] * WIDTH, "<f4")),
         edited(spread=packed([0.0] * WIDTH, "<f4")),
         edited(correlations=packed([float("inf")] * (WIDTH * (WIDTH - 1) // 2), "<f2")),
+        edited(correlations=packed([1.5] * (WIDTH * (WIDTH - 1) // 2), "<f2")),
         edited(utterances=1),
         edited(probe=""),
     ],
