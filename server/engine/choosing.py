@@ -158,7 +158,7 @@ class Chooser:
         is_known = best.name in choice.likely
         if choice.hint:
             own = choice.job.lease.name if choice.job.lease is not None else BASE
-            if not is_known or best.name == own:
+            if not is_known or best.name == own or not self._is_at_hand(best):
                 self._settle(choice)
                 return
             wanted = [best]
@@ -190,6 +190,14 @@ class Chooser:
                 for part in choice.deciding
             ],
         )
+
+    def _is_at_hand(self, candidate: Candidate) -> bool:
+        """Return whether a candidate is in memory. A hint waits for no file: the next one may have it."""
+        version = candidate.version
+        if version is None or self._domains.at_hand(version.pinned):
+            return True
+        self._domains.bank.preload(version)
+        return False
 
     def _lease(self, choice: Choice, candidate: Candidate) -> None:
         """Hold a candidate until the choice is made; leave it out if it cannot be loaded."""

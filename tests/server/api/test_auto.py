@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 
 from adapters_store.store import AdapterStore
 from server.api.form import FORMATS
+from server.engine.engine import Engine
 from tests.server.api.test_transcriptions import post, refusal
 from tests.server.engine.test_choosing import PLACES, summary
 from tests.server.fakes import BASE, DIGEST, FakeRecogniser
@@ -97,8 +98,14 @@ def test_fast_compares_nothing(client: TestClient, recogniser: FakeRecogniser, c
     ],
 )
 def test_a_hint_comes_with_a_named_domain_and_verbose_json(
-    fields: dict[str, str], hinted: bool, client: TestClient, recogniser: FakeRecogniser, clip: bytes
+    fields: dict[str, str],
+    hinted: bool,
+    client: TestClient,
+    engine: Engine,
+    recogniser: FakeRecogniser,
+    clip: bytes,
 ) -> None:
+    engine.domains.fetch("child")
     recogniser.finds = {"child": -1.0}
     warnings = post(client, clip, **fields).json()["ssvd"]["warnings"]
     assert any("more like domain child" in each for each in warnings) is hinted

@@ -258,6 +258,7 @@ def until(is_so: Callable[[], bool]) -> None:
 @pytest.fixture
 def hinting(engine: Engine, recogniser: FakeRecogniser, described: AdapterStore) -> Engine:  # noqa: ARG001
     recogniser.voice = np.asarray(PLACES["scottish"], np.float32)
+    engine.domains.fetch("scottish")
     return engine
 
 
@@ -279,6 +280,18 @@ def test_a_domain_that_is_not_clearly_better_is_not_told(
     recogniser.finds = finds
     reply = hinting.submit(Request(babble(2.0), domain="child", hint=True)).result(TIMEOUT_S)
     assert reply.warnings == ()
+
+
+def test_a_hint_waits_for_no_file(
+    engine: Engine, recogniser: FakeRecogniser, described: AdapterStore
+) -> None:
+    recogniser.voice = np.asarray(PLACES["scottish"], np.float32)
+    recogniser.finds = {"scottish": -1.0, "child": -9.0}
+    request = Request(babble(2.0), domain="child", hint=True)
+    assert engine.submit(request).result(TIMEOUT_S).warnings == ()
+    until(lambda: engine.domains.at_hand(described.resolve("scottish").pinned))
+    (warning,) = engine.submit(request).result(TIMEOUT_S).warnings
+    assert "scottish" in warning
 
 
 def test_a_hint_that_fails_does_not_fail_the_request(
