@@ -15,6 +15,7 @@ from adapters_store.index import BUILTIN_VERSION, DomainIndex
 from adapters_store.names import Reference, check_name, is_name, parse_name, parse_reference
 from adapters_store.packaged import PACKAGED, builtins
 from adapters_store.versions import Domain, Version
+from adapters_store.voices import Voices
 from ssvd_asr.errors import StoreError, UnknownDomainError
 
 STORE_VARIABLE = "SSVD_STORE"
@@ -48,6 +49,7 @@ class Catalogue:
         self.builtin = Path(builtin)
         self._domains = self.root / "domains"
         self._adapters = self.root / "adapters"
+        self.voices = Voices(self.root, self.builtin)
 
     def resolve(self, reference: str) -> Version:
         """Find "child" (its active version), "child@3" or "child@sha256:<12 or more digits>".

@@ -19,7 +19,7 @@ from ssvd_asr.parser import CommandParser
 if TYPE_CHECKING:
     from ssvd_asr.base.model import BaseModel
 
-ELSEWHERE = "Actions with a help of their own: `ssvd adapters blend --help`, `ssvd adapters compare --help`."
+ELSEWHERE = "Actions with a help of their own: blend, compare and describe, as `ssvd adapters blend --help`."
 ORIGIN_FILE = "merged-from.json"  # beside a merged checkpoint: digests of what it is made of
 
 Report = tuple[dict[str, Any], str]  # for --json, and as text

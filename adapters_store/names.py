@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ssvd_asr.errors import StoreError, UnknownDomainError
 
 MIN_DIGEST_DIGITS = 12
+AUTO = "auto"  # in a request: the server chooses; no domain is called so
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
@@ -60,6 +61,8 @@ def check_name(name: str) -> str:
             f"domain name {name[:80]!r} must be 1 to 64 of a-z, 0-9, '.', '_' and '-' "
             "and begin with a letter or a digit"
         )
+    if name == AUTO:
+        raise StoreError(f"no domain can be called {AUTO!r}: a request says so to have one chosen")
     return name
 
 

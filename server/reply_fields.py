@@ -56,6 +56,33 @@ def channel_fields(reply: Reply) -> dict[str, Any]:
     return {"channels": texts} if texts else {}
 
 
+def auto_fields(reply: Reply) -> dict[str, Any]:
+    """Return the field `ssvd.auto`, where the server chose the domain: each choice with its candidates."""
+    if not reply.chosen:
+        return {}
+    return {
+        "auto": [
+            {
+                "start": round(each.start_s, 3),
+                "domain": each.domain,
+                "compared": each.compared,
+                "considered": [
+                    {
+                        "domain": one.domain,
+                        "adapter_version": one.version,
+                        "adapter_sha256": one.sha256,
+                        "likely": None if one.likely is None else round(one.likely, 4),
+                        "nats_a_token": None if one.nats_a_token is None else round(one.nats_a_token, 4),
+                    }
+                    for one in each.considered
+                ],
+                **_channel(each.channel),
+            }
+            for each in reply.chosen
+        ]
+    }
+
+
 def decoding_fields(piece: PieceDecoding) -> dict[str, Any]:
     """Return one item of the field `ssvd.decoding`."""
     return {

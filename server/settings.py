@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from server.auto_options import AutoOptions, Hints
 from ssvd_asr.audio.read import AudioLimits
 from ssvd_asr.decoding.options import MAX_BEAM_SIZE, DecodingOptions, Method
 from ssvd_asr.errors import SsvdError
@@ -112,6 +113,45 @@ class ServerSettings(BaseSettings):
         default="aligned",
         description="Where times of segments come from: `aligned` to the words, or `base`: the base says its "
         "own, which may change its words (name).",
+    )
+    auto_decode: int = Field(
+        default=AutoOptions.decode,
+        ge=1,
+        le=16,
+        description="`domain=auto` decodes a recording's beginning in the base and in so many domains, those "
+        "whose voices it is most like (domains).",
+    )
+    auto_sure: float = Field(
+        default=AutoOptions.sure,
+        gt=0,
+        description="It decodes in one alone if that is the most like with this probability; above 1 never "
+        "(share of 1).",
+    )
+    auto_margin: float = Field(
+        default=AutoOptions.margin,
+        ge=0,
+        description="A domain has to find its words so much more probable than the base does its own (nats a "
+        "token).",
+    )
+    auto_ctc_weight: float = Field(
+        default=AutoOptions.ctc_weight,
+        ge=0,
+        description="What CTC's score counts beside the decoder's when transcripts are compared (factor).",
+    )
+    auto_heard_s: float = Field(
+        default=AutoOptions.heard_s,
+        gt=0,
+        description="How much audio decides for a recording, from its beginning (seconds).",
+    )
+    auto_per_piece: bool = Field(
+        default=AutoOptions.per_piece,
+        description="Whether each piece of a recording gets a domain of its own, for several speakers "
+        "(true or false).",
+    )
+    hints: Hints = Field(
+        default="verbose_json",
+        description="Which replies warn of a domain that suits the recording clearly better than the "
+        "one asked for: `verbose_json`, `always` or `never`. It may take a second decoding (name).",
     )
     batch_max_audio_s: float = Field(
         default=240.0,
@@ -222,6 +262,18 @@ class ServerSettings(BaseSettings):
     def decoding(self) -> DecodingOptions:
         """How words are found."""
         return DecodingOptions(self.search, self.beam_size, self.ctc_weight, self.doubt_nats)
+
+    @property
+    def auto(self) -> AutoOptions:
+        """How `domain=auto` chooses."""
+        return AutoOptions(
+            self.auto_decode, self.auto_sure, self.auto_margin, self.auto_ctc_weight,
+            self.auto_heard_s, self.auto_per_piece,
+        )  # fmt: skip
+
+    def hints_for(self, response_format: str) -> bool:
+        """Return whether replies of a format warn of a domain that suits better."""
+        return self.hints == "always" or self.hints == response_format
 
     @property
     def compression(self) -> Compression | None:

@@ -14,6 +14,8 @@ from typing import Any
 from tqdm import tqdm
 
 from adapters_store.blends import pinned_domain
+from server.auto.wish import is_auto as is_to_be_chosen
+from server.auto.wish import parse_auto
 from server.engine.start import open_store, start_engine
 from server.errors import LanguageError
 from server.languages import is_auto, language_symbol
@@ -94,7 +96,11 @@ def _plan(args: argparse.Namespace, settings: ServerSettings, found: Found) -> P
         language = language_symbol(language)
     domain = None
     if args.domain is not None:  # one version for the whole run, whatever is published meanwhile
-        domain = pinned_domain(args.domain, open_store(settings).resolve)
+        domain = args.domain
+        if is_to_be_chosen(domain):
+            parse_auto(domain, "full")
+        else:
+            domain = pinned_domain(domain, open_store(settings).resolve)
     kind: TranscriptFormat = args.format or "txt"
     made_by = {
         "base": settings.base,
@@ -183,7 +189,8 @@ def _parser() -> CommandParser:
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="file, folder, pattern, manifest or -")
     parser.add_argument(
         "--domain",
-        help="child, child@2, child@sha256:<digest> or child*0.8+scottish*0.8; left out: the base",
+        help="child, child@2, child@sha256:<digest>, child*0.8+scottish*0.8, or auto: the one that suits "
+        "each recording; left out: the base",
     )
     parser.add_argument("--language", help="as en, eng, en-US, english or auto")
     parser.add_argument(

@@ -10,6 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from server.auto.wish import is_auto, parse_auto
 from server.engine.each_channel import submit_recording
 from server.engine.engine import Engine
 from server.engine.messages import Reply, Request
@@ -36,7 +37,7 @@ class Plan:
         done: recordings whose transcripts an earlier run has written.
         places: where each recording's transcript goes; empty without a folder.
         record: of that folder.
-        domain: pinned to one version, or None for the base.
+        domain: pinned to one version, "auto" to have one chosen, or None for the base.
         language: as asked for; AUTO is left to the base or, where it cannot, to `default_language`.
     """
 
@@ -92,9 +93,11 @@ class Transcribing:
                 plan.language, plan.default_language, self.engine.recogniser.identifies_language
             )
             read = recording.read(self.limits, plan.channel)
+            auto = plan.domain is not None and is_auto(plan.domain)
             request = Request(
                 wave=read.waves[0],
-                domain=plan.domain,
+                domain=None if auto else plan.domain,
+                auto=parse_auto(plan.domain, "full") if plan.domain is not None and auto else None,
                 language=language,
                 timestamps=plan.transcript_format != "txt",
                 warnings=warnings,

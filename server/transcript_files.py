@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 from server.engine.messages import Reply
 from server.errors import OutputError
 from server.recordings import Recording
-from server.reply_fields import channel_fields, decoding_fields, provenance_fields, timed_fields
+from server.reply_fields import auto_fields, channel_fields, decoding_fields, provenance_fields, timed_fields
 from server.subtitles import subtitles
 from ssvd_asr.console import json_line
 from ssvd_asr.manifests.sources import shown
@@ -37,6 +37,7 @@ def entry(recording: Recording, reply: Reply, *, timed: bool = False) -> dict[st
         "adapter": made_by.pinned,  # a reference pinned to the digest
         "decoding": [decoding_fields(each) for each in reply.decoding],
         "warnings": list(reply.warnings),
+        **auto_fields(reply),
         **(timed_fields(reply, ("word", "segment")) if timed else {}),
     }
 

@@ -57,6 +57,9 @@ COMMANDS: dict[str, Command] = {
     "adapters compare": Command(
         "training.compare_command:main", "how near two domains are, by their numbers and on data"
     ),
+    "adapters describe": Command(
+        "training.describe_command:main", "tell what voices a domain or the base is for, for domain=auto"
+    ),
     "bench": Command(
         "training.bench.command:main", "compare methods of adaptation on owsm-nano's domains", "benchmark"
     ),

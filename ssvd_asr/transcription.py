@@ -15,7 +15,7 @@ from ssvd_asr.base.window import Clock, FloatArray
 from ssvd_asr.decoding.align import Alignment, TimedWord, align
 from ssvd_asr.decoding.attention_align import align_by_attention
 from ssvd_asr.decoding.decode import Domains, decode
-from ssvd_asr.decoding.hypothesis import Hypothesis, TimedText
+from ssvd_asr.decoding.hypothesis import Hypothesis, Said, TimedText
 from ssvd_asr.decoding.language import identify
 from ssvd_asr.decoding.options import CHECKED, DecodingOptions
 from ssvd_asr.errors import SsvdError
@@ -36,6 +36,7 @@ class Transcript:
         words: with times by forced alignment, if these were requested; else empty.
         warnings: sentences on what is missing or doubtful.
         language: the token of its prompt, which the base identified if the prompt asked for that.
+        said: how probable the words are; None where the base's own times are among them.
     """
 
     text: str
@@ -45,6 +46,7 @@ class Transcript:
     words: tuple[TimedWord, ...] = ()
     warnings: tuple[str, ...] = ()
     language: str = "<eng>"
+    said: Said | None = None
 
     @property
     def segments(self) -> tuple[TimedText, ...]:
@@ -116,7 +118,7 @@ def transcribe(
     return [
         Transcript(
             each.hypothesis.text, each.hypothesis, each.search, each.doubt_nats,
-            alignment.words, (*each.warnings, *alignment.warnings), prompt.language,
+            alignment.words, (*each.warnings, *alignment.warnings), prompt.language, each.said,
         )
         for each, prompt, alignment in zip(found, prompts, aligned, strict=True)
     ]  # fmt: skip

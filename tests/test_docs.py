@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from ssvd_asr.adapter.metadata import AdapterMetadata, Canary, CanaryOutput, LayerEntry
 from ssvd_asr.adapter.read import DEFAULT_LIMITS
+from ssvd_asr.adapter.voices import VoiceSummary
 from ssvd_asr.cli import COMMANDS
 
 ROOT = Path(__file__).parents[1]
@@ -80,7 +81,12 @@ def test_each_row_told_of_the_methods_is_that_of_the_results() -> None:
 
 @pytest.mark.parametrize(
     ("heading", "model"),
-    [("## Metadata", AdapterMetadata), ("### A layer's entry", LayerEntry), ("### The canary\n", Canary)],
+    [
+        ("## Metadata", AdapterMetadata),
+        ("### A layer's entry", LayerEntry),
+        ("### The canary\n", Canary),
+        ("### The summary of voices", VoiceSummary),
+    ],
 )
 def test_the_adapter_format_lists_exactly_the_fields_of_the_code(
     heading: str, model: type[BaseModel]

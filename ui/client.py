@@ -11,7 +11,9 @@ from urllib.parse import quote
 
 import httpx
 
+from ui.auto import AUTO, Choice, choices
 from ui.heard import HeardWord, heard_words
+from ui.refusals import GONE, ServerProblem, in_words
 
 TIMEOUT_S = 600.0  # a long recording on a slow machine
 CONNECT_TIMEOUT_S = 5.0
@@ -20,19 +22,6 @@ _CONNECTION: dict[str, Any] = {
     "timeout": httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
     "trust_env": False,
 }
-
-GONE = "The recording is no longer here: it is deleted when its page is closed. Please choose it again."
-
-
-class ServerProblem(Exception):
-    """The server refused or did not answer. The message is a sentence to show.
-
-    `reason` is the server's own message: for whoever runs it, with limits and settings.
-    """
-
-    def __init__(self, message: str, reason: str | None = None) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -56,6 +45,7 @@ class Catalogue:
     base: str
     base_digest: str
     domains: tuple[Domain, ...]
+    auto: bool = False  # whether it can choose the domain
 
 
 @dataclass(frozen=True)
@@ -82,10 +72,18 @@ class Transcript:
     version: int | None
     sha256: str | None
     warnings: tuple[str, ...] = ()  # sentences of the server on what it mended or doubts
+    choices: tuple[Choice, ...] = ()  # where the server chose the domain and heard speech
+
+    @property
+    def mixed(self) -> bool:
+        """Whether parts were decoded in different domains. Then `domain` is that of one of them."""
+        return len({each.domain for each in self.choices}) > 1
 
     @property
     def adapter(self) -> str | None:
-        """The domain as a request names it, pinned to its digest; None for the base."""
+        """The domain as a request names it, pinned to its digest; None for the base, AUTO where mixed."""
+        if self.mixed:
+            return AUTO
         return None if self.domain is None else f"{self.domain}@sha256:{self.sha256}"
 
 
@@ -108,6 +106,7 @@ class ServerClient:
             base=body["base"]["name"],
             base_digest=body["base"]["digest"],
             domains=tuple(_domain(entry) for entry in body["data"] if entry["problem"] is None),
+            auto=body.get("auto") is True,  # servers that cannot lack it
         )
 
     def clips(self, domain: str) -> tuple[Clip, ...]:
@@ -120,7 +119,7 @@ class ServerClient:
         return self._send("GET", clip.url).content
 
     async def transcribe(self, audio: Path, domain: str | None, request_id: str) -> Transcript:
-        """Transcribe a recording with a domain, or with the base alone if `domain` is None.
+        """Transcribe a recording with a domain, with that which AUTO finds, or with the base if it is None.
 
         It waits without a thread. A cancelled call closes its connection, and the server then gives up too.
 
@@ -142,6 +141,7 @@ class ServerClient:
             version=made_by["adapter_version"],
             sha256=made_by["adapter_sha256"],
             warnings=tuple(made_by["warnings"]),
+            choices=choices(made_by),
         )
 
     async def pieces_done(self, request_id: str) -> tuple[int, int]:
@@ -206,7 +206,7 @@ class ServerClient:
 
 def _unless_refused(response: httpx.Response) -> httpx.Response:
     if response.is_error:
-        raise _in_words(response)
+        raise in_words(response)
     return response
 
 
@@ -226,37 +226,3 @@ def _domain(entry: dict[str, Any]) -> Domain:
 def _ratio(value: object) -> float | None:
     """Return a number as float, or None for any other value that a training summary may hold."""
     return float(value) if isinstance(value, int | float) else None
-
-
-_BUSY = "The server is busy. Please try again in a moment."
-_RUNNER = "Please tell whoever runs the server."
-# What a refusal means for a visitor, by its code.
-_ADVICE = {
-    "invalid_blend": "The server cannot blend these domains as asked.",
-    "forms_differ": "These domains were trained in different ways and cannot be blended.",
-    "domain_not_found": "The server does not know this domain any more. Please refresh the list.",
-    "upload_too_large": "The file is too large for this server.",
-    "audio_unreadable": "This file could not be read as a recording. It is damaged, cut off or no audio.",
-    "audio_over_limit": "The recording has more channels or a higher sampling rate than this server takes.",
-    "no_such_channel": "The recording does not have this channel.",
-    "audio_too_long": "The recording is too long for this server.",
-    "invalid_audio": "The server cannot transcribe this recording.",
-    "queue_full": _BUSY,
-    "deadline_exceeded": "The server was too busy to transcribe this. Please try again later.",
-    "bank_full": _BUSY,
-    "not_loaded": "The server could not load this domain in time. Please try again in a moment.",
-    "out_of_memory": "The server has not enough memory for this recording now. Please try again later.",
-    "stopping": "The server is stopping. Please try again in a moment.",
-    "adapter_refused": f"The file of this domain is damaged. {_RUNNER}",
-    "store_damaged": f"The server's store of domains is damaged. {_RUNNER}",
-}
-
-
-def _in_words(response: httpx.Response) -> ServerProblem:
-    try:
-        error = response.json()["error"]
-        reason, code = str(error["message"]), str(error.get("code"))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        reason, code = f"It answered {response.status_code} {response.reason_phrase}.", ""
-    refused = "The server refused this." if response.status_code < 500 else f"The server failed. {_RUNNER}"
-    return ServerProblem(_ADVICE.get(code, refused), reason)

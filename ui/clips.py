@@ -6,7 +6,8 @@ import threading
 from pathlib import Path
 from urllib.parse import unquote
 
-from ui.client import Catalogue, Clip, ServerClient, ServerProblem
+from ui.client import Catalogue, Clip, ServerClient
+from ui.refusals import ServerProblem
 
 MENU_WORDS = 7  # of a clip's text
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from base64 import b64encode
 from html import escape
 
+from ui.auto import AUTO
 from ui.client import Transcript
 
 SUBTITLE_FORMATS = ("srt", "vtt")
@@ -15,11 +16,15 @@ SUBTITLE_FORMATS = ("srt", "vtt")
 
 def downloads(transcript: Transcript, recording: str) -> str:
     """Return the row of downloads. `recording` is the recording's name, without a suffix."""
-    stem = f"{recording}-{transcript.domain or 'base'}"
+    stem = f"{recording}-{_made_by(transcript)}"
     links = [_button(transcript, each, f"{stem}.{each}") for each in SUBTITLE_FORMATS]
     links.append(_link("txt", f"{stem}.txt", f"{transcript.text}\n".encode(), "text/plain"))
     links.append(_link("json", f"{stem}.json", transcript.reply, "application/json"))
     return f'<p class="ssvd-files">Download {" ".join(links)}</p>'
+
+
+def _made_by(transcript: Transcript) -> str:
+    return AUTO if transcript.mixed else transcript.domain or "base"
 
 
 def _button(transcript: Transcript, subtitle_format: str, name: str) -> str:

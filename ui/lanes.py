@@ -22,6 +22,18 @@ def lanes(*transcripts: Transcript) -> str:
     return "".join(map(_lane, transcripts))
 
 
+def title_of(transcript: Transcript) -> str:
+    """Return what a transcript is called beside another."""
+    if transcript.mixed:
+        return "With what was found out for each part"
+    return "Base model" if transcript.domain is None else f"With domain {transcript.domain}"
+
+
+def kind_of(transcript: Transcript) -> str:
+    """Return "base" or "domain", for ids and colours."""
+    return "base" if transcript.domain is None and not transcript.mixed else "domain"
+
+
 def said_at(word: HeardWord) -> str:
     """Return the attributes of a button that plays a word with times."""
     return f'type="button" data-start-s="{word.start_s}" title="{word.start_s:.2f} s: play from here"'
@@ -37,8 +49,7 @@ def _columns(word: HeardWord) -> int:
 
 def _lane(transcript: Transcript) -> str:
     words = "".join(_placed(word, transcript.duration_s) for word in transcript.words)
-    title = "Base model" if transcript.domain is None else f"With domain {transcript.domain}"
-    kind = "base" if transcript.domain is None else "domain"
+    title, kind = title_of(transcript), kind_of(transcript)
     return (
         f'<div class="ssvd-lane ssvd-{kind}" aria-hidden="true" style="--columns: {COLUMNS}">'
         f'<span class="ssvd-lane-title">{escape(title)}</span>{words}</div>'

@@ -12,12 +12,15 @@ from typing import Any
 import gradio as gr
 
 from ui import lanes, render
-from ui.client import Catalogue, ServerClient, ServerProblem, Transcript
+from ui.auto import AUTO
+from ui.client import Catalogue, ServerClient, Transcript
 from ui.clips import Clips
 from ui.files import SUBTITLE_FORMATS
+from ui.refusals import ServerProblem
 from ui.visits import Visits
 
-WELCOME = "Choose a recording and a domain, then press Transcribe."
+FIND_OUT = "Find out"  # label of AUTO
+WELCOME = "Choose a recording, and a domain if you know it, then press Transcribe."
 CANCELLED = f"Cancelled. {WELCOME}"
 PROGRESS_S = 0.5  # between two looks at how far a transcription is
 
@@ -40,10 +43,10 @@ class Page:
             choices = self._clips.refresh(catalogue)
         except ServerProblem as problem:
             return gr.skip(), gr.skip(), "", "", _told(problem)
-        names = [each.name for each in catalogue.domains]
-        kept = domain if domain in names else (names[0] if names else None)
+        menu = _menu(catalogue)
+        kept = domain if domain in dict(menu).values() else (menu[0][1] if menu else None)
         return (
-            gr.update(choices=names, value=kept, interactive=bool(names)),
+            gr.update(choices=menu, value=kept, interactive=bool(menu)),
             gr.update(choices=choices, value=example if example in dict(choices).values() else None),
             _about(catalogue, kept),
             render.about_base(catalogue),
@@ -116,7 +119,7 @@ class Page:
             yield render.hint(CANCELLED), "", None
         else:
             shown = render.result(base, adapted, self._clips.words(example), Path(audio).stem)
-            yield shown, lanes.lanes(base, *([adapted] if adapted else [])), audio
+            yield shown, lanes.lanes(*render.sides(base, adapted)), audio
         finally:
             task.cancel()
             if self._running.get(visit) is task:
@@ -136,7 +139,7 @@ class Page:
     async def _both(
         self, audio: Path, domain: str | None, ids: Sequence[str]
     ) -> tuple[Transcript, Transcript | None]:
-        """Transcribe with the base and, if there is one, with the domain, at the same time."""
+        """Transcribe with the base and, if there is one, with the domain or AUTO, at the same time."""
         try:
             async with asyncio.TaskGroup() as group:
                 wanted = [None] if domain is None else [None, domain]
@@ -175,7 +178,15 @@ def _visit(request: gr.Request) -> str:
     return request.session_hash or ""
 
 
+def _menu(catalogue: Catalogue) -> list[tuple[str, str]]:
+    """Return the domains as (label, value) pairs, after the choice by the server where it offers that."""
+    names = [(each.name, each.name) for each in catalogue.domains]
+    return [(FIND_OUT, AUTO), *names] if catalogue.auto and names else names
+
+
 def _about(catalogue: Catalogue, domain: str | None) -> str:
     if not catalogue.domains:
         return render.hint("This server has no domains for its base model yet.")
+    if domain == AUTO and catalogue.auto:
+        return render.about_finding_out()
     return render.about_domain(next((each for each in catalogue.domains if each.name == domain), None))

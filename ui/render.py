@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from ui.bars import found_out, other_parts
 from ui.client import Catalogue, Domain, Transcript
 from ui.files import downloads
+from ui.lanes import kind_of, title_of
 from ui.marks import against_each_other, against_truth, legend
 from ui.words import aligned, compare
 
@@ -14,6 +16,9 @@ NANO = "owsm-nano"
 REAL_BASE_FLAG = "--base espnet/owsm_v3.1_ebf_base"
 
 PLAYABLE = "Choose a word to hear the recording from there."
+
+HINT = "domain=auto would"  # in the server's hint that another domain suits a recording better
+FIND_OUT_WOULD = "“Find out” would"
 
 HEADER = """
 <header class="ssvd-header">
@@ -24,33 +29,38 @@ HEADER = """
 """
 
 
-def result(base: Transcript, domain: Transcript | None, said: str | None, recording: str) -> str:
+def result(base: Transcript, other: Transcript | None, said: str | None, recording: str) -> str:
     """Return both transcripts with their marks and the legend, what was said if known, and what made them.
 
-    `recording` is the name of the recording, for the names of the downloads.
+    `other` was asked for in a domain, or for the server to choose one. `recording` is the name of the
+    recording, for the names of the downloads.
     """
-    marked = _marked(base, domain, said)
-    cards = [_card("Base model", "base", marked[0], base, said, recording)]
-    if domain:
-        cards.append(_card(f"With domain {domain.domain}", "domain", marked[1], domain, said, recording))
+    shown = sides(base, other)
+    marked = _marked(shown, said)
+    cards = [_card(words, each, said, recording) for words, each in zip(marked, shown, strict=True)]
     known = "" if said is None else _said(said)
-    heard = [*base.words, *(domain.words if domain else ())]
+    chosen = found_out(other) if other is not None and (other.choices or other.domain is None) else ""
+    heard = [word for each in shown for word in each.words]
     how = hint(PLAYABLE) if any(word.start_s is not None for word in heard) else ""
     meaning = legend(known=said is not None, marked="".join(marked))
-    told = _warnings([*base.warnings, *(domain.warnings if domain else ())])
-    about = f"{meaning}{how}{told}{_provenance(domain or base)}"
-    return f'{known}<div class="ssvd-cards">{"".join(cards)}</div>{about}'
+    told = _warnings(_of_the_server(base, other))
+    about = f"{meaning}{how}{told}{_provenance(other or base)}"
+    return f'{known}{chosen}<div class="ssvd-cards">{"".join(cards)}</div>{about}'
 
 
-def _marked(base: Transcript, domain: Transcript | None, said: str | None) -> list[str]:
+def sides(base: Transcript, other: Transcript | None) -> tuple[Transcript, ...]:
+    """Return the transcripts that stand side by side: one alone where the server chose the base too."""
+    if other is None:
+        return (base,)
+    return (other,) if kind_of(other) == "base" else (base, other)
+
+
+def _marked(transcripts: Sequence[Transcript], said: str | None) -> list[str]:
     """Return the words of each transcript, marked against what was said, or against each other."""
-    transcripts = [base, domain or base]
     if said is not None:
         return [against_truth(aligned(said, each.text), each.words) for each in transcripts]
-    compared = compare(*(each.text for each in transcripts))
-    return [
-        against_each_other(*pair) for pair in zip(compared, (each.words for each in transcripts), strict=True)
-    ]
+    compared = compare(transcripts[0].text, transcripts[-1].text)
+    return [against_each_other(words, each.words) for words, each in zip(compared, transcripts, strict=False)]
 
 
 def problem(message: str, reason: str | None = None) -> str:
@@ -71,6 +81,14 @@ def progress(done: int, total: int) -> str:
     told = f"Transcribing: {done} of {total} pieces done." if total else "Transcribing …"
     bar = f'<progress max="{total}" value="{done}"></progress>' if total else "<progress></progress>"
     return f'<p class="ssvd-hint" role="status">{bar} {told}</p>'
+
+
+def about_finding_out() -> str:
+    """Return the line under the domain selector while the domain is left to the server."""
+    return hint(
+        "The server listens to the voice. Unless that tells enough, it also compares what the base model and "
+        "the likeliest domains hear."
+    )
 
 
 def about_domain(domain: Domain | None) -> str:
@@ -109,13 +127,21 @@ def about_base(catalogue: Catalogue) -> str:
     )
 
 
-def _card(title: str, kind: str, words: str, transcript: Transcript, said: str | None, recording: str) -> str:
+def _card(words: str, transcript: Transcript, said: str | None, recording: str) -> str:
+    title, kind = title_of(transcript), kind_of(transcript)
     score = "" if said is None else f'<p class="ssvd-score">{_score(said, transcript.text)}</p>'
     return (
         f'<section class="ssvd-card ssvd-{kind}"><h3>{escape(title)}</h3>'
         f'<p class="ssvd-text" id="ssvd-{kind}-text">{words}</p>{score}'
         f"{downloads(transcript, recording)}</section>"
     )
+
+
+def _of_the_server(base: Transcript, other: Transcript | None) -> list[str]:
+    """Return what the server says. That a domain suits better than the base is no news beside one."""
+    found = [each for each in base.warnings if other is None or HINT not in each]
+    found += other.warnings if other is not None else ()
+    return [each.replace(HINT, FIND_OUT_WOULD) for each in found]
 
 
 def _warnings(sentences: Sequence[str]) -> str:
@@ -145,6 +171,8 @@ def _provenance(made_by: Transcript) -> str:
     parts = [f"{escape(made_by.base)} {_digest(made_by.base_digest.removeprefix('sha256:'))}"]
     if made_by.domain is not None and made_by.sha256 is not None:
         parts.append(f"{escape(made_by.domain)} version {made_by.version} {_digest(made_by.sha256)}")
+    if made_by.mixed:
+        parts[-1] += f"; other parts with {other_parts(made_by)}"
     return f'<p class="ssvd-provenance" id="ssvd-provenance">Made by {" + ".join(parts)}</p>'
 
 

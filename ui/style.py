@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 STYLE = """
-:root { --ssvd-quiet: #475569; }  /* 7:1 on white; the theme's own subdued colour is 2.6:1 */
-.dark { --ssvd-quiet: #cbd5e1; }
+:root { --ssvd-bar: #99f6e4; --ssvd-quiet: #475569; }
+/* --ssvd-quiet: 7:1 on white; the theme's own subdued colour is 2.6:1 */
+.dark { --ssvd-quiet: #cbd5e1; --ssvd-bar: #115e59; }
 #ssvd-outcome, #ssvd-note, #ssvd-about, #ssvd-lanes, .ssvd-flush { padding: 0 !important; }
 .ssvd-header h1 { font-size: 1.75rem; line-height: 1.2; font-weight: 700; margin: 0.5rem 0; }
 .ssvd-header p { max-width: 46rem; color: var(--ssvd-quiet); font-size: 1.05rem; margin: 0; }
@@ -70,6 +71,25 @@ h2 { font-size: 1.15rem; font-weight: 600; margin: 0; }
   padding: 0 0.15rem; margin: 0 0 0.15rem; border-left: 2px solid var(--border-color-primary);
   border-radius: 0; overflow: hidden; white-space: nowrap; text-overflow: ellipsis;
 }
+
+.ssvd-found {
+  background: var(--background-fill-secondary); border: 1px solid var(--border-color-primary);
+  border-radius: 10px; padding: 0.9rem 1.1rem; margin-bottom: 1rem;
+}
+.ssvd-found h3 { font-size: 1.05rem; font-weight: 600; margin: 0 0 0.3rem; overflow-wrap: anywhere; }
+.ssvd-found p { font-size: 0.95rem; color: var(--ssvd-quiet); margin: 0 0 0.4rem; }
+.ssvd-found summary { cursor: pointer; padding: 0.15rem 0; overflow-wrap: anywhere; }
+.ssvd-bars { list-style: none; margin: 0; padding: 0; }
+.ssvd-candidate {
+  display: grid; grid-template-columns: minmax(7rem, 1fr) minmax(8rem, 2fr) minmax(7rem, 2fr);
+  gap: 0.6rem; align-items: center; padding: 0.15rem 0; font-size: 0.95rem; overflow-wrap: anywhere;
+}
+.ssvd-chosen { font-weight: 700; }  /* it also says so, after a tick */
+.ssvd-bar {
+  border: 1px solid var(--ssvd-quiet); border-radius: 4px; padding: 0 0.4rem;
+  background: linear-gradient(to right, var(--ssvd-bar) var(--share), transparent var(--share));
+}
+.ssvd-unknown { color: var(--ssvd-quiet); font-style: italic; font-weight: 400; }
 
 .ssvd-files { margin: 0.75rem 0 0; font-size: 0.95rem; color: var(--ssvd-quiet); }
 .ssvd-files a, .ssvd-files button {

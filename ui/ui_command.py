@@ -17,7 +17,8 @@ def main(argv: list[str]) -> int:
         SsvdError: the server does not answer.
     """
     args = _parser().parse_args(argv)
-    from ui.client import ServerClient, ServerProblem
+    from ui.client import ServerClient
+    from ui.refusals import ServerProblem
 
     client = ServerClient(args.server)
     try:

@@ -13,17 +13,20 @@ import argparse
 import sys
 from pathlib import Path
 
-from adapters_store.packaged import PACKAGED, write_builtin
+from adapters_store.packaged import PACKAGED, builtins, write_builtin
+from adapters_store.voices import FOLDER, write_beside
 from recipes.espeak import goldens, package, results, samples, speak
+from ssvd_asr.base.load import load_base
 from ssvd_asr.parser import CommandParser
 from training import train_command
+from training.voices import voice_summary
 
 DOMAINS = ("child", "scottish")
 UTTERANCES = {"train": 1500, "valid": 200, "test": 600, speak.UNSEEN: 300}
 ADULT = {"train": 36_000, "valid": 300, "test": 600}
 P = 0.5  # k = 64 of 128: 4.3 % of the model's parameters, under 1 MB in half precision
 EPOCHS = 6
-STEPS = ("corpora", "package", "train", "samples", "results", "goldens")
+STEPS = ("corpora", "package", "train", "voices", "samples", "results", "goldens")
 
 
 def corpora(data: Path, _: Path) -> None:
@@ -58,6 +61,16 @@ def train(data: Path, runs: Path) -> None:
         write_builtin(PACKAGED, domain, runs / f"{domain}-ssvd" / "adapter.safetensors")
 
 
+def write_voices(data: Path, _: Path) -> None:
+    """Write summaries of the voices of the base and of each domain into the package."""
+    base = load_base()
+    digests = {"adult": base.digest} | {name: each.sha256 for name, each in builtins(PACKAGED).items()}
+    for corpus, digest in digests.items():
+        summary = voice_summary(base, data / f"{corpus}-train" / "manifest.jsonl")
+        assert summary is not None  # the corpora are large enough
+        write_beside(PACKAGED / FOLDER, digest, summary)
+
+
 def write_samples(data: Path, _: Path) -> None:
     """Write clips of each domain into the package."""
     for domain in DOMAINS:
@@ -76,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--runs", type=Path, default=Path("exp"))
     parser.add_argument("--only", choices=STEPS)
     args = parser.parse_args(argv)
-    functions = (corpora, package_base, train, write_samples, results.write, write_goldens)
+    functions = (corpora, package_base, train, write_voices, write_samples, results.write, write_goldens)
     steps = dict(zip(STEPS, functions, strict=True))
     for name in [args.only] if args.only else STEPS:
         print(f"== {name}", file=sys.stderr)

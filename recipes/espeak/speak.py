@@ -39,10 +39,16 @@ UNSEEN = "unseen"  # the test split's voices, with words outside the first HEARD
 HEARD = 600  # training sentences, which include all that `ssvd bench methods` trains on
 MAX_DURATION_S = 14.5
 
+_TEN_ACCENTS = ("us", "rp", "scotland", "caribbean", "midlands")
+_ESPEAK = dict(
+    zip(_TEN_ACCENTS, ("en-us", "en-gb-x-rp", "en-gb-scotland", "en-029", "en-gb-x-gbcwmd"), strict=True)
+)
+TEN = tuple(f"{age}-{accent}" for age in ("adult", "child") for accent in _TEN_ACCENTS)
 ACCENTS = {
     "adult": ("en-us", "en-gb-x-rp"),
     "child": ("en-us", "en-gb-x-rp"),
     "scottish": ("en-gb-scotland",),
+    **{name: (_ESPEAK[name.partition("-")[2]],) for name in TEN},
 }
 
 
@@ -64,11 +70,16 @@ def split_of(sentence: str) -> str:
     return {0: "test", 1: "valid"}.get(bucket, "train")
 
 
+def is_child(domain: str) -> bool:
+    """Return whether children speak in a domain."""
+    return domain.partition("-")[0] == "child"
+
+
 def draw_speaker(domain: str, split: str, rng: random.Random) -> Speaker:
     """Draw a voice of ``domain`` from the variants of ``split``."""
     accent, variant = rng.choice(ACCENTS[domain]), choose_variant(split, rng)
     level = 10 ** rng.uniform(-1.3, -0.1)
-    if domain == "child":
+    if is_child(domain):
         return Speaker(
             accent, variant, rng.randint(100, 135), rng.randint(55, 90), rng.uniform(1.15, 1.4), level
         )
@@ -120,7 +131,7 @@ def speak(text: str, domain: str, speaker: Speaker) -> np.ndarray:
 
     Raises RuntimeError if espeak-ng's output is silent.
     """
-    spoken = f"[[{child_phonemes(text, speaker)}]]" if domain == "child" else text
+    spoken = f"[[{child_phonemes(text, speaker)}]]" if is_child(domain) else text
     wave: np.ndarray
     wave, rate = sf.read(io.BytesIO(espeak(spoken, speaker)), dtype="float32")
     # Resampling from a nominally higher rate raises formants and pitch together.
@@ -140,7 +151,7 @@ def utterance(domain: str, split: str, index: int) -> tuple[str, Speaker]:
     while split_of(sentence := grammar.sentence()) != like or known.issuperset(sentence.split()):
         pass
     speaker = draw_speaker(domain, like, rng)
-    return (childlike(sentence, rng) if domain == "child" else sentence), speaker
+    return (childlike(sentence, rng) if is_child(domain) else sentence), speaker
 
 
 @functools.cache

@@ -34,12 +34,16 @@ def model(model: str, request: Request) -> dict[str, Any]:
 
 @router.get("/v1/domains")
 def domains(request: Request) -> dict[str, Any]:
-    """List every domain of the store as it is on disk now, and the base that is served."""
+    """List every domain of the store as it is on disk now, and the base that is served.
+
+    `auto` says that transcriptions take `domain=auto`: servers before it lack the field.
+    """
     state = state_of(request)
     recogniser = state.engine.recogniser
     return {
         "object": "list",
         "base": {"name": recogniser.name, "digest": recogniser.digest},
+        "auto": True,
         "data": [_domain(state, domain) for domain in state.store.list()],
     }
 

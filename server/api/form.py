@@ -14,6 +14,7 @@ from starlette.datastructures import UploadFile as FormFile
 from server.api import chunking
 from server.api.chunking import ServerVad
 from server.api.multipart import read_form
+from server.auto.wish import MODES, Mode
 from server.errors import ApiError
 from ssvd_asr.audio.read import Channel, parse_channel
 from ssvd_asr.audio.segment import CutRule
@@ -39,7 +40,12 @@ class TranscriptionForm(BaseModel):
         default=None, description="`<base>` or `<base>:<domain>`; left out, the base served here."
     )
     domain: str | None = Field(
-        default=None, description="`child`, `child@2`, `child@sha256:<digest>` or `child*0.8+scottish*0.8`."
+        default=None,
+        description="`child`, `child@2`, `child@sha256:<digest>`, `child*0.8+scottish*0.8`, or `auto`.",
+    )
+    auto: str | None = Field(
+        default=None,
+        description="With `domain=auto`: `full`, or `fast`, which compares no transcripts.",
     )
     language: str | None = Field(default=None, description="As `en`, `eng`, `en-US`, `english` or `auto`.")
     response_format: str = Field(
@@ -68,6 +74,11 @@ class TranscriptionForm(BaseModel):
         return self.response_format  # type: ignore[return-value]  # narrowed by _UNSUPPORTED
 
     @property
+    def auto_mode(self) -> Mode:
+        """How the domain is chosen, checked by `parse`."""
+        return self.auto or MODES[0]  # type: ignore[return-value]  # narrowed by _UNSUPPORTED
+
+    @property
     def granularities(self) -> tuple[str, ...]:
         """The times that `verbose_json` lists. Without any named, as with OpenAI, those of segments."""
         return self.timestamp_granularities or ("segment",)
@@ -85,6 +96,7 @@ class TranscriptionForm(BaseModel):
 
 # field: (supported values, advice for the error message)
 _UNSUPPORTED: Mapping[str, tuple[tuple[Any, ...], str]] = {
+    "auto": ((None, *MODES), f"use {' or '.join(MODES)}"),
     "response_format": (FORMATS, f"use one of {', '.join(FORMATS)}"),
     "temperature": ((0.0,), "decoding draws nothing at random; leave it out or send 0"),
     "stream": ((False,), "the answer comes whole; leave it out or send false"),

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from server.api.form import TranscriptionForm
 from server.engine.messages import Provenance, Reply
-from server.reply_fields import channel_fields, decoding_fields, provenance_fields, timed_fields
+from server.reply_fields import auto_fields, channel_fields, decoding_fields, provenance_fields, timed_fields
 from server.subtitles import subtitles
 
 PROVENANCE_HEADERS = {  # by field of Provenance
@@ -43,6 +43,7 @@ def render(reply: Reply, form: TranscriptionForm) -> Response:
         **provenance_fields(reply.provenance),
         "decoding": [decoding_fields(each) for each in reply.decoding],
         "warnings": list(reply.warnings),
+        **auto_fields(reply),
     }
     return JSONResponse(body, headers=headers)
 

@@ -14,6 +14,7 @@ from starlette.datastructures import UploadFile
 from server.api.form import UNTIMED, TranscriptionForm, open_form, request_schema
 from server.api.naming import wanted_domain
 from server.api.replies import render
+from server.auto.wish import AutoWish, is_auto, parse_auto
 from server.engine.each_channel import submit_recording
 from server.engine.messages import Reply
 from server.engine.messages import Request as Transcription
@@ -49,10 +50,13 @@ async def _transcribe(request: Request, state: ServerState, pieces: Pieces) -> R
     async with open_form(request) as (file, form):
         _check_prompt(form.prompt, state)
         domain = wanted_domain(state.engine.recogniser.name, form.model, form.domain)
-        if domain is not None:
+        auto = _wish(domain, form)
+        if auto is not None:
+            domain = None
+        elif domain is not None:
             await _fetch(state, domain)
         async with state.decoders:
-            future = await run_in_threadpool(_submit, state, file, form, domain, pieces)
+            future = await run_in_threadpool(_submit, state, file, form, domain, auto, pieces)
     reply = await _unless_client_leaves(request, future, state.engine.request_timeout_s)
     return Response(status_code=CLIENT_LEFT) if reply is None else render(reply, form)
 
@@ -72,6 +76,15 @@ def _check_prompt(prompt: str, state: ServerState) -> None:
         )  # fmt: skip
 
 
+def _wish(domain: str | None, form: TranscriptionForm) -> AutoWish | None:
+    """Return what a request leaves to the server. Raises ApiError, and as parse_auto does."""
+    if domain is not None and is_auto(domain):
+        return parse_auto(domain, form.auto_mode)
+    if form.auto is not None:
+        raise ApiError(400, "auto goes with domain=auto", code="contradiction", param="auto")
+    return None
+
+
 async def _fetch(state: ServerState, domain: str) -> None:
     """Wait until the domain is in memory. This comes before a decoder is held, which other requests need.
 
@@ -83,7 +96,12 @@ async def _fetch(state: ServerState, domain: str) -> None:
 
 
 def _submit(
-    state: ServerState, file: UploadFile, form: TranscriptionForm, domain: str | None, pieces: Pieces
+    state: ServerState,
+    file: UploadFile,
+    form: TranscriptionForm,
+    domain: str | None,
+    auto: AutoWish | None,
+    pieces: Pieces,
 ) -> Future[Reply]:
     """Decode the upload and queue it. This blocks, so run it in a thread."""
     settings = state.settings
@@ -103,6 +121,8 @@ def _submit(
             cut_rule=form.cut_rule,
             warnings=warnings,
             on_progress=pieces.note,
+            auto=auto,
+            hint=domain is not None and settings.hints_for(form.format),
         ),
     )
 

@@ -88,6 +88,8 @@ class Batches:
         ]
 
     def _measure(self, pieces: Sequence[Piece], wall_s: float) -> None:
+        if any(piece.listens for piece in pieces):
+            return  # cheaper than its seconds say
         audio_s = self._audio_s(pieces)
         speed = audio_s / max(wall_s, 1e-6)
         self.speed = 0.8 * self.speed + 0.2 * speed if self.measured else speed

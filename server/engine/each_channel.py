@@ -65,7 +65,8 @@ def merged(replies: Sequence[Reply]) -> Reply:
     """Return the reply to a recording from the replies to its channels, in the order of the channels.
 
     Segments are in order of their starts, and each says its channel. The text has a line for each run of
-    segments of one channel.
+    segments of one channel. Where the domains were chosen, the provenance is that of the first channel, and
+    warnings name each channel's domain if they differ.
     """
     segments = sorted(
         (
@@ -79,6 +80,9 @@ def merged(replies: Sequence[Reply]) -> Reply:
         " ".join(segment.text for segment in run)
         for _, run in groupby(segments, key=lambda segment: segment.channel)
     )
+    told = [_domain(reply) for reply in replies]
+    if len(set(told)) == 1:
+        told = [()] * len(replies)
     return replace(
         replies[0],
         text="\n".join(lines),
@@ -88,9 +92,20 @@ def merged(replies: Sequence[Reply]) -> Reply:
             for channel, reply in enumerate(replies)
             for piece in reply.decoding
         ),
-        warnings=_warnings([reply.warnings for reply in replies]),
+        warnings=_warnings([(*reply.warnings, *said) for reply, said in zip(replies, told, strict=True)]),
+        chosen=tuple(
+            replace(each, channel=channel) for channel, reply in enumerate(replies) for each in reply.chosen
+        ),
         channels=tuple(reply.text for reply in replies),
     )
+
+
+def _domain(reply: Reply) -> tuple[str, ...]:
+    """Say in which domain a channel was decoded, where the server chose it."""
+    if not reply.chosen:
+        return ()
+    made_by = reply.provenance
+    return (f"decoded in {made_by.domain or made_by.base}",)
 
 
 def _warnings(found: Sequence[Sequence[str]]) -> tuple[str, ...]:

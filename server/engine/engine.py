@@ -11,13 +11,17 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import replace
 from typing import Protocol
 
+from server.auto.candidates import Candidates
+from server.auto.wish import AutoWish
+from server.auto_options import AutoOptions
 from server.bank.bank import Lease
 from server.domains import Domains
 from server.engine.batches import Batches
+from server.engine.choosing import Chooser
 from server.engine.jobs import Job, Part
 from server.engine.messages import BlendPart, Decoded, Piece, Provenance, Reply, Request
 from server.engine.placing import joined
@@ -25,10 +29,11 @@ from server.engine.queue import Scheduler, Waiting
 from server.engine.recogniser import Recogniser
 from server.engine.segments import in_order, no_speech_prob, speech_of
 from server.engine.spoken import spoken
-from server.errors import DEVICE_ENDED, DrainingError, LanguageError, QueueFullError, late
+from server.errors import DEVICE_ENDED, DeadlineError, DrainingError, LanguageError, QueueFullError, late
 from ssvd_asr.audio.read import SAMPLE_RATE
 from ssvd_asr.audio.segment import AUTO, CutRule, FloatArray, Span, find_spans
 from ssvd_asr.base.prompt import IDENTIFIED
+from ssvd_asr.base.voice import HEARD_S
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +58,7 @@ class Engine:
         batch_max_audio_s: float,
         request_timeout_s: float,
         cut: Cut = find_spans,
+        auto: AutoOptions | None = None,
     ) -> None:
         """See the settings of these names. `cut` returns the spans of a wave to decode, see find_spans."""
         self.recogniser = recogniser
@@ -61,10 +67,23 @@ class Engine:
         self._cut_wave = cut
         self._queue: Scheduler[Part] = Scheduler(queue_max_audio_s)
         self._batches = Batches(recogniser, domains.bank, max_audio_s=batch_max_audio_s)
+        candidates = Candidates(domains.store, recogniser.name, recogniser.digest, recogniser.voice_probe)
+        self._chooser = Chooser(
+            domains, candidates, auto or AutoOptions(), self._enqueue_more, self._finish, self._check_time
+        )
         self._draining = False
         self._unfinished: set[Job] = set()
         self._thread = threading.Thread(target=self._run, name="ssvd-device", daemon=True)
         self._thread.start()
+
+    @property
+    def auto_options(self) -> AutoOptions:
+        """How domains are chosen from now on."""
+        return self._chooser.options
+
+    @auto_options.setter
+    def auto_options(self, options: AutoOptions) -> None:
+        self._chooser.options = options
 
     @property
     def ready(self) -> bool:
@@ -87,7 +106,7 @@ class Engine:
         return self._queue.waiting_s
 
     def submit(self, request: Request) -> Future[Reply]:
-        """Lease the domain of a request, cut its audio and queue the pieces.
+        """Lease the domain of a request, or begin to choose one, cut its audio and queue the pieces.
 
         Do not call it on an event loop: it takes milliseconds for each minute of audio, and longer where it
         has to load the domain.
@@ -107,6 +126,8 @@ class Engine:
         if not left_to_the_base and not self.recogniser.has_language(request.language):
             raise LanguageError(f"base model {self.recogniser.name} has no language {request.language!r}")
         deadline_s = time.monotonic() + self.request_timeout_s
+        if request.auto is not None:
+            self._chooser.check(request.auto)
         lease = None if request.domain is None else self.domains.lease(request.domain)
         job = Job(request, lease, deadline_s)
         self._unfinished.add(job)
@@ -119,8 +140,12 @@ class Engine:
             job.tell_progress()
             if not parts:  # no speech
                 self._finish(job)
+            elif request.auto is not None:
+                listening = self._chooser.begin(job, parts, request.auto)
+                self._enqueue(job, listening, _audio_s(parts) - _audio_s(listening))
             else:
-                self._enqueue(job, parts)
+                hinting = self._chooser.begin(job, parts, AutoWish(), hint=True) if request.hint else []
+                self._enqueue(job, [*hinting, *parts])
         except BaseException:
             job.future.cancel()
             raise
@@ -133,8 +158,13 @@ class Engine:
     def close(self, timeout_s: float) -> None:
         """Drain, wait at most `timeout_s` for accepted requests, fail the rest and end the threads."""
         self.drain()
+        until_s = time.monotonic() + timeout_s
+        if self.alive:  # a choice of a domain queues further pieces, so the queue is closed after it
+            undecided = [job.future for job in list(self._unfinished) if job.undecided]
+            wait(undecided, timeout_s)
         self._queue.close()
-        self._thread.join(timeout_s)
+        self._thread.join(max(0.0, until_s - time.monotonic()))
+        self._chooser.close()
         self._give_up(f"the server stopped before this was decoded ({timeout_s} s to drain)")
         self.domains.bank.close()
 
@@ -142,9 +172,8 @@ class Engine:
         """Release what a request holds, however it ended."""
         self._unfinished.discard(job)
         job.claim()  # a cancelled job gets no answer; this notifies `concurrent.futures.wait`
-        if job.lease is not None:
-            job.lease.release()
-        if job.pieces_left:
+        job.release()
+        if job.pieces_left or job.undecided:
             self._queue.discard(job)
 
     def _cut(self, job: Job) -> list[Part]:
@@ -175,20 +204,29 @@ class Engine:
             for index, span in enumerate(spans)
         ]
 
-    def _enqueue(self, job: Job, parts: list[Part]) -> None:
-        waiting = [
-            Waiting(
-                item=part,
-                owner=job,
-                domain=None if job.lease is None else job.lease.turn,
-                audio_s=len(part.piece.wave) / SAMPLE_RATE,
-                row_s=self.recogniser.row_samples(len(part.piece.wave)) / SAMPLE_RATE,
-                blend=job.lease.sha256 if job.lease is not None and job.lease.parts else None,
-            )
-            for part in parts
-        ]
+    def _waiting(self, job: Job, part: Part) -> Waiting[Part]:
+        lease, audio_s = part.piece.lease, len(part.piece.wave) / SAMPLE_RATE
+        row_s = self.recogniser.row_samples(len(part.piece.wave)) / SAMPLE_RATE
+        return Waiting(
+            item=part,
+            owner=job,
+            domain=None if lease is None else lease.turn,
+            audio_s=0.0 if part.optional else audio_s,  # a hint takes no room from requests
+            row_s=min(HEARD_S, audio_s) if part.piece.listens else row_s,
+            blend=lease.sha256 if lease is not None and lease.parts else None,
+        )
+
+    def _enqueue_more(self, job: Job, parts: Sequence[Part]) -> None:
+        """Queue parts of a request that was accepted. Raises DrainingError after `close`."""
+        try:
+            self._queue.put([self._waiting(job, part) for part in parts], self._batches.speed, force=True)
+        except RuntimeError as error:
+            raise DrainingError("the server stopped before this was decoded") from error
+
+    def _enqueue(self, job: Job, parts: Sequence[Part], more_s: float = 0.0) -> None:
+        waiting = [self._waiting(job, part) for part in parts]
         speed = self._batches.speed
-        wait_s = self._queue.ahead_s(waiting[0].domain) / speed
+        wait_s = self._queue.ahead_s(waiting[-1].domain) / speed  # the first may be for a hint, by the base
         if self._batches.measured and wait_s > self.request_timeout_s:
             raise QueueFullError(
                 f"what goes before this takes about {wait_s:.0f} s: the limit is "
@@ -196,12 +234,12 @@ class Engine:
                 retry_after_s=wait_s,
             )
         try:
-            accepted = self._queue.put(waiting, speed)
+            accepted = self._queue.put(waiting, speed, more_s)
         except RuntimeError as error:
             raise DrainingError("the server is stopping and takes no new requests") from error
         if not accepted:
             waiting_s = self._queue.waiting_s
-            asked_s = sum(each.audio_s for each in waiting)
+            asked_s = sum(each.audio_s for each in waiting) + more_s
             raise QueueFullError(
                 f"{waiting_s:.0f} s of audio wait and {asked_s:.0f} s more do not fit: the limit is "
                 f"{self._queue.max_audio_s:.0f} s (SSVD_QUEUE_MAX_AUDIO_S)",
@@ -212,7 +250,7 @@ class Engine:
         """Decode batches until the queue is closed and drained. Runs on the device thread."""
         try:
             while parts := self._queue.take(self._batches.budget_s, self._batches.max_domains):
-                wanted = [part for part in parts if self._in_time(part.job)]
+                wanted = [part for part in parts if self._in_time(part)]
                 results = self._batches.run([part.piece for part in wanted])
                 for part, result in zip(wanted, results, strict=True):
                     self._note(part, result)
@@ -222,23 +260,37 @@ class Engine:
             self._queue.close()  # before _give_up: requests still being cut must not enter it
             self._give_up(DEVICE_ENDED)
 
-    def _in_time(self, job: Job) -> bool:
+    def _check_time(self, job: Job) -> None:
         if time.monotonic() >= job.deadline_s:
-            job.fail(late(self.request_timeout_s))
-        return not job.future.done()
+            raise late(self.request_timeout_s)
+
+    def _in_time(self, part: Part) -> bool:
+        """Return whether a part is still wanted. Answer its job if its time is over."""
+        if part.job.future.done() or (part.choice is not None and part.choice.settled):
+            return False
+        try:
+            self._check_time(part.job)
+        except DeadlineError as error:
+            self._note(part, error)
+            return False
+        return True
 
     def _note(self, part: Part, result: Decoded | Exception) -> None:
         job = part.job
+        if part.choice is not None:
+            self._chooser.note(part, result)
+            return
         if isinstance(result, Exception):
             job.fail(result)
             return
-        job.decoded[part.index] = result
-        job.pieces_left -= 1
-        job.tell_progress()
-        if job.pieces_left == 0:
-            self._finish(job)
+        job.take(part.index, result)
+        self._chooser.words_decoded(job)
+        self._finish(job)
 
     def _finish(self, job: Job) -> None:
+        """Answer a job that has nothing left to do."""
+        if job.pieces_left or job.undecided:
+            return
         decoded = joined([job.decoded[index] for index in sorted(job.decoded)], job.request.timestamps)
         segments = in_order([segment for each in decoded for segment in each.segments])
         if job.speech is not None:
@@ -254,8 +306,10 @@ class Engine:
                 duration_s=len(job.request.wave) / SAMPLE_RATE,
                 provenance=self._provenance(job.lease),
                 decoding=decoding,
+                chosen=tuple(sorted(job.chosen, key=lambda each: each.start_s)),
                 warnings=(
                     *job.request.warnings,
+                    *job.notes,
                     *doubtful,
                     *(warning for each in decoded for warning in each.warnings),
                 ),
@@ -277,3 +331,8 @@ class Engine:
         self._queue.clear()
         for job in list(self._unfinished):
             job.fail(DrainingError(why))
+
+
+def _audio_s(parts: Sequence[Part]) -> float:
+    """Return the seconds of audio of some parts."""
+    return sum(len(part.piece.wave) for part in parts) / SAMPLE_RATE

@@ -5,9 +5,17 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from server.bank.bank import Lease
-from server.engine.messages import Decoded, FloatArray, Piece, Reply, Request
+from server.engine.messages import Chosen, Decoded, FloatArray, Piece, Reply, Request
+
+
+class Settled(Protocol):
+    """Something that a job waits for."""
+
+    settled: bool
+    hint: bool  # only for a hint, without which the job is answered too
 
 
 @dataclass(eq=False)
@@ -22,7 +30,55 @@ class Job:
     pieces_left: int = 0
     decoded: dict[int, Decoded] = field(default_factory=dict)  # by place in the request
     speech: FloatArray | None = None  # (frames,) its probability, where segments are to say it
+    choices: list[Settled] = field(default_factory=list)  # server.engine.choice.Choice
+    chosen: list[Chosen] = field(default_factory=list)  # decided so far
+    notes: list[str] = field(default_factory=list)  # warnings of choosing
+    _held: list[Lease] = field(default_factory=list)  # of candidates, released at the end
+    _left: bool = False
+    _shares: dict[str | None, tuple[int, int, Lease | None]] = field(default_factory=dict)  # by digest
     _claimed: threading.Lock = field(default_factory=threading.Lock)
+    _holding: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def undecided(self) -> bool:
+        """Whether a choice is still to be made."""
+        return not all(choice.settled for choice in self.choices)
+
+    def hold(self, lease: Lease) -> None:
+        """Release a lease when the job ends; at once if it has. Thread-safe."""
+        with self._holding:
+            if not self._left:
+                self._held.append(lease)
+                return
+        lease.release()
+
+    def release(self) -> None:
+        """Release all leases. Thread-safe."""
+        with self._holding:
+            self._left = True
+            held, self._held = self._held, []
+        for lease in (*held, self.lease):
+            if lease is not None:
+                lease.release()
+
+    def tell_choice(self, lease: Lease | None, samples: int, index: int) -> None:
+        """Take the domain of most audio for the reply's provenance, of equals the earliest. Thread-safe.
+
+        Args:
+            samples: of the pieces that are decoded in it.
+            index: of the first of them.
+        """
+        with self._holding:
+            digest = None if lease is None else lease.sha256
+            known, first, _ = self._shares.get(digest, (0, index, lease))
+            self._shares[digest] = known + samples, min(first, index), lease
+            *_, self.lease = max(self._shares.values(), key=lambda share: (share[0], -share[1]))
+
+    def take(self, index: int, decoded: Decoded) -> None:
+        """Take a piece's words."""
+        self.decoded[index] = decoded
+        self.pieces_left -= 1
+        self.tell_progress()
 
     def tell_progress(self) -> None:
         """Tell whoever asked how many pieces are decoded."""
@@ -49,8 +105,20 @@ class Job:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """One piece of a job."""
+    """One piece of a job.
+
+    Attributes:
+        choice: the choice that it is for (server.engine.choice), if its words are not simply the reply's.
+        trial: the name of the candidate whose words it brings to the choice; None: a voice point.
+    """
 
     job: Job
     index: int
     piece: Piece
+    choice: Settled | None = None
+    trial: str | None = None
+
+    @property
+    def optional(self) -> bool:
+        """Whether the job is answered without it too."""
+        return self.choice is not None and self.choice.hint

@@ -9,9 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from adapters_store.names import pinned_reference
+from server.auto.wish import AutoWish
 from server.bank.bank import Lease
 from ssvd_asr.audio.segment import CutRule
 from ssvd_asr.decoding.align import TimedWord
+from ssvd_asr.decoding.hypothesis import Said
 from ssvd_asr.decoding.overlap import Heard
 
 FloatArray = npt.NDArray[np.float32]
@@ -30,6 +32,8 @@ class Request:
     cut_rule: CutRule | None = None  # the silences at which the wave is cut; None leaves that to the base
     warnings: tuple[str, ...] = ()  # of reading the wave and the form; the reply repeats them
     on_progress: OnProgress | None = None
+    auto: AutoWish | None = None  # the domain is to be chosen; `domain` is None
+    hint: bool = False  # whether to tell of a domain that suits the recording clearly better
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +50,7 @@ class Piece:
     # hears beyond is its neighbour's.
     own_from_s: float | None = None
     own_to_s: float | None = None
+    listens: bool = False  # only the base's voice point is wanted
 
     @property
     def overlaps(self) -> bool:
@@ -88,6 +93,8 @@ class Decoded:
     Attributes:
         heard: of a piece that was cut within speech, all words that it heard, its neighbours' too. Such a
             piece is one segment, and `placing.joined` tells whose words they are.
+        said: how probable the words are, see Transcript.
+        voice: (r,) the voice point of a piece that listens; it has no text.
     """
 
     text: str
@@ -95,6 +102,8 @@ class Decoded:
     decoding: PieceDecoding | None = None
     warnings: tuple[str, ...] = ()
     heard: Heard | None = None
+    said: Said | None = None
+    voice: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -135,6 +144,39 @@ class Provenance:
 
 
 @dataclass(frozen=True)
+class Considered:
+    """A candidate of a choice. `domain` is None for the base.
+
+    Attributes:
+        likely: how probably the recording is like the voices it was trained on; None if they are unknown.
+        nats_a_token: how probable it finds its words; None if it was not decoded.
+    """
+
+    domain: str | None
+    version: int | None
+    sha256: str | None
+    likely: float | None
+    nats_a_token: float | None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A choice of a domain, and what was considered, best first.
+
+    Attributes:
+        start_s: where the pieces begin that decided.
+        compared: whether transcripts were compared; otherwise the likeness alone decided.
+        channel: where the channels of the recording were transcribed apart.
+    """
+
+    domain: str | None
+    start_s: float
+    compared: bool
+    considered: tuple[Considered, ...]
+    channel: int | None = None
+
+
+@dataclass(frozen=True)
 class Reply:
     """The answer to a request."""
 
@@ -146,6 +188,7 @@ class Reply:
     decoding: tuple[PieceDecoding, ...] = ()
     warnings: tuple[str, ...] = ()  # sentences on the audio, and on what the reply lacks
     channels: tuple[str, ...] = ()  # the text of each channel, where they were transcribed apart
+    chosen: tuple[Chosen, ...] = ()  # where the request left the domain to the server
 
     @property
     def words(self) -> tuple[TimedWord, ...]:

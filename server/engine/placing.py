@@ -46,6 +46,7 @@ def placed(piece: Piece, transcript: Transcript) -> Decoded:
         PieceDecoding(piece.start_s, end_s, transcript.search, told, transcript.language),
         tuple(stretch + warning for warning in (*transcript.warnings, *unsure)),
         Heard(words, piece.own_from_s, piece.own_to_s) if piece.overlaps else None,
+        transcript.said,
     )
 
 

@@ -76,11 +76,15 @@ class Scheduler[T]:
             others = (each for each in self._waiting if each.domain != domain and each.turn_s <= turn_s)
             return sum(piece.row_s for piece in (*before, *others))
 
-    def put(self, pieces: Sequence[Waiting[T]], speed: float) -> bool:
+    def put(
+        self, pieces: Sequence[Waiting[T]], speed: float, more_s: float = 0.0, *, force: bool = False
+    ) -> bool:
         """Add pieces, or add none and return False if they do not fit.
 
         Args:
             speed: padded audio-seconds that the device decodes a second.
+            more_s: seconds of audio that the request will put later, with `force`, and which have to fit too.
+            force: whether the pieces belong to a request that was accepted, so that they always fit.
 
         Raises RuntimeError after `close`.
         """
@@ -88,7 +92,7 @@ class Scheduler[T]:
         with self._changed:
             if self._closed:
                 raise RuntimeError("the queue is closed")
-            if self._waiting_s + seconds > self.max_audio_s:
+            if not force and self._waiting_s + seconds + more_s > self.max_audio_s:
                 return False
             now_s = alone_s = self._clock()
             domains = {piece.domain for piece in pieces}

@@ -48,6 +48,7 @@ class Recogniser(AdapterSource, Protocol):
     bears_silences: bool  # within a piece; see Window
     knows_previous_text: bool  # else a previous text makes results worse
     identifies_language: bool  # of a piece whose language is IDENTIFIED
+    voice_probe: str  # how the voice points of pieces that listen are made
 
     def has_language(self, symbol: str) -> bool:
         """Return whether the base supports a language, given as "<eng>"."""
@@ -85,6 +86,7 @@ class ModelRecogniser:
         self.bears_silences = base.window.bears_silences
         self.knows_previous_text = base.knows_previous_text
         self.identifies_language = len(base.tokens.languages) > 1
+        self.voice_probe = base.voice_probe
         self.device = base.device
         self.dtype = base.dtype
         self._base = base
@@ -161,12 +163,20 @@ class ModelRecogniser:
     def decode(self, pieces: Sequence[Piece], mount: Mount) -> list[Decoded]:
         """See Recogniser."""
         slots = mount.launch()
-        order = sorted(range(len(pieces)), key=slots.__getitem__)  # rows of a domain side by side
+        listening = [index for index, piece in enumerate(pieces) if piece.listens]
+        decoded: dict[int, Decoded] = {}
+        if listening:
+            points = self._base.voice_points([pieces[index].wave for index in listening])
+            decoded = {
+                index: Decoded("", (), voice=point.numpy())
+                for index, point in zip(listening, points, strict=True)
+            }
+        # Rows of a domain side by side.
+        order = sorted((i for i in range(len(pieces)) if i not in decoded), key=slots.__getitem__)
         # CTC scores no time tokens: rows that are to say them are decoded without it.
         untold = replace(self._search, ctc_weight=0.0) if self._search.method == "beam" else GREEDY
         timed = [index for index in order if self._says_times(pieces[index])]
         others = [index for index in order if index not in timed]
-        decoded: dict[int, Decoded] = {}
         for part, options in ((others, self._search), (timed, untold)):
             if part:
                 rows = [(index, pieces[index], slots[index]) for index in part]

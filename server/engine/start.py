@@ -68,4 +68,5 @@ def engine_over(recogniser: Recogniser, settings: ServerSettings, store: Adapter
         queue_max_audio_s=settings.queue_max_audio_s,
         batch_max_audio_s=settings.batch_max_audio_s,
         request_timeout_s=settings.request_timeout_s,
+        auto=settings.auto,
     )

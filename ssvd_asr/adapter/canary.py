@@ -24,6 +24,7 @@ from ssvd_asr.adapter.adapter import Adapter
 from ssvd_asr.adapter.base_match import BaseIdentity
 from ssvd_asr.adapter.metadata import Canary, CanaryOutput
 from ssvd_asr.adapter.read import LoadedAdapter, load_adapter
+from ssvd_asr.adapter.voices import VoiceSummary
 from ssvd_asr.adapter.write import DEFAULT_DTYPE, adapter_bytes, describe_adapter, save_adapter
 from ssvd_asr.base.probe import Probe
 from ssvd_asr.basis.factors import LayerFactors
@@ -130,6 +131,7 @@ def seal_adapter(
     factors: Mapping[str, LayerFactors],
     *,
     training: Mapping[str, object] | None = None,
+    voices: VoiceSummary | None = None,
     dtype: str = DEFAULT_DTYPE,
 ) -> LoadedAdapter:
     """Write a trained adapter with its canary, and return it as re-read from the file's bytes.
@@ -138,7 +140,7 @@ def seal_adapter(
 
     Raises AdapterError, and writes no file, where the result could not be published (`check_publishable`).
     """
-    metadata = describe_adapter(adapter, base, factors, training=training)
+    metadata = describe_adapter(adapter, base, factors, training=training, voices=voices)
     rounded = load_adapter(adapter_bytes(adapter, metadata=metadata, dtype=dtype)).adapter
     canary = make_canary(adapted, rounded, base.probe)
     metadata = metadata.model_copy(update={"canary": canary})

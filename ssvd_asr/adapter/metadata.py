@@ -12,10 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 
 from ssvd_asr.adapter.forms import CoreForm, CoreMap
 from ssvd_asr.adapter.header import parse_json
+from ssvd_asr.adapter.voices import VoiceSummary
 from ssvd_asr.errors import AdapterError
 from ssvd_asr.version import __version__
 
-FORMAT_VERSIONS = (1, 2)  # 2 where 1 cannot describe the adapter
+FORMAT_VERSIONS = (1, 2, 3)  # 2 where 1 cannot describe the adapter, 3 with a summary of voices
 METADATA_KEY = "ssvd"  # in the safetensors header's __metadata__
 FINGERPRINT_ROWS = 3  # S_k, V_k^T g_0, V_k^T g_1
 
@@ -101,7 +102,7 @@ class Canary(_Strict):
 class AdapterMetadata(_Strict):
     """Everything in an adapter file except its tensors."""
 
-    format_version: Literal[1, 2] = 1
+    format_version: Literal[1, 2, 3] = 1
     method: Literal["ssvd", "lora-xs", "svft"] = "ssvd"
     rotation_map: CoreMap
     outer_rotation: bool = False  # this and the next two: version 2
@@ -112,6 +113,7 @@ class AdapterMetadata(_Strict):
     base_digest: str = Field(min_length=1, max_length=200)
     layers: dict[Annotated[str, Field(min_length=1, max_length=500)], LayerEntry] = Field(min_length=1)
     canary: Canary | None = None
+    voices: VoiceSummary | None = None  # of the training data; version 3
     training: dict[str, JsonValue] = Field(default_factory=dict)  # data, steps, wer_before, wer_after, ...
     created_with: str = Field(default=f"ssvd-asr {__version__}", max_length=100)
 
@@ -131,7 +133,10 @@ class AdapterMetadata(_Strict):
                     "format version 1 has SSVD's three maps alone, and none of version 2's fields"
                 )
         elif given != _SECOND:
-            raise ValueError(f"format version 2 needs {', '.join(sorted(_SECOND - given))}")
+            missing = ", ".join(sorted(_SECOND - given))
+            raise ValueError(f"format version {self.format_version} needs {missing}")
+        if (self.voices is None) == (self.format_version == 3):
+            raise ValueError("format version 3, and no other, has a summary of voices")
         return self
 
     @property
@@ -151,8 +156,10 @@ class AdapterMetadata(_Strict):
 
     def to_header(self) -> dict[str, str]:
         """Return this metadata as the __metadata__ of a safetensors header."""
-        first: dict[str, Any] = {**dict.fromkeys(_SECOND, True), "layers": {"__all__": {"start": True}}}
-        return {METADATA_KEY: self.model_dump_json(exclude=first if self.format_version == 1 else None)}
+        left_out: dict[str, Any] = {} if self.format_version == 3 else {"voices": True}
+        if self.format_version == 1:
+            left_out |= {**dict.fromkeys(_SECOND, True), "layers": {"__all__": {"start": True}}}
+        return {METADATA_KEY: self.model_dump_json(exclude=left_out)}
 
     @classmethod
     def from_header(cls, metadata: dict[str, str]) -> AdapterMetadata:
@@ -167,7 +174,7 @@ class AdapterMetadata(_Strict):
         table = parse_json(metadata[METADATA_KEY], "metadata")
         version = table.get("format_version")
         if type(version) is not int or version not in FORMAT_VERSIONS:
-            known = " and ".join(map(str, FORMAT_VERSIONS))
+            known = ", ".join(map(str, FORMAT_VERSIONS))
             raise AdapterError(f"adapter format version {version!r} is unknown; this release reads {known}")
         try:
             return cls.model_validate_json(metadata[METADATA_KEY])

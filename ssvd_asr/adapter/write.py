@@ -15,6 +15,7 @@ from ssvd_asr.adapter.base_match import BaseIdentity
 from ssvd_asr.adapter.header import LENGTH_BYTES, header_length
 from ssvd_asr.adapter.metadata import AdapterMetadata, Canary, LayerEntry
 from ssvd_asr.adapter.read import DEFAULT_LIMITS, FILE_DTYPES, MASK_KEY, AdapterFileLimits, check_file_size
+from ssvd_asr.adapter.voices import VoiceSummary
 from ssvd_asr.errors import AdapterError
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def describe_adapter(
     *,
     canary: Canary | None = None,
     training: Mapping[str, object] | None = None,
+    voices: VoiceSummary | None = None,
 ) -> AdapterMetadata:
     """Return the metadata of an adapter trained on this base and these factors.
 
@@ -46,7 +48,7 @@ def describe_adapter(
     except (TypeError, ValueError) as error:
         raise AdapterError(f"the training summary is not JSON: {error}") from error
     form, starts = adapter.form, adapter.starts
-    first = form.plain and not any(starts.values())
+    first = form.plain and not any(starts.values()) and voices is None
     layers = {
         name: LayerEntry(
             k=k,
@@ -58,7 +60,7 @@ def describe_adapter(
         for name, k in adapter.ks.items()
     }
     second = {
-        "format_version": 2,
+        "format_version": 2 if voices is None else 3,
         "method": form.method,
         "outer_rotation": form.outer,
         "delta_sigma": form.delta_sigma,
@@ -73,6 +75,7 @@ def describe_adapter(
             "base_digest": base.digest,
             "layers": layers,
             "canary": canary,
+            "voices": voices,
             "training": dict(training or {}),
         }
     )

@@ -179,6 +179,18 @@ class BaseModel(Protocol):
         """
         ...
 
+    @property
+    def voice_probe(self) -> str:
+        """How `voice_points` are made, for those who compare points: the family, its layer and its width."""
+        ...
+
+    def voice_points(self, waves: Sequence[FloatArray]) -> Tensor:
+        """Return a point for each of B waves (samples,): (B, r) float32 on the host, see base/voice.py.
+
+        A wave's point does not depend on the others. Call it where no domain is open: points are the base's.
+        """
+        ...
+
     def open_decoder(self, encoded: Tensor, *, width: int = 1) -> AbstractContextManager[Decoder]:
         """Return a decoder for encoder output (U, T, d). Rows that leave take along their domains.
 

@@ -67,10 +67,15 @@ class CtcJudge:
 
     def doubt(self, said: Sequence[Sequence[int]]) -> list[float]:
         """Return by how many nats each row's best path is more probable than `said`; 0 if both are equal."""
+        return [doubt for doubt, _ in self.judged(said)]
+
+    def judged(self, said: Sequence[Sequence[int]]) -> list[tuple[float, float]]:
+        """Return each row's `doubt` and ln P(said | audio)."""
         if self._best_score is None:
             self._best_score = self.log_probability(self.best)
-        apart = (self._best_score - self.log_probability(said)).tolist()
+        own = self.log_probability(said)
+        apart = (self._best_score - own).tolist()
         return [
-            0.0 if tuple(tokens) == best else float(nats)
-            for tokens, best, nats in zip(said, self.best, apart, strict=True)
+            (0.0 if tuple(tokens) == best else float(nats), float(score))
+            for tokens, best, nats, score in zip(said, self.best, apart, own.tolist(), strict=True)
         ]

@@ -17,7 +17,7 @@ from ssvd_asr.decoding.best_path import best_path
 from ssvd_asr.decoding.ctc_judge import CtcJudge
 from ssvd_asr.decoding.fallback import SILENT, WARNING, better, is_doubtful, is_silence
 from ssvd_asr.decoding.greedy import greedy
-from ssvd_asr.decoding.hypothesis import Hypothesis
+from ssvd_asr.decoding.hypothesis import Hypothesis, Said
 from ssvd_asr.decoding.options import DecodingOptions
 
 # Returns a context in which the domains of these rows of the batch are open.
@@ -32,12 +32,14 @@ class Decoded:
         search: the search that found them; with `checked`, `beam` for a row that was decoded again.
         doubt_nats: by how much CTC's best path is more probable (natural log), 0 if both are equal. None if
             CTC cannot tell: for a translation, for the base's own times, and without a CTC head.
+        said: how probable the words are; None where the base's own times are among them.
     """
 
     hypothesis: Hypothesis
     search: Literal["greedy", "beam", "ctc"]
     doubt_nats: float | None
     warnings: tuple[str, ...] = ()
+    said: Said | None = None
 
 
 @torch.no_grad()
@@ -72,20 +74,24 @@ def decode(
         for row in everyone
         if base.ctc_head is not None and prompts[row].task == RECOGNITION and not prompts[row].timestamps
     ]
-    doubts = _doubts(base, encoded, found, known)
-    decoded = [Decoded(each, search, doubts.get(row)) for row, each in enumerate(found)]
+    judged = _judged(base, encoded, found, known)
+    weight = _ctc_weight(base, options, search)
+    decoded = [
+        _told(each, search, judged.get(row), weight, timed=prompts[row].timestamps)
+        for row, each in enumerate(found)
+    ]
     if options.method != "checked":
         return decoded
     if base.ctc_head is None:
         return _checked_by_signs(base, encoded, prompts, options, domains, max_tokens, found)
-    again = [row for row in known if doubts[row] > options.doubt_nats]
+    again = [row for row in known if judged[row][0] > options.doubt_nats]
     if again:
         chosen = encoded[torch.tensor(again, device=encoded.device)]
         with domains(again):
             better = _beam(base, chosen, [prompts[row] for row in again], options, max_tokens)
-        doubts = _doubts(base, chosen, better, range(len(again)))
+        judged = _judged(base, chosen, better, range(len(again)))
         for place, (row, each) in enumerate(zip(again, better, strict=True)):
-            decoded[row] = Decoded(each, "beam", doubts[place])
+            decoded[row] = _told(each, "beam", judged[place], options.ctc_weight)
     return decoded
 
 
@@ -99,7 +105,10 @@ def _checked_by_signs(
     found: Sequence[Hypothesis],
 ) -> list[Decoded]:
     """Search doubtful rows again and leave out words where there is no speech, for a base without CTC."""
-    decoded = [Decoded(each, "greedy", None) for each in found]
+    decoded = [
+        _told(each, "greedy", None, 0.0, timed=prompt.timestamps)
+        for each, prompt in zip(found, prompts, strict=True)
+    ]
     again = [row for row, each in enumerate(found) if is_doubtful(each)]
     if not again:
         return decoded
@@ -113,7 +122,8 @@ def _checked_by_signs(
         if is_silence(best, silence):
             decoded[row] = Decoded(replace(best, token_ids=(), text="", segments=()), search, None, (SILENT,))
         else:
-            decoded[row] = Decoded(best, search, None, (WARNING,) if is_doubtful(best) else ())
+            told = _told(best, search, None, 0.0, timed=prompts[row].timestamps)
+            decoded[row] = replace(told, warnings=(WARNING,) if is_doubtful(best) else ())
     return decoded
 
 
@@ -130,13 +140,34 @@ def _beam(
     )  # fmt: skip
 
 
-def _doubts(
+def _told(
+    found: Hypothesis,
+    search: Literal["greedy", "beam", "ctc"],
+    judged: tuple[float, float] | None,
+    ctc_weight: float,
+    *,
+    timed: bool = False,
+) -> Decoded:
+    """Return a row's words with what CTC thinks of them (doubt, ln P), found with this weight of CTC."""
+    doubt, ctc = (None, None) if judged is None else judged
+    said = None if timed else Said.of(found, ctc, ctc_weight)
+    return Decoded(found, search, doubt, said=said)
+
+
+def _ctc_weight(base: BaseModel, options: DecodingOptions, search: str) -> float:
+    """Return the weight that CTC has in the scores of a search."""
+    if search == "ctc":
+        return 1.0
+    return options.ctc_weight if search == "beam" and base.ctc_head is not None else 0.0
+
+
+def _judged(
     base: BaseModel, encoded: Tensor, found: Sequence[Hypothesis], rows: Sequence[int]
-) -> dict[int, float]:
-    """Return CTC's doubt about the words of these rows, by row."""
+) -> dict[int, tuple[float, float]]:
+    """Return CTC's doubt about the words of these rows, and ln P of them, by row."""
     if not rows:
         return {}
     chosen = encoded if len(rows) == len(encoded) else encoded[torch.tensor(rows, device=encoded.device)]
     assert base.ctc_head is not None  # `rows` would be empty
     judge = CtcJudge(base.ctc_head, chosen, base.tokens)
-    return dict(zip(rows, judge.doubt([found[row].token_ids for row in rows]), strict=True))
+    return dict(zip(rows, judge.judged([found[row].token_ids for row in rows]), strict=True))

@@ -42,6 +42,43 @@ class Hypothesis:
     segments: tuple[TimedText, ...] = ()
 
 
+IMPOSSIBLE_NATS = -1e4  # ln P by CTC of words that have more pieces than there are frames
+
+
+@dataclass(frozen=True)
+class Said:
+    """How probable words are, natural logarithms, to compare what domains make of the same audio.
+
+    Attributes:
+        tokens: their number, the closing <eos> included.
+        attention_nats: ln P by the decoder; None if no decoder was asked.
+        ctc_nats: ln P by the CTC head; None without one.
+    """
+
+    tokens: int
+    attention_nats: float | None
+    ctc_nats: float | None
+
+    @classmethod
+    def of(cls, found: Hypothesis, ctc_nats: float | None, ctc_weight: float) -> Said:
+        """Return what a hypothesis' score says, in which CTC has this weight."""
+        if ctc_nats is not None:
+            ctc_nats = max(ctc_nats, IMPOSSIBLE_NATS)
+        if ctc_weight == 1.0:
+            attention = None
+        elif ctc_weight == 0.0 or ctc_nats is None:
+            attention = found.score
+        else:  # its words are possible by CTC, or the beam had not found them
+            attention = (found.score - ctc_weight * ctc_nats) / (1.0 - ctc_weight)
+        return cls(len(found.token_ids) + 1, attention, ctc_nats)
+
+    def score(self, ctc_weight: float) -> float:
+        """Return nats a token: the decoder's, plus `ctc_weight` times CTC's. Higher is better."""
+        if self.attention_nats is None:
+            return (self.ctc_nats or 0.0) / self.tokens
+        return (self.attention_nats + ctc_weight * (self.ctc_nats or 0.0)) / self.tokens
+
+
 def timed_segments(ids: Sequence[int], tokens: Tokens) -> tuple[TimedText, ...]:
     """Cut `<start> words <end> <start> words <end> ...` into segments. Those without words are left out.
 

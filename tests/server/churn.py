@@ -16,6 +16,7 @@ import torch
 
 from adapters_store.blends import is_blend, parse_blend
 from adapters_store.store import AdapterStore
+from server.auto.wish import AutoWish
 from server.engine.engine import Engine
 from server.engine.messages import Provenance, Reply, Request
 from server.engine.recogniser import ModelRecogniser
@@ -38,6 +39,7 @@ BLENDS = (
     "child@1*0.7+ward@1*0.6",
 )  # fmt: skip
 TWINS = 4  # adapters of one form, which can be blended
+AUTO = "auto"  # the words are those of whatever the reply names
 FORMS = (
     *map(CoreForm, MAPS),
     CoreForm("svft-top-k", off_diagonals=2),
@@ -236,10 +238,13 @@ class Churn:
             wait()
 
     def _send(self, random: Random) -> Callable[[], None]:
-        name, wave = random.choice((None, *NAMES, *NAMES, *BLENDS)), random.randrange(len(self.oracle.waves))
+        asked = random.choice((None, AUTO, AUTO, *NAMES, *NAMES, *BLENDS))
+        wave = random.randrange(len(self.oracle.waves))
+        name = None if asked == AUTO else asked
+        auto = AutoWish() if asked == AUTO else None
         begun_s = time.monotonic()
         try:
-            future = self.engine.submit(Request(self.oracle.waves[wave], domain=name))
+            future = self.engine.submit(Request(self.oracle.waves[wave], domain=name, auto=auto))
         except Exception as error:
             self._failed(error, name)
             return lambda: None
@@ -256,7 +261,8 @@ class Churn:
             except Exception as error:
                 self._failed(error, name)
             else:
-                self._check(reply, name, wave, (begun_s, ended_s))
+                until_s = time.monotonic() if auto else ended_s  # candidates are looked up while it runs
+                self._check(reply, reply.provenance.domain if auto else name, wave, (begun_s, until_s))
 
         return wait
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -19,6 +20,7 @@ from ssvd_asr.adapter.write import describe_adapter, save_adapter
 from ssvd_asr.audio.read import SAMPLE_RATE
 from ssvd_asr.basis.factors import canonical_svd
 from ssvd_asr.decoding.align import TimedWord
+from ssvd_asr.decoding.hypothesis import Said
 from ssvd_asr.errors import AdapterError
 from ssvd_asr.layer.linear import AdaptedLinear
 from ssvd_asr.mixing.core_stack import CoreStack
@@ -49,6 +51,7 @@ class FakeRecogniser:
     bears_silences = False
     knows_previous_text = True
     identifies_language = False
+    voice_probe = "fake"
     device = torch.device("cpu")
     dtype = torch.float32
     compression = None
@@ -70,6 +73,9 @@ class FakeRecogniser:
         self.short_windows = False
         self.hears = "<eng>"  # the language that it identifies
         self.warnings: tuple[str, ...] = ()
+        self.voice = np.zeros(2, dtype=np.float32)  # of every piece that listens
+        self.finds: dict[str | None, float] = {}  # nats of all words, by domain
+        self.comparable = True  # whether it says them at all
 
     def has_language(self, symbol: str) -> bool:
         return symbol in ("<eng>", "<nld>")
@@ -101,12 +107,16 @@ class FakeRecogniser:
         return [self._say(piece) for piece in pieces]
 
     def _say(self, piece: Piece) -> Decoded:
+        if piece.listens:
+            return Decoded("", (), voice=self.voice)
         lease = piece.lease
         text = "base words" if lease is None else f"{lease.name} words of version {lease.version}"
         end_s = piece.start_s + len(piece.wave) / SAMPLE_RATE
         decoding = PieceDecoding(piece.start_s, end_s, "greedy", 0.5, self.hears)
         words = spread(text.split(), piece.start_s, end_s) if piece.timestamps else ()
-        return Decoded(text, (TextSegment(piece.start_s, end_s, text, -0.5, words),), decoding, self.warnings)
+        said = Said(10, self.finds.get(lease and lease.name, -5.0), 0.0) if self.comparable else None
+        segment = TextSegment(piece.start_s, end_s, text, -0.5, words)
+        return Decoded(text, (segment,), decoding, self.warnings, said=said)
 
 
 def spread(words: Sequence[str], start_s: float, end_s: float) -> tuple[TimedWord, ...]:

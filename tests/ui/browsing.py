@@ -111,23 +111,35 @@ def readmes_clip() -> tuple[Path, str]:
     return clip, said
 
 
-def transcribe_example(browser: Any, server: str, said: str, domain: str) -> None:
-    """Open the page, choose the example of these words and the domain, and wait for both transcripts."""
+def transcribe_example(browser: Any, server: str, said: str, domain: str | None) -> None:
+    """Open the page, choose the example of these words and the domain, and wait for both transcripts.
+
+    Without a domain, that of the example stays.
+    """
     from selenium.webdriver.common.by import By
     from selenium.webdriver.support.ui import WebDriverWait
 
     wait = WebDriverWait(browser, PATIENCE_S)
     browser.get(f"{server}/ui/")
     wait.until(lambda d: d.find_elements(By.CSS_SELECTOR, "#ssvd-about p"))
-    _choose(browser, "ssvd-example", said)
+    choose(browser, "ssvd-example", said)
     wait.until(lambda d: d.find_elements(By.CSS_SELECTOR, "#ssvd-audio audio, #ssvd-audio #duration"))
-    _choose(browser, "ssvd-domain", domain)
+    if domain is not None:
+        choose(browser, "ssvd-domain", domain)
     browser.find_element(By.ID, "ssvd-go").click()
     wait.until(lambda d: d.find_elements(By.ID, "ssvd-domain-text"))
     wait.until(lambda d: d.find_element(By.ID, "ssvd-go").is_enabled())
 
 
-def _choose(browser: Any, element: str, text: str) -> None:
+def menu_shows(browser: Any, element: str) -> str:
+    """The label of what is chosen in a menu."""
+    from selenium.webdriver.common.by import By
+
+    return str(browser.find_element(By.CSS_SELECTOR, f"#{element} input").get_attribute("value"))
+
+
+def choose(browser: Any, element: str, text: str) -> None:
+    """Choose the first entry of a menu that has this text."""
     from selenium.webdriver.common.by import By
     from selenium.webdriver.support.ui import WebDriverWait
 

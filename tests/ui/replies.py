@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from ui.auto import choices
 from ui.client import Transcript
 from ui.heard import heard_words
 
@@ -35,18 +36,44 @@ def body(text: str, *starts_s: float, domain: str | None = None) -> dict[str, An
     }
 
 
+def candidate(domain: str | None, likely: float | None, nats_a_token: float | None) -> dict[str, Any]:
+    version = None if domain is None else 2
+    return {"domain": domain, "adapter_version": version, "likely": likely, "nats_a_token": nats_a_token}
+
+
+def choice(
+    domain: str | None, *considered: dict[str, Any], start_s: float = 0.0, **more: Any
+) -> dict[str, Any]:
+    return {"start": start_s, "domain": domain, "compared": True, "considered": list(considered), **more}
+
+
+def found_out(text: str, domain: str | None, *decisions: dict[str, Any]) -> dict[str, Any]:
+    """A reply whose domain the server chose. Without decisions, its one is surest of all that it compared."""
+    reply = body(text, domain=domain)
+    scores = {None: -0.5, "child": -0.4, "scottish": -0.9, domain: -0.1}
+    shares = {None: 0.3, "child": 0.62, "scottish": 0.08}
+    considered = [candidate(each, shares.get(each), scores[each]) for each in scores]
+    reply["ssvd"]["auto"] = list(decisions) or [choice(domain, *considered)]
+    return reply
+
+
 def transcript(text: str, *starts_s: float, domain: str | None = None) -> Transcript:
     """What the client makes of such a reply."""
-    reply = body(text, *starts_s, domain=domain)
+    return read(body(text, *starts_s, domain=domain))
+
+
+def read(reply: dict[str, Any]) -> Transcript:
+    """What the client makes of a reply."""
     made_by = reply["ssvd"]
     return Transcript(
-        text=text,
+        text=reply["text"],
         words=heard_words(reply),
         duration_s=DURATION_S,
         reply=json.dumps(reply).encode(),
         base=made_by["base"],
         base_digest=made_by["base_digest"],
-        domain=domain,
+        domain=made_by["domain"],
         version=made_by["adapter_version"],
         sha256=made_by["adapter_sha256"],
+        choices=choices(made_by),
     )

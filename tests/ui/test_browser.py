@@ -13,13 +13,16 @@ import pytest
 
 from tests.ui.browsing import (
     PATIENCE_S,
+    choose,
     chromium,
+    menu_shows,
     readmes_clip,
     served,
     transcribe_example,
     visitors_files,
     wait_until,
 )
+from ui.page import FIND_OUT
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("chromium") and shutil.which("chromedriver")),
@@ -74,6 +77,35 @@ def test_the_page_shows_what_base_and_child_heard_side_by_side(server: str, brow
     )
     assert browser.find_elements(By.CSS_SELECTOR, "#ssvd-domain-text *"), "differing words are marked"
     assert re.search(r"owsm-nano sha256:\w+.* child version 1 sha256:\w+", shown("ssvd-provenance"))
+
+
+def test_the_domain_is_found_out_until_an_example_brings_its_own(server: str, browser: Any) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    wait = WebDriverWait(browser, PATIENCE_S)
+    clip, said = readmes_clip()
+    (decision,) = _reply(server, clip, domain="auto").json()["ssvd"]["auto"]
+    browser.get(f"{server}/ui/")
+    wait.until(lambda d: d.find_elements(By.CSS_SELECTOR, "#ssvd-about p"))
+    wait.until(lambda d: menu_shows(d, "ssvd-domain") == FIND_OUT)
+    transcribe_example(browser, server, said, None)
+    assert menu_shows(browser, "ssvd-domain") == "child"
+    assert not browser.find_elements(By.ID, "ssvd-found")
+
+    choose(browser, "ssvd-domain", FIND_OUT)
+    wait.until(lambda d: not d.find_elements(By.ID, "ssvd-domain-text"))
+    browser.find_element(By.ID, "ssvd-go").click()
+    wait.until(lambda d: d.find_elements(By.ID, "ssvd-domain-text"))
+    assert menu_shows(browser, "ssvd-domain") == FIND_OUT
+    found = browser.find_element(By.ID, "ssvd-found")
+    assert "Found out: child version 1" in found.text
+    bars = [each.text for each in found.find_elements(By.CSS_SELECTOR, ".ssvd-candidate")]
+    names = {"child": "child version 1", "scottish": "scottish version 1", None: "the base model"}
+    assert [bar.splitlines()[0] for bar in bars] == [names[each["domain"]] for each in decision["considered"]]
+    assert "✓ chosen" in bars[0]
+    assert browser.find_element(By.ID, "ssvd-domain-text").text.split() == said.split()
+    assert re.search(r"child version 1 sha256:\w+", browser.find_element(By.ID, "ssvd-provenance").text)
 
 
 # Whatever plays the recording: where it was when it was told to play, and where it is now.

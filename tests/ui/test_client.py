@@ -13,7 +13,8 @@ import pytest
 
 from server.api import refusals
 from tests.ui import replies
-from ui.client import _ADVICE, Clip, ServerClient, ServerProblem
+from ui.client import Clip, ServerClient
+from ui.refusals import ADVICE, ServerProblem
 
 URL = "http://server.test"
 
@@ -55,6 +56,23 @@ def test_domains_that_cannot_be_served_are_not_offered() -> None:
     assert (catalogue.base, catalogue.base_digest) == ("owsm-nano", "sha256:cd")
     assert [domain.name for domain in catalogue.domains] == ["child"]
     assert (catalogue.domains[0].wer_before, catalogue.domains[0].wer_after) == (0.4, None)
+
+
+@pytest.mark.parametrize(
+    ("said", "offered"), [({}, False), ({"auto": True}, True), ({"auto": "soon"}, False)]
+)
+def test_only_a_server_that_says_so_can_choose_a_domain(said: dict[str, Any], offered: bool) -> None:
+    body = {"base": {"name": "owsm-nano", "digest": "sha256:cd"}, "data": [DOMAIN], **said}
+    assert refusing(200, body).catalogue().auto is offered
+
+
+def test_what_was_found_out_is_read_with_its_candidates_and_their_versions(clip_file: Path) -> None:
+    server = refusing(200, replies.found_out("one clip", "child"))
+    found = asyncio.run(server.transcribe(clip_file, "auto", "id"))
+    (choice,) = found.choices
+    assert (choice.domain, choice.version, choice.compared, choice.channel) == ("child", 2, True, None)
+    assert {each.domain for each in choice.considered} == {None, "child", "scottish"}
+    assert found.adapter == f"child@sha256:{replies.SHA256}"
 
 
 def test_a_recording_is_sent_with_its_domain_or_without_one(clip_file: Path) -> None:
@@ -125,7 +143,7 @@ def test_a_refusal_is_a_sentence_for_a_visitor_beside_the_server_s_reason(
 
 def test_every_code_that_the_server_has_for_a_transcription_has_its_sentence() -> None:
     codes = {code for *_, code in refusals._MEANING} - {"unsupported_language"}
-    assert codes <= set(_ADVICE)
+    assert codes <= set(ADVICE)
 
 
 @pytest.mark.parametrize("body", ["<html>", {"detail": "x"}, []])

@@ -19,8 +19,9 @@ import ui.page
 from ssvd_asr.errors import SsvdError
 from tests.ui import replies
 from ui import ui_command
+from ui.auto import AUTO
 from ui.client import ServerClient
-from ui.page import CANCELLED, Page, Shown
+from ui.page import CANCELLED, FIND_OUT, Page, Shown
 from ui.visits import Visits
 
 DOMAIN = {
@@ -40,6 +41,8 @@ class FakeServer:
 
     def __init__(self) -> None:
         self.domains = ["child", "scottish"]
+        self.offers: dict[str, Any] = {}  # what a newer server says beside its domains
+        self.found: str | None = "child"  # by itself
         self.asked: list[str] = []
         self.down = False
 
@@ -50,7 +53,8 @@ class FakeServer:
         if request.url.path == "/v1/domains":
             data = [{**DOMAIN, "name": name} for name in self.domains]
             return httpx.Response(
-                200, json={"base": {"name": "owsm-nano", "digest": "sha256:cd"}, "data": data}
+                200,
+                json={"base": {"name": "owsm-nano", "digest": "sha256:cd"}, "data": data, **self.offers},
             )
         if request.url.path.endswith("/samples"):
             name = request.url.path.split("/")[3]
@@ -66,6 +70,8 @@ class FakeServer:
         domain = "child" if b'name="domain"' in body else None
         if b"srt" in body:
             return httpx.Response(200, text=f"subtitles of {domain}")
+        if b"\r\n\r\nauto\r\n" in body:
+            return httpx.Response(200, json=replies.found_out(f"one {self.found} clip", self.found))
         return httpx.Response(200, json=replies.body(f"one {domain} clip", 0.5, 1.0, 1.5, domain=domain))
 
 
@@ -105,9 +111,13 @@ def recording(tmp_path: Path) -> str:
     return str(path)
 
 
+def values(menu: Any) -> list[str]:
+    return [value for _, value in menu["choices"]]
+
+
 def test_the_lists_are_the_server_s_and_what_is_chosen_stays_chosen(page: Page, server: FakeServer) -> None:
     domain, example, about, note, _ = page.fill(None, None)
-    assert (domain["choices"], domain["value"]) == (["child", "scottish"], "child")
+    assert (values(domain), domain["value"]) == (["child", "scottish"], "child")
     assert example["choices"] == [
         ("child: one child clip", "child/a"),
         ("scottish: one scottish clip", "scottish/a"),
@@ -116,11 +126,40 @@ def test_the_lists_are_the_server_s_and_what_is_chosen_stays_chosen(page: Page, 
     assert "knows these and nothing else" in note
     server.domains.append("ward")
     domain, example, *_ = page.fill("scottish", "scottish/a")
-    assert (domain["choices"], domain["value"]) == (["child", "scottish", "ward"], "scottish")
+    assert (values(domain), domain["value"]) == (["child", "scottish", "ward"], "scottish")
     assert example["value"] == "scottish/a"
     server.domains.remove("scottish")
     domain, example, *_ = page.fill("scottish", "scottish/a")
     assert (domain["value"], example["value"]) == ("child", None)
+
+
+def test_the_domain_is_left_to_a_server_that_can_choose_until_the_visitor_or_an_example_does(
+    page: Page, server: FakeServer
+) -> None:
+    server.offers = {"auto": True}
+    domain, _, about, *_ = page.fill(None, None)
+    assert domain["choices"][0] == (FIND_OUT, AUTO)
+    assert (values(domain), domain["value"]) == ([AUTO, "child", "scottish"], AUTO)
+    assert "listens to the voice" in about
+    assert page.fetch("scottish/a", VISIT)[1] == "scottish"
+    assert page.fill("scottish", None)[0]["value"] == "scottish"
+    server.offers = {}  # an older server has taken its place
+    domain, _, about, *_ = page.fill(AUTO, None)
+    assert (values(domain), domain["value"]) == (["child", "scottish"], "child")
+    server.offers, server.domains = {"auto": True}, []
+    domain, *_ = page.fill(AUTO, None)
+    assert (values(domain), domain["value"]) == ([], None)  # there is nothing to find
+
+
+def test_what_was_found_out_stands_beside_the_base(page: Page, recording: str, server: FakeServer) -> None:
+    shown, timeline, _ = transcribe(page, recording, AUTO, None)
+    assert "Found out: child version 2" in shown
+    assert shown.index("Found out") < shown.index("Base model") < shown.index("With domain child")
+    assert timeline.count("ssvd-lane ") == 2
+    server.found = None
+    shown, timeline, _ = transcribe(page, recording, AUTO, None)
+    assert "Found out: the base model" in shown
+    assert shown.count("ssvd-card ") == timeline.count("ssvd-lane ") == 1
 
 
 def test_an_example_is_fetched_once_and_shown_with_its_words(page: Page, server: FakeServer) -> None:

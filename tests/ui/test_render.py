@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
+from server.engine import choosing
 from tests.ui.replies import transcript
 from ui import render
 from ui.client import Catalogue, Domain, Transcript
 from ui.heard import HeardWord
+from ui.render import HINT
 from ui.style import STYLE
 
 BASE = transcript("the wed wabbit")
@@ -112,6 +115,16 @@ def test_what_the_server_warns_of_is_told_once() -> None:
     page = render.result(base, domain, None, "clip")
     assert (page.count(mended), page.count(doubted)) == (1, 1)
     assert "ssvd-warnings" not in render.result(transcript("one"), None, None, "clip")
+
+
+def test_a_better_domain_is_told_of_a_chosen_one_in_the_page_s_words_and_not_of_the_base_beside_it() -> None:
+    hint = "This recording sounds more like domain ward; domain=auto would compare them."
+    assert HINT in Path(choosing.__file__).read_text(encoding="utf-8")  # as the server says it
+    base, child = replace(BASE, warnings=(hint,)), replace(CHILD, warnings=(hint,))
+    assert "ssvd-warnings" not in render.result(base, CHILD, None, "clip")
+    page = render.result(BASE, child, None, "clip")
+    assert "sounds more like domain ward; “Find out” would compare them." in page
+    assert "domain ward" in render.result(base, None, None, "clip")
 
 
 def test_nothing_that_comes_from_elsewhere_is_html() -> None:

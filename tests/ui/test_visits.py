@@ -193,7 +193,7 @@ def test_a_recording_of_a_client_without_a_heartbeat_goes_and_a_present_visitor_
     def kept_names() -> set[str]:
         return {path.name for path in tmp_path.glob("ssvd-ui-*/*/*.wav")}
 
-    with page_alone(tmp_path, unclaimed_s=1, sweep_s=0.1) as (_, address):
+    with page_alone(tmp_path, unclaimed_s=4, sweep_s=0.1) as (_, address):
         client = Client(address, verbose=False)
         client.predict(handle_file(str(recording_of(tmp_path, "anna"))), None, None, api_name="/transcribe")
         with recording_of(tmp_path, "bert").open("rb") as file:

@@ -14,6 +14,7 @@ from ssvd_asr.tensor_files import save_tensors
 from training.evaluate import Evaluation, evaluate
 from training.methods.choices import SCALED
 from training.methods.scale import Scalable, ScalableAdapter, ScalableWeights, Scale, choose_scale
+from training.voices import voice_summary
 
 if TYPE_CHECKING:
     from ssvd_asr.adapted_model import AdaptedModel
@@ -57,7 +58,8 @@ def finish_ssvd(
         announce(report, before, after)
     # The file holds no clock times, so a resumed run gives the same bytes as an uninterrupted one.
     training = {name: value for name, value in summary.items() if name not in CLOCKED}
-    sealed = seal_adapter(path, read, adapted, base, factors, training=training)
+    voices = voice_summary(base, settings.data)
+    sealed = seal_adapter(path, read, adapted, base, factors, training=training, voices=voices)
     report(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
     result = {
         **summary,

@@ -104,6 +104,24 @@ def whole_windows(encoder: nn.Module) -> Iterator[None]:
             layer.unmasked = False  # type: ignore[assignment]
 
 
+@contextmanager
+def middle_output(layer: nn.Module) -> Iterator[list[Tensor]]:
+    """Collect the outputs (B, frames, d) of an encoder layer inside the block, without their positions."""
+    made: list[Tensor] = []
+
+    def note(_: nn.Module, __: object, output: tuple[object, object]) -> None:
+        hidden = output[0]
+        found = hidden[0] if isinstance(hidden, tuple) else hidden
+        assert isinstance(found, Tensor)
+        made.append(found)
+
+    handle = layer.register_forward_hook(note)
+    try:
+        yield made
+    finally:
+        handle.remove()
+
+
 def as_espnet(encoder: nn.Module) -> nn.Module:
     """Return a copy that computes as ESPnet does, for comparison."""
     from espnet2.asr.encoder.e_branchformer_encoder import EBranchformerEncoderLayer

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ssvd_asr.base import voice
 from ssvd_asr.base.learner import Learner
 from ssvd_asr.base.model import Decoder
 from ssvd_asr.base.owsm.config import ModelConfig
 from ssvd_asr.base.owsm.digest import base_digest
-from ssvd_asr.base.owsm.fast_encoder import whole_windows
+from ssvd_asr.base.owsm.fast_encoder import middle_output, whole_windows
 from ssvd_asr.base.owsm.grammar import forbid
 from ssvd_asr.base.owsm.learner import OwsmLearner
 from ssvd_asr.base.owsm.network import build_network
@@ -118,6 +119,30 @@ class OwsmModel:
         # With intermediate CTC the encoder also returns its layers' outputs.
         output: torch.Tensor = encoded[0] if isinstance(encoded, tuple) else encoded
         return output
+
+    @property
+    def voice_probe(self) -> str:
+        """See BaseModel."""
+        return f"owsm-{self._middle}-of-{len(self.network.encoder.encoders)}"
+
+    @torch.no_grad()
+    def voice_points(self, waves: Sequence[FloatArray]) -> torch.Tensor:
+        """See BaseModel. Each wave is encoded alone and unpadded, through half of the layers."""
+        return voice.points([voice.point(self._half_encoded(wave)) for wave in waves])
+
+    @property
+    def _middle(self) -> int:
+        return (len(self.network.encoder.encoders) + 1) // 2
+
+    def _half_encoded(self, wave: FloatArray) -> torch.Tensor:
+        """Return the middle layer's output (frames, d) of the beginning of a wave."""
+        speech = voice.heard(wave, self.window).to(self.device)
+        feats, lengths = self.network.frontend(speech, torch.tensor([speech.size(1)], device=self.device))
+        if self.network.normalize is not None:
+            feats, lengths = self.network.normalize(feats, lengths)
+        with middle_output(self.network.encoder.encoders[self._middle - 1]) as made:
+            self.network.encoder(feats.to(self.dtype), lengths, max_layer=self._middle)
+        return made[0][0]
 
     def open_decoder(self, encoded: torch.Tensor, *, width: int = 1) -> AbstractContextManager[Decoder]:
         """See BaseModel. On a GPU its steps are recorded where the layers allow it."""

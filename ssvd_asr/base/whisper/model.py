@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ssvd_asr.base import voice
 from ssvd_asr.base.learner import Learner
 from ssvd_asr.base.model import Decoder
 from ssvd_asr.base.probe import Probe
 from ssvd_asr.base.state_digest import check_unchanged, digest_of, sha256, state_entries
 from ssvd_asr.base.whisper.decoder import WatchedDecoder, WhisperDecoder
-from ssvd_asr.base.whisper.encoder import encode
+from ssvd_asr.base.whisper.encoder import encode, hidden
 from ssvd_asr.base.whisper.features import FeatureConfig, LogMel
 from ssvd_asr.base.whisper.files import CONFIG, FEATURES, GENERATION, TOKENIZER, WEIGHTS, WhisperFiles
 from ssvd_asr.base.whisper.learner import WhisperLearner
@@ -114,6 +115,32 @@ class WhisperModel:
             raise RuntimeError("the base network is in training mode: call network.eval() before decoding")
         features = self._features(self.window.padded(waves, self.name, self.device))
         return encode(self.network.model.encoder, features.to(self.dtype))
+
+    @property
+    def voice_probe(self) -> str:
+        """See BaseModel."""
+        return f"whisper-{self._middle}-of-{len(self.network.model.encoder.layers)}"
+
+    @torch.no_grad()
+    def voice_points(self, waves: Sequence[FloatArray]) -> torch.Tensor:
+        """See BaseModel. Each wave is encoded alone and unpadded, through half of the layers."""
+        encoder = self.network.model.encoder
+        return voice.points(
+            [
+                voice.point(
+                    hidden(
+                        encoder,
+                        self._features(voice.heard(wave, self.window).to(self.device)).to(self.dtype),
+                        self._middle,
+                    )[0]
+                )
+                for wave in waves
+            ]
+        )
+
+    @property
+    def _middle(self) -> int:
+        return (len(self.network.model.encoder.layers) + 1) // 2
 
     def open_decoder(
         self,

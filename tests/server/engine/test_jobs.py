@@ -5,9 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import wait
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from server.bank.bank import Lease
 from server.engine.jobs import Job
 from server.engine.messages import Provenance, Reply, Request
 from tests.speechlike import babble
@@ -59,3 +62,17 @@ def test_who_waits_for_a_cancelled_request_is_woken(job: Job) -> None:
     job.future.cancel()
     assert not job.claim()
     assert wait([job.future], 0).done == {job.future}
+
+
+def test_a_reply_names_the_domain_of_most_audio_and_of_equals_the_earliest(job: Job) -> None:
+    child, scottish = (cast(Lease, SimpleNamespace(sha256=name)) for name in ("child", "scottish"))
+    job.tell_choice(scottish, 150, 2)
+    assert job.lease is scottish
+    job.tell_choice(child, 100, 1)
+    assert job.lease is scottish
+    job.tell_choice(child, 50, 3)
+    assert job.lease is child
+    job.tell_choice(None, 150, 0)
+    assert job.lease is None
+    job.tell_choice(child, 1, 4)
+    assert job.lease is child

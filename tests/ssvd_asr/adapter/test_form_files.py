@@ -136,7 +136,8 @@ ANY_FORM: dict[str, tuple[Change, str]] = {
     "the numbers as octets": (octets, "has shape"),
     "another shape": (lambda f: f.first.update(shape=[1, *f.first["shape"]][:3]), "has shape|has 3 dim"),
     "the first version": (lambda f: f.metadata.update(format_version=1), "SSVD's three maps alone"),
-    "a third version": (lambda f: f.metadata.update(format_version=3), "version 3 is unknown"),
+    "a fourth version": (lambda f: f.metadata.update(format_version=4), "version 4 is unknown"),
+    "a third without voices": (lambda f: f.metadata.update(format_version=3), "summary of voices"),
     "a field missing": (lambda f: f.metadata.pop("outer_rotation"), "needs outer_rotation"),
     "another method": (lambda f: f.metadata.update(method="lora"), "'method'"),
     "a method of other maps": (

@@ -107,7 +107,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "an unknown key": (edited(lambda h, _: h["wide.skew"].update(more=1)), "not described by"),
     "NaN": (edited(lambda h, d: set_number(h, d, b"\x00\x7e")), "'wide.skew' holds NaN"),
     "infinity": (edited(lambda h, d: set_number(h, d, b"\x00\x7c")), "'wide.skew' holds NaN or infinity"),
-    "a later format": (edited_metadata(setting("format_version", 3)), "format version 3 is unknown"),
+    "a later format": (edited_metadata(setting("format_version", 4)), "format version 4 is unknown"),
     "a second format without its fields": (
         edited_metadata(setting("format_version", 2)), "version 2 needs delta_sigma, off_diagonals"
     ),

@@ -151,7 +151,8 @@ def test_an_adapter_of_any_form_is_sealed_published_and_scored_as_read(
     result = session({"epochs": 1}, publish=True, store=tmp_path / "store", **CASES[name]).run()
     version = AdapterStore(tmp_path / "store").resolve("tones")
     assert version.sha256 == result["sha256"]
-    assert version.metadata.format_version == 2
+    assert version.metadata.format_version == 3  # with the voices of its training data
+    assert version.metadata.voices is not None
     assert version.metadata.training["wer_after"] == result["wer_after"]
 
 
