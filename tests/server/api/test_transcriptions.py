@@ -86,6 +86,14 @@ def test_a_domain_whose_disk_hangs_holds_up_nobody_else(
         assert [each.result(TIMEOUT_S).status_code for each in stuck] == [200] * len(stuck)
 
 
+def test_clients_at_once_get_the_words_that_each_gets_alone(client: TestClient, clip: bytes) -> None:
+    asked = [{}, {"domain": "child"}, {"domain": "scottish"}, {"domain": "child*0.5"}] * 3
+    alone = [post(client, clip, **fields).json() for fields in asked]
+    with ThreadPoolExecutor(len(asked)) as threads:
+        sent = [threads.submit(post, client, clip, **fields) for fields in asked]
+        assert [each.result(TIMEOUT_S).json() for each in sent] == alone
+
+
 def test_without_a_domain_the_base_answers_and_says_so(client: TestClient, clip: bytes) -> None:
     body = post(client, clip).json()
     assert body["text"] == "base words"
