@@ -77,7 +77,10 @@ def _fill(store: AdapterStore, adapters: Path, count: int) -> None:
             continue
         mean, covariance = loaded.metadata.voices.gaussian()
         moved = np.random.default_rng(index).multivariate_normal(
-            mean + FAR * np.sqrt(np.diag(covariance)), covariance, loaded.metadata.voices.utterances
+            mean + FAR * np.sqrt(np.diag(covariance)),
+            covariance,  # of correlations rounded to float16
+            loaded.metadata.voices.utterances,
+            check_valid="ignore",
         )
         metadata = loaded.metadata.model_copy(
             update={"voices": VoiceSummary.of(loaded.metadata.voices.probe, moved)}
