@@ -14,8 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from adapters_store.blends import pinned_domain
-from server.auto.wish import is_auto as is_to_be_chosen
-from server.auto.wish import parse_auto
+from server.auto.wish import wish_of
 from server.engine.start import open_store, start_engine
 from server.errors import LanguageError
 from server.languages import is_auto, language_symbol
@@ -97,9 +96,7 @@ def _plan(args: argparse.Namespace, settings: ServerSettings, found: Found) -> P
     domain = None
     if args.domain is not None:  # one version for the whole run, whatever is published meanwhile
         domain = args.domain
-        if is_to_be_chosen(domain):
-            parse_auto(domain, "full")
-        else:
+        if wish_of(domain) is None:
             domain = pinned_domain(domain, open_store(settings).resolve)
     kind: TranscriptFormat = args.format or "txt"
     made_by = {

@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from server.auto.wish import is_auto, parse_auto
+from server.auto.wish import wish_of
 from server.engine.each_channel import submit_recording
 from server.engine.engine import Engine
 from server.engine.messages import Reply, Request
@@ -93,11 +93,11 @@ class Transcribing:
                 plan.language, plan.default_language, self.engine.recogniser.identifies_language
             )
             read = recording.read(self.limits, plan.channel)
-            auto = plan.domain is not None and is_auto(plan.domain)
+            wish = wish_of(plan.domain)
             request = Request(
                 wave=read.waves[0],
-                domain=None if auto else plan.domain,
-                auto=parse_auto(plan.domain, "full") if plan.domain is not None and auto else None,
+                domain=plan.domain if wish is None else None,
+                auto=wish,
                 language=language,
                 timestamps=plan.transcript_format != "txt",
                 warnings=warnings,

@@ -15,12 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import soundfile as sf
 import torch
 
 from adapters_store.packaged import PACKAGED, builtins
 from recipes.espeak.ensemble import transcribe_together
-from recipes.espeak.speak import ACCENTS, MAX_DURATION_S, SAMPLE_RATE, speak, utterance
+from recipes.espeak.speak import ACCENTS, utterance, write_utterance
 from ssvd_asr.adapted_model import AdaptedModel, adapt
 from ssvd_asr.adapter.blend import blend_adapters
 from ssvd_asr.adapter.read import LoadedAdapter, load_adapter
@@ -53,15 +52,14 @@ def scottish_child(split: str, count: int, folder: Path) -> Path:
     if path.exists():
         return path
     (folder / "audio").mkdir(parents=True, exist_ok=True)
-    lines: list[dict[str, str]] = []
+    lines: list[dict[str, object]] = []
     index = 0
     while len(lines) < count:
         text, speaker = utterance("child", split, index)
-        wave = speak(text, "child", replace(speaker, accent=ACCENTS["scottish"][0]))
-        if len(wave) <= MAX_DURATION_S * SAMPLE_RATE:
-            name = f"scottish-child-{split}-{index:06d}"
-            sf.write(folder / "audio" / f"{name}.wav", wave, SAMPLE_RATE, subtype="PCM_16")
-            lines.append({"id": name, "audio": f"audio/{name}.wav", "text": text})
+        scottish = replace(speaker, accent=ACCENTS["scottish"][0])
+        entry = write_utterance(folder, f"scottish-child-{split}-{index:06d}", text, "child", scottish)
+        if entry is not None:
+            lines.append(entry)
         index += 1
     path.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
     return path

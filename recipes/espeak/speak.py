@@ -170,6 +170,24 @@ def unheard(domain: str) -> dict[str, list[str]]:
     }
 
 
+def write_utterance(
+    folder: Path, name: str, text: str, domain: str, speaker: Speaker
+) -> dict[str, object] | None:
+    """Speak a text into ``folder/audio`` and return its manifest entry; None if it is over MAX_DURATION_S."""
+    wave = speak(text, domain, speaker)
+    duration_s = len(wave) / SAMPLE_RATE
+    if duration_s > MAX_DURATION_S:
+        return None
+    sf.write(folder / "audio" / f"{name}.wav", wave, SAMPLE_RATE, subtype="PCM_16")
+    return {
+        "id": name,
+        "audio": f"audio/{name}.wav",
+        "text": text,
+        "speaker": f"{speaker.accent}+{speaker.variant}",
+        "duration_s": round(duration_s, 3),
+    }
+
+
 def write_corpus(domain: str, split: str, indices: range, out: Path) -> Iterator[dict[str, object]]:
     """Speak ``indices`` into ``out/audio``; yield a manifest entry each, in order.
 
@@ -179,19 +197,7 @@ def write_corpus(domain: str, split: str, indices: range, out: Path) -> Iterator
 
     def one(index: int) -> dict[str, object] | None:
         text, speaker = utterance(domain, split, index)
-        wave = speak(text, domain, speaker)
-        duration_s = len(wave) / SAMPLE_RATE
-        if duration_s > MAX_DURATION_S:
-            return None
-        name = f"{domain}-{split}-{index:06d}"
-        sf.write(out / "audio" / f"{name}.wav", wave, SAMPLE_RATE, subtype="PCM_16")
-        return {
-            "id": name,
-            "audio": f"audio/{name}.wav",
-            "text": text,
-            "speaker": f"{speaker.accent}+{speaker.variant}",
-            "duration_s": round(duration_s, 3),
-        }
+        return write_utterance(out, f"{domain}-{split}-{index:06d}", text, domain, speaker)
 
     with ThreadPoolExecutor(max_workers=2) as pool:
         for entry in pool.map(one, indices):

@@ -11,9 +11,7 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import soundfile as sf
-
-from recipes.espeak.speak import MAX_DURATION_S, SAMPLE_RATE, TEN, speak, utterance
+from recipes.espeak.speak import TEN, utterance, write_utterance
 from training import train_command
 
 HOME = ("adult-us", "adult-rp")  # what the base was trained on
@@ -33,7 +31,7 @@ def corpus(data: Path, domain: str, split: str, length: str = "sentences") -> Pa
         return path
     (folder / "audio").mkdir(parents=True, exist_ok=True)
 
-    def one(index: int) -> dict[str, str] | None:
+    def one(index: int) -> dict[str, object] | None:
         text, speaker = utterance(domain, split, index)
         if words is not None:
             said = list(dict.fromkeys(text.split()))  # a child says some twice
@@ -41,17 +39,7 @@ def corpus(data: Path, domain: str, split: str, length: str = "sentences") -> Pa
                 return None
             first = random.Random(f"{domain}/{split}/{index}/{words}").randrange(len(said) - words + 1)
             text = " ".join(said[first : first + words])
-        wave = speak(text, domain, speaker)
-        if len(wave) > MAX_DURATION_S * SAMPLE_RATE:
-            return None
-        name = f"{folder.name}-{index:06d}"
-        sf.write(folder / "audio" / f"{name}.wav", wave, SAMPLE_RATE, subtype="PCM_16")
-        return {
-            "id": name,
-            "audio": f"audio/{name}.wav",
-            "text": text,
-            "speaker": f"{speaker.accent}+{speaker.variant}",
-        }
+        return write_utterance(folder, f"{folder.name}-{index:06d}", text, domain, speaker)
 
     with ThreadPoolExecutor(max_workers=2) as pool:
         entries = [each for each in pool.map(one, range(UTTERANCES[split])) if each is not None]

@@ -14,7 +14,7 @@ from starlette.datastructures import UploadFile
 from server.api.form import UNTIMED, TranscriptionForm, open_form, request_schema
 from server.api.naming import wanted_domain
 from server.api.replies import render
-from server.auto.wish import AutoWish, is_auto, parse_auto
+from server.auto.wish import AutoWish, wish_of
 from server.engine.each_channel import submit_recording
 from server.engine.messages import Reply
 from server.engine.messages import Request as Transcription
@@ -77,12 +77,11 @@ def _check_prompt(prompt: str, state: ServerState) -> None:
 
 
 def _wish(domain: str | None, form: TranscriptionForm) -> AutoWish | None:
-    """Return what a request leaves to the server. Raises ApiError, and as parse_auto does."""
-    if domain is not None and is_auto(domain):
-        return parse_auto(domain, form.auto_mode)
-    if form.auto is not None:
+    """Return what a request leaves to the server. Raises ApiError, and as wish_of does."""
+    wish = wish_of(domain, form.auto_mode)
+    if wish is None and form.auto is not None:
         raise ApiError(400, "auto goes with domain=auto", code="contradiction", param="auto")
-    return None
+    return wish
 
 
 async def _fetch(state: ServerState, domain: str) -> None:

@@ -24,9 +24,14 @@ class AutoWish:
     mode: Mode = "full"
 
 
-def is_auto(domain: str) -> bool:
-    """Return whether a request's domain asks for a choice."""
-    return domain.partition(":")[0].strip() == AUTO
+def wish_of(domain: str | None, mode: Mode = MODES[0]) -> AutoWish | None:
+    """Return what a request's domain leaves to the server, or None where it names one or the base.
+
+    Raises as `parse_auto` does.
+    """
+    if domain is None or domain.partition(":")[0].strip() != AUTO:
+        return None
+    return parse_auto(domain, mode)
 
 
 def parse_auto(domain: str, mode: Mode) -> AutoWish:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -52,11 +52,21 @@ class Choice:
         for name, decoded in self.tried.items():
             if name in self.failed or len(decoded) < len(self.deciding):
                 continue
-            said = [each.said for each in decoded.values() if each.said is not None]
-            tokens = sum(each.tokens for each in said)
-            if tokens:
-                found[name] = sum(each.score(ctc_weight) * each.tokens for each in said) / tokens
+            score = nats_a_token(decoded.values(), ctc_weight)
+            if score is not None:
+                found[name] = score
         return found
+
+    def likeness(self, name: str) -> float:
+        """Return how likely a candidate is, for ordering: those whose voices are unknown come last."""
+        return self.likely.get(name, -1.0)
+
+
+def nats_a_token(decoded: Iterable[Decoded], ctc_weight: float) -> float | None:
+    """Return how probable pieces' words are, or None where nothing tells: with the base's own times."""
+    said = [each.said for each in decoded if each.said is not None]
+    tokens = sum(each.tokens for each in said)
+    return sum(each.score(ctc_weight) * each.tokens for each in said) / tokens if tokens else None
 
 
 def how_many_decide(parts: Sequence[Part], heard_s: float) -> int:
@@ -89,7 +99,7 @@ def chosen_of(choice: Choice, lease: Lease | None, options: AutoOptions) -> Chos
             )
             for each in sorted(
                 shown,
-                key=lambda each: (-scores.get(each.name, float("-inf")), -choice.likely.get(each.name, -1.0)),
+                key=lambda each: (-scores.get(each.name, float("-inf")), -choice.likeness(each.name)),
             )
         ),
     )

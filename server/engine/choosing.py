@@ -20,7 +20,7 @@ from server.auto.candidates import BASE, Candidate, Candidates, posteriors
 from server.auto.wish import AutoWish
 from server.auto_options import AutoOptions
 from server.domains import Domains
-from server.engine.choice import Choice, chosen_of, how_many_decide
+from server.engine.choice import Choice, chosen_of, how_many_decide, nats_a_token
 from server.engine.jobs import Job, Part
 from server.engine.messages import Decoded
 from server.errors import DeadlineError, DrainingError
@@ -68,7 +68,7 @@ class Chooser:
 
     def begin(self, job: Job, parts: Sequence[Part], wish: AutoWish, *, hint: bool = False) -> list[Part]:
         """Return the parts by which the base hears what decides about a job's parts."""
-        groups: list[tuple[Sequence[Part], Sequence[Part]]] = [(parts, ())]
+        groups: list[tuple[Sequence[Part], Sequence[Part]]]
         if self.options.per_piece and not hint:
             groups = [((part,), ()) for part in parts]
         else:
@@ -153,22 +153,7 @@ class Chooser:
         seconds = [min(HEARD_S, len(part.piece.wave) / SAMPLE_RATE) for part in choice.deciding]
         points = np.stack([choice.points[part.index] for part in choice.deciding])
         choice.likely = posteriors(choice.candidates, points, seconds)
-        ranked = sorted(choice.candidates, key=lambda each: -choice.likely.get(each.name, -1.0))
-        best = ranked[0]
-        is_known = best.name in choice.likely
-        if choice.hint:
-            own = choice.job.lease.name if choice.job.lease is not None else BASE
-            if not is_known or best.name == own or not self._is_at_hand(best):
-                self._settle(choice)
-                return
-            wanted = [best]
-        elif is_known and (choice.wish.mode == "fast" or choice.likely[best.name] >= self.options.sure):
-            wanted = [best]
-        elif choice.wish.mode == "fast":
-            wanted = [each for each in ranked if each.name == BASE]
-        else:
-            domains = [each for each in ranked if each.name != BASE][: self.options.decode]
-            wanted = [*(each for each in ranked if each.name == BASE), *domains]
+        wanted = self._wanted(choice)
         for candidate in wanted:
             self._lease(choice, candidate)
             if choice.job.future.done():
@@ -178,7 +163,7 @@ class Chooser:
             self._settle(choice)
             return
         if not choice.leases:
-            self._lease(choice, next(each for each in ranked if each.name == BASE))
+            choice.leases[BASE] = None
         if len(choice.leases) == 1 and not choice.hint:
             self._decide(choice, next(iter(choice.leases)))
             return
@@ -190,6 +175,21 @@ class Chooser:
                 for part in choice.deciding
             ],
         )
+
+    def _wanted(self, choice: Choice) -> list[Candidate]:
+        """Return the candidates to try, one if it is sure; none if there is nothing to hint at."""
+        ranked = sorted(choice.candidates, key=lambda each: -choice.likeness(each.name))
+        base = next(each for each in ranked if each.name == BASE)
+        best = ranked[0]
+        is_known = best.name in choice.likely
+        if choice.hint:
+            own = choice.job.lease.name if choice.job.lease is not None else BASE
+            return [best] if is_known and best.name != own and self._is_at_hand(best) else []
+        if choice.wish.mode == "fast":
+            return [best if is_known else base]
+        if is_known and choice.likely[best.name] >= self.options.sure:
+            return [best]
+        return [base, *(each for each in ranked if each is not base)][: self.options.decode + 1]
 
     def _is_at_hand(self, candidate: Candidate) -> bool:
         """Return whether a candidate is in memory. A hint waits for no file: the next one may have it."""
@@ -230,7 +230,7 @@ class Chooser:
             return
         if not scores:  # words with the base's own times say nothing of how probable they are
             left = [name for name in choice.leases if name not in choice.failed]
-            self._decide(choice, max(left, key=lambda name: choice.likely.get(name, -1.0)))
+            self._decide(choice, max(left, key=choice.likeness))
             return
         best = max(scores, key=lambda name: scores[name])
         lead = scores[best] - scores.get(BASE, float("-inf"))
@@ -238,13 +238,11 @@ class Chooser:
 
     def _tell_hint(self, choice: Choice, scores: dict[str, float]) -> None:
         """Say which candidate the words are clearly more probable in, once the named domain's are there."""
-        decoded = [choice.job.decoded.get(part.index) for part in choice.deciding]
-        own_said = [each.said for each in decoded if each is not None and each.said is not None]
-        if any(each is None for each in decoded):
+        decoded = choice.job.decoded
+        if any(part.index not in decoded for part in choice.deciding):
             return  # `words_decoded` comes back
-        tokens = sum(each.tokens for each in own_said)
-        if tokens and scores:
-            own = sum(each.score(self.options.ctc_weight) * each.tokens for each in own_said) / tokens
+        own = nats_a_token((decoded[part.index] for part in choice.deciding), self.options.ctc_weight)
+        if own is not None and scores:
             best = max(scores, key=lambda name: scores[name])
             if scores[best] > own + HINT_NATS:
                 what = f"domain {best}" if best != BASE else "the base without a domain"
