@@ -12,23 +12,20 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
-from dataclasses import replace
 from typing import Protocol
 
 from server.auto.candidates import Candidates
 from server.auto.wish import AutoWish
 from server.auto_options import AutoOptions
-from server.bank.bank import Lease
 from server.domains import Domains
 from server.engine.batches import Batches
 from server.engine.choosing import Chooser
 from server.engine.jobs import Job, Part
-from server.engine.messages import BlendPart, Decoded, Piece, Provenance, Reply, Request
-from server.engine.placing import joined
+from server.engine.messages import Decoded, Piece, Reply, Request
 from server.engine.queue import Scheduler, Waiting
 from server.engine.recogniser import Recogniser
-from server.engine.segments import in_order, no_speech_prob, speech_of
-from server.engine.spoken import spoken
+from server.engine.replying import reply_to
+from server.engine.segments import speech_of
 from server.errors import DEVICE_ENDED, DeadlineError, DrainingError, LanguageError, QueueFullError, late
 from ssvd_asr.audio.read import SAMPLE_RATE
 from ssvd_asr.audio.segment import AUTO, CutRule, FloatArray, Span, find_spans
@@ -291,40 +288,7 @@ class Engine:
         """Answer a job that has nothing left to do."""
         if job.pieces_left or job.undecided:
             return
-        decoded = joined([job.decoded[index] for index in sorted(job.decoded)], job.request.timestamps)
-        segments = in_order([segment for each in decoded for segment in each.segments])
-        if job.speech is not None:
-            segments = tuple(replace(s, no_speech_prob=no_speech_prob(job.speech, s)) for s in segments)
-        decoding = tuple(each.decoding for each in decoded if each.decoding is not None)
-        language, doubtful = spoken(job.request.language, decoding)
-        texts = (each.text.strip() for each in decoded)
-        job.answer(
-            Reply(
-                text=" ".join(text for text in texts if text),
-                segments=segments,
-                language=language.strip("<>"),
-                duration_s=len(job.request.wave) / SAMPLE_RATE,
-                provenance=self._provenance(job.lease),
-                decoding=decoding,
-                chosen=tuple(sorted(job.chosen, key=lambda each: each.start_s)),
-                warnings=(
-                    *job.request.warnings,
-                    *job.notes,
-                    *doubtful,
-                    *(warning for each in decoded for warning in each.warnings),
-                ),
-            )
-        )
-
-    def _provenance(self, lease: Lease | None) -> Provenance:
-        base, digest = self.recogniser.name, self.recogniser.digest
-        if lease is None:
-            return Provenance(base, digest)
-        parts = tuple(
-            BlendPart(part.version.name, part.version.version, part.version.sha256, part.weight)
-            for part in lease.parts
-        )
-        return Provenance(base, digest, lease.name, lease.version, lease.sha256, parts)
+        job.answer(reply_to(job, self.recogniser.name, self.recogniser.digest))
 
     def _give_up(self, why: str) -> None:
         """Fail every request, including those on the device. The queue must be closed."""

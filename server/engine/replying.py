@@ -1,0 +1,49 @@
+"""The reply to a request of which every piece is decoded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from server.bank.bank import Lease
+from server.engine.jobs import Job
+from server.engine.messages import BlendPart, Provenance, Reply
+from server.engine.placing import joined
+from server.engine.segments import in_order, no_speech_prob
+from server.engine.spoken import spoken
+from ssvd_asr.audio.read import SAMPLE_RATE
+
+
+def reply_to(job: Job, base: str, base_digest: str) -> Reply:
+    """Return the reply to a job; `base` is the name of the base that decoded it."""
+    decoded = joined([job.decoded[index] for index in sorted(job.decoded)], job.request.timestamps)
+    segments = in_order([segment for each in decoded for segment in each.segments])
+    if job.speech is not None:
+        segments = tuple(replace(s, no_speech_prob=no_speech_prob(job.speech, s)) for s in segments)
+    decoding = tuple(each.decoding for each in decoded if each.decoding is not None)
+    language, doubtful = spoken(job.request.language, decoding)
+    texts = (each.text.strip() for each in decoded)
+    return Reply(
+        text=" ".join(text for text in texts if text),
+        segments=segments,
+        language=language.strip("<>"),
+        duration_s=len(job.request.wave) / SAMPLE_RATE,
+        provenance=_provenance(job.lease, base, base_digest),
+        decoding=decoding,
+        chosen=tuple(sorted(job.chosen, key=lambda each: each.start_s)),
+        warnings=(
+            *job.request.warnings,
+            *job.notes,
+            *doubtful,
+            *(warning for each in decoded for warning in each.warnings),
+        ),
+    )
+
+
+def _provenance(lease: Lease | None, base: str, base_digest: str) -> Provenance:
+    if lease is None:
+        return Provenance(base, base_digest)
+    parts = tuple(
+        BlendPart(part.version.name, part.version.version, part.version.sha256, part.weight)
+        for part in lease.parts
+    )
+    return Provenance(base, base_digest, lease.name, lease.version, lease.sha256, parts)
