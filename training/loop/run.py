@@ -150,15 +150,15 @@ class Session:
         """Return the trainer and the method's `finish`."""
         import torch
 
-        from ssvd_asr.device import resolve_dtype
+        from ssvd_asr.device import resolve_dtype, slow_in
         from training.corpus.batches import Plan
         from training.loop.trainer import Trainer
         from training.methods.build import build_method
 
         settings, base, recipe = self.settings, self.base, self.recipe
         autocast = resolve_dtype(settings.dtype, base.device) is torch.bfloat16
-        if autocast and base.device.type != "cuda":
-            raise SsvdError(f"dtype 'bfloat16' trains on CUDA only, the device is {base.device}; use float32")
+        if autocast and slow_in(torch.bfloat16, base.device):
+            raise SsvdError("dtype 'bfloat16': this CPU has no instructions for it, float32 is faster")
         if self.processes.sharded:
             if (settings.method, settings.scope) != ("full", "all"):
                 raise SsvdError(f"--shard is for --method full of all layers, not {settings.method}")

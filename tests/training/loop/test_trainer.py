@@ -10,6 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from ssvd_asr import device
 from ssvd_asr.adapter.forms import Directions
 from ssvd_asr.errors import SsvdError
 from ssvd_asr.layer.linear import AdaptedLinear
@@ -153,6 +154,14 @@ def test_mixed_precision_keeps_the_numbers_in_float32_and_learns_as_float32_does
         losses.append([e["valid_loss"] for e in events(run.settings.out) if e["event"] == "epoch"])
     assert losses[0] != losses[1]
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
+
+
+def test_bfloat16_is_refused_on_a_cpu_that_only_emulates_it(
+    session: MakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "slow_in", lambda *_: True)
+    with pytest.raises(SsvdError, match="this CPU has no instructions for it"):
+        session(dtype="bfloat16").run()
 
 
 def test_the_best_epoch_is_kept_and_patience_ends_the_run(
