@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--store", type=Path, help="the store's folder (default: the user's)")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     add_base_arguments(parser)
-    parser.add_argument("--dtype", choices=DTYPES, default="auto", help="bfloat16: autocast, where the device has it")
+    parser.add_argument("--dtype", choices=DTYPES, default="auto", help="bfloat16: autocast")
     _add_method(parser)
     machine = parser.add_argument_group("processes and memory")
     machine.add_argument(
