@@ -21,8 +21,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from ssvd_asr.errors import DataError, SsvdError
 from ssvd_asr.output_paths import check_output_file, check_output_folder
 from ssvd_asr.parser import CommandParser
@@ -30,6 +28,7 @@ from ssvd_asr.version import __version__
 from training.arguments import count
 from training.bench.configs import CONFIGS
 from training.bench.facts import facts
+from training.bench.results import ResultsFile
 from training.bench.run import RESULT_FILE
 from training.bench.spec import Spec, read_spec, write_spec
 from training.bench.study import DOMAINS, TEST_CORPORA, Budget, Config, Task, next_tasks, study_id
@@ -128,24 +127,13 @@ class Study:
     budget: Budget
     device: str
 
+    @property
+    def _file(self) -> ResultsFile:
+        return ResultsFile(self.out, NAMED)
+
     def results(self) -> list[dict[str, Any]]:
         """Return the results of all studies in the file. Raises DataError for a line that is no result."""
-        if not self.out.exists():
-            return []
-        found = []
-        text = self.out.read_text(encoding="utf-8")
-        # A last line without newline was cut off when the process was killed; `_note` removes it.
-        for number, line in enumerate(text[: text.rfind("\n") + 1].splitlines(), 1):
-            try:
-                result = json.loads(line)
-            except ValueError as error:
-                raise DataError(f"{self.out}:{number}: not a result: {error}") from error
-            if not isinstance(result, dict) or not result.keys() >= NAMED:
-                raise DataError(
-                    f"{self.out}:{number}: not a result: no object with {', '.join(sorted(NAMED))}"
-                )
-            found.append(result)
-        return found
+        return self._file.read()
 
     def run(self, configs: Sequence[Config], jobs: int, limit: int | None = None) -> None:
         """Run what is missing, `jobs` at a time, and begin at most `limit` runs.
@@ -153,12 +141,8 @@ class Study:
         Raises SsvdError if another process is adding to the same results, or if a run's process fails. The
         results of the other processes are saved first.
         """
-        self.out.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(f"{self.out}.lock", timeout=0):
-                self._run(configs, jobs, limit)
-        except Timeout as error:
-            raise SsvdError(f"another process is adding results to {self.out}") from error
+        with self._file.writing():
+            self._run(configs, jobs, limit)
 
     def _run(self, configs: Sequence[Config], jobs: int, limit: int | None) -> None:
         from ssvd_asr.base.load import load_base
@@ -168,7 +152,7 @@ class Study:
         study = study_id(self.budget, base.digest, digests, self.device)
         done = [result for result in self.results() if result["study"] == study]
         for line in facts(done, configs, manifests, base):
-            self._note({"study": study, **line})
+            self._file.add({"study": study, **line})
         self._check_recipe(study)
         begun: set[str] = set()
         running: dict[Future[dict[str, Any]], Task] = {}
@@ -210,18 +194,12 @@ class Study:
                     failed = failed or error
                     print(f"failed: {task.key}", file=sys.stderr, flush=True)
                     continue
-                self._note({"study": study, **result, "made_with": made_with(self.device)})
+                self._file.add({"study": study, **result, "made_with": made_with(self.device)})
                 print(f"done:   {task.key}", file=sys.stderr, flush=True)
             if failed is None:
                 return
         if failed is not None:
             raise failed
-
-    def _note(self, result: Mapping[str, Any]) -> None:
-        with self.out.open("ab+") as stream:
-            stream.seek(0)
-            stream.truncate(stream.read().rfind(b"\n") + 1)
-            stream.write(json.dumps(result).encode() + b"\n")
 
     def _process(self, study: str, task: Task, manifests: Mapping[str, Path]) -> dict[str, Any]:
         """Run a task in its own process. Raises SsvdError with the end of its output."""

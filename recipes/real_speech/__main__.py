@@ -1,0 +1,78 @@
+"""Command of the study: what is missing is run, two tasks at a time, then the page is written."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+from recipes.real_speech.configs import CONFIGS
+from recipes.real_speech.page import write_page
+from recipes.real_speech.run import add_places
+from recipes.real_speech.study import Task, next_tasks
+from ssvd_asr.errors import SsvdError
+from ssvd_asr.output_paths import check_output_file, check_output_folder
+from ssvd_asr.parser import CommandParser
+from training.arguments import count
+from training.bench.results import ResultsFile
+
+RESULTS = Path("docs/results/real.jsonl")
+
+
+def main() -> int:
+    """Run what is missing and write the page."""
+    parser = CommandParser(
+        prog="python -m recipes.real_speech",
+        description="Whisper-base on Dutch and Czech actors, by several methods. Takes hours; resumable.",
+    )
+    add_places(parser)
+    parser.add_argument("--out", type=Path, default=RESULTS, help="results; the page goes beside it")
+    parser.add_argument("--jobs", type=count, default=2, help="tasks at a time, a thread each (default 2)")
+    parser.add_argument("--page-only", action="store_true", help="write the page, run nothing")
+    asked = parser.parse_args()
+    check_output_file(asked.out, "--out", makes_folder=True)
+    results = ResultsFile(asked.out, frozenset(("key",)))
+    if not asked.page_only:
+        check_output_folder(asked.work, "--work")
+        places = [f"--{name}={getattr(asked, name)}" for name in ("base", "data", "work")]
+        with results.writing():
+            run_all(results, asked.jobs, lambda task: _process(task, places))
+    print(write_page(results.by_key(), asked.data, asked.out.with_suffix(".md")))
+    return 0
+
+
+def run_all(results: ResultsFile, jobs: int, process: Callable[[Task], dict[str, Any]]) -> None:
+    """Run tasks until none is left. Raises SsvdError if one fails, after the others have ended."""
+    running: dict[Future[dict[str, Any]], Task] = {}
+    with ThreadPoolExecutor(jobs) as pool:
+        while True:
+            begun = {task.key for task in running.values()}
+            waiting = [task for task in next_tasks(CONFIGS, results.by_key()) if task.key not in begun]
+            for task in waiting[: jobs - len(running)]:
+                print(f"begins: {task.key}", file=sys.stderr, flush=True)
+                running[pool.submit(process, task)] = task
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                task = running.pop(future)
+                results.add({"key": task.key, **future.result()})
+                print(f"done:   {task.key}", file=sys.stderr, flush=True)
+
+
+def _process(task: Task, places: list[str]) -> dict[str, Any]:
+    """Run a task in a process of its own, with one thread. Raises SsvdError with the end of its output."""
+    command = [sys.executable, "-m", "recipes.real_speech.run", task.key, *places]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode != 0:
+        raise SsvdError(f"{task.key} ended with {done.returncode}:\n{done.stderr[-2000:]}")
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
