@@ -143,8 +143,8 @@ def _tasks(configs: tuple[Config, ...], done: Results) -> Iterator[Task]:
     rated = [config for config in configs if config.rates]
     for turn in range(max(len(config.rates) for config in rated)):
         for config in rated:  # in turns: a study that is cut short has tried every method
-            for rate in config.rates[turn : turn + 1]:
-                yield Run(config, corpus(FIRST), rate, SEEDS[0])
+            for tried in config.rates[turn : turn + 1]:
+                yield Run(config, corpus(FIRST), tried, SEEDS[0])
     for language in LANGUAGES:
         yield Scored(None, corpus(language))
     yield Scored(None, "asterisk")
