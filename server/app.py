@@ -16,6 +16,7 @@ from starlette.responses import RedirectResponse
 from server.api import catalogue, health, refusals, transcriptions
 from server.api.body_limit import BodyLimit
 from server.api.head import Head
+from server.api.naming import is_model_of
 from server.api.replies import PROVENANCE_HEADERS
 from server.engine.engine import Engine
 from server.engine.start import start_engine
@@ -23,6 +24,7 @@ from server.progress import Progress
 from server.samples import Samples
 from server.settings import ServerSettings, load_settings
 from server.state import ServerState
+from ssvd_asr.errors import SsvdError
 from ssvd_asr.extras import how_to_add, missing
 from ssvd_asr.version import __version__
 
@@ -48,6 +50,7 @@ def create_app(settings: ServerSettings | None = None, engine: Engine | None = N
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         running = engine if engine is not None else await run_in_threadpool(start_engine, settings)
+        _check_aliases(settings, running.recogniser.name)
         app.state.ssvd = ServerState(
             settings=settings,
             store=running.domains.store,
@@ -84,6 +87,16 @@ def create_app(settings: ServerSettings | None = None, engine: Engine | None = N
     elif settings.ui is None:
         logger.info("no page at %s: it needs %s", UI_PATH, how_to_add("ui"))
     return app
+
+
+def _check_aliases(settings: ServerSettings, base: str) -> None:
+    """Raise SsvdError for an alias of a model that is not served, or one that hides a model's name."""
+    for alias, model in settings.aliases.items():
+        if is_model_of(base, alias) or not is_model_of(base, model):
+            raise SsvdError(
+                f"{alias}={model} (SSVD_MODEL_ALIASES): an alias stands for {base} or {base}:<domain>, "
+                "and is neither itself"
+            )
 
 
 def _mount_ui(app: FastAPI, settings: ServerSettings) -> None:

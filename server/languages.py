@@ -25,6 +25,7 @@ ukrainian urd urdu uzb uzbek vie vietnamese yid yiddish yor yoruba yue cantonese
 """
 _NAMES: dict[str, str] = dict(re.findall(r"\b(\w{3})\s(\w+)", _NAME_TABLE))
 _BY_NAME = {name.replace("_", " "): code for code, name in _NAMES.items()}
+_TWO_LETTERS = {three: two for two, three in ISO_639_3.items()}
 _NOT_LANGUAGES = {"asr"}  # a task token, in the same brackets
 
 AUTO = "auto"  # leaves the language to the server
@@ -77,6 +78,11 @@ def requested_language(wanted: str | None, default: str, identifies: bool) -> tu
         f"language={AUTO}: this base does not identify languages, {language_name(symbol.strip('<>'))} was "
         "assumed (SSVD_LANGUAGE)",
     )
+
+
+def two_letters(code: str) -> str:
+    """Return the ISO 639-1 code of a 639-3 code, "en" for "eng"; the code itself where there is none."""
+    return _TWO_LETTERS.get(code, code)
 
 
 def language_name(code: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from server.aliases import read_aliases
 from server.auto_options import AutoOptions, Hints
 from ssvd_asr.audio.read import AudioLimits
 from ssvd_asr.decoding.options import MAX_BEAM_SIZE, DecodingOptions, Method
@@ -58,6 +59,11 @@ class ServerSettings(BaseSettings):
         default=None,
         description="Origins whose pages may call the API from a browser, with commas between them; "
         "`*` allows all, empty none (`https://` and a host name).",
+    )
+    model_aliases: str | None = Field(
+        default=None,
+        description="Other names of models, for clients that send a fixed one, with commas between them: "
+        "`whisper-1=owsm-nano, gpt-4o-transcribe=owsm-nano:auto` (name=model).",
     )
     max_upload_bytes: int = Field(
         default=25 * 2**20, gt=0, description="Largest request body; more is 413 (bytes)."
@@ -233,6 +239,12 @@ class ServerSettings(BaseSettings):
         description="After SIGTERM, how long accepted requests may take to finish (seconds).",
     )
 
+    @field_validator("model_aliases")
+    @classmethod
+    def _aliases_are_pairs(cls, value: str | None) -> str | None:
+        read_aliases(_listed(value))
+        return value
+
     @field_validator("cors_origins")
     @classmethod
     def _origins_are_origins(cls, value: str | None) -> str | None:
@@ -257,6 +269,11 @@ class ServerSettings(BaseSettings):
     def allowed_origins(self) -> tuple[str, ...]:
         """Origins whose pages may call the API."""
         return _listed(self.cors_origins)
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """The models of the other names."""
+        return read_aliases(_listed(self.model_aliases))
 
     @property
     def decoding(self) -> DecodingOptions:

@@ -37,6 +37,8 @@ class Transcript:
         warnings: sentences on what is missing or doubtful.
         language: the token of its prompt, which the base identified if the prompt asked for that.
         said: how probable the words are; None where the base's own times are among them.
+        frames: of encoder output, the padding of the window included.
+        prompt_tokens: that the decoder read before the first of its own.
     """
 
     text: str
@@ -47,6 +49,8 @@ class Transcript:
     warnings: tuple[str, ...] = ()
     language: str = "<eng>"
     said: Said | None = None
+    frames: int = 0
+    prompt_tokens: int = 0
 
     @property
     def segments(self) -> tuple[TimedText, ...]:
@@ -119,6 +123,7 @@ def transcribe(
         Transcript(
             each.hypothesis.text, each.hypothesis, each.search, each.doubt_nats,
             alignment.words, (*each.warnings, *alignment.warnings), prompt.language, each.said,
+            encoded.size(1), len(base.tokens.prompt_ids(prompt)),
         )
         for each, prompt, alignment in zip(found, prompts, aligned, strict=True)
     ]  # fmt: skip
@@ -132,7 +137,8 @@ def _with_languages(
     if not asking:
         return prompts
     with domains(asking):
-        identified = identify(base, encoded[torch.tensor(asking, device=encoded.device)])
+        chosen = encoded[torch.tensor(asking, device=encoded.device)]
+        identified = identify(base, chosen, [prompts[row].among for row in asking])
     told = dict(zip(asking, identified, strict=True))
     return [replace(prompt, language=told.get(row, prompt.language)) for row, prompt in enumerate(prompts)]
 

@@ -63,7 +63,7 @@ FLOORS: dict[str, list[tuple[str, ...]]] = {
         ("domains",),
         ("bank/",),
         ("languages", "options", "progress", "samples", "recordings", "settings"),
-        ("auto_options", "errors"),
+        ("aliases", "auto_options", "errors"),
     ],
     "ui": [
         ("__init__", "ui_command"),

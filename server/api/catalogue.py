@@ -19,7 +19,7 @@ router = APIRouter()
 
 @router.get("/v1/models")
 def models(request: Request) -> dict[str, Any]:
-    """List the base and each domain made for it, in OpenAI's shape."""
+    """List the base, each domain made for it and the aliases, in OpenAI's shape."""
     return {"object": "list", "data": _models(state_of(request))}
 
 
@@ -66,10 +66,8 @@ def sample_audio(name: str, sample_id: str, request: Request) -> FileResponse:
 def _models(state: ServerState) -> list[dict[str, Any]]:
     base = state.engine.recogniser.name
     names = [None, *(each.name for each in state.store.list() if _problem(state, each.active) is None)]
-    return [
-        {"id": model_name(base, name), "object": "model", "created": 0, "owned_by": "ssvd-asr"}
-        for name in names
-    ]
+    listed = [*(model_name(base, name) for name in names), *state.settings.aliases]
+    return [{"id": each, "object": "model", "created": 0, "owned_by": "ssvd-asr"} for each in listed]
 
 
 def _domain(state: ServerState, domain: Domain) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Multipart form of POST /v1/audio/transcriptions: OpenAI's fields and `domain`."""
+"""Multipart forms of POST /v1/audio/transcriptions and /translations: OpenAI's fields and `domain`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from server.api.chunking import ServerVad
 from server.api.multipart import read_form
 from server.auto.wish import MODES, Mode
 from server.errors import ApiError
+from server.languages import is_auto
 from ssvd_asr.audio.read import Channel, parse_channel
 from ssvd_asr.audio.segment import CutRule
 from ssvd_asr.errors import ChannelError
@@ -23,15 +24,18 @@ from ssvd_asr.errors import ChannelError
 MAX_FIELDS = 32
 MAX_FILES = 2  # one more than is transcribed, so that the refusal can name the field
 MAX_FIELD_BYTES = 64 * 1024
-LISTS = ("timestamp_granularities", "include")  # OpenAI's clients send them as name[]
+# OpenAI's clients send them as name[].
+LISTS = ("timestamp_granularities", "include", "languages", "keywords", "known_speaker_names",
+         "known_speaker_references")  # fmt: skip
 
 ResponseFormat = Literal["json", "text", "srt", "verbose_json", "vtt"]
 FORMATS: tuple[ResponseFormat, ...] = get_args(ResponseFormat)
 UNTIMED: tuple[ResponseFormat, ...] = ("json", "text")
+SUBTITLES: tuple[ResponseFormat, ...] = ("srt", "vtt")
 GRANULARITIES = ("word", "segment")
 
 
-class TranscriptionForm(BaseModel):
+class AudioForm(BaseModel):
     """The fields besides the file. Some accept one value only, for clients that always send them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -53,11 +57,9 @@ class TranscriptionForm(BaseModel):
     )
     temperature: float = Field(default=0.0, description="Only 0: decoding draws nothing at random.")
     prompt: str = Field(default="", description="What was said before the audio, as text.")
-    stream: bool = Field(default=False, description="Not supported yet.")
-    timestamp_granularities: tuple[str, ...] = Field(
-        default=(), description="`word`, `segment` or both; with `verbose_json` only."
+    languages: tuple[str, ...] = Field(
+        default=(), description="Languages to choose from, as `language`; one of both is given."
     )
-    include: tuple[str, ...] = Field(default=(), description="Not supported yet.")
     channel: str = Field(
         default="mix",
         description="The number of one channel of the file, from 0; `mix`; or `each`, transcribed apart.",
@@ -67,6 +69,21 @@ class TranscriptionForm(BaseModel):
         union_mode="left_to_right",  # so that the first error is about the member, not about a missing text
         description="How audio is cut at silences: `auto`, or `server_vad` by `chunking_strategy[type]`.",
     )
+
+    @property
+    def streams(self) -> bool:
+        """Whether the reply comes as events."""
+        return False
+
+    @property
+    def translates(self) -> bool:
+        """Whether the text is to be English, whatever is spoken."""
+        return False
+
+    @property
+    def scores_tokens(self) -> bool:
+        """Whether the reply has its tokens and their log-probabilities."""
+        return False
 
     @property
     def format(self) -> ResponseFormat:
@@ -79,9 +96,14 @@ class TranscriptionForm(BaseModel):
         return self.auto or MODES[0]  # type: ignore[return-value]  # narrowed by _UNSUPPORTED
 
     @property
+    def leaves_language_open(self) -> bool:
+        """Whether the base is to identify the language."""
+        return len(self.languages) > 1 or (self.language is not None and is_auto(self.language))
+
+    @property
     def granularities(self) -> tuple[str, ...]:
         """The times that `verbose_json` lists. Without any named, as with OpenAI, those of segments."""
-        return self.timestamp_granularities or ("segment",)
+        return ("segment",)
 
     @property
     def chosen_channel(self) -> Channel:
@@ -94,19 +116,64 @@ class TranscriptionForm(BaseModel):
         return self.chunking_strategy.rule if isinstance(self.chunking_strategy, ServerVad) else None
 
 
+class TranscriptionForm(AudioForm):
+    """The fields of a transcription."""
+
+    stream: bool = Field(default=False, description="Whether the reply comes as server-sent events.")
+    timestamp_granularities: tuple[str, ...] = Field(
+        default=(), description="`word`, `segment` or both; with `verbose_json` only."
+    )
+    include: tuple[str, ...] = Field(default=(), description="`logprobs`; with `json` only.")
+    keywords: tuple[str, ...] = Field(default=(), description="Not supported yet.")
+    known_speaker_names: tuple[str, ...] = Field(default=(), description="Not supported.")
+    known_speaker_references: tuple[str, ...] = Field(default=(), description="Not supported.")
+
+    @property
+    def streams(self) -> bool:
+        """See AudioForm."""
+        return self.stream
+
+    @property
+    def scores_tokens(self) -> bool:
+        """See AudioForm."""
+        return "logprobs" in self.include
+
+    @property
+    def granularities(self) -> tuple[str, ...]:
+        """See AudioForm."""
+        return self.timestamp_granularities or ("segment",)
+
+
+class TranslationForm(AudioForm):
+    """The fields of a translation. `language` is that of the audio; the text is English."""
+
+    @property
+    def translates(self) -> bool:
+        """See AudioForm."""
+        return True
+
+    @property
+    def leaves_language_open(self) -> bool:
+        """Whether the base is to identify the language: also where none is named."""
+        return super().leaves_language_open or not (self.language or self.languages)
+
+
+_SPEAKERS = "speakers are not told apart here; channel=each transcribes each channel of the file apart"
 # field: (supported values, advice for the error message)
 _UNSUPPORTED: Mapping[str, tuple[tuple[Any, ...], str]] = {
     "auto": ((None, *MODES), f"use {' or '.join(MODES)}"),
-    "response_format": (FORMATS, f"use one of {', '.join(FORMATS)}"),
     "temperature": ((0.0,), "decoding draws nothing at random; leave it out or send 0"),
-    "stream": ((False,), "the answer comes whole; leave it out or send false"),
-    "include": (((),), "nothing more can be included; leave it out"),
+    "include": (((), ("logprobs",)), "use logprobs, once"),
+    "keywords": (((),), "leave it out"),
+    "known_speaker_names": (((),), _SPEAKERS),
+    "known_speaker_references": (((),), _SPEAKERS),
 }
+DIARIZED = "diarized_json"
 
 
 @asynccontextmanager
-async def open_form(request: Request) -> AsyncIterator[tuple[FormFile, TranscriptionForm]]:
-    """Read and check a request's form. The file is open within the block.
+async def open_form[F: AudioForm](request: Request, kind: type[F]) -> AsyncIterator[tuple[FormFile, F]]:
+    """Read and check a request's form of this kind. The file is open within the block.
 
     Raises ApiError: as read_form does; 400 for a missing, repeated, unknown or malformed field;
     422 for a value that OpenAI supports and this server does not.
@@ -119,7 +186,7 @@ async def open_form(request: Request) -> AsyncIterator[tuple[FormFile, Transcrip
     )
     try:
         file, fields = _split(form)
-        yield file, parse(fields)
+        yield file, parse(fields, kind)
     finally:
         await form.close()
 
@@ -160,14 +227,14 @@ def _split(form: FormData) -> tuple[FormFile, dict[str, Any]]:
     return file, fields
 
 
-def parse(fields: Mapping[str, Any]) -> TranscriptionForm:
+def parse[F: AudioForm](fields: Mapping[str, Any], kind: type[F]) -> F:
     """Check the fields besides the file. Raises as `open_form` does."""
     try:
-        form = TranscriptionForm.model_validate(fields)
+        form = kind.model_validate(fields)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = str(first["loc"][0])
-        known = ["file", *TranscriptionForm.model_fields]
+        known = ["file", *kind.model_fields]
         if isinstance(fields.get(name), dict):  # loc: the field, ServerVad, the member
             name = f"{name}[{first['loc'][-1]}]"
             known = [f"{chunking.FIELD}[{member}]" for member in ServerVad.model_fields]
@@ -177,26 +244,47 @@ def parse(fields: Mapping[str, Any]) -> TranscriptionForm:
             raise _bad(name, "is missing") from error
         raise _bad(name, f"is {first['input']!r}: {first['msg']}") from error
     if form.chunking_strategy != "auto" and not isinstance(form.chunking_strategy, ServerVad):
-        raise ApiError(
-            422,
-            f"chunking_strategy={form.chunking_strategy!r} is not supported: "
-            "use auto, or chunking_strategy[type]=server_vad",
-            code="unsupported_value",
-            param=chunking.FIELD,
+        raise _unsupported(
+            chunking.FIELD, form.chunking_strategy, "use auto, or chunking_strategy[type]=server_vad"
         )
+    if form.response_format not in FORMATS:
+        other = _SPEAKERS if form.response_format == DIARIZED else f"use one of {', '.join(FORMATS)}"
+        raise _unsupported("response_format", form.response_format, other)
+    if form.language is not None and form.languages:
+        raise ApiError(
+            400, "language and languages are both given; name one of them", code="contradiction",
+            param="languages",
+        )  # fmt: skip
     try:
         parse_channel(form.channel)
     except ChannelError as error:
         raise ApiError(400, str(error), code="invalid_value", param="channel") from error
     for name, (supported, advice) in _UNSUPPORTED.items():
-        value = getattr(form, name)
+        value = getattr(form, name, supported[0])
         if value not in supported:
-            shown = list(value) if isinstance(value, tuple) else value
-            raise ApiError(
-                422, f"{name}={shown!r} is not supported: {advice}", code="unsupported_value", param=name
-            )
-    _check_granularities(form)
+            raise _unsupported(name, value, advice)
+    if isinstance(form, TranscriptionForm):
+        _check_extras(form)
     return form
+
+
+def _check_extras(form: TranscriptionForm) -> None:
+    """Raise ApiError for fields that do not go with the format or the channels."""
+    _check_granularities(form)
+    if form.include and form.format != "json":
+        raise _unsupported("include", form.include, "only response_format=json has log-probabilities")
+    if form.stream and form.format in SUBTITLES:
+        raise _unsupported("stream", True, f"its events are JSON, response_format={form.format} comes whole")
+    if form.chosen_channel == "each" and (form.stream or form.include):
+        name = "stream" if form.stream else "include"
+        raise _unsupported(
+            name, getattr(form, name), "with channel=each the channels' texts are put together"
+        )
+
+
+def _unsupported(name: str, value: Any, advice: str) -> ApiError:
+    shown = list(value) if isinstance(value, tuple) else value
+    return ApiError(422, f"{name}={shown!r} is not supported: {advice}", code="unsupported_value", param=name)
 
 
 def _check_granularities(form: TranscriptionForm) -> None:
@@ -206,15 +294,12 @@ def _check_granularities(form: TranscriptionForm) -> None:
     if not shown or (not unknown and form.format == "verbose_json"):
         return
     advice = f"use {' or '.join(GRANULARITIES)}" if unknown else "only response_format=verbose_json has them"
-    raise ApiError(
-        422, f"timestamp_granularities={shown!r} is not supported: {advice}",
-        code="unsupported_value", param="timestamp_granularities",
-    )  # fmt: skip
+    raise _unsupported("timestamp_granularities", form.timestamp_granularities, advice)
 
 
-def request_schema() -> dict[str, Any]:
+def request_schema(kind: type[AudioForm]) -> dict[str, Any]:
     """Return the form's entry for the OpenAPI document. FastAPI cannot derive it from the route."""
-    schema = TranscriptionForm.model_json_schema()
+    schema = kind.model_json_schema()
     schema["properties"] = {"file": {"type": "string", "format": "binary"}, **schema["properties"]}
     schema["required"] = ["file"]
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}

@@ -26,6 +26,11 @@ def model_name(base: str, domain: str | None) -> str:
     return base if domain is None else f"{base}:{domain}"
 
 
+def is_model_of(base: str, model: str) -> bool:
+    """Return whether a name is that of the base or has the form of one of its domains'."""
+    return model == base or model.startswith(f"{base}:")
+
+
 def _domain_of(base: str, model: str) -> str | None:
     if model == base:
         return None

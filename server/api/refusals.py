@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -61,13 +62,32 @@ _MEANING: tuple[tuple[type[SsvdError], int, str | None, str], ...] = (
 _UNKNOWN = (SsvdError, 500, None, "internal_error")
 
 
+def _body(status: int, message: str, *, code: str, param: str | None) -> dict[str, Any]:
+    kinds = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+    kind = kinds.get(status, "invalid_request_error" if status < 500 else "server_error")
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def error_of(error: SsvdError) -> tuple[int, dict[str, Any]]:
+    """Return the status and the body of a refusal. Errors of the server are logged."""
+    if isinstance(error, ApiError):
+        return error.status, _body(error.status, str(error), code=error.code, param=error.param)
+    meaning = next((each for each in _MEANING if isinstance(error, each[0])), _UNKNOWN)
+    status, param, code = meaning[1:]
+    if status >= 500:
+        logger.error("%s", error, exc_info=error)
+    message = with_settings_named(str(error)) if isinstance(error, AudioLimitError) else str(error)
+    return status, _body(status, message, code=code, param=param)
+
+
 def error_response(
     status: int, message: str, *, code: str, param: str | None = None, retry_after_s: int | None = None
 ) -> JSONResponse:
     """Return one error in the shape that the `openai` client reads."""
-    kinds = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
-    kind = kinds.get(status, "invalid_request_error" if status < 500 else "server_error")
-    body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
+    return _response(status, _body(status, message, code=code, param=param), retry_after_s)
+
+
+def _response(status: int, body: dict[str, Any], retry_after_s: int | None) -> JSONResponse:
     headers = None if retry_after_s is None else {"Retry-After": str(retry_after_s)}
     return JSONResponse(body, status_code=status, headers=headers)
 
@@ -107,17 +127,10 @@ class _Faults:
 
 
 async def _refused(_: Request, error: Exception) -> JSONResponse:
-    if isinstance(error, ApiError):
-        return error_response(error.status, str(error), code=error.code, param=error.param)
-    meaning = next((each for each in _MEANING if isinstance(error, each[0])), _UNKNOWN)
-    status, param, code = meaning[1:]
-    if status >= 500:
-        logger.error("%s", error, exc_info=error)
+    assert isinstance(error, SsvdError)
+    status, body = error_of(error)
     retry_after_s = {429: getattr(error, "retry_after_s", 1), 503: 1}.get(status)
-    message = str(error)
-    if isinstance(error, AudioLimitError):
-        message = with_settings_named(message)
-    return error_response(status, message, code=code, param=param, retry_after_s=retry_after_s)
+    return _response(status, body, retry_after_s)
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 from urllib.parse import quote
 
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
-from server.api.form import TranscriptionForm
-from server.engine.messages import Provenance, Reply
+from server.api.form import AudioForm
+from server.engine.messages import Provenance, Reply, SaidToken
+from server.languages import two_letters
 from server.reply_fields import auto_fields, channel_fields, decoding_fields, provenance_fields, timed_fields
 from server.subtitles import subtitles
 
@@ -23,7 +25,7 @@ PROVENANCE_HEADERS = {  # by field of Provenance
 }
 
 
-def render(reply: Reply, form: TranscriptionForm) -> Response:
+def render(reply: Reply, form: AudioForm) -> Response:
     """Return the reply in the form's format. JSON has the field `ssvd`, every format X-SSVD-* headers."""
     headers = provenance_headers(reply.provenance)
     kind = form.format
@@ -33,19 +35,53 @@ def render(reply: Reply, form: TranscriptionForm) -> Response:
         return PlainTextResponse(subtitles(reply, kind), headers=headers)
     if kind == "vtt":
         return Response(subtitles(reply, kind), headers=headers, media_type="text/vtt")
-    body: dict[str, Any] = {"text": reply.text}
+    body: dict[str, Any] = {"text": reply.text, **language_fields(reply, form)}
     if kind == "verbose_json":
         body |= timed_fields(reply, form.granularities)
+        if form.translates:
+            body |= {"task": "translate", "language": "english"}  # of the text, as OpenAI has it
     body |= channel_fields(reply)
+    body |= logprob_fields(reply.tokens, form)
     seconds = reply.duration_s * max(1, len(reply.channels))  # of audio that was decoded
     body["usage"] = {"type": "duration", "seconds": round(seconds, 3)}
-    body["ssvd"] = {
+    body["ssvd"] = ssvd_fields(reply)
+    return JSONResponse(body, headers=headers)
+
+
+def ssvd_fields(reply: Reply) -> dict[str, Any]:
+    """Return the field `ssvd`: what made the reply, how, and what is doubtful in it."""
+    return {
         **provenance_fields(reply.provenance),
         "decoding": [decoding_fields(each) for each in reply.decoding],
         "warnings": list(reply.warnings),
         **auto_fields(reply),
     }
-    return JSONResponse(body, headers=headers)
+
+
+def language_fields(reply: Reply, form: AudioForm) -> dict[str, Any]:
+    """Return the field `languages`: those that were heard, where the text does not tell.
+
+    That is where the request left the language open, and of translations. Empty if nothing was heard.
+    """
+    if not form.leaves_language_open and not form.translates:
+        return {}
+    heard = dict.fromkeys(each.language.strip("<>") for each in reply.decoding)
+    return {"languages": [{"code": two_letters(code)} for code in heard]}
+
+
+def logprob_fields(tokens: Sequence[SaidToken], form: AudioForm, *, first: bool = True) -> dict[str, Any]:
+    """Return the field `logprobs`, if the request asks for it.
+
+    first: whether the tokens begin a text, which has no space there.
+    """
+    if not form.scores_tokens:
+        return {}
+    found = []
+    for place, token in enumerate(tokens):
+        data = token.data.lstrip(b" ") if first and place == 0 else token.data
+        text = data.decode(errors="replace")
+        found.append({"token": text, "bytes": list(data), "logprob": round(token.log_prob, 5)})
+    return {"logprobs": found}
 
 
 def provenance_headers(provenance: Provenance) -> dict[str, str]:

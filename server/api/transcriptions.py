@@ -1,4 +1,4 @@
-"""Route that transcribes an upload: POST /v1/audio/transcriptions."""
+"""Routes that transcribe an upload, or translate it: POST /v1/audio/transcriptions and /translations."""
 
 from __future__ import annotations
 
@@ -11,18 +11,28 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
-from server.api.form import UNTIMED, TranscriptionForm, open_form, request_schema
+from server.aliases import aliased
+from server.api.form import (
+    UNTIMED,
+    AudioForm,
+    TranscriptionForm,
+    TranslationForm,
+    open_form,
+    request_schema,
+)
 from server.api.naming import wanted_domain
 from server.api.replies import render
+from server.api.streaming import PieceStream, stream_reply
 from server.auto.wish import AutoWish, wish_of
 from server.engine.each_channel import submit_recording
 from server.engine.messages import Reply
 from server.engine.messages import Request as Transcription
 from server.errors import ApiError, late
-from server.languages import requested_language
+from server.languages import AUTO, language_symbol, requested_language
 from server.progress import REQUEST_ID_HEADER, Pieces
 from server.state import ServerState, state_of
 from ssvd_asr.audio.read import read_recording
+from ssvd_asr.base.prompt import RECOGNITION, TO_ENGLISH
 
 router = APIRouter()
 
@@ -31,12 +41,17 @@ CLIENT_LEFT = 499  # for the access log only, as in nginx: the client is gone
 
 # With a slash too: clients send their upload twice after a redirect, or take its empty body for a text.
 @router.post("/v1/audio/transcriptions/", include_in_schema=False)
-@router.post("/v1/audio/transcriptions", openapi_extra=request_schema())
+@router.post("/v1/audio/transcriptions", openapi_extra=request_schema(TranscriptionForm))
 async def transcribe(request: Request) -> Response:
     """Transcribe one file in one domain. The request and reply are OpenAI's, with `domain` beside `model`."""
-    state = state_of(request)
-    with state.progress.of(request.headers.get(REQUEST_ID_HEADER)) as pieces:
-        return await _transcribe(request, state, pieces)
+    return await _answer(request, TranscriptionForm)
+
+
+@router.post("/v1/audio/translations/", include_in_schema=False)
+@router.post("/v1/audio/translations", openapi_extra=request_schema(TranslationForm))
+async def translate(request: Request) -> Response:
+    """Translate one file to English in one domain, where the base was trained for that."""
+    return await _answer(request, TranslationForm)
 
 
 @router.get("/v1/progress/{request_id}")
@@ -46,19 +61,42 @@ async def progress(request_id: str, request: Request) -> dict[str, int]:
     return {"pieces": pieces.total, "pieces_done": pieces.done}
 
 
-async def _transcribe(request: Request, state: ServerState, pieces: Pieces) -> Response:
-    async with open_form(request) as (file, form):
+async def _answer(request: Request, kind: type[AudioForm]) -> Response:
+    state = state_of(request)
+    with state.progress.of(request.headers.get(REQUEST_ID_HEADER)) as pieces:
+        return await _transcribe(request, state, pieces, kind)
+
+
+async def _transcribe(
+    request: Request, state: ServerState, pieces: Pieces, kind: type[AudioForm]
+) -> Response:
+    async with open_form(request, kind) as (file, form):
+        _check_task(form, state)
         _check_prompt(form.prompt, state)
-        domain = wanted_domain(state.engine.recogniser.name, form.model, form.domain)
+        model = aliased(state.settings.aliases, form.model)
+        domain = wanted_domain(state.engine.recogniser.name, model, form.domain)
         auto = _wish(domain, form)
         if auto is not None:
             domain = None
         elif domain is not None:
             await _fetch(state, domain)
+        stream = PieceStream() if form.streams else None
         async with state.decoders:
-            future = await run_in_threadpool(_submit, state, file, form, domain, auto, pieces)
+            future = await run_in_threadpool(_submit, state, file, form, domain, auto, pieces, stream)
+    if stream is not None:
+        return stream_reply(future, stream, form, state.engine.request_timeout_s)
     reply = await _unless_client_leaves(request, future, state.engine.request_timeout_s)
     return Response(status_code=CLIENT_LEFT) if reply is None else render(reply, form)
+
+
+def _check_task(form: AudioForm, state: ServerState) -> None:
+    """Raise ApiError for a translation that the base cannot make."""
+    base = state.engine.recogniser
+    if form.translates and not base.translates:
+        raise ApiError(
+            422, f"base {base.name} was not trained to translate; serve one that was, as openai/whisper-base",
+            code="translation_unsupported", param="model",
+        )  # fmt: skip
 
 
 def _check_prompt(prompt: str, state: ServerState) -> None:
@@ -76,7 +114,7 @@ def _check_prompt(prompt: str, state: ServerState) -> None:
         )  # fmt: skip
 
 
-def _wish(domain: str | None, form: TranscriptionForm) -> AutoWish | None:
+def _wish(domain: str | None, form: AudioForm) -> AutoWish | None:
     """Return what a request leaves to the server. Raises ApiError, and as wish_of does."""
     wish = wish_of(domain, form.auto_mode)
     if wish is None and form.auto is not None:
@@ -97,16 +135,19 @@ async def _fetch(state: ServerState, domain: str) -> None:
 def _submit(
     state: ServerState,
     file: UploadFile,
-    form: TranscriptionForm,
+    form: AudioForm,
     domain: str | None,
     auto: AutoWish | None,
     pieces: Pieces,
+    stream: PieceStream | None,
 ) -> Future[Reply]:
     """Decode the upload and queue it. This blocks, so run it in a thread."""
     settings = state.settings
+    wanted = AUTO if form.leaves_language_open else form.language or next(iter(form.languages), None)
     language, warnings = requested_language(
-        form.language, settings.language, state.engine.recogniser.identifies_language
+        wanted, settings.language, state.engine.recogniser.identifies_language
     )
+    among = tuple(language_symbol(each) for each in form.languages)
     recording = read_recording(file.file, settings.audio_limits, channel=form.chosen_channel)
     return submit_recording(
         state.engine,
@@ -120,6 +161,10 @@ def _submit(
             cut_rule=form.cut_rule,
             warnings=warnings,
             on_progress=pieces.note,
+            on_piece=None if stream is None else stream.put,
+            task=TO_ENGLISH if form.translates else RECOGNITION,
+            languages=among,
+            scores_tokens=form.scores_tokens,
             auto=auto,
             hint=domain is not None and settings.hints_for(form.format),
         ),

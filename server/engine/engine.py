@@ -29,7 +29,7 @@ from server.engine.segments import speech_of
 from server.errors import DEVICE_ENDED, DeadlineError, DrainingError, LanguageError, QueueFullError, late
 from ssvd_asr.audio.read import SAMPLE_RATE
 from ssvd_asr.audio.segment import AUTO, CutRule, FloatArray, Span, find_spans
-from ssvd_asr.base.prompt import IDENTIFIED
+from ssvd_asr.base.prompt import IDENTIFIED, RECOGNITION
 from ssvd_asr.base.voice import HEARD_S
 
 logger = logging.getLogger(__name__)
@@ -122,6 +122,8 @@ class Engine:
         left_to_the_base = request.language == IDENTIFIED and self.recogniser.identifies_language
         if not left_to_the_base and not self.recogniser.has_language(request.language):
             raise LanguageError(f"base model {self.recogniser.name} has no language {request.language!r}")
+        if lacking := [each for each in request.languages if not self.recogniser.has_language(each)]:
+            raise LanguageError(f"base model {self.recogniser.name} has no language {lacking[0]!r}")
         deadline_s = time.monotonic() + self.request_timeout_s
         if request.auto is not None:
             self._chooser.check(request.auto)
@@ -179,7 +181,8 @@ class Engine:
             request.wave,
             self.recogniser.longest_piece_samples,
             request.cut_rule or AUTO,
-            self.recogniser.piece_context_samples,
+            # Pieces that hear the same speech are told apart by their words' times, which translations lack.
+            self.recogniser.piece_context_samples if request.task == RECOGNITION else 0,
             join=request.cut_rule is None and self.recogniser.bears_silences,
         )
         return [
@@ -196,6 +199,9 @@ class Engine:
                     previous_text=None if index else request.previous_text,
                     own_from_s=span.start / SAMPLE_RATE if span.before else None,
                     own_to_s=span.stop / SAMPLE_RATE if span.after else None,
+                    task=request.task,
+                    languages=request.languages,
+                    scores_tokens=request.scores_tokens,
                 ),
             )
             for index, span in enumerate(spans)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from server.bank.bank import Lease
 from server.engine.messages import Chosen, Decoded, FloatArray, Piece, Reply, Request
+from server.engine.placing import Joiner
 
 
 class Settled(Protocol):
@@ -33,11 +35,17 @@ class Job:
     choices: list[Settled] = field(default_factory=list)  # server.engine.choice.Choice
     chosen: list[Chosen] = field(default_factory=list)  # decided so far
     notes: list[str] = field(default_factory=list)  # warnings of choosing
+    settled: list[Decoded] = field(default_factory=list)  # the first pieces, with the words that are theirs
     _held: list[Lease] = field(default_factory=list)  # of candidates, released at the end
     _left: bool = False
+    _joined: int = 0  # pieces that the joiner has
     _shares: dict[str | None, tuple[int, int, Lease | None]] = field(default_factory=dict)  # by digest
+    _joiner: Joiner = field(init=False)
     _claimed: threading.Lock = field(default_factory=threading.Lock)
     _holding: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self._joiner = Joiner(self.request.timestamps)
 
     @property
     def undecided(self) -> bool:
@@ -75,10 +83,21 @@ class Job:
             *_, self.lease = max(self._shares.values(), key=lambda share: (share[0], -share[1]))
 
     def take(self, index: int, decoded: Decoded) -> None:
-        """Take a piece's words."""
+        """Take a piece's words. Side effect: tells whoever asked of the pieces that are certain now."""
         self.decoded[index] = decoded
         self.pieces_left -= 1
         self.tell_progress()
+        while (following := self.decoded.get(self._joined)) is not None:
+            self._joined += 1
+            self._settle(self._joiner.take(following))
+        if not self.pieces_left:
+            self._settle(self._joiner.end())
+
+    def _settle(self, pieces: Sequence[Decoded]) -> None:
+        self.settled += pieces
+        if self.request.on_piece is not None:
+            for piece in pieces:
+                self.request.on_piece(piece)
 
     def tell_progress(self) -> None:
         """Tell whoever asked how many pieces are decoded."""

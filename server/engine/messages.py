@@ -12,12 +12,14 @@ from adapters_store.names import pinned_reference
 from server.auto.wish import AutoWish
 from server.bank.bank import Lease
 from ssvd_asr.audio.segment import CutRule
+from ssvd_asr.base.prompt import RECOGNITION
 from ssvd_asr.decoding.align import TimedWord
 from ssvd_asr.decoding.hypothesis import Said
 from ssvd_asr.decoding.overlap import Heard
 
 FloatArray = npt.NDArray[np.float32]
 OnProgress = Callable[[int, int], None]  # takes (pieces done, pieces), on any thread
+OnPiece = Callable[["Decoded"], None]  # takes the pieces of a reply in order, on any thread
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +34,10 @@ class Request:
     cut_rule: CutRule | None = None  # the silences at which the wave is cut; None leaves that to the base
     warnings: tuple[str, ...] = ()  # of reading the wave and the form; the reply repeats them
     on_progress: OnProgress | None = None
+    on_piece: OnPiece | None = None  # told of each piece as soon as its words are certain
+    task: str = RECOGNITION  # or a translation that the base was trained for, as "<st_eng>"
+    languages: tuple[str, ...] = ()  # among which a base identifies the language; empty: all that it has
+    scores_tokens: bool = False  # whether the reply has its tokens and their log-probabilities
     auto: AutoWish | None = None  # the domain is to be chosen; `domain` is None
     hint: bool = False  # whether to tell of a domain that suits the recording clearly better
 
@@ -50,6 +56,9 @@ class Piece:
     # hears beyond is its neighbour's.
     own_from_s: float | None = None
     own_to_s: float | None = None
+    task: str = RECOGNITION
+    languages: tuple[str, ...] = ()
+    scores_tokens: bool = False
     listens: bool = False  # only the base's voice point is wanted
 
     @property
@@ -75,6 +84,33 @@ class TextSegment:
 
 
 @dataclass(frozen=True)
+class SaidToken:
+    """A token of the text: its UTF-8 bytes, which may be a part of a character, and a log-probability.
+
+    log_prob: natural, see Hypothesis.log_probs.
+    """
+
+    data: bytes
+    log_prob: float
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of some pieces: encoder frames of their audio, prompts, and what the decoder said."""
+
+    audio_tokens: int = 0
+    prompt_tokens: int = 0
+    said_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.audio_tokens + other.audio_tokens,
+            self.prompt_tokens + other.prompt_tokens,
+            self.said_tokens + other.said_tokens,
+        )
+
+
+@dataclass(frozen=True)
 class PieceDecoding:
     """How the words of one piece were found. Times in seconds from the start of the request's audio."""
 
@@ -95,6 +131,7 @@ class Decoded:
             piece is one segment, and `placing.joined` tells whose words they are.
         said: how probable the words are, see Transcript.
         voice: (r,) the voice point of a piece that listens; it has no text.
+        tokens: of the text, if the request wants them.
     """
 
     text: str
@@ -104,6 +141,8 @@ class Decoded:
     heard: Heard | None = None
     said: Said | None = None
     voice: FloatArray | None = None
+    tokens: tuple[SaidToken, ...] = ()
+    usage: Usage = Usage()
 
 
 @dataclass(frozen=True)
@@ -189,6 +228,8 @@ class Reply:
     warnings: tuple[str, ...] = ()  # sentences on the audio, and on what the reply lacks
     channels: tuple[str, ...] = ()  # the text of each channel, where they were transcribed apart
     chosen: tuple[Chosen, ...] = ()  # where the request left the domain to the server
+    tokens: tuple[SaidToken, ...] = ()  # of the text, if the request wanted them
+    usage: Usage = Usage()
 
     @property
     def words(self) -> tuple[TimedWord, ...]:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 
-from server.engine.messages import Decoded, Piece, PieceDecoding, TextSegment
+from server.engine.messages import Decoded, Piece, PieceDecoding, SaidToken, TextSegment, Usage
 from server.engine.segments import segments_of
 from ssvd_asr.audio.read import SAMPLE_RATE
 from ssvd_asr.decoding.align import TimedWord, shifted
 from ssvd_asr.decoding.hypothesis import TimedText
-from ssvd_asr.decoding.overlap import Heard, own_words
+from ssvd_asr.decoding.overlap import Heard, Seams
 from ssvd_asr.transcription import Transcript
 
 UNSURE_NATS = 10.0  # of doubt that is left: above it the reply warns (docs/serving.md)
 MAX_DOUBT_NATS = 1e4  # told where CTC finds the words impossible
 
 
-def placed(piece: Piece, transcript: Transcript) -> Decoded:
-    """Convert times from the window to the request.
+def placed(
+    piece: Piece, transcript: Transcript, tokens: tuple[SaidToken, ...] = (), usage: Usage | None = None
+) -> Decoded:
+    """Convert times from the window to the request. `tokens` and `usage` are the piece's.
 
     Segments come from the base's own times, if it was asked for them, else from the words' times. A piece
     without any times is one segment, and so is one that overlaps others, with all that it heard.
@@ -47,25 +50,38 @@ def placed(piece: Piece, transcript: Transcript) -> Decoded:
         tuple(stretch + warning for warning in (*transcript.warnings, *unsure)),
         Heard(words, piece.own_from_s, piece.own_to_s) if piece.overlaps else None,
         transcript.said,
+        tokens=tokens,
+        usage=usage or Usage(),
     )
 
 
-def joined(decoded: Sequence[Decoded], timestamps: bool) -> list[Decoded]:
-    """Give each word that two pieces heard to one of them. Pieces that do not overlap stay as they are.
+class Joiner:
+    """Gives each word that two pieces heard to one of them. Pieces that do not overlap stay as they are."""
 
-    Args:
-        decoded: the pieces of a request, in order.
-        timestamps: whether the request asks for segments by the words' times. Otherwise a piece is one.
-    """
-    own = own_words([each.heard or Heard(()) for each in decoded])
-    return [
-        _with_words(each, words, timestamps) if each.heard else each
-        for each, words in zip(decoded, own, strict=True)
-    ]
+    def __init__(self, timestamps: bool) -> None:
+        """timestamps: whether the request asks for segments by the words' times. Otherwise a piece is one."""
+        self._timestamps = timestamps
+        self._seams = Seams()
+        self._open: deque[Decoded] = deque()  # pieces whose words are not certain yet
+
+    def take(self, decoded: Decoded) -> list[Decoded]:
+        """Take the next piece of a request, and return those whose words are now certain, in order."""
+        self._open.append(decoded)
+        return self._with_own(self._seams.take(decoded.heard or Heard(())))
+
+    def end(self) -> list[Decoded]:
+        """Return the last piece, unless `take` has: no piece follows it."""
+        return self._with_own(self._seams.end())
+
+    def _with_own(self, own: Sequence[tuple[TimedWord, ...]]) -> list[Decoded]:
+        settled = [(self._open.popleft(), words) for words in own]
+        return [_with_words(each, words, self._timestamps) if each.heard else each for each, words in settled]
 
 
 def _with_words(decoded: Decoded, words: tuple[TimedWord, ...], timestamps: bool) -> Decoded:
     """Return a piece with these of its words only."""
+    assert decoded.heard is not None
+    decoded = replace(decoded, tokens=_tokens_of(decoded.tokens, decoded.heard.words, words))
     text = " ".join(word.word for word in words)
     if not words:
         return replace(decoded, text=text, segments=())
@@ -73,6 +89,19 @@ def _with_words(decoded: Decoded, words: tuple[TimedWord, ...], timestamps: bool
     if timestamps:
         return replace(decoded, text=text, segments=_by_words(whole, words))
     return replace(decoded, text=text, segments=(replace(whole, words=()),))
+
+
+def _tokens_of(
+    tokens: Sequence[SaidToken], words: Sequence[TimedWord], kept: Sequence[TimedWord]
+) -> tuple[SaidToken, ...]:
+    """Return the tokens of the words that are kept, given those of all words in order."""
+    rest = iter(tokens)
+    found: list[SaidToken] = []
+    for word in words:
+        own = list(islice(rest, len(word.token_ids)))
+        if any(word is each for each in kept):
+            found += own
+    return tuple(found)
 
 
 def _by_words(whole: TextSegment, words: tuple[TimedWord, ...]) -> tuple[TextSegment, ...]:

@@ -5,8 +5,9 @@ The base is in memory once; the rows of a batch may be of any domains.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Protocol
@@ -15,21 +16,22 @@ from adapters_store.versions import Version
 from server.bank.bank import AdapterSource
 from server.bank.mount import Mount
 from server.bank.packed import Layout, PackedAdapter, check_cores, layout_of, pack
-from server.engine.messages import Decoded, Piece
+from server.engine.messages import Decoded, Piece, SaidToken, Usage
 from server.engine.placing import placed
 from ssvd_asr.adapted_model import AdaptedModel, adapt
 from ssvd_asr.adapter.read import inspect_adapter, load_adapter
 from ssvd_asr.audio.read import SAMPLE_RATE
 from ssvd_asr.base.load import load_base
 from ssvd_asr.base.model import BaseModel
-from ssvd_asr.base.prompt import Prompt
+from ssvd_asr.base.prompt import RECOGNITION, TO_ENGLISH, Prompt
 from ssvd_asr.basis.cache import factorize
 from ssvd_asr.basis.factors import LayerFactors
+from ssvd_asr.decoding.hypothesis import Hypothesis
 from ssvd_asr.decoding.options import CHECKED, GREEDY, DecodingOptions
 from ssvd_asr.errors import AdapterError, SsvdError
 from ssvd_asr.mixing.compression import Compression
 from ssvd_asr.mixing.core_stack import CoreStack
-from ssvd_asr.transcription import transcribe
+from ssvd_asr.transcription import Transcript, transcribe
 
 Times = Literal["aligned", "base"]  # where times come from, see the setting
 
@@ -48,6 +50,7 @@ class Recogniser(AdapterSource, Protocol):
     bears_silences: bool  # within a piece; see Window
     knows_previous_text: bool  # else a previous text makes results worse
     identifies_language: bool  # of a piece whose language is IDENTIFIED
+    translates: bool  # into English
     voice_probe: str  # how the voice points of pieces that listen are made
 
     def has_language(self, symbol: str) -> bool:
@@ -86,6 +89,7 @@ class ModelRecogniser:
         self.bears_silences = base.window.bears_silences
         self.knows_previous_text = base.knows_previous_text
         self.identifies_language = len(base.tokens.languages) > 1
+        self.translates = TO_ENGLISH in base.tokens.tasks
         self.voice_probe = base.voice_probe
         self.device = base.device
         self.dtype = base.dtype
@@ -196,21 +200,42 @@ class ModelRecogniser:
             prompts=[
                 Prompt(
                     piece.language,
-                    "<asr>",
+                    piece.task,
                     self._says_times(piece),
                     piece.previous_text,
                     len(piece.wave) / SAMPLE_RATE,
+                    piece.languages,
                 )
                 for _, piece, _ in rows
             ],
-            word_times=[piece.timestamps or piece.overlaps for _, piece, _ in rows],
+            # Words of a translation are not those that are heard.
+            word_times=[
+                piece.task == RECOGNITION and (piece.timestamps or piece.overlaps) for _, piece, _ in rows
+            ],
             options=options,
         )
-        return {place: placed(piece, each) for (place, piece, _), each in zip(rows, transcripts, strict=True)}
+        return {
+            place: placed(
+                piece, each, self._tokens(each) if piece.scores_tokens else (), self._usage(piece, each)
+            )
+            for (place, piece, _), each in zip(rows, transcripts, strict=True)
+        }
+
+    def _tokens(self, transcript: Transcript) -> tuple[SaidToken, ...]:
+        said = transcript.hypothesis
+        read = ((self._base.tokens.token_bytes(index), nats) for index, nats in _scored(said))
+        return tuple(SaidToken(data, nats) for data, nats in read if data)
+
+    def _usage(self, piece: Piece, transcript: Transcript) -> Usage:
+        heard = math.ceil(transcript.frames * len(piece.wave) / self.window_samples)
+        return Usage(heard, transcript.prompt_tokens, len(transcript.hypothesis.token_ids) + 1)
 
     def _says_times(self, piece: Piece) -> bool:
-        """Return whether the base is to say its own time tokens, which may change its words."""
-        return piece.timestamps and self._times == "base"
+        """Return whether the base is to say its own time tokens, which may change its words.
+
+        Of a translation nothing else tells the times.
+        """
+        return piece.timestamps and (self._times == "base" or piece.task != RECOGNITION)
 
     def _checked(self, data: bytes) -> Layout:
         loaded = load_adapter(data, self._base, self._factors)
@@ -224,6 +249,10 @@ class ModelRecogniser:
                 )
         check_cores(pack(data, layout), self.dtype, self.compression)
         return layout
+
+
+def _scored(found: Hypothesis) -> Iterator[tuple[int, float]]:
+    return zip(found.token_ids, found.log_probs, strict=True)
 
 
 def _remember[T](used: OrderedDict[str, T], sha256: str, what: T, limit: int) -> None:

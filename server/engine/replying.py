@@ -6,8 +6,7 @@ from dataclasses import replace
 
 from server.bank.bank import Lease
 from server.engine.jobs import Job
-from server.engine.messages import BlendPart, Provenance, Reply
-from server.engine.placing import joined
+from server.engine.messages import BlendPart, Provenance, Reply, Usage
 from server.engine.segments import in_order, no_speech_prob
 from server.engine.spoken import spoken
 from ssvd_asr.audio.read import SAMPLE_RATE
@@ -15,7 +14,7 @@ from ssvd_asr.audio.read import SAMPLE_RATE
 
 def reply_to(job: Job, base: str, base_digest: str) -> Reply:
     """Return the reply to a job; `base` is the name of the base that decoded it."""
-    decoded = joined([job.decoded[index] for index in sorted(job.decoded)], job.request.timestamps)
+    decoded = job.settled
     segments = in_order([segment for each in decoded for segment in each.segments])
     if job.speech is not None:
         segments = tuple(replace(s, no_speech_prob=no_speech_prob(job.speech, s)) for s in segments)
@@ -29,6 +28,8 @@ def reply_to(job: Job, base: str, base_digest: str) -> Reply:
         duration_s=len(job.request.wave) / SAMPLE_RATE,
         provenance=_provenance(job.lease, base, base_digest),
         decoding=decoding,
+        tokens=tuple(token for each in decoded for token in each.tokens),
+        usage=sum((each.usage for each in decoded), Usage()),
         chosen=tuple(sorted(job.chosen, key=lambda each: each.start_s)),
         warnings=(
             *job.request.warnings,

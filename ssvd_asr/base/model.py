@@ -90,6 +90,13 @@ class Tokens(Protocol):
         """Group ids into (word, its pieces). Symbols belong to no word."""
         ...
 
+    def token_bytes(self, index: int) -> bytes:
+        """Return the UTF-8 bytes that a token adds to a text, with its space; none for symbols.
+
+        A token may be a part of a character.
+        """
+        ...
+
     def prompt_ids(self, prompt: Prompt) -> list[int]:
         """Return a prompt's ids. Raises SsvdError for a language or task that the base lacks."""
         ...

@@ -8,6 +8,7 @@ from typing import Protocol
 
 IDENTIFIED = "<auto>"  # in place of a language: the one that the base identifies
 RECOGNITION = "<asr>"  # the task whose words are those that are spoken
+TO_ENGLISH = "<st_eng>"  # the task of translation to English
 
 
 class Times(Protocol):
@@ -30,6 +31,7 @@ class Prompt:
     timestamps: bool = False
     previous_text: str | None = None
     audio_s: float | None = None  # of a row that gives times: see last_time
+    among: tuple[str, ...] = ()  # the languages that IDENTIFIED chooses from; empty: all of the base
 
     def last_time(self, tokens: Times) -> int | None:
         """The id of the last time inside the audio of `audio_s`, at least one step from the start.

@@ -19,7 +19,7 @@ from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.decoding.best_path import blank_of
 from ssvd_asr.decoding.ctc_prefix import CtcPrefix
 from ssvd_asr.decoding.greedy import limits_of
-from ssvd_asr.decoding.hypothesis import Hypothesis, timed_segments
+from ssvd_asr.decoding.hypothesis import Hypothesis, timed_segments, without
 from ssvd_asr.decoding.normalised_search import NormalisedSearch
 from ssvd_asr.decoding.options import check_options
 from ssvd_asr.decoding.utterance_search import Candidate, Path, Search, UtteranceSearch
@@ -148,7 +148,7 @@ class _Scorer:
 def _finish(search: UtteranceSearch, prompt: Prompt, tokens: Tokens) -> Hypothesis:
     best = search.best()
     said = best.ids[len(search.prompt) :]
-    ids = tuple(index for index in said if index not in (tokens.blank, tokens.eos))
+    ids, log_probs = without(said, best.gains, (tokens.blank, tokens.eos))
     return Hypothesis(
         token_ids=ids,
         text=tokens.decode(ids),
@@ -156,4 +156,5 @@ def _finish(search: UtteranceSearch, prompt: Prompt, tokens: Tokens) -> Hypothes
         margin=search.margin,
         ended=best.ids[-1] == tokens.eos,
         segments=timed_segments(ids, tokens) if prompt.timestamps else (),
+        log_probs=log_probs,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import torch
 from torch import Tensor, nn
@@ -36,10 +37,12 @@ def best_path(head: nn.Linear | None, encoded: Tensor, tokens: Tokens) -> list[H
         margins.append(top.values[:, 0] - top.values[:, 1])
     shape = encoded.shape[:2]
     path = torch.cat(best).view(shape)
-    score, margin = torch.cat(scores).view(shape).sum(1), torch.cat(margins).view(shape).amin(1)
+    nats, margin = torch.cat(scores).view(shape), torch.cat(margins).view(shape).amin(1)
     return [
-        _hypothesis(row, total, near, tokens)
-        for row, total, near in zip(path.tolist(), score.tolist(), margin.tolist(), strict=True)
+        _hypothesis(row, each, total, near, tokens)
+        for row, each, total, near in zip(
+            path.tolist(), nats.tolist(), nats.sum(1).tolist(), margin.tolist(), strict=True
+        )
     ]
 
 
@@ -55,7 +58,12 @@ def collapsed(path: Sequence[int], blank: int) -> tuple[int, ...]:
     return tuple(token for token in changes if token != blank)
 
 
-def _hypothesis(path: list[int], score: float, margin: float, tokens: Tokens) -> Hypothesis:
+def _hypothesis(
+    path: list[int], nats: list[float], score: float, margin: float, tokens: Tokens
+) -> Hypothesis:
     check_finite(score)
-    ids = collapsed(path, blank_of(tokens))
-    return Hypothesis(ids, tokens.decode(ids), score, margin, ended=True)
+    blank = blank_of(tokens)
+    ids = collapsed(path, blank)
+    runs = groupby(zip(path, nats, strict=True), key=lambda frame: frame[0])
+    log_probs = tuple(max(each for _, each in run) for token, run in runs if token != blank)
+    return Hypothesis(ids, tokens.decode(ids), score, margin, ended=True, log_probs=log_probs)

@@ -120,7 +120,9 @@ def _checked_by_signs(
         best = better(found[row], other)
         search: Literal["greedy", "beam"] = "beam" if best is other else "greedy"
         if is_silence(best, silence):
-            decoded[row] = Decoded(replace(best, token_ids=(), text="", segments=()), search, None, (SILENT,))
+            decoded[row] = Decoded(
+                replace(best, token_ids=(), log_probs=(), text="", segments=()), search, None, (SILENT,)
+            )
         else:
             told = _told(best, search, None, 0.0, timed=prompts[row].timestamps)
             decoded[row] = replace(told, warnings=(WARNING,) if is_doubtful(best) else ())

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ssvd_asr.base.model import BaseModel, Decoder, Tokens
 from ssvd_asr.base.prompt import Prompt
-from ssvd_asr.decoding.hypothesis import Hypothesis, check_finite, timed_segments
+from ssvd_asr.decoding.hypothesis import Hypothesis, check_finite, timed_segments, without
 from ssvd_asr.errors import SsvdError
 
 ENDED_SHARE = 1 / 8  # of a batch; for fewer rows, copying the others' keys and values costs more
@@ -25,6 +25,7 @@ class _Row:
     limit: int  # most tokens to add
     last_time: int | None  # see Prompt.last_time
     ids: list[int] = field(init=False)
+    log_probs: list[float] = field(default_factory=list)  # of the tokens after the prompt
     score: float = 0.0
     margin: float = math.inf
     ended: bool = False
@@ -123,15 +124,16 @@ def _decode(base: BaseModel, decoder: Decoder, rows: Sequence[_Row]) -> None:
 def _say(row: _Row, token: int, reached: Sequence[float], eos: int) -> None:
     """Record the row's next token. reached: the totals with the best and with the second best token."""
     check_finite(reached[0])
-    row.score = reached[0]
+    gained, row.score = reached[0] - row.score, reached[0]
     row.margin = min(row.margin, reached[0] - reached[1])
     row.ended = token == eos
     if not row.ended:
         row.ids.append(token)
+        row.log_probs.append(gained)
 
 
 def _finish(row: _Row, prompt: Prompt, tokens: Tokens) -> Hypothesis:
-    ids = tuple(index for index in row.said if index != tokens.blank)
+    ids, log_probs = without(row.said, row.log_probs, (tokens.blank,))
     return Hypothesis(
         token_ids=ids,
         text=tokens.decode(ids),
@@ -139,4 +141,5 @@ def _finish(row: _Row, prompt: Prompt, tokens: Tokens) -> Hypothesis:
         margin=row.margin,
         ended=row.ended,
         segments=timed_segments(ids, tokens) if prompt.timestamps else (),
+        log_probs=log_probs,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ssvd_asr.base.model import Tokens
@@ -32,6 +32,8 @@ class Hypothesis:
             Below about 1e-4, rounding on another device or in another batch may choose the other token.
         ended: whether the transcript ended by itself; False if the length limit cut it off.
         segments: the segments between time symbols; empty if the prompt asked for no times.
+        log_probs: by how much each of token_ids changed the score. Greedily that is its log-probability by
+            the decoder; for a CTC best path, CTC's in the frame that is surest of it.
     """
 
     token_ids: tuple[int, ...]
@@ -40,6 +42,7 @@ class Hypothesis:
     margin: float
     ended: bool
     segments: tuple[TimedText, ...] = ()
+    log_probs: tuple[float, ...] = ()
 
 
 IMPOSSIBLE_NATS = -1e4  # ln P by CTC of words that have more pieces than there are frames
@@ -105,6 +108,14 @@ def timed_segments(ids: Sequence[int], tokens: Tokens) -> tuple[TimedText, ...]:
             close(index)
     close(tokens.last_time)
     return tuple(segments)
+
+
+def without(
+    ids: Sequence[int], log_probs: Sequence[float], left_out: Collection[int | None]
+) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Return ids and their log-probabilities without some tokens."""
+    kept = [(index, nats) for index, nats in zip(ids, log_probs, strict=True) if index not in left_out]
+    return tuple(index for index, _ in kept), tuple(nats for _, nats in kept)
 
 
 def check_finite(score: float) -> None:

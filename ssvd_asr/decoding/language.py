@@ -5,7 +5,7 @@ OWSM and Whisper are trained to say it after the token that begins a prompt, bef
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
@@ -14,13 +14,22 @@ from ssvd_asr.base.model import BaseModel
 
 
 @torch.no_grad()
-def identify(base: BaseModel, encoded: Tensor) -> Sequence[str]:
+def identify(
+    base: BaseModel, encoded: Tensor, among: Sequence[Collection[str]] | None = None
+) -> Sequence[str]:
     """Return the likeliest language of each row of encoder output (B, T, d), as a symbol of the base.
 
     Call it where the rows' domains are open. A base always has a likeliest language, also for noise.
+
+    among: for each row the languages to choose from, symbols of the base; where empty, all that it has.
     """
     known = list(base.tokens.languages)
     ids = torch.tensor(list(base.tokens.languages.values()), device=encoded.device)
     with base.open_decoder(encoded) as decoder:
         scores = decoder.read([[base.tokens.sos]] * len(encoded))  # (B, V)
-    return [known[best] for best in scores[:, ids].argmax(dim=1).tolist()]
+    scores = scores[:, ids]
+    for row, chosen in enumerate(among or ()):
+        if chosen:
+            others = [place for place, language in enumerate(known) if language not in chosen]
+            scores[row, others] = -torch.inf
+    return [known[best] for best in scores.argmax(dim=1).tolist()]

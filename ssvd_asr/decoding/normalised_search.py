@@ -37,7 +37,7 @@ class NormalisedSearch(UtteranceSearch):
         running: list[Path] = []
         left = [edge for _, edge in candidates]
         for rank, (score, parent, token) in enumerate(offered):
-            path = Path((*self.running[parent].ids, token), score)
+            path = self.running[parent].with_token(token, score)
             if token == self._eos or full:
                 if rank < self._beam_size:
                     self._end(path, length)

@@ -7,7 +7,7 @@ the nearest to the cut. Without such a word, each word belongs to the piece in w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ssvd_asr.decoding.align import TimedWord
@@ -31,24 +31,44 @@ class Heard:
     to_s: float | None = None
 
 
-def own_words(pieces: Sequence[Heard]) -> list[tuple[TimedWord, ...]]:
-    """Return the words that belong to each piece, given the pieces of a recording in order.
+class Seams:
+    """Tells the words that belong to each piece of a recording, as soon as they are certain.
 
     Words without times cannot be told apart by them, so they all stay.
     """
-    if not pieces:
-        return []
-    own: list[tuple[TimedWord, ...]] = []
-    rest: Sequence[TimedWord] = pieces[0].words
-    for left, right in zip(pieces, [*pieces[1:], None], strict=True):
-        if right is None or left.to_s is None or right.from_s is None:
-            own.append(tuple(rest))
-            rest = () if right is None else right.words
-            continue
-        last, first = _junction(rest, right.words, left.to_s)
-        own.append(tuple(word for place, word in enumerate(rest) if place <= last or word.start_s is None))
-        rest = [word for place, word in enumerate(right.words) if place >= first or word.start_s is None]
-    return own
+
+    def __init__(self) -> None:
+        self._left: Heard | None = None  # a piece that was cut within speech, whose right end is open
+        self._rest: Sequence[TimedWord] = ()  # its words that are not its left neighbour's
+
+    def take(self, piece: Heard) -> list[tuple[TimedWord, ...]]:
+        """Take the next piece, and return the words of the pieces that are now certain, in order."""
+        found = []
+        if self._left is None or self._left.to_s is None or piece.from_s is None:
+            found += self.end()
+            self._rest = piece.words
+        else:
+            last, first = _junction(self._rest, piece.words, self._left.to_s)
+            found.append(_untimed_or(self._rest, lambda place: place <= last))
+            self._rest = _untimed_or(piece.words, lambda place: place >= first)
+        self._left = piece
+        return found if piece.to_s is not None else [*found, *self.end()]
+
+    def end(self) -> list[tuple[TimedWord, ...]]:
+        """Return the words of the last piece, unless `take` has: no piece follows it."""
+        left, self._left = self._left, None
+        return [] if left is None else [tuple(self._rest)]
+
+
+def own_words(pieces: Iterable[Heard]) -> list[tuple[TimedWord, ...]]:
+    """Return the words that belong to each piece, given all pieces of a recording in order."""
+    seams = Seams()
+    return [*(words for piece in pieces for words in seams.take(piece)), *seams.end()]
+
+
+def _untimed_or(words: Sequence[TimedWord], kept: Callable[[int], bool]) -> tuple[TimedWord, ...]:
+    """Return the words whose place is kept, and those without times."""
+    return tuple(word for place, word in enumerate(words) if kept(place) or word.start_s is None)
 
 
 def _junction(left: Sequence[TimedWord], right: Sequence[TimedWord], cut_s: float) -> tuple[int, int]:

@@ -21,10 +21,15 @@ class Candidate(NamedTuple):
 
 
 class Path(NamedTuple):
-    """Hypothesis. ids: the prompt and all tokens since, including an <eos>."""
+    """Hypothesis. ids: the prompt and all tokens since, including an <eos>. gains: what each token added."""
 
     ids: tuple[int, ...]
     score: float
+    gains: tuple[float, ...] = ()
+
+    def with_token(self, token: int, score: float) -> Path:
+        """Return the path with one more token, and the total score with it."""
+        return Path((*self.ids, token), score, (*self.gains, score - self.score))
 
 
 class UtteranceSearch(ABC):
@@ -102,7 +107,7 @@ class Search(UtteranceSearch):
         parents = []
         running = []
         for score, parent, token in kept:
-            path = Path((*self.running[parent].ids, token), score)
+            path = self.running[parent].with_token(token, score)
             if token == self._eos or step == self._limit - 1:
                 self._ended.append(path)
             else:

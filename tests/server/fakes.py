@@ -13,7 +13,7 @@ from torch import nn
 from adapters_store.versions import Version
 from server.bank.mount import Mount
 from server.bank.packed import PackedAdapter, layout_of, pack
-from server.engine.messages import Decoded, Piece, PieceDecoding, TextSegment
+from server.engine.messages import Decoded, Piece, PieceDecoding, SaidToken, TextSegment, Usage
 from ssvd_asr.adapter.adapter import Adapter
 from ssvd_asr.adapter.read import inspect_adapter
 from ssvd_asr.adapter.write import describe_adapter, save_adapter
@@ -51,6 +51,7 @@ class FakeRecogniser:
     bears_silences = False
     knows_previous_text = True
     identifies_language = False
+    translates = False
     voice_probe = "fake"
     device = torch.device("cpu")
     dtype = torch.float32
@@ -61,6 +62,7 @@ class FakeRecogniser:
         self.layers = {LAYER: AdaptedLinear(linear, canonical_svd(linear.weight.detach()))}
         self.go = threading.Event()  # decoding waits for it
         self.go.set()
+        self.turns: threading.Semaphore | None = None  # each batch takes one
         self.started = threading.Semaphore(0)  # released as each batch begins
         self.pieces: list[Piece] = []
         self.batches: list[list[str | None]] = []  # domains of the rows, of every batch begun
@@ -97,6 +99,7 @@ class FakeRecogniser:
         self.batches.append([piece.lease and piece.lease.name for piece in pieces])
         self.started.release()
         assert self.go.wait(30), "the test never let decoding go on"
+        assert self.turns is None or self.turns.acquire(timeout=TIMEOUT_S), "the test gave no turn"
         for piece, slot in zip(pieces, mount.launch(), strict=True):
             check_slot(piece, mount, slot)
         if self.fail is not None:
@@ -116,7 +119,11 @@ class FakeRecogniser:
         words = spread(text.split(), piece.start_s, end_s) if piece.timestamps else ()
         said = Said(10, self.finds.get(lease and lease.name, -5.0), 0.0) if self.comparable else None
         segment = TextSegment(piece.start_s, end_s, text, -0.5, words)
-        return Decoded(text, (segment,), decoding, self.warnings, said=said)
+        tokens = tuple(SaidToken(f" {word}".encode(), -0.5) for word in text.split())
+        return Decoded(
+            text, (segment,), decoding, self.warnings, said=said,
+            tokens=tokens if piece.scores_tokens else (), usage=Usage(40, 4, len(tokens) + 1),
+        )  # fmt: skip
 
 
 def spread(words: Sequence[str], start_s: float, end_s: float) -> tuple[TimedWord, ...]:

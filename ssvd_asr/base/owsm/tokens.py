@@ -119,6 +119,10 @@ class TokenMap:
             tokens = [token for token in tokens if not _is_symbol(token)]
         return str(self._pieces.DecodePieces(tokens))
 
+    def token_bytes(self, index: int) -> bytes:
+        """See Tokens."""
+        return b"" if self.is_symbol(index) else self.token_list[index].replace(WORD_MARK, " ").encode()
+
     def is_symbol(self, index: int) -> bool:
         """Whether the id is a symbol in angle brackets, which is not part of the transcript."""
         return _is_symbol(self.token_list[index])

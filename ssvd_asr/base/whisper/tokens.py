@@ -9,14 +9,13 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ssvd_asr.base.prompt import RECOGNITION, Prompt
+from ssvd_asr.base.prompt import RECOGNITION, TO_ENGLISH, Prompt
 from ssvd_asr.base.whisper.languages import ISO_639_3
 from ssvd_asr.errors import BaseModelError, SsvdError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-TRANSLATION = "<st_eng>"
 TIME_STEP_S = 0.02
 _LANGUAGE = re.compile(r"<\|([a-z]{2,3})\|>")
 # Beginnings of Unicode names of letters that are written without spaces between words.
@@ -55,7 +54,7 @@ class WhisperTokens:
         self.sos, self.eos = self._id("<|startoftranscript|>"), self._id("<|endoftext|>")
         self.sop, self.notime = self._id("<|startofprev|>"), self._id("<|notimestamps|>")
         self.no_speech = self._id("<|nospeech|>", "<|nocaptions|>")
-        self._tasks = {RECOGNITION: self._id("<|transcribe|>"), TRANSLATION: self._id("<|translate|>")}
+        self._tasks = {RECOGNITION: self._id("<|transcribe|>"), TO_ENGLISH: self._id("<|translate|>")}
         self.first_time = self.notime + 1
         self.last_time = self.first_time + round(window_s / TIME_STEP_S)
         if self.last_time >= vocabulary:
@@ -96,6 +95,19 @@ class WhisperTokens:
     def decode(self, ids: Sequence[int]) -> str:
         """See Tokens."""
         return self._text([index for index in ids if index < self.eos]).strip()
+
+    def token_bytes(self, index: int) -> bytes:
+        """See Tokens. A piece is written with one letter for each byte."""
+        if index >= self.eos:
+            return b""
+        return bytes(self._bytes[letter] for letter in self._read.id_to_token(index) or "")
+
+    @cached_property
+    def _bytes(self) -> Mapping[str, int]:
+        """The byte of each letter of byte-level BPE, as GPT-2 maps them."""
+        from transformers.models.gpt2.tokenization_gpt2 import bytes_to_unicode
+
+        return {letter: byte for byte, letter in bytes_to_unicode().items()}
 
     def words(self, ids: Sequence[int]) -> list[tuple[str, tuple[int, ...]]]:
         """See Tokens. A word begins at a space, or is one character where no spaces are written."""

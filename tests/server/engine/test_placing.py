@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from server.engine.messages import Decoded, Piece, TextSegment
-from server.engine.placing import joined, placed
+from server.engine.placing import Joiner, placed
 from ssvd_asr.audio.read import SAMPLE_RATE
 from ssvd_asr.decoding.align import TimedWord
 from ssvd_asr.decoding.hypothesis import Hypothesis, TimedText
 from ssvd_asr.decoding.overlap import Heard
 from ssvd_asr.transcription import Transcript
+
+
+def joined(pieces: Sequence[Decoded], *, timestamps: bool) -> list[Decoded]:
+    joiner = Joiner(timestamps)
+    return [*(each for piece in pieces for each in joiner.take(piece)), *joiner.end()]
 
 
 def timed(*words: tuple[str, float]) -> tuple[TimedWord, ...]:

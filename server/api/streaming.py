@@ -1,0 +1,128 @@
+"""Streamed replies: OpenAI's server-sent events, the text of early pieces while later ones are decoded."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+from typing import Any
+
+from sse_starlette import EventSourceResponse
+
+from server.api.form import UNTIMED, AudioForm
+from server.api.refusals import error_of
+from server.api.replies import language_fields, logprob_fields, ssvd_fields
+from server.engine.messages import Decoded, Reply
+from server.errors import late
+from server.reply_fields import timed_fields
+from ssvd_asr.errors import SsvdError
+
+PING_S = 15  # a comment is sent so often, so that nothing on the way takes the connection for dead
+
+
+class PieceStream:
+    """The pieces of one request in order, from the device's thread to the event loop."""
+
+    def __init__(self) -> None:
+        """Belongs to the running event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._pieces: asyncio.Queue[Decoded | None] = asyncio.Queue()
+
+    def put(self, piece: Decoded | None) -> None:
+        """Add a piece, or None for the end. Thread-safe."""
+        with suppress(RuntimeError):  # the loop has ended, and nobody reads
+            self._loop.call_soon_threadsafe(self._pieces.put_nowait, piece)
+
+    async def pieces(self) -> AsyncIterator[Decoded]:
+        """Yield the pieces as they come."""
+        while (piece := await self._pieces.get()) is not None:
+            yield piece
+
+
+def stream_reply(
+    future: Future[Reply], stream: PieceStream, form: AudioForm, timeout_s: float
+) -> EventSourceResponse:
+    """Return the response to a request whose pieces come through `stream`.
+
+    It ends with the event transcript.text.done, or with an error in OpenAI's shape. A client that leaves
+    cancels the request.
+    """
+    future.add_done_callback(lambda _: stream.put(None))
+    return EventSourceResponse(_lines(future, stream, form, timeout_s), ping=PING_S)
+
+
+async def _lines(
+    future: Future[Reply], stream: PieceStream, form: AudioForm, timeout_s: float
+) -> AsyncIterator[dict[str, str]]:
+    try:
+        async with asyncio.timeout(timeout_s):
+            numbers = _Numbers()
+            async for piece in stream.pieces():
+                for event in _events_of(piece, form, numbers):
+                    yield _line(event)
+        yield _line(_done(future.result(), form))
+    except CancelledError:
+        raise
+    except TimeoutError:
+        yield _line(error_of(late(timeout_s))[1])
+    except SsvdError as error:
+        yield _line(error_of(error)[1])
+    finally:
+        future.cancel()  # without effect if the reply is there
+
+
+class _Numbers:
+    """Counters of one stream."""
+
+    texts = 0
+    segments = 0
+
+
+def _events_of(piece: Decoded, form: AudioForm, numbers: _Numbers) -> list[dict[str, Any]]:
+    """Return the events of one piece: its text, and its segments where times are asked for."""
+    text = piece.text.strip()
+    if not text:
+        return []
+    delta = text if not numbers.texts else f" {text}"
+    numbers.texts += 1
+    tokens = logprob_fields(piece.tokens, form, first=numbers.texts == 1)
+    events: list[dict[str, Any]] = [{"type": "transcript.text.delta", "delta": delta, **tokens}]
+    for segment in () if form.format in UNTIMED else piece.segments:
+        events.append(
+            {
+                "type": "transcript.text.segment",
+                "id": f"seg_{numbers.segments}",
+                "start": round(segment.start_s, 3),
+                "end": round(segment.end_s, 3),
+                "speaker": "",  # the type requires it, and speakers are not told apart
+                "text": segment.text,
+            }
+        )
+        numbers.segments += 1
+    return events
+
+
+def _done(reply: Reply, form: AudioForm) -> dict[str, Any]:
+    used = reply.usage
+    heard = used.audio_tokens + used.prompt_tokens
+    return {
+        "type": "transcript.text.done",
+        "text": reply.text,
+        **language_fields(reply, form),
+        **logprob_fields(reply.tokens, form),
+        "usage": {
+            "type": "tokens",
+            "input_tokens": heard,
+            "output_tokens": used.said_tokens,
+            "total_tokens": heard + used.said_tokens,
+            "input_token_details": {"audio_tokens": used.audio_tokens, "text_tokens": used.prompt_tokens},
+        },
+        **({} if form.format in UNTIMED else timed_fields(reply, form.granularities)),
+        "ssvd": ssvd_fields(reply),
+    }
+
+
+def _line(event: dict[str, Any]) -> dict[str, str]:
+    return {"data": json.dumps(event, ensure_ascii=False)}
