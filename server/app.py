@@ -13,13 +13,14 @@ from starlette.concurrency import run_in_threadpool
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import RedirectResponse
 
-from server.api import catalogue, health, refusals, transcriptions
+from server.api import catalogue, health, realtime, refusals, transcriptions
 from server.api.body_limit import BodyLimit
 from server.api.head import Head
 from server.api.naming import is_model_of
 from server.api.replies import PROVENANCE_HEADERS
 from server.engine.engine import Engine
 from server.engine.start import start_engine
+from server.live_sessions import LiveSessions
 from server.progress import Progress
 from server.samples import Samples
 from server.settings import ServerSettings, load_settings
@@ -58,6 +59,7 @@ def create_app(settings: ServerSettings | None = None, engine: Engine | None = N
             samples=Samples(running.domains.store.builtin),
             decoders=asyncio.Semaphore(settings.max_decoders),
             progress=Progress(),
+            live=LiveSessions(settings.realtime_max_sessions),
             fetchers=CapacityLimiter(FETCHERS),
         )
         if settings.preload:
@@ -80,7 +82,7 @@ def create_app(settings: ServerSettings | None = None, engine: Engine | None = N
             allow_headers=["*"],
             expose_headers=["Retry-After", *PROVENANCE_HEADERS.values()],
         )
-    for part in (transcriptions, catalogue, health):
+    for part in (transcriptions, realtime, catalogue, health):
         app.include_router(part.router)
     if serves_page(settings):
         _mount_ui(app, settings)

@@ -17,6 +17,7 @@ from server.domains import problem_of
 from server.engine.engine import Engine
 from server.engine.start import open_store, start_engine
 from server.options import add_model_options
+from server.realtime.audio_input import MAX_MESSAGE_BYTES
 from server.samples import Samples
 from server.settings import ServerSettings, load_settings
 from ssvd_asr.errors import SsvdError
@@ -44,6 +45,7 @@ def main(argv: list[str]) -> int:
             log_config=None,
             timeout_graceful_shutdown=GRACE_S,
             server_header=False,
+            ws_max_size=MAX_MESSAGE_BYTES,
         )
         server = DrainingServer(config, engine, settings)
         server.run(sockets=[listener])

@@ -10,6 +10,7 @@ from fastapi import Request
 
 from adapters_store.store import AdapterStore
 from server.engine.engine import Engine
+from server.live_sessions import LiveSessions
 from server.progress import Progress
 from server.samples import Samples
 from server.settings import ServerSettings
@@ -25,6 +26,7 @@ class ServerState:
     samples: Samples
     decoders: asyncio.Semaphore  # uploads being decoded at the same time
     progress: Progress
+    live: LiveSessions
     fetchers: CapacityLimiter  # requests waiting for their domain's file at the same time
 
 

@@ -58,11 +58,12 @@ FLOORS: dict[str, list[tuple[str, ...]]] = {
         ("transcript_files", "transcript_record"),
         ("api/",),
         ("reply_fields", "state", "subtitles"),
+        ("realtime/",),
         ("engine/",),
         ("auto/",),
         ("domains",),
         ("bank/",),
-        ("languages", "options", "progress", "samples", "recordings", "settings"),
+        ("languages", "live_sessions", "options", "progress", "samples", "recordings", "settings"),
         ("aliases", "auto_options", "errors"),
     ],
     "ui": [

@@ -12,9 +12,10 @@ from starlette.datastructures import FormData
 from starlette.datastructures import UploadFile as FormFile
 
 from server.api import chunking
+from server.api.asking import Asked
 from server.api.chunking import ServerVad
 from server.api.multipart import read_form
-from server.auto.wish import MODES, Mode
+from server.auto.wish import MODES
 from server.errors import ApiError
 from server.languages import is_auto
 from ssvd_asr.audio.read import Channel, parse_channel
@@ -91,14 +92,29 @@ class AudioForm(BaseModel):
         return self.response_format  # type: ignore[return-value]  # narrowed by _UNSUPPORTED
 
     @property
-    def auto_mode(self) -> Mode:
-        """How the domain is chosen, checked by `parse`."""
-        return self.auto or MODES[0]  # type: ignore[return-value]  # narrowed by _UNSUPPORTED
+    def asked(self) -> Asked:
+        """What is asked for, apart from the form of the reply."""
+        return Asked(
+            self.model,
+            self.domain,
+            self.auto,  # type: ignore[arg-type]  # narrowed by _UNSUPPORTED
+            self.language,
+            self.languages,
+            self.leaves_language_open,
+            self.prompt,
+            self.translates,
+            self.scores_tokens,
+        )
 
     @property
     def leaves_language_open(self) -> bool:
         """Whether the base is to identify the language."""
         return len(self.languages) > 1 or (self.language is not None and is_auto(self.language))
+
+    @property
+    def tells_language(self) -> bool:
+        """Whether the reply says which languages were heard, since neither request nor text does."""
+        return self.leaves_language_open or self.translates
 
     @property
     def granularities(self) -> tuple[str, ...]:

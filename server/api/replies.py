@@ -35,13 +35,16 @@ def render(reply: Reply, form: AudioForm) -> Response:
         return PlainTextResponse(subtitles(reply, kind), headers=headers)
     if kind == "vtt":
         return Response(subtitles(reply, kind), headers=headers, media_type="text/vtt")
-    body: dict[str, Any] = {"text": reply.text, **language_fields(reply, form)}
+    body: dict[str, Any] = {"text": reply.text}
+    if form.tells_language:
+        body |= language_fields(reply)
     if kind == "verbose_json":
         body |= timed_fields(reply, form.granularities)
         if form.translates:
             body |= {"task": "translate", "language": "english"}  # of the text, as OpenAI has it
     body |= channel_fields(reply)
-    body |= logprob_fields(reply.tokens, form)
+    if form.scores_tokens:
+        body |= logprob_fields(reply.tokens)
     seconds = reply.duration_s * max(1, len(reply.channels))  # of audio that was decoded
     body["usage"] = {"type": "duration", "seconds": round(seconds, 3)}
     body["ssvd"] = ssvd_fields(reply)
@@ -58,24 +61,14 @@ def ssvd_fields(reply: Reply) -> dict[str, Any]:
     }
 
 
-def language_fields(reply: Reply, form: AudioForm) -> dict[str, Any]:
-    """Return the field `languages`: those that were heard, where the text does not tell.
-
-    That is where the request left the language open, and of translations. Empty if nothing was heard.
-    """
-    if not form.leaves_language_open and not form.translates:
-        return {}
+def language_fields(reply: Reply) -> dict[str, Any]:
+    """Return the field `languages`: those that were heard; empty if nothing was."""
     heard = dict.fromkeys(each.language.strip("<>") for each in reply.decoding)
     return {"languages": [{"code": two_letters(code)} for code in heard]}
 
 
-def logprob_fields(tokens: Sequence[SaidToken], form: AudioForm, *, first: bool = True) -> dict[str, Any]:
-    """Return the field `logprobs`, if the request asks for it.
-
-    first: whether the tokens begin a text, which has no space there.
-    """
-    if not form.scores_tokens:
-        return {}
+def logprob_fields(tokens: Sequence[SaidToken], *, first: bool = True) -> dict[str, Any]:
+    """Return the field `logprobs`. first: whether the tokens begin a text, which has no space there."""
     found = []
     for place, token in enumerate(tokens):
         data = token.data.lstrip(b" ") if first and place == 0 else token.data

@@ -87,7 +87,7 @@ def _events_of(piece: Decoded, form: AudioForm, numbers: _Numbers) -> list[dict[
         return []
     delta = text if not numbers.texts else f" {text}"
     numbers.texts += 1
-    tokens = logprob_fields(piece.tokens, form, first=numbers.texts == 1)
+    tokens = logprob_fields(piece.tokens, first=numbers.texts == 1) if form.scores_tokens else {}
     events: list[dict[str, Any]] = [{"type": "transcript.text.delta", "delta": delta, **tokens}]
     for segment in () if form.format in UNTIMED else piece.segments:
         events.append(
@@ -110,8 +110,8 @@ def _done(reply: Reply, form: AudioForm) -> dict[str, Any]:
     return {
         "type": "transcript.text.done",
         "text": reply.text,
-        **language_fields(reply, form),
-        **logprob_fields(reply.tokens, form),
+        **(language_fields(reply) if form.tells_language else {}),
+        **(logprob_fields(reply.tokens) if form.scores_tokens else {}),
         "usage": {
             "type": "tokens",
             "input_tokens": heard,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 from anyio import to_thread
@@ -11,7 +12,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
-from server.aliases import aliased
+from server.api.asking import request_for
 from server.api.form import (
     UNTIMED,
     AudioForm,
@@ -20,19 +21,15 @@ from server.api.form import (
     open_form,
     request_schema,
 )
-from server.api.naming import wanted_domain
 from server.api.replies import render
 from server.api.streaming import PieceStream, stream_reply
-from server.auto.wish import AutoWish, wish_of
 from server.engine.each_channel import submit_recording
 from server.engine.messages import Reply
 from server.engine.messages import Request as Transcription
-from server.errors import ApiError, late
-from server.languages import AUTO, language_symbol, requested_language
+from server.errors import late
 from server.progress import REQUEST_ID_HEADER, Pieces
 from server.state import ServerState, state_of
 from ssvd_asr.audio.read import read_recording
-from ssvd_asr.base.prompt import RECOGNITION, TO_ENGLISH
 
 router = APIRouter()
 
@@ -71,55 +68,24 @@ async def _transcribe(
     request: Request, state: ServerState, pieces: Pieces, kind: type[AudioForm]
 ) -> Response:
     async with open_form(request, kind) as (file, form):
-        _check_task(form, state)
-        _check_prompt(form.prompt, state)
-        model = aliased(state.settings.aliases, form.model)
-        domain = wanted_domain(state.engine.recogniser.name, model, form.domain)
-        auto = _wish(domain, form)
-        if auto is not None:
-            domain = None
-        elif domain is not None:
-            await _fetch(state, domain)
+        wanted = request_for(state, form.asked)
+        if wanted.domain is not None:
+            await _fetch(state, wanted.domain)
         stream = PieceStream() if form.streams else None
+        wanted = replace(
+            wanted,
+            timestamps=form.format not in UNTIMED,
+            cut_rule=form.cut_rule,
+            hint=wanted.domain is not None and state.settings.hints_for(form.format),
+            on_progress=pieces.note,
+            on_piece=None if stream is None else stream.put,
+        )
         async with state.decoders:
-            future = await run_in_threadpool(_submit, state, file, form, domain, auto, pieces, stream)
+            future = await run_in_threadpool(_submit, state, file, form, wanted)
     if stream is not None:
         return stream_reply(future, stream, form, state.engine.request_timeout_s)
     reply = await _unless_client_leaves(request, future, state.engine.request_timeout_s)
     return Response(status_code=CLIENT_LEFT) if reply is None else render(reply, form)
-
-
-def _check_task(form: AudioForm, state: ServerState) -> None:
-    """Raise ApiError for a translation that the base cannot make."""
-    base = state.engine.recogniser
-    if form.translates and not base.translates:
-        raise ApiError(
-            422, f"base {base.name} was not trained to translate; serve one that was, as openai/whisper-base",
-            code="translation_unsupported", param="model",
-        )  # fmt: skip
-
-
-def _check_prompt(prompt: str, state: ServerState) -> None:
-    """Raise ApiError for a prompt that the base does not support, or that would slow down the whole batch."""
-    base, limit = state.engine.recogniser, state.settings.max_prompt_chars
-    if prompt.strip() and not base.knows_previous_text:
-        raise ApiError(
-            422, f"base {base.name} was trained without previous texts, and hears worse with one: omit it",
-            code="prompt_unsupported", param="prompt",
-        )  # fmt: skip
-    if len(prompt) > limit:
-        raise ApiError(
-            422, f"prompt has {len(prompt)} characters: the limit is {limit} (SSVD_MAX_PROMPT_CHARS)",
-            code="prompt_too_long", param="prompt",
-        )  # fmt: skip
-
-
-def _wish(domain: str | None, form: AudioForm) -> AutoWish | None:
-    """Return what a request leaves to the server. Raises ApiError, and as wish_of does."""
-    wish = wish_of(domain, form.auto_mode)
-    if wish is None and form.auto is not None:
-        raise ApiError(400, "auto goes with domain=auto", code="contradiction", param="auto")
-    return wish
 
 
 async def _fetch(state: ServerState, domain: str) -> None:
@@ -132,43 +98,10 @@ async def _fetch(state: ServerState, domain: str) -> None:
         await to_thread.run_sync(domains.fetch, domain, limiter=state.fetchers)
 
 
-def _submit(
-    state: ServerState,
-    file: UploadFile,
-    form: AudioForm,
-    domain: str | None,
-    auto: AutoWish | None,
-    pieces: Pieces,
-    stream: PieceStream | None,
-) -> Future[Reply]:
+def _submit(state: ServerState, file: UploadFile, form: AudioForm, wanted: Transcription) -> Future[Reply]:
     """Decode the upload and queue it. This blocks, so run it in a thread."""
-    settings = state.settings
-    wanted = AUTO if form.leaves_language_open else form.language or next(iter(form.languages), None)
-    language, warnings = requested_language(
-        wanted, settings.language, state.engine.recogniser.identifies_language
-    )
-    among = tuple(language_symbol(each) for each in form.languages)
-    recording = read_recording(file.file, settings.audio_limits, channel=form.chosen_channel)
-    return submit_recording(
-        state.engine,
-        recording,
-        Transcription(
-            wave=recording.waves[0],
-            domain=domain,
-            language=language,
-            timestamps=form.format not in UNTIMED,
-            previous_text=form.prompt.strip() or None,
-            cut_rule=form.cut_rule,
-            warnings=warnings,
-            on_progress=pieces.note,
-            on_piece=None if stream is None else stream.put,
-            task=TO_ENGLISH if form.translates else RECOGNITION,
-            languages=among,
-            scores_tokens=form.scores_tokens,
-            auto=auto,
-            hint=domain is not None and settings.hints_for(form.format),
-        ),
-    )
+    recording = read_recording(file.file, state.settings.audio_limits, channel=form.chosen_channel)
+    return submit_recording(state.engine, recording, wanted)
 
 
 async def _unless_client_leaves(request: Request, future: Future[Reply], timeout_s: float) -> Reply | None:

@@ -80,24 +80,35 @@ def _slowed_blocks(wave: FloatArray, gain: float, longer: int, shorter: int) -> 
 
 
 def _probabilities(blocks: Iterable[FloatArray]) -> FloatArray:
-    """Run the network over blocks, carrying its state over, and return one probability per frame.
+    """Return one probability per frame of the blocks. Only the last block may end in a partial frame."""
+    detector = SpeechDetector()
+    return np.concatenate([np.zeros(0, dtype=np.float32), *(detector.hear(samples) for samples in blocks)])
 
-    Only the last block may end in a partial frame.
-    """
-    session = _session()
-    hidden = cell = np.zeros((1, 1, STATE_SIZE), dtype=np.float32)
-    context = np.zeros(CONTEXT_SAMPLES, dtype=np.float32)
-    out = [np.zeros(0, dtype=np.float32)]
-    for samples in blocks:
+
+class SpeechDetector:
+    """The network with its state, over audio that comes in blocks."""
+
+    def __init__(self) -> None:
+        self._session = _session()
+        self._hidden = self._cell = np.zeros((1, 1, STATE_SIZE), dtype=np.float32)
+        self._context = np.zeros(CONTEXT_SAMPLES, dtype=np.float32)
+
+    def hear(self, samples: FloatArray) -> FloatArray:
+        """Return the probability of speech in each frame of the next samples: (ceil(n / 512),) of (n,).
+
+        A partial frame is padded with zeros, so only the last block of a wave may end in one.
+        """
+        if not len(samples):
+            return np.zeros(0, dtype=np.float32)
         block = _frames(samples)
-        contexts = np.concatenate([context[None], block[:-1, -CONTEXT_SAMPLES:]])
-        context = block[-1, -CONTEXT_SAMPLES:]
-        values, hidden, cell = session.run(
+        contexts = np.concatenate([self._context[None], block[:-1, -CONTEXT_SAMPLES:]])
+        self._context = block[-1, -CONTEXT_SAMPLES:]
+        values, self._hidden, self._cell = self._session.run(
             ["speech_probs", "hn", "cn"],
-            {"input": np.concatenate([contexts, block], axis=1), "h": hidden, "c": cell},
+            {"input": np.concatenate([contexts, block], axis=1), "h": self._hidden, "c": self._cell},
         )
-        out.append(values.reshape(-1))
-    return np.concatenate(out)
+        found: FloatArray = values.reshape(-1)
+        return found
 
 
 def _frames(samples: FloatArray) -> FloatArray:

@@ -1,0 +1,184 @@
+"""WebSocket of live transcription: /v1/realtime?intent=transcription, as OpenAI's realtime API has it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, WebSocket
+from starlette.websockets import WebSocketDisconnect, WebSocketState
+
+from server.api.asking import Asked, request_for
+from server.api.refusals import error_of
+from server.api.replies import language_fields, logprob_fields, ssvd_fields
+from server.engine.messages import Reply, Request
+from server.errors import ApiError, DrainingError
+from server.languages import is_auto
+from server.realtime.config import SessionConfig
+from server.realtime.events import Transcription, server_event
+from server.realtime.session import LiveLimits, LiveSession
+from server.state import ServerState
+from ssvd_asr.errors import SsvdError
+
+router = APIRouter()
+
+PATH = "/v1/realtime"
+SUBPROTOCOL = "realtime"  # browsers name it, since they cannot send headers
+# Codes of RFC 6455 and its registry.
+GOING_AWAY, POLICY, TRY_LATER = 1001, 1008, 1013
+
+
+@router.websocket("/v1/realtime")
+async def realtime(socket: WebSocket) -> None:
+    """Transcribe audio as it comes. OpenAI's client and its events work unchanged."""
+    state: ServerState = socket.app.state.ssvd
+    if not _may_connect(socket, state):
+        await socket.close(POLICY)  # before it is accepted: the client gets 403
+        return
+    offered = SUBPROTOCOL in socket.scope.get("subprotocols", ())
+    await socket.accept(SUBPROTOCOL if offered else None)
+    with state.live.place() as there_is_room:
+        try:
+            if not there_is_room:
+                raise ApiError(
+                    429, f"{state.live.limit} sessions are open: the limit is SSVD_REALTIME_MAX_SESSIONS",
+                    code="too_many_sessions",
+                )  # fmt: skip
+            await _serve(socket, state)
+        except WebSocketDisconnect:
+            pass
+        except SsvdError as error:
+            await _end(socket, error, TRY_LATER if not there_is_room else POLICY)
+
+
+async def _serve(socket: WebSocket, state: ServerState) -> None:
+    """Run one session until the client leaves, is silent for too long, or the server stops.
+
+    Raises WebSocketDisconnect, and SsvdError for a session that cannot begin.
+    """
+    asked = dict(socket.query_params)
+    if asked.pop("intent", None) != "transcription":
+        raise ApiError(
+            400, "intent=transcription is missing: this server transcribes, and holds no conversations",
+            code="invalid_value", param="intent",
+        )  # fmt: skip
+    config = SessionConfig(transcription=Transcription(model=asked.pop("model", None)))
+    if asked:
+        name = next(iter(asked))
+        raise ApiError(400, f"{name} is not a parameter here", code="invalid_value", param=name)
+    settings = state.settings
+    session = LiveSession(
+        _sender(socket),
+        partial(_submit, state),
+        partial(_plan, state),
+        _told,
+        lambda error: dict(error_of(error)[1]["error"]),
+        LiveLimits(settings.realtime_max_turn_s, settings.realtime_step_s),
+        config,
+    )
+    try:
+        await session.begin()
+        await _until_it_ends(socket, state, session)
+    finally:
+        await session.close()
+
+
+async def _until_it_ends(socket: WebSocket, state: ServerState, session: LiveSession) -> None:
+    idle_s = state.settings.realtime_idle_s
+    heard_at = asyncio.get_running_loop().time()
+    while True:
+        message = asyncio.ensure_future(socket.receive())
+        try:
+            while not (await asyncio.wait({message}, timeout=1.0))[0]:
+                if not state.engine.ready:
+                    await session.finish()
+                    await _end(socket, DrainingError("the server is stopping"), GOING_AWAY)
+                    return
+                if asyncio.get_running_loop().time() - heard_at > idle_s:
+                    why = f"nothing came for {idle_s:g} s (SSVD_REALTIME_IDLE_S)"
+                    await _end(socket, ApiError(408, why, code="session_idle"), POLICY)
+                    return
+        finally:
+            if not message.done():
+                message.cancel()
+        received = message.result()
+        if received["type"] == "websocket.disconnect":
+            return
+        heard_at = asyncio.get_running_loop().time()
+        await session.handle(received.get("text") or _text_of(received.get("bytes")))
+
+
+def _text_of(data: bytes | None) -> str:
+    """Return a binary message as text; what is none becomes text that is no event, and is refused."""
+    return (data or b"").decode(errors="replace")
+
+
+def _may_connect(socket: WebSocket, state: ServerState) -> bool:
+    """Return whether a page may connect. Browsers let any page open a WebSocket, and name its origin."""
+    origin = socket.headers.get("origin")
+    if origin is None:
+        return True
+    allowed = state.settings.allowed_origins
+    return "*" in allowed or origin in allowed or urlsplit(origin).netloc == socket.headers.get("host")
+
+
+def _plan(state: ServerState, wanted: Transcription, scores_tokens: bool) -> Request:
+    """Return the request for each turn of a session. Raises as request_for does."""
+    open_language = wanted.language is not None and is_auto(wanted.language)
+    languages = wanted.languages or ()
+    if wanted.language is not None and languages:
+        raise ApiError(
+            400, "language and languages are both given; name one of them", code="contradiction",
+            param="session.audio.input.transcription.languages",
+        )  # fmt: skip
+    return request_for(
+        state,
+        Asked(
+            model=wanted.model,
+            language=wanted.language,
+            languages=languages,
+            leaves_language_open=open_language or len(languages) > 1,
+            prompt=wanted.prompt or "",
+            scores_tokens=scores_tokens,
+        ),
+    )
+
+
+def _submit(state: ServerState, request: Request) -> Future[Reply]:
+    return state.engine.submit(request)
+
+
+def _told(reply: Reply, scores_tokens: bool) -> dict[str, Any]:
+    """Return what a completed turn tells beside its transcript."""
+    return {
+        "usage": {"type": "duration", "seconds": round(reply.duration_s, 3)},
+        **(logprob_fields(reply.tokens) if scores_tokens else {}),
+        **language_fields(reply),
+        "ssvd": ssvd_fields(reply),
+    }
+
+
+def _sender(socket: WebSocket) -> Callable[[dict[str, Any]], Any]:
+    """Return a function that sends events one at a time. It does nothing once the client has left."""
+    one_at_a_time = asyncio.Lock()
+
+    async def send(event: dict[str, Any]) -> None:
+        async with one_at_a_time:
+            if socket.application_state == WebSocketState.CONNECTED:
+                with suppress(WebSocketDisconnect, RuntimeError):  # it leaves while this is sent
+                    await socket.send_json(event)
+
+    return send
+
+
+async def _end(socket: WebSocket, error: SsvdError, code: int) -> None:
+    """Say why, and close."""
+    with suppress(WebSocketDisconnect, RuntimeError):  # the client was faster
+        body = {**error_of(error)[1]["error"], "event_id": None}
+        await socket.send_json(server_event("error", error=body))
+        await socket.close(code)

@@ -1,0 +1,61 @@
+"""Audio of a session: base64 in OpenAI's formats to samples at 16 kHz, as it comes."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+
+from ssvd_asr.audio.read import SAMPLE_RATE
+from ssvd_asr.errors import AudioError
+
+FloatArray = npt.NDArray[np.float32]
+
+AudioFormat = Literal["audio/pcm", "audio/pcmu", "audio/pcma"]
+FORMATS: tuple[AudioFormat, ...] = get_args(AudioFormat)
+RATES_HZ: dict[AudioFormat, int] = {"audio/pcm": 24_000, "audio/pcmu": 8000, "audio/pcma": 8000}
+_SUBTYPES: dict[AudioFormat, str] = {"audio/pcm": "PCM_16", "audio/pcmu": "ULAW", "audio/pcma": "ALAW"}
+MAX_APPEND_BYTES = 15 * 2**20  # OpenAI's limit
+MAX_MESSAGE_BYTES = 4 * MAX_APPEND_BYTES // 3 + 4096  # as base64, and what stands around it
+
+
+class AudioInput:
+    """Decoder of one session's audio, which is one stream however it is cut into events."""
+
+    def __init__(self, kind: AudioFormat) -> None:
+        self.kind = kind
+        self._resampler = soxr.ResampleStream(RATES_HZ[kind], SAMPLE_RATE, 1, dtype="float32")
+
+    def decode(self, audio: str) -> FloatArray:
+        """Return the samples (n,) that base64 of raw audio adds, mono in [-1, 1]. n may be 0.
+
+        Raises AudioError for what is not base64, half a sample, or more than MAX_APPEND_BYTES.
+        """
+        try:
+            data = base64.b64decode(audio, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise AudioError(f"audio is not base64: {error}") from error
+        if len(data) > MAX_APPEND_BYTES:
+            raise AudioError(f"audio has {len(data)} bytes: the limit of one event is {MAX_APPEND_BYTES}")
+        if self.kind == "audio/pcm" and len(data) % 2:
+            raise AudioError(f"audio has {len(data)} bytes, and a sample of audio/pcm has two")
+        if not data:
+            return np.zeros(0, np.float32)
+        wave, _ = soundfile.read(
+            io.BytesIO(data), format="RAW", subtype=_SUBTYPES[self.kind], endian="LITTLE", channels=1,
+            samplerate=RATES_HZ[self.kind], dtype="float32",
+        )  # fmt: skip
+        found: FloatArray = self._resampler.resample_chunk(wave)
+        return found
+
+    def flush(self) -> FloatArray:
+        """Return the samples that the resampler still holds. The next audio begins a new stream."""
+        held: FloatArray = self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+        self._resampler = soxr.ResampleStream(RATES_HZ[self.kind], SAMPLE_RATE, 1, dtype="float32")
+        return held

@@ -1,0 +1,306 @@
+"""One live session: audio comes in events, turns are found in it, and their text goes out in events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from starlette.concurrency import run_in_threadpool
+
+from server.engine.messages import Reply, Request
+from server.errors import ApiError
+from server.realtime.agreement import Agreement
+from server.realtime.audio_input import AudioInput
+from server.realtime.config import SessionConfig
+from server.realtime.events import (
+    Append,
+    Clear,
+    Commit,
+    SessionUpdate,
+    Transcription,
+    item_of,
+    new_id,
+    read_event,
+    server_event,
+)
+from server.realtime.turns import Started, Stopped, TurnDetector
+from ssvd_asr.audio.read import SAMPLE_RATE
+from ssvd_asr.errors import SsvdError
+
+FloatArray = npt.NDArray[np.float32]
+Event = dict[str, Any]
+
+MIN_COMMIT_S = 0.1  # as OpenAI's: less is a mistake of the client
+CHUNK = SAMPLE_RATE  # samples that are searched for turns at a time
+MAX_PENDING = 4  # turns of one session that are being decoded; a client that sends faster waits
+
+
+@dataclass(frozen=True)
+class LiveLimits:
+    """longest_turn_s: then a turn ends. step_s: how much new audio is decoded again while one speaks."""
+
+    longest_turn_s: float
+    step_s: float
+
+
+@dataclass(eq=False)
+class _Turn:
+    item_id: str
+    agreement: Agreement = field(default_factory=Agreement)
+    partial: asyncio.Task[None] | None = None
+    decoded: int = 0  # samples that the last partial decoding had
+
+    def stop_partial(self) -> None:
+        if self.partial is not None:
+            self.partial.cancel()
+
+
+class LiveSession:
+    """The events of one client in, the server's out. Used on one event loop."""
+
+    def __init__(
+        self,
+        send: Callable[[Event], Awaitable[None]],
+        submit: Callable[[Request], Future[Reply]],
+        plan: Callable[[Transcription, bool], Request],
+        told: Callable[[Reply, bool], Event],
+        error_of: Callable[[SsvdError], Event],
+        limits: LiveLimits,
+        config: SessionConfig,
+    ) -> None:
+        """Take what the session does through others.
+
+        Args:
+            submit: queues a request; it blocks. Raises as Engine.submit does.
+            plan: returns a request without audio for what the client wants; the flag asks for tokens. Raises
+                ApiError or SsvdError.
+            told: returns the fields that a completed turn has beside its transcript.
+            error_of: returns an error in OpenAI's shape: message, type, param, code.
+        """
+        self.id = new_id("sess")
+        self._send, self._submit, self._plan, self._told = send, submit, plan, told
+        self._error_of, self._limits = error_of, limits
+        self._config = config
+        self._request = plan(config.transcription, config.scores_tokens)
+        self._input = AudioInput(config.format.type)
+        self._heard = 0  # samples since the session began
+        self._detector = self._new_detector()
+        self._buffer: list[FloatArray] = []  # of a session whose client commits
+        self._turn: _Turn | None = None
+        self._last_item: str | None = None
+        self._pending = asyncio.Semaphore(MAX_PENDING)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def begin(self) -> None:
+        """Tell the client the session's settings."""
+        await self._send(server_event("session.created", session=self._config.as_json(self.id)))
+
+    async def handle(self, message: str) -> None:
+        """Act on one event of the client. What is wrong with it is told, and the session goes on."""
+        event_id = None
+        try:
+            event = read_event(message)
+            event_id = event.event_id
+            if isinstance(event, SessionUpdate):
+                await self._update(event)
+            elif isinstance(event, Append):
+                await self._append(event)
+            elif isinstance(event, Commit):
+                await self._commit()
+            elif isinstance(event, Clear):
+                await self._clear()
+        except SsvdError as error:
+            await self._send(server_event("error", error={**self._error_of(error), "event_id": event_id}))
+
+    async def close(self) -> None:
+        """Give up all turns. Nothing of the session is decoded after this."""
+        if self._turn is not None:
+            self._turn.stop_partial()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def finish(self) -> None:
+        """Wait for the turns that are being decoded."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _update(self, event: SessionUpdate) -> None:
+        config = self._config.changed(event.session)
+        self._request = self._plan(
+            config.transcription, config.scores_tokens
+        )  # raises before anything changes
+        if config.format != self._config.format:
+            if self._turn is not None or self._buffer:
+                raise ApiError(
+                    400, "the format cannot change while audio is in the buffer; commit or clear it",
+                    code="invalid_value", param="session.audio.input.format",
+                )  # fmt: skip
+            self._input = AudioInput(config.format.type)
+        changed_turns = config.turn_detection != self._config.turn_detection
+        self._config = config
+        if changed_turns:
+            await self._drop_open_audio()
+            self._detector = self._new_detector()
+        await self._send(server_event("session.updated", session=config.as_json(self.id)))
+
+    def _new_detector(self) -> TurnDetector | None:
+        rule = self._config.turn_rule
+        return None if rule is None else TurnDetector(rule, self._limits.longest_turn_s, self._heard)
+
+    async def _append(self, event: Append) -> None:
+        wave = await run_in_threadpool(self._input.decode, event.audio)
+        if self._detector is None:
+            self._add(wave)
+        for start in range(0, len(wave) if self._detector is not None else 0, CHUNK):
+            assert self._detector is not None
+            for happened in await run_in_threadpool(self._detector.hear, wave[start : start + CHUNK]):
+                if isinstance(happened, Started):
+                    await self._started(happened)
+                else:
+                    await self._stopped(happened)
+        self._heard += len(wave)
+        self._decode_again()
+
+    def _add(self, wave: FloatArray) -> None:
+        """Add audio to the buffer of a client that commits. Raises ApiError where it is full."""
+        held_s = (sum(map(len, self._buffer)) + len(wave)) / SAMPLE_RATE
+        if held_s > self._limits.longest_turn_s:
+            raise ApiError(
+                400, f"the buffer would hold {held_s:.1f} s: the limit is {self._limits.longest_turn_s:g} s "
+                "(SSVD_REALTIME_MAX_TURN_S); commit or clear it",
+                code="input_audio_buffer_full", param="audio",
+            )  # fmt: skip
+        self._buffer.append(wave)
+        if self._turn is None:
+            self._turn = _Turn(new_id("item"))
+
+    async def _started(self, started: Started) -> None:
+        self._turn = _Turn(new_id("item"))
+        await self._send(
+            server_event(
+                "input_audio_buffer.speech_started",
+                audio_start_ms=started.at * 1000 // SAMPLE_RATE, item_id=self._turn.item_id,
+            )
+        )  # fmt: skip
+
+    async def _stopped(self, stopped: Stopped) -> None:
+        assert self._turn is not None
+        await self._send(
+            server_event(
+                "input_audio_buffer.speech_stopped",
+                audio_end_ms=stopped.at * 1000 // SAMPLE_RATE, item_id=self._turn.item_id,
+            )
+        )  # fmt: skip
+        await self._transcribe(stopped.wave)
+
+    async def _commit(self) -> None:
+        rest = await run_in_threadpool(self._input.flush)
+        if self._detector is None:
+            wave = np.concatenate([np.zeros(0, np.float32), *self._buffer, rest])
+        else:
+            wave = np.concatenate([self._detector.end(), rest])
+        if len(wave) < MIN_COMMIT_S * SAMPLE_RATE:
+            raise ApiError(
+                400,
+                f"the buffer holds {len(wave) / SAMPLE_RATE:.2f} s: at least {MIN_COMMIT_S:g} s are needed",
+                code="input_audio_buffer_commit_empty",
+            )  # fmt: skip
+        self._buffer = []
+        await self._transcribe(wave)
+
+    async def _clear(self) -> None:
+        await self._drop_open_audio()
+        await self._send(server_event("input_audio_buffer.cleared"))
+
+    async def _drop_open_audio(self) -> None:
+        if self._turn is not None:
+            self._turn.stop_partial()
+        self._turn, self._buffer = None, []
+        await run_in_threadpool(self._input.flush)
+        if self._detector is not None:
+            self._detector.end()
+
+    async def _transcribe(self, wave: FloatArray) -> None:
+        """Commit the open turn with its audio (n,), and begin to decode it."""
+        turn = self._turn or _Turn(new_id("item"))
+        turn.stop_partial()
+        self._turn = None
+        before, self._last_item = self._last_item, turn.item_id
+        item = item_of(turn.item_id)
+        for event in (
+            server_event("input_audio_buffer.committed", item_id=turn.item_id, previous_item_id=before),
+            server_event("conversation.item.added", item=item, previous_item_id=before),
+            server_event("conversation.item.done", item=item, previous_item_id=before),
+        ):
+            await self._send(event)
+        await self._pending.acquire()
+        self._begin(self._complete(turn, replace(self._request, wave=wave)))
+
+    async def _complete(self, turn: _Turn, request: Request) -> None:
+        try:
+            reply = await self._decode(request)
+            rest = turn.agreement.end(reply.text)
+            if rest:
+                await self._delta(turn, rest)
+            await self._send(
+                self._transcription_event(
+                    "completed", turn, transcript=turn.agreement.told,
+                    **self._told(reply, request.scores_tokens),
+                )
+            )  # fmt: skip
+            self._keep_choice(request, reply)
+        except SsvdError as error:
+            await self._send(self._transcription_event("failed", turn, error=self._error_of(error)))
+        finally:
+            self._pending.release()
+
+    def _keep_choice(self, request: Request, reply: Reply) -> None:
+        """Decode the rest of the session in the domain that was chosen for a turn, as for one recording."""
+        if request.auto is not None and self._request.auto is not None and reply.chosen:
+            self._request = replace(self._request, auto=None, domain=reply.provenance.pinned)
+
+    def _decode_again(self) -> None:
+        """Decode the open turn once more, if enough audio is new and nothing of it is being decoded."""
+        turn = self._turn
+        if turn is None or self._request.auto is not None:  # no words before the domain is chosen
+            return
+        if turn.partial is not None and not turn.partial.done():
+            return
+        wave = self._detector.open_wave if self._detector is not None else np.concatenate(self._buffer)
+        if len(wave) - turn.decoded < self._limits.step_s * SAMPLE_RATE:
+            return
+        turn.decoded = len(wave)
+        request = replace(self._request, wave=wave, scores_tokens=False)
+        turn.partial = self._begin(self._tell_early(turn, request))
+
+    async def _tell_early(self, turn: _Turn, request: Request) -> None:
+        try:
+            reply = await self._decode(request)
+        except SsvdError:
+            return  # the whole turn's decoding tells what is wrong
+        new = turn.agreement.update(reply.text)
+        if new:
+            await self._delta(turn, new)
+
+    async def _decode(self, request: Request) -> Reply:
+        """Return the reply. Cancelling this cancels the request."""
+        future = await run_in_threadpool(self._submit, request)
+        return await asyncio.wrap_future(future)
+
+    async def _delta(self, turn: _Turn, text: str) -> None:
+        await self._send(self._transcription_event("delta", turn, delta=text))
+
+    def _transcription_event(self, kind: str, turn: _Turn, **fields: Any) -> Event:
+        name = f"conversation.item.input_audio_transcription.{kind}"
+        return server_event(name, item_id=turn.item_id, content_index=0, **fields)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
