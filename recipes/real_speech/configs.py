@@ -7,7 +7,7 @@ from recipes.real_speech.study import SEEDS, Config, Run, Scored, Task
 SSVD, LORA, FULL = "SSVD p=40%", "LoRA r=15", "full fine-tuning"
 
 CONFIGS = (
-    Config(SSVD, {"p": 0.4}, (1e-3, 2e-3, 4e-3, 3e-4)),
+    Config(SSVD, {"p": 0.4}, (1e-3, 3e-4, 1e-4, 2e-3)),
     # Rank 15 on the same linears: 2.03 million numbers, SSVD's are 2.01.
     Config(LORA, {"method": "lora", "rank": 15, "embedding": False}, (1e-3, 3e-3, 1e-2, 3e-4)),
     Config(FULL, {"method": "full"}, (1e-4, 3e-5)),
