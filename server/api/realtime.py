@@ -78,6 +78,7 @@ async def _serve(socket: WebSocket, state: ServerState) -> None:
         partial(_plan, state),
         _told,
         lambda error: dict(error_of(error)[1]["error"]),
+        lambda: state.engine.waiting_s > 0,
         LiveLimits(settings.realtime_max_turn_s, settings.realtime_step_s),
         config,
     )

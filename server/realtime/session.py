@@ -70,6 +70,7 @@ class LiveSession:
         plan: Callable[[Transcription, bool], Request],
         told: Callable[[Reply, bool], Event],
         error_of: Callable[[SsvdError], Event],
+        busy: Callable[[], bool],
         limits: LiveLimits,
         config: SessionConfig,
     ) -> None:
@@ -79,12 +80,13 @@ class LiveSession:
             submit: queues a request; it blocks. Raises as Engine.submit does.
             plan: returns a request without audio for what the client wants; the flag asks for tokens. Raises
                 ApiError or SsvdError.
-            told: returns the fields that a completed turn has beside its transcript.
+            told: returns the fields that a completed turn has beside its transcript, `ssvd` among them.
+            busy: whether requests wait for the device. Early text then waits, so that it delays nobody.
             error_of: returns an error in OpenAI's shape: message, type, param, code.
         """
         self.id = new_id("sess")
         self._send, self._submit, self._plan, self._told = send, submit, plan, told
-        self._error_of, self._limits = error_of, limits
+        self._error_of, self._busy, self._limits = error_of, busy, limits
         self._config = config
         self._request = plan(config.transcription, config.scores_tokens)
         self._input = AudioInput(config.format.type)
@@ -247,12 +249,12 @@ class LiveSession:
             rest = turn.agreement.end(reply.text)
             if rest:
                 await self._delta(turn, rest)
+            fields = self._told(reply, request.scores_tokens)
+            if turn.agreement.told != reply.text:
+                fields["ssvd"]["decoded_at_once"] = reply.text
             await self._send(
-                self._transcription_event(
-                    "completed", turn, transcript=turn.agreement.told,
-                    **self._told(reply, request.scores_tokens),
-                )
-            )  # fmt: skip
+                self._transcription_event("completed", turn, transcript=turn.agreement.told, **fields)
+            )
             self._keep_choice(request, reply)
         except SsvdError as error:
             await self._send(self._transcription_event("failed", turn, error=self._error_of(error)))
@@ -269,7 +271,7 @@ class LiveSession:
         turn = self._turn
         if turn is None or self._request.auto is not None:  # no words before the domain is chosen
             return
-        if turn.partial is not None and not turn.partial.done():
+        if self._busy() or (turn.partial is not None and not turn.partial.done()):
             return
         wave = self._detector.open_wave if self._detector is not None else np.concatenate(self._buffer)
         if len(wave) - turn.decoded < self._limits.step_s * SAMPLE_RATE:
