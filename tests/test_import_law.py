@@ -218,7 +218,7 @@ def test_a_circle_is_found_wherever_the_import_stands(tmp_path: Path, back: str)
 
 
 def test_a_file_beside_the_rooms_or_in_a_new_folder_is_found() -> None:
-    files = ["ssvd_asr/layer/new.py", "ssvd_asr/new.py", "server/realtime/session.py", "training/loop.py"]
+    files = ["ssvd_asr/layer/new.py", "ssvd_asr/new.py", "server/telephone/session.py", "training/loop.py"]
     assert homeless(files) == files[1:]
 
 

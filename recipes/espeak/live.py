@@ -1,4 +1,4 @@
-"""Measures live sessions on owsm-nano: docs/results/api-live.json, told by docs/results/api.md.
+"""Measures live sessions on owsm-nano: docs/results/api-live.json and api.md.
 
     python -m recipes.espeak.live
 
@@ -45,16 +45,30 @@ EVENT = "conversation.item.input_audio_transcription."
 
 
 @dataclass
-class Spoken:
-    """What one client saw of its clips. Times of time.monotonic()."""
+class Turn:
+    """What one client saw of one turn. Times of time.monotonic()."""
 
-    began: list[float] = field(default_factory=list)  # each clip's first block was sent
-    ended: list[float] = field(default_factory=list)  # its last
-    texts: list[str] = field(default_factory=list)
-    completed: list[float] = field(default_factory=list)
-    first_delta: dict[str, float] = field(default_factory=dict)  # by item
-    items: list[str] = field(default_factory=list)
-    at_once: list[str] = field(default_factory=list)  # the text of the whole turn's decoding
+    spoken: tuple[float, float] = (0.0, 0.0)  # when its audio began and its speech ended
+    first_words: float | None = None
+    completed: float | None = None
+    text: str = ""
+    at_once: str = ""  # by the whole turn's decoding
+
+
+@dataclass
+class Seen:
+    """The turns of one client, by item."""
+
+    began: float = 0.0  # when the first sample was spoken
+    all_sent: bool = False
+    turns: dict[str, Turn] = field(default_factory=dict)
+
+    def of(self, item: str) -> Turn:
+        return self.turns.setdefault(item, Turn())
+
+    @property
+    def is_over(self) -> bool:
+        return self.all_sent and all(turn.completed is not None for turn in self.turns.values())
 
 
 @contextmanager
@@ -70,88 +84,84 @@ def server() -> Iterator[str]:
             process.terminate()
 
 
-async def speak(connection: AsyncRealtimeConnection, waves: Sequence[np.ndarray], seen: Spoken) -> None:
+async def speak(connection: AsyncRealtimeConnection, waves: Sequence[np.ndarray], seen: Seen) -> None:
     """Send clips in real time, with a pause after each."""
     step = int(BLOCK_S * RATE_HZ)
-    due = time.monotonic()
-    for wave in waves:
-        pause = np.zeros(int(PAUSE_S * RATE_HZ), np.int16)
-        samples = np.concatenate([(wave * 32_767).astype(np.int16), pause])
-        seen.began.append(due)
-        seen.ended.append(due + len(wave) / RATE_HZ)
-        for at in range(0, len(samples), step):
-            block = samples[at : at + step]
-            due += len(block) / RATE_HZ
-            await asyncio.sleep(max(0.0, due - time.monotonic()))  # a block is there when it has been spoken
-            await connection.input_audio_buffer.append(audio=base64.b64encode(block.tobytes()).decode())
+    pause = np.zeros(int(PAUSE_S * RATE_HZ), np.float32)
+    wave = np.concatenate([part for wave in waves for part in (wave, pause)])
+    samples = (wave * 32_767).astype("<i2")
+    seen.began = time.monotonic()
+    for at in range(0, len(samples), step):
+        due = seen.began + (at + step) / RATE_HZ  # a block is there when it has been spoken
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
+        data = samples[at : at + step].tobytes()
+        await connection.input_audio_buffer.append(audio=base64.b64encode(data).decode())
+    seen.all_sent = True
 
 
-async def listen(connection: AsyncRealtimeConnection, turns: int, seen: Spoken) -> None:
-    """Note the events of so many turns."""
-    while len(seen.texts) < turns:
-        event: Any = await connection.recv()
-        if event.type == EVENT + "delta":
-            seen.first_delta.setdefault(event.item_id, time.monotonic())
+async def listen(connection: AsyncRealtimeConnection, seen: Seen) -> None:
+    """Note the events until every turn is completed."""
+    while not seen.is_over:
+        try:
+            event: Any = await asyncio.wait_for(connection.recv(), 1.0)
+        except TimeoutError:
+            continue
+        if event.type == "input_audio_buffer.speech_started":
+            seen.of(event.item_id).spoken = (seen.began + event.audio_start_ms / 1000, 0.0)
+        elif event.type == "input_audio_buffer.speech_stopped":
+            turn = seen.of(event.item_id)
+            ended = seen.began + (event.audio_end_ms - SILENCE_MS) / 1000
+            turn.spoken = (turn.spoken[0], ended)
+        elif event.type == EVENT + "delta":
+            turn = seen.of(event.item_id)
+            turn.first_words = turn.first_words or time.monotonic()
         elif event.type == EVENT + "completed":
-            seen.completed.append(time.monotonic())
-            seen.items.append(event.item_id)
-            seen.texts.append(event.transcript)
-            seen.at_once.append(event.ssvd.get("decoded_at_once", event.transcript))
+            turn = seen.of(event.item_id)
+            turn.completed, turn.text = time.monotonic(), event.transcript
+            turn.at_once = event.ssvd.get("decoded_at_once", event.transcript)
         elif event.type in ("error", EVENT + "failed"):
             raise SystemExit(f"{event.type}: {event.error}")
 
 
-async def session(client: openai.AsyncOpenAI, waves: Sequence[np.ndarray]) -> Spoken:
+async def session(client: openai.AsyncOpenAI, waves: Sequence[np.ndarray]) -> Seen:
     """Speak clips in one session."""
-    seen = Spoken()
+    seen = Seen()
     async with client.realtime.connect(
         extra_query={"intent": "transcription", "model": f"owsm-nano:{DOMAIN}"}
     ) as connection:
-        await asyncio.gather(speak(connection, waves, seen), listen(connection, len(waves), seen))
+        await asyncio.gather(speak(connection, waves, seen), listen(connection, seen))
     return seen
 
 
 async def measure(url: str, clips: Sequence[tuple[np.ndarray, str]], sessions: int) -> dict[str, Any]:
     """Run sessions at once, and return their times and errors."""
+    shares = [clips[number * CLIPS : (number + 1) * CLIPS] for number in range(sessions)]
     async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none") as client:
 
-        async def one(number: int) -> Spoken:
+        async def one(number: int) -> Seen:
             await asyncio.sleep(number * 0.37)  # people do not begin together
-            own = [clips[(number * CLIPS + place) % len(clips)][0] for place in range(CLIPS)]
-            return await session(client, own)
+            return await session(client, [wave for wave, _ in shares[number]])
 
         found = await asyncio.gather(*(one(number) for number in range(sessions)))
-    references = [
-        clips[(number * CLIPS + place) % len(clips)][1]
-        for number in range(sessions)
-        for place in range(CLIPS)
-    ]
-    texts = [text for seen in found for text in seen.texts]
-    at_once = [text for seen in found for text in seen.at_once]
-    ends = [done - end for seen in found for done, end in zip(seen.completed, seen.ended, strict=True)]
-    firsts = [
-        seen.first_delta[item] - began
-        for seen in found
-        for item, began in zip(seen.items, seen.began, strict=True)
-        if item in seen.first_delta
-    ]
-    early = [
-        end - seen.first_delta[item]
-        for seen in found
-        for item, end in zip(seen.items, seen.ended, strict=True)
-        if item in seen.first_delta
-    ]
+    turns = [turn for seen in found for turn in seen.turns.values()]
+    # A clip with a pause may be two turns, so a session is scored as one text.
+    references = [" ".join(text for _, text in share) for share in shares]
+    texts = [" ".join(turn.text for turn in seen.turns.values()) for seen in found]
+    at_once = [" ".join(turn.at_once for turn in seen.turns.values()) for seen in found]
     return {
         "sessions": sessions,
-        "turns": len(texts),
-        "end_to_completed_s": percentiles(ends),
-        "begin_to_first_delta_s": percentiles(firsts),
-        "first_delta_before_end": sum(each > 0 for each in early) / len(early),
+        "clips": sum(map(len, shares)),
+        "turns": len(turns),
+        "end_to_completed_s": percentiles([(turn.completed or 0.0) - turn.spoken[1] for turn in turns]),
+        "begin_to_first_words_s": percentiles(
+            [turn.first_words - turn.spoken[0] for turn in turns if turn.first_words is not None]
+        ),
+        "first_words_before_end": statistics.fmean(
+            turn.first_words is not None and turn.first_words < turn.spoken[1] for turn in turns
+        ),
         "wer": score(references, texts).wer,
         "wer_at_once": score(references, at_once).wer,
-        "turns_told_otherwise": sum(
-            normalise(one) != normalise(other) for one, other in zip(texts, at_once, strict=True)
-        ),
+        "turns_told_otherwise": sum(normalise(turn.text) != normalise(turn.at_once) for turn in turns),
     }
 
 
@@ -159,6 +169,40 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
     """Return the median and the 95th percentile."""
     cuts = statistics.quantiles(values, n=20, method="inclusive")
     return {"p50": round(cuts[9], 3), "p95": round(cuts[18], 3)}
+
+
+PAGE = """# The API
+
+Written by `python -m recipes.espeak.live` with api-live.json
+({processor}, torch {torch}, openai {openai}).
+
+## Live sessions
+
+A server of owsm-nano as `ssvd serve` starts it. OpenAI's own client speaks clips of child-test in real time,
+in blocks of 0.1 s and with {pause_s:g} s of silence after each, in the domain `{domain}`. A turn ends after
+{silence_ms} ms of silence, which the first times include. Median and 95th percentile of what the client
+sees, in seconds. `early`: the share of turns whose first words come while they are spoken. WER in %: of the
+transcripts, and of each whole turn decoded at once; `otherwise`: turns in which the two have other words.
+
+| sessions | clips | turns | speech to completed | to first words | early | WER | at once | otherwise |
+|---|---|---|---|---|---|---|---|---|
+{rows}
+"""
+
+
+def page(told: dict[str, Any]) -> str:
+    """Return the page of these results."""
+    rows = [
+        f"| {row['sessions']} | {row['clips']} | {row['turns']} | {_pair(row['end_to_completed_s'])} "
+        f"| {_pair(row['begin_to_first_words_s'])} | {row['first_words_before_end']:.0%} "
+        f"| {100 * row['wer']:.1f} | {100 * row['wer_at_once']:.1f} | {row['turns_told_otherwise']} |"
+        for row in told["rows"]
+    ]
+    return PAGE.format(**{**told, "rows": "\n".join(rows)})
+
+
+def _pair(times: dict[str, float]) -> str:
+    return f"{times['p50']:.2f}, {times['p95']:.2f}"
 
 
 def main() -> int:
@@ -177,7 +221,8 @@ def main() -> int:
     machine = {"processor": platform.machine(), "torch": torch.__version__, "openai": openai.__version__}
     told = {"domain": DOMAIN, "silence_ms": SILENCE_MS, "pause_s": PAUSE_S, **machine, "rows": rows}
     OUT.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(rows, indent=1))
+    OUT.with_name("api.md").write_text(page(told), encoding="utf-8")
+    print(page(told))
     return 0
 
 
