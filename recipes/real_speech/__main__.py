@@ -42,7 +42,7 @@ def main() -> int:
         places = [f"--{name}={getattr(asked, name)}" for name in ("base", "data", "work")]
         with results.writing():
             run_all(results, asked.jobs, lambda task: _process(task, places))
-    print(write_page(results.by_key(), asked.data, asked.out.with_suffix(".md")))
+    print(write_page(results.by_key(), asked.out.with_suffix(".md")))
     return 0
 
 

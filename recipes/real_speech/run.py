@@ -9,6 +9,7 @@ import argparse
 import json
 import statistics
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +84,8 @@ def decoded(task: Scored, base: str, data: Path, work: Path, split: str = "test"
     language = next((code for name, code in LANGUAGES.items() if f"-{name}" in task.corpus), ENGLISH)
     selected = _selected(task.run, model, work) if task.run else {}
     found = evaluate(model, source, language=language, first=task.first, progress=False, **selected)
-    return figures(found)
+    entries = map(json.loads, source.read_text(encoding="utf-8").splitlines())
+    return figures(found, {entry["id"]: entry.get("speaker", "") for entry in entries})
 
 
 def _selected(run: Run, model: BaseModel, work: Path) -> dict[str, Any]:
@@ -103,8 +105,8 @@ def _selected(run: Run, model: BaseModel, work: Path) -> dict[str, Any]:
     return {"adapted": adapted, "cores": adapter.cores(model.dtype)}
 
 
-def figures(found: Evaluation) -> dict[str, Any]:
-    """Return error rates, and errors and words of each utterance by its id, for intervals and speakers."""
+def figures(found: Evaluation, speakers: Mapping[str, str]) -> dict[str, Any]:
+    """Return error rates, and id, speaker, errors and words of each utterance, for intervals and tables."""
     from ssvd_asr.scoring import score
 
     each = [score([one.reference], [one.hypothesis]) for one in found.decoded]
@@ -114,6 +116,7 @@ def figures(found: Evaluation) -> dict[str, Any]:
         "insertions": found.score.insertions,
         "deletions": found.score.deletions,
         "ids": [one.id for one in found.decoded],
+        "speakers": [speakers[one.id] for one in found.decoded],
         "errors": [one.substitutions + one.deletions + one.insertions for one in each],
         "words": [one.reference_words for one in each],
     }
