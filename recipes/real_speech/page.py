@@ -36,7 +36,7 @@ prompts in English, to measure forgetting).
 Every run trains {STEPS} steps on the same batches of {RECIPE["batch_audio_s"]:g} s of padded audio, in
 bfloat16 autocast on one processor core, and takes the weights after the last step. WER and CER in %, by the
 search that serving uses, in windows of 30 s. Intervals are 95 %, drawn over levels. A learning rate is chosen
-for each method on {NAMES[FIRST]} validation data; the test data have been looked at for the chosen rates only.
+for each method on {NAMES[FIRST]} validation data; test data have been looked at for the chosen rates only.
 """
 Row = Sequence[object]
 
