@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -13,13 +14,15 @@ from typing import Any
 
 from recipes.real_speech.configs import CONFIGS
 from recipes.real_speech.page import write_page
-from recipes.real_speech.run import add_places
-from recipes.real_speech.study import Task, next_tasks
+from recipes.real_speech.run import add_places, folder_of
+from recipes.real_speech.served import served
+from recipes.real_speech.study import LANGUAGES, SEEDS, Run, Task, chosen_rate, corpus, next_tasks
 from ssvd_asr.errors import SsvdError
 from ssvd_asr.output_paths import check_output_file, check_output_folder
 from ssvd_asr.parser import CommandParser
 from training.arguments import count
 from training.bench.results import ResultsFile
+from training.methods.finish import ADAPTER_FILE
 
 RESULTS = Path("docs/results/real.jsonl")
 
@@ -42,6 +45,7 @@ def main() -> int:
         places = [f"--{name}={getattr(asked, name)}" for name in ("base", "data", "work")]
         with results.writing():
             run_all(results, asked.jobs, lambda task: _process(task, places))
+            _serve(results, asked)
     print(write_page(results.by_key(), asked.out.with_suffix(".md")))
     return 0
 
@@ -62,6 +66,18 @@ def run_all(results: ResultsFile, jobs: int, process: Callable[[Task], dict[str,
                 task = running.pop(future)
                 results.add({"key": task.key, **future.result()})
                 print(f"done:   {task.key}", file=sys.stderr, flush=True)
+
+
+def _serve(results: ResultsFile, asked: argparse.Namespace) -> None:
+    """Try the adapters of the first config in one server, unless that is done."""
+    done = results.by_key()
+    rate = chosen_rate(CONFIGS[0], CONFIGS, done)
+    if rate is None or any(key.startswith("served/") for key in done):
+        return
+    runs = [Run(CONFIGS[0], corpus(language), rate, SEEDS[0]) for language in LANGUAGES]
+    files = {run.corpus: folder_of(run, asked.work) / ADAPTER_FILE for run in runs}
+    for result in served(asked.base, asked.data, files):
+        results.add(result)
 
 
 def _process(task: Task, places: list[str]) -> dict[str, Any]:

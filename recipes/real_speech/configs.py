@@ -11,7 +11,7 @@ CONFIGS = (
     # Rank 15 on the same linears: 2.03 million numbers, SSVD's are 2.01.
     Config(LORA, {"method": "lora", "rank": 15, "embedding": False}, (1e-3, 3e-3, 1e-2, 3e-4)),
     Config(FULL, {"method": "full"}, (1e-4, 3e-5)),
-    Config("SSVD p=10%", {"p": 0.1}, rate_of=SSVD),
+    Config("SSVD p=10%", {"p": 0.1}, (1e-3, 3e-4)),
     Config("LoRA-XS k=144", {"method": "lora-xs", "k": 144}, rate_of=SSVD, trial=True),
     Config("SSVD p=40%, cayley", {"p": 0.4, "rotation_map": "cayley"}, rate_of=SSVD, trial=True),
     Config("SSVD p=40%, both sides", {"p": 0.4, "sides": "both"}, rate_of=SSVD, trial=True),

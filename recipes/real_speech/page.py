@@ -43,7 +43,7 @@ Row = Sequence[object]
 
 def write_page(done: Results, path: Path) -> Path:
     """Write the page of these results and return its path."""
-    parts = (_zero_shot, _rates, *_compared_parts(), _pairs, _trials, _actors)
+    parts = (_zero_shot, _rates, *_compared_parts(), _pairs, _trials, _actors, _served)
     text = "\n".join([HEAD, *(line for part in parts for line in (*part(done), ""))])
     path.write_text(text.rstrip() + "\n", encoding="utf-8")
     return path
@@ -143,6 +143,21 @@ def _actors(done: Results) -> Iterator[str]:
     yield from _section(
         f"{config.name} trained on one actor, WER on both", ("trained on", *actors(FIRST)), rows
     )
+
+
+def _served(done: Results) -> Iterator[str]:
+    rows = []
+    factors = set()
+    for key, each in done.items():
+        if key.startswith("served/"):
+            _, name, domain = key.split("/")
+            rows.append((name, domain, each["utterances"], _wer(each), _cer(each)))
+            factors.add(f"{each['real_time_factor']:.2f}")
+    title = f"{CONFIGS[0].name} of both languages and the base in one running server"
+    yield from _section(title, ("clips", "domain", "utterances", "WER", "CER"), rows)
+    if rows:
+        yield ""
+        yield f"All at once, in mixed batches; real-time factor {', '.join(sorted(factors))}."
 
 
 def _chosen_runs(done: Results, name: str) -> Iterator[tuple[Config, Run]]:
