@@ -13,11 +13,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import RedirectResponse
 
-from server.api import catalogue, health, realtime, refusals, transcriptions
+from server.api import catalogue, health, metrics, realtime, refusals, transcriptions
 from server.api.body_limit import BodyLimit
 from server.api.head import Head
 from server.api.naming import is_model_of
 from server.api.replies import PROVENANCE_HEADERS
+from server.api.watch import Watch
 from server.engine.engine import Engine
 from server.engine.start import start_engine
 from server.live_sessions import LiveSessions
@@ -82,7 +83,8 @@ def create_app(settings: ServerSettings | None = None, engine: Engine | None = N
             allow_headers=["*"],
             expose_headers=["Retry-After", *PROVENANCE_HEADERS.values()],
         )
-    for part in (transcriptions, realtime, catalogue, health):
+    app.add_middleware(Watch)  # the last one added is the outermost
+    for part in (transcriptions, realtime, catalogue, health, metrics):
         app.include_router(part.router)
     if serves_page(settings):
         _mount_ui(app, settings)

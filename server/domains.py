@@ -13,6 +13,7 @@ from adapters_store.blends import blend_of, is_blend, parse_blend, resolve_blend
 from adapters_store.store import AdapterStore
 from adapters_store.versions import Version
 from server.bank.bank import Bank, Lease
+from server.tally import REFUSED_DOMAINS
 from ssvd_asr.errors import AdapterError, StoreError
 
 logger = logging.getLogger(__name__)
@@ -104,6 +105,7 @@ class Domains:
             except AdapterError:
                 continue  # the bank has logged the reason; try an older version
             logger.warning("%s@%d goes on serving: %s", version.name, version.version, refusal)
+            self.bank.tally.add(REFUSED_DOMAINS)
             return lease
         raise refusal
 

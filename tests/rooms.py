@@ -64,7 +64,7 @@ FLOORS: dict[str, list[tuple[str, ...]]] = {
         ("domains",),
         ("bank/",),
         ("languages", "live_sessions", "options", "progress", "samples", "recordings", "settings"),
-        ("aliases", "auto_options", "errors"),
+        ("aliases", "auto_options", "errors", "tally"),
     ],
     "ui": [
         ("__init__", "ui_command"),

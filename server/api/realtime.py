@@ -16,6 +16,7 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 from server.api.asking import Asked, request_for
 from server.api.refusals import error_of
 from server.api.replies import language_fields, logprob_fields, ssvd_fields
+from server.api.watch import domain_label
 from server.engine.messages import Reply, Request
 from server.errors import ApiError, DrainingError
 from server.languages import is_auto
@@ -23,6 +24,7 @@ from server.realtime.config import SessionConfig
 from server.realtime.events import Transcription, server_event
 from server.realtime.session import LiveLimits, LiveSession
 from server.state import ServerState
+from server.tally import TURNS
 from ssvd_asr.errors import SsvdError
 
 router = APIRouter()
@@ -76,7 +78,7 @@ async def _serve(socket: WebSocket, state: ServerState) -> None:
         _sender(socket),
         partial(_submit, state),
         partial(_plan, state),
-        _told,
+        partial(_told, state),
         lambda error: dict(error_of(error)[1]["error"]),
         lambda: state.engine.waiting_s > 0,
         LiveLimits(settings.realtime_max_turn_s, settings.realtime_step_s),
@@ -154,8 +156,9 @@ def _submit(state: ServerState, request: Request) -> Future[Reply]:
     return state.engine.submit(request)
 
 
-def _told(reply: Reply, scores_tokens: bool) -> dict[str, Any]:
+def _told(state: ServerState, reply: Reply, scores_tokens: bool) -> dict[str, Any]:
     """Return what a completed turn tells beside its transcript."""
+    state.engine.tally.add(TURNS, 1, state.engine.tally.label(domain_label(reply)))
     return {
         "usage": {"type": "duration", "seconds": round(reply.duration_s, 3)},
         **(logprob_fields(reply.tokens) if scores_tokens else {}),

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.api.watch import note_refusal
 from server.bank.loader import LoaderError
 from server.errors import (
     ApiError,
@@ -126,9 +127,10 @@ class _Faults:
             raise  # logged by uvicorn, once
 
 
-async def _refused(_: Request, error: Exception) -> JSONResponse:
+async def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, SsvdError)
     status, body = error_of(error)
+    note_refusal(request.scope, body["error"]["code"])
     retry_after_s = {429: getattr(error, "retry_after_s", 1), 503: 1}.get(status)
     return _response(status, body, retry_after_s)
 

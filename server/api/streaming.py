@@ -10,10 +10,12 @@ from contextlib import suppress
 from typing import Any
 
 from sse_starlette import EventSourceResponse
+from starlette.types import Scope
 
 from server.api.form import UNTIMED, AudioForm
 from server.api.refusals import error_of
 from server.api.replies import language_fields, logprob_fields, ssvd_fields
+from server.api.watch import note_refusal, note_reply
 from server.engine.messages import Decoded, Reply
 from server.errors import late
 from server.reply_fields import timed_fields
@@ -42,7 +44,7 @@ class PieceStream:
 
 
 def stream_reply(
-    future: Future[Reply], stream: PieceStream, form: AudioForm, timeout_s: float
+    future: Future[Reply], stream: PieceStream, form: AudioForm, timeout_s: float, scope: Scope
 ) -> EventSourceResponse:
     """Return the response to a request whose pieces come through `stream`.
 
@@ -50,11 +52,11 @@ def stream_reply(
     cancels the request.
     """
     future.add_done_callback(lambda _: stream.put(None))
-    return EventSourceResponse(_lines(future, stream, form, timeout_s), ping=PING_S)
+    return EventSourceResponse(_lines(future, stream, form, timeout_s, scope), ping=PING_S)
 
 
 async def _lines(
-    future: Future[Reply], stream: PieceStream, form: AudioForm, timeout_s: float
+    future: Future[Reply], stream: PieceStream, form: AudioForm, timeout_s: float, scope: Scope
 ) -> AsyncIterator[dict[str, str]]:
     try:
         async with asyncio.timeout(timeout_s):
@@ -62,15 +64,23 @@ async def _lines(
             async for piece in stream.pieces():
                 for event in _events_of(piece, form, numbers):
                     yield _line(event)
-        yield _line(_done(future.result(), form))
+        reply = future.result()
+        note_reply(scope, reply)
+        yield _line(_done(reply, form))
     except CancelledError:
         raise
     except TimeoutError:
-        yield _line(error_of(late(timeout_s))[1])
+        yield _error(late(timeout_s), scope)
     except SsvdError as error:
-        yield _line(error_of(error)[1])
+        yield _error(error, scope)
     finally:
         future.cancel()  # without effect if the reply is there
+
+
+def _error(error: SsvdError, scope: Scope) -> dict[str, str]:
+    _, body = error_of(error)
+    note_refusal(scope, body["error"]["code"])
+    return _line(body)
 
 
 class _Numbers:

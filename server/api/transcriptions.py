@@ -23,6 +23,7 @@ from server.api.form import (
 )
 from server.api.replies import render
 from server.api.streaming import PieceStream, stream_reply
+from server.api.watch import note_reply
 from server.engine.each_channel import submit_recording
 from server.engine.messages import Reply
 from server.engine.messages import Request as Transcription
@@ -83,9 +84,12 @@ async def _transcribe(
         async with state.decoders:
             future = await run_in_threadpool(_submit, state, file, form, wanted)
     if stream is not None:
-        return stream_reply(future, stream, form, state.engine.request_timeout_s)
+        return stream_reply(future, stream, form, state.engine.request_timeout_s, request.scope)
     reply = await _unless_client_leaves(request, future, state.engine.request_timeout_s)
-    return Response(status_code=CLIENT_LEFT) if reply is None else render(reply, form)
+    if reply is None:
+        return Response(status_code=CLIENT_LEFT)
+    note_reply(request.scope, reply)
+    return render(reply, form)
 
 
 async def _fetch(state: ServerState, domain: str) -> None:

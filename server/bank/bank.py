@@ -29,6 +29,7 @@ from server.bank.host_tier import HostTier
 from server.bank.loader import Loader
 from server.bank.mount import Mount
 from server.bank.packed import PackedAdapter, check_cores
+from server.tally import Tally
 from ssvd_asr.mixing.compression import Compression
 from ssvd_asr.mixing.core_stack import CoreStack
 
@@ -109,7 +110,9 @@ class Bank:
         host_max_bytes: int,
         max_blends: int,
         load_timeout_s: float,
+        tally: Tally | None = None,
     ) -> None:
+        self.tally = tally or Tally()
         self._source = source
         # Loading shares the interpreter with a running batch. So after each task the loader waits for the
         # batch to end, for at most as long as the task took.
@@ -121,6 +124,7 @@ class Bank:
             max_bytes=host_max_bytes,
             max_blends=max_blends,
             load_timeout_s=load_timeout_s,
+            tally=self.tally,
         )
         self.slots = Slots(
             source.make_stack,
@@ -129,6 +133,7 @@ class Bank:
             core_itemsize=source.dtype.itemsize,
             max_bytes=max_bytes,
             compression=source.compression,
+            tally=self.tally,
         )
 
     def lease(self, version: Version) -> Lease:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from torch import Tensor
 from server.bank.mount import BASE_ROW, Mount, Place, Row
 from server.bank.packed import PackedAdapter
 from server.bank.slot_sizes import Plan, Room, Sizes, joined
+from server.tally import SLOT_EVICTIONS, SLOT_HITS, SLOT_SWAPS, Tally
 from ssvd_asr.errors import SsvdError
 from ssvd_asr.mixing.compression import Compression
 from ssvd_asr.mixing.core_stack import CoreStack
@@ -55,6 +57,7 @@ class Slots:
         core_itemsize: int,
         max_bytes: int,
         compression: Compression | None = None,
+        tally: Tally | None = None,
     ) -> None:
         """Take no memory yet.
 
@@ -64,6 +67,7 @@ class Slots:
             compression: that of the stacks from `make_stack`.
         """
         self.max_bytes = max_bytes
+        self._tally = tally or Tally()
         self._make_stack = make_stack
         self._expand = expand
         self._leased = leased
@@ -118,6 +122,7 @@ class Slots:
                 sizes = next((each.sizes for each in self._residents.values() if each.sizes == sizes), sizes)
             if self._plan(sizes, only_if_spare) is None:
                 return False
+            began = time.perf_counter()
             cores = self._expand(packed)
             slot = self._vacate(sizes, only_if_spare)
             if slot is None or (stack := self._stack) is None:
@@ -130,6 +135,7 @@ class Slots:
                 raise
             with self._changed:
                 self._residents[sha256] = _Resident(Place(slot, next(self._generations)), sizes)
+            self._tally.add(SLOT_SWAPS, time.perf_counter() - began)
             return True
 
     def wait_unmounted(self, timeout_s: float) -> None:
@@ -147,6 +153,7 @@ class Slots:
         if not packed:
             yield Mount(None, (BASE_ROW,) * len(wanted), self.place)
             return
+        self._tally.add(SLOT_HITS, sum(self.place(sha256) is not None for sha256 in packed))
         places, stack = self._pin(packed)
         try:
             rows = tuple(
@@ -213,6 +220,7 @@ class Slots:
     def _carry_out(self, plan: Plan | None) -> int | None:
         if plan is None:
             return None
+        self._tally.add(SLOT_EVICTIONS, len(plan.leaving))
         with self._changed:
             self._free += [self._residents.pop(each).place.slot for each in plan.leaving]
         if plan.resize is not None:

@@ -18,6 +18,7 @@ from adapters_store.versions import Version
 from server.bank.loader import Loader, LoaderError
 from server.bank.packed import PackedAdapter
 from server.errors import BankFullError
+from server.tally import HOST_EVICTIONS, HOST_HITS, HOST_LOADS, Tally
 from ssvd_asr.errors import AdapterError, AdapterUnreadableError
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class HostTier:
         max_bytes: int,
         max_blends: int,
         load_timeout_s: float,
+        tally: Tally | None = None,
     ) -> None:
         """`read` reads and checks a version, on the loader's thread; it raises AdapterError to refuse.
 
@@ -48,6 +50,7 @@ class HostTier:
         self.load_timeout_s = load_timeout_s
         self._read = read
         self._loader = loader
+        self._tally = tally or Tally()
         self._entries: OrderedDict[str, PackedAdapter] = OrderedDict()  # least recently leased first
         self._leases: dict[str, int] = {}
         self._blends: set[str] = set()  # digests of the entries that no file holds
@@ -55,6 +58,9 @@ class HostTier:
         self._loading: dict[str, Future[None]] = {}
         self._refused: OrderedDict[str, tuple[FileState, str]] = OrderedDict()  # state of the file, reason
         self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._entries)
 
     @property
     def nbytes(self) -> int:
@@ -85,6 +91,8 @@ class HostTier:
             LoaderError: the loading thread ended or the disk failed, and again on each retry.
         """
         failures = 0
+        if version.sha256 in self:
+            self._tally.add(HOST_HITS)
         while (found := self._lease(version.sha256)) is None:
             try:
                 self._await(version)
@@ -167,7 +175,8 @@ class HostTier:
         if seen == state:
             raise AdapterError(reason)
         try:
-            packed = self._read(version)
+            with self._tally.timing(HOST_LOADS):
+                packed = self._read(version)
             if packed.nbytes > self.max_bytes:
                 raise AdapterError(
                     f"it takes {packed.nbytes} bytes of host memory, "
@@ -205,6 +214,7 @@ class HostTier:
                 gone = spare.pop(0)
                 del self._entries[gone]
                 self._blends.discard(gone)
+                self._tally.add(HOST_EVICTIONS)
             self._entries[version.sha256] = packed
             if isinstance(version, Blend):
                 self._blends.add(version.sha256)

@@ -14,6 +14,15 @@ from server.bank.bank import Bank
 from server.engine.messages import Decoded, Piece
 from server.engine.recogniser import Recogniser
 from server.errors import OutOfMemoryError
+from server.tally import (
+    BATCH_DOMAINS,
+    BATCHES,
+    DECODED_SECONDS,
+    DEVICE_SECONDS,
+    FAILED_BATCHES,
+    PADDED_SECONDS,
+    PIECES,
+)
 from ssvd_asr.audio.read import SAMPLE_RATE
 
 logger = logging.getLogger(__name__)
@@ -36,6 +45,7 @@ class Batches:
         self.measured = False  # while False, `speed` is a guess
         self._recogniser = recogniser
         self._bank = bank
+        self._tally = bank.tally
 
     @property
     def max_domains(self) -> int:
@@ -60,7 +70,9 @@ class Batches:
             trace = traceback.format_exc()
             failure = error.with_traceback(None)  # its frames keep the batch's memory alive
         else:
-            self._measure(pieces, time.perf_counter() - started)
+            wall_s = time.perf_counter() - started
+            self._count(pieces, decoded, wall_s)
+            self._measure(pieces, wall_s)
             return list(decoded)
         return self._after(failure, trace, pieces)
 
@@ -74,6 +86,7 @@ class Batches:
             logger.critical("the device has failed\n%s", trace)
             raise failure  # the device context is lost; only a new process gets another
         if len(pieces) > 1:
+            self._tally.add(FAILED_BATCHES)
             logger.warning("a batch of %d failed and is run in halves: %r", len(pieces), failure)
             half = len(pieces) // 2
             return [*self.run(pieces[:half]), *self.run(pieces[half:])]
@@ -86,6 +99,17 @@ class Batches:
                 f"domains (SSVD_BANK_MAX_BYTES) and what else runs there: {failure}"
             )
         ]
+
+    def _count(self, pieces: Sequence[Piece], decoded: Sequence[Decoded], wall_s: float) -> None:
+        tally = self._tally
+        tally.add(BATCHES, len(pieces))
+        tally.add(BATCH_DOMAINS, len({piece.lease.sha256 for piece in pieces if piece.lease is not None}))
+        tally.add(DEVICE_SECONDS, wall_s)
+        tally.add(DECODED_SECONDS, sum(len(piece.wave) for piece in pieces) / SAMPLE_RATE)
+        tally.add(PADDED_SECONDS, self._audio_s(pieces))
+        for each in decoded:
+            if each.decoding is not None:
+                tally.add(PIECES, 1, each.decoding.search)
 
     def _measure(self, pieces: Sequence[Piece], wall_s: float) -> None:
         if any(piece.listens for piece in pieces):

@@ -27,6 +27,7 @@ from server.engine.recogniser import Recogniser
 from server.engine.replying import reply_to
 from server.engine.segments import speech_of
 from server.errors import DEVICE_ENDED, DeadlineError, DrainingError, LanguageError, QueueFullError, late
+from server.tally import QUEUE_SECONDS
 from ssvd_asr.audio.read import SAMPLE_RATE
 from ssvd_asr.audio.segment import AUTO, CutRule, FloatArray, Span, find_spans
 from ssvd_asr.base.prompt import IDENTIFIED, RECOGNITION
@@ -61,6 +62,7 @@ class Engine:
         self.recogniser = recogniser
         self.domains = domains
         self.request_timeout_s = request_timeout_s
+        self.tally = domains.bank.tally
         self._cut_wave = cut
         self._queue: Scheduler[Part] = Scheduler(queue_max_audio_s)
         self._batches = Batches(recogniser, domains.bank, max_audio_s=batch_max_audio_s)
@@ -101,6 +103,16 @@ class Engine:
     def waiting_s(self) -> float:
         """Seconds of audio in the queue."""
         return self._queue.waiting_s
+
+    @property
+    def unfinished(self) -> int:
+        """How many accepted requests are not answered yet."""
+        return len(self._unfinished)
+
+    @property
+    def speed(self) -> float:
+        """Padded seconds of audio that the device decodes a second, as lately measured."""
+        return self._batches.speed
 
     def submit(self, request: Request) -> Future[Reply]:
         """Lease the domain of a request, or begin to choose one, cut its audio and queue the pieces.
@@ -254,6 +266,9 @@ class Engine:
         try:
             while parts := self._queue.take(self._batches.budget_s, self._batches.max_domains):
                 wanted = [part for part in parts if self._in_time(part)]
+                now_s = time.monotonic()
+                for part in wanted:
+                    self.tally.add(QUEUE_SECONDS, now_s - part.queued_s)
                 results = self._batches.run([part.piece for part in wanted])
                 for part, result in zip(wanted, results, strict=True):
                     self._note(part, result)

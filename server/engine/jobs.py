@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -136,6 +137,7 @@ class Part:
     piece: Piece
     choice: Settled | None = None
     trial: str | None = None
+    queued_s: float = field(default_factory=time.monotonic)  # when it was made, for the queue
 
     @property
     def optional(self) -> bool:
