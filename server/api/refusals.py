@@ -17,7 +17,6 @@ from server.errors import (
     BankFullError,
     DeadlineError,
     DrainingError,
-    LanguageError,
     OutOfMemoryError,
     QueueFullError,
 )
@@ -31,6 +30,7 @@ from ssvd_asr.errors import (
     BlendError,
     BlendFormError,
     ChannelError,
+    LanguageError,
     SsvdError,
     StoreError,
     UnknownDomainError,

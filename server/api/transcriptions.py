@@ -104,9 +104,7 @@ def _submit(
 ) -> Future[Reply]:
     """Decode the upload and queue it. This blocks, so run it in a thread."""
     settings = state.settings
-    language, warnings = requested_language(
-        form.language, settings.language, state.engine.recogniser.identifies_language
-    )
+    language, warnings = requested_language(form.language, settings.language, state.engine.recogniser)
     recording = read_recording(file.file, settings.audio_limits, channel=form.chosen_channel)
     return submit_recording(
         state.engine,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ssvd_asr.base.prompt import RECOGNITION, Prompt
 from ssvd_asr.base.whisper.languages import ISO_639_3
 from ssvd_asr.errors import BaseModelError, SsvdError
+from ssvd_asr.languages import supported_language
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -120,8 +121,7 @@ class WhisperTokens:
         Raises:
             SsvdError: the model has no such language or task.
         """
-        if prompt.language not in self.languages:
-            raise SsvdError(f"the base model has no language {prompt.language!r}")
+        supported_language(prompt.language, self.languages, "the base model")
         if prompt.task not in self.tasks:
             raise SsvdError(f"the base model has no task {prompt.task!r}, only {', '.join(self.tasks)}")
         ids = [self.sos]
