@@ -28,6 +28,7 @@ from ssvd_asr.basis.layers import match_layers
 from ssvd_asr.decoding.options import GREEDY
 from ssvd_asr.mixing.core_stack import CoreStack
 from ssvd_asr.transcription import transcribe
+from ssvd_asr.writing import joined_texts
 
 RECORDING_BATCH = 8  # pieces of a recording that are decoded together, where a side does so
 CORE_SCALE = 1e-3  # of the random cores: small, so that the domains say about what the base says
@@ -83,7 +84,7 @@ class Ours:
         for first in range(0, len(pieces), RECORDING_BATCH):
             chosen = pieces[first : first + RECORDING_BATCH]
             texts += self.batch(chosen, [code] * len(chosen))
-        return " ".join(texts)
+        return joined_texts(texts)
 
 
 def _random_domains(base: BaseModel, domains: int, p: float) -> tuple[AdaptedModel, CoreStack]:

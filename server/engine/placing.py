@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import islice
 
 from server.engine.messages import Decoded, Piece, PieceDecoding, TextSegment
 from server.engine.segments import segments_of
 from ssvd_asr.audio.read import SAMPLE_RATE
-from ssvd_asr.decoding.align import TimedWord, shifted
+from ssvd_asr.decoding.align import TimedWord, shifted, text_of
 from ssvd_asr.decoding.hypothesis import TimedText
 from ssvd_asr.decoding.overlap import Heard, own_words
 from ssvd_asr.transcription import Transcript
@@ -66,7 +65,7 @@ def joined(decoded: Sequence[Decoded], timestamps: bool) -> list[Decoded]:
 
 def _with_words(decoded: Decoded, words: tuple[TimedWord, ...], timestamps: bool) -> Decoded:
     """Return a piece with these of its words only."""
-    text = " ".join(word.word for word in words)
+    text = text_of(words)
     if not words:
         return replace(decoded, text=text, segments=())
     whole = replace(decoded.segments[0], text=text)
@@ -86,7 +85,7 @@ def _by_own_times(
     piece: Piece, stretches: Sequence[TimedText], whole: TextSegment
 ) -> tuple[TextSegment, ...]:
     """Make segments of the stretches that the base timed itself, each with its share of the piece's words."""
-    rest = iter(whole.words)
+    rest = list(whole.words)
     return tuple(
         replace(
             whole,
@@ -94,7 +93,17 @@ def _by_own_times(
             start_s=min(piece.start_s + timed.start_s, whole.end_s),
             end_s=min(piece.start_s + timed.end_s, whole.end_s),
             text=timed.text,
-            words=tuple(islice(rest, len(timed.text.split()))),
+            words=_taken(rest, timed.text),
         )
         for timed in stretches
     )
+
+
+def _taken(rest: list[TimedWord], text: str) -> tuple[TimedWord, ...]:
+    """Take the words of a text from the rest, by its letters: not every script has spaces."""
+    letters, taken = len("".join(text.split())), 0
+    words: list[TimedWord] = []
+    while rest and taken < letters:
+        words.append(rest.pop(0))
+        taken += len("".join(words[-1].word.split()))
+    return tuple(words)
