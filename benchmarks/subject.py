@@ -92,14 +92,14 @@ def subject(
     base = random_base(wanted, device=device, dtype=dtype)
     linears = match_layers(base.network)
     k = {name: int(p * min(linear.weight.shape)) for name, linear in linears.items()}
-    stand_in = cache(partial(_stand_in, device=base.device))  # equal for layers that are alike
+    alike = cache(partial(stand_in, device=base.device))  # equal for layers that are alike
     factors = {
-        name: stand_in(linear.out_features, linear.in_features, k[name]) for name, linear in linears.items()
+        name: alike(linear.out_features, linear.in_features, k[name]) for name, linear in linears.items()
     }
     return Subject(shape, base, adapt(base.network, factors), k)
 
 
-def _stand_in(m: int, n: int, k: int, *, device: torch.device) -> LayerFactors:
+def stand_in(m: int, n: int, k: int, *, device: torch.device) -> LayerFactors:
     """Return factors of k random orthonormal directions on each side."""
     u, v = (torch.linalg.qr(torch.randn(side, k, device=device))[0] for side in (m, n))
     return LayerFactors(u, torch.linspace(2.0, 1.0, k, dtype=torch.float64), v.mT, k)

@@ -33,10 +33,6 @@ class DrainingError(SsvdError):
     """The server is stopping and takes no new work."""
 
 
-class LanguageError(SsvdError):
-    """The base does not support this language."""
-
-
 class OutputError(SsvdError):
     """A transcript cannot be written where it was asked for."""
 

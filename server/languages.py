@@ -1,57 +1,27 @@
-"""Languages of requests: maps "en", "en-US", "eng" and "english" to OWSM's ISO 639-3 tokens (<eng>)."""
+"""Languages of requests: named, left to the server, or to the base that identifies them."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Collection
+from typing import Protocol
 
-from server.errors import LanguageError
 from ssvd_asr.base.prompt import IDENTIFIED
-from ssvd_asr.iso_639 import ISO_639_3
-
-# 639-3 codes and English names as OpenAI's replies have them.
-_NAME_TABLE = """
-afr afrikaans amh amharic ara arabic asm assamese aze azerbaijani bak bashkir bel belarusian bul
-bulgarian ben bengali bod tibetan bre breton bos bosnian cat catalan ces czech cym welsh dan danish deu
-german ell greek eng english spa spanish est estonian eus basque fas persian fin finnish fao faroese fra
-french glg galician guj gujarati hau hausa haw hawaiian heb hebrew hin hindi hrv croatian hat
-haitian_creole hun hungarian hye armenian ind indonesian isl icelandic ita italian jpn japanese jav
-javanese kat georgian kaz kazakh khm khmer kan kannada kor korean lat latin ltz luxembourgish lin lingala
-lao lao lit lithuanian lav latvian mlg malagasy mri maori mkd macedonian mal malayalam mon mongolian mar
-marathi msa malay mlt maltese mya myanmar nep nepali nld dutch nno nynorsk nor norwegian oci occitan pan
-punjabi pol polish pus pashto por portuguese ron romanian rus russian san sanskrit snd sindhi sin sinhala
-slk slovak slv slovenian sna shona som somali sqi albanian srp serbian sun sundanese swe swedish swa
-swahili tam tamil tel telugu tgk tajik tha thai tuk turkmen tgl tagalog tur turkish tat tatar ukr
-ukrainian urd urdu uzb uzbek vie vietnamese yid yiddish yor yoruba yue cantonese zho chinese
-"""
-_NAMES: dict[str, str] = dict(re.findall(r"\b(\w{3})\s(\w+)", _NAME_TABLE))
-_BY_NAME = {name.replace("_", " "): code for code, name in _NAMES.items()}
-_TWO_LETTERS = {three: two for two, three in ISO_639_3.items()}
-_NOT_LANGUAGES = {"asr"}  # a task token, in the same brackets
+from ssvd_asr.errors import LanguageError
+from ssvd_asr.languages import language_name, language_symbol, supported_language
 
 AUTO = "auto"  # leaves the language to the server
-# A language, and a script, a region or both, which no base tells apart: "en-US", "zh_Hant", "sr-Latn-RS".
-_TAG = re.compile(r"([a-z]{2,3})(?:[-_][a-z]{4})?(?:[-_](?:[a-z]{2}|[0-9]{3}))?")
 
 
-def language_symbol(wanted: str) -> str:
-    """Return the token of a language given as "en", "en-US", "eng", "<eng>" or "english", in any case.
+class Hearing(Protocol):
+    """What a base says of languages."""
 
-    The base may not have it. Script and region are left out.
+    name: str
+    identifies_language: bool
 
-    Raises LanguageError for a task token, and for what is neither a code nor a name.
-    """
-    bare = wanted.strip().strip("<>").casefold()
-    if bare in _NOT_LANGUAGES:
-        raise LanguageError(f"{wanted!r} is a task of the base, not a language")
-    if bare in _BY_NAME:
-        return f"<{_BY_NAME[bare]}>"
-    tag = _TAG.fullmatch(bare)
-    if tag is None:
-        raise LanguageError(
-            f"{wanted!r} is no language: use a code of ISO 639-1 or 639-3, as en or eng, one with a region, "
-            f"as en-US, an English name, as english, or {AUTO}"
-        )
-    return f"<{ISO_639_3.get(tag[1], tag[1])}>"
+    @property
+    def languages(self) -> Collection[str]:
+        """The symbols of those it has."""
+        ...
 
 
 def is_auto(wanted: str) -> bool:
@@ -59,19 +29,18 @@ def is_auto(wanted: str) -> bool:
     return wanted.strip().casefold() == AUTO
 
 
-def requested_language(wanted: str | None, default: str, identifies: bool) -> tuple[str, tuple[str, ...]]:
-    """Return the token for a request, and sentences that its reply says about it.
+def requested_language(wanted: str | None, default: str, base: Hearing) -> tuple[str, tuple[str, ...]]:
+    """Return the symbol for a request, and sentences that its reply says about it.
 
     Args:
         wanted: as the request names it; None takes the default, and AUTO what the base identifies.
         default: the setting `language`.
-        identifies: whether the base identifies languages. Otherwise AUTO takes the default.
 
-    Raises LanguageError as language_symbol does.
+    Raises LanguageError for what is no language, and for one that the base does not have.
     """
     if wanted is None or not is_auto(wanted):
-        return language_symbol(wanted or default), ()
-    if identifies:
+        return _named(wanted or default, base), ()
+    if base.identifies_language:
         return IDENTIFIED, ()
     symbol = language_symbol(default)
     return symbol, (
@@ -80,11 +49,9 @@ def requested_language(wanted: str | None, default: str, identifies: bool) -> tu
     )
 
 
-def two_letters(code: str) -> str:
-    """Return the ISO 639-1 code of a 639-3 code, "en" for "eng"; the code itself where there is none."""
-    return _TWO_LETTERS.get(code, code)
-
-
-def language_name(code: str) -> str:
-    """Return the English name of a 639-3 code, "english" for "eng"; the code itself where none is known."""
-    return _NAMES.get(code, code).replace("_", " ")
+def _named(wanted: str, base: Hearing) -> str:
+    try:
+        language_symbol(wanted)
+    except LanguageError as error:
+        raise LanguageError(f"{error}; {AUTO} leaves it to the server") from None
+    return supported_language(wanted, base.languages, f"base {base.name}")

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from server.engine.messages import PieceDecoding, Provenance, Reply, TextSegment
-from server.languages import language_name
+from ssvd_asr.languages import language_name
 
 
 def timed_fields(reply: Reply, granularities: Collection[str]) -> dict[str, Any]:

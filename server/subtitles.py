@@ -72,6 +72,7 @@ class _Timed(NamedTuple):
     text: str
     start_s: float
     end_s: float
+    gap: str = " "  # before it, see TimedWord
 
 
 def _timed(segment: TextSegment) -> list[_Timed]:
@@ -80,7 +81,8 @@ def _timed(segment: TextSegment) -> list[_Timed]:
     for word in segment.words:
         if word.start_s is None or word.end_s is None:
             return _by_length(segment.text.split(), segment.start_s, segment.end_s)
-        parts += _by_length([word.word], word.start_s, word.end_s)
+        for place, part in enumerate(_by_length([word.word], word.start_s, word.end_s)):
+            parts.append(part._replace(gap="" if place else word.gap))
     return parts or _by_length(segment.text.split(), segment.start_s, segment.end_s)
 
 
@@ -96,7 +98,8 @@ def _by_length(words: Sequence[str], start_s: float, end_s: float) -> list[_Time
 
 
 def _lines(group: Sequence[_Timed]) -> list[str]:
-    return textwrap.wrap(" ".join(word.text for word in group), MAX_LINE_CHARS, break_on_hyphens=False)
+    text = "".join(word.gap + word.text for word in group).strip()
+    return textwrap.wrap(text, MAX_LINE_CHARS, break_on_hyphens=False)
 
 
 def _cue(group: Sequence[_Timed], channel: int | None) -> Cue:

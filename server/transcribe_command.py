@@ -16,8 +16,7 @@ from tqdm import tqdm
 from adapters_store.blends import pinned_domain
 from server.auto.wish import wish_of
 from server.engine.start import open_store, start_engine
-from server.errors import LanguageError
-from server.languages import is_auto, language_symbol
+from server.languages import is_auto
 from server.options import add_model_options
 from server.recordings import Found, Recording, Refusal, find_recordings
 from server.settings import ServerSettings, load_settings
@@ -28,6 +27,7 @@ from ssvd_asr.audio.read import Channel, parse_channel
 from ssvd_asr.console import json_line
 from ssvd_asr.decoding.options import METHODS
 from ssvd_asr.errors import ChannelError, SsvdError
+from ssvd_asr.languages import language_symbol, supported_language
 from ssvd_asr.parser import CommandParser
 from ssvd_asr.progress import say
 
@@ -91,8 +91,7 @@ def _plan(args: argparse.Namespace, settings: ServerSettings, found: Found) -> P
     if args.format not in (None, "txt") and args.out is None and (several or args.json):
         raise SsvdError(f"--format {args.format} of several files, or beside --json, needs --out FOLDER")
     language = args.language or settings.language
-    if not is_auto(language):
-        language = language_symbol(language)
+    symbol = language if is_auto(language) else language_symbol(language)
     domain = None
     if args.domain is not None:  # one version for the whole run, whatever is published meanwhile
         domain = args.domain
@@ -103,7 +102,7 @@ def _plan(args: argparse.Namespace, settings: ServerSettings, found: Found) -> P
         "base": settings.base,
         "dtype": settings.dtype,
         "domain": domain,
-        "language": language,
+        "language": symbol,
         "channel": args.channel,
         "format": kind,
         "times": settings.times,
@@ -137,8 +136,9 @@ def _run(
 
     engine = start_engine(settings)
     try:
-        if not is_auto(plan.language) and not engine.recogniser.has_language(plan.language):
-            raise LanguageError(f"base {engine.recogniser.name} has no language {plan.language!r}")
+        if not is_auto(plan.language):
+            heard = engine.recogniser
+            supported_language(plan.language, heard.languages, f"base {heard.name}")
         work = Transcribing(engine, plan, settings.audio_limits)
         for recording, result in work.results(show, progress=several and not as_json):
             results[recording] = result

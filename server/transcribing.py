@@ -90,7 +90,7 @@ class Transcribing:
         plan = self.plan
         try:
             language, warnings = requested_language(
-                plan.language, plan.default_language, self.engine.recogniser.identifies_language
+                plan.language, plan.default_language, self.engine.recogniser
             )
             read = recording.read(self.limits, plan.channel)
             wish = wish_of(plan.domain)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssvd_asr.errors import DataError
+from ssvd_asr.languages import supported_language
 from ssvd_asr.parser import CommandParser
 
 if TYPE_CHECKING:
@@ -85,7 +86,9 @@ def hear(base: BaseModel, path: Path, language: str | None) -> dict[str, Any]:
     from ssvd_asr.transcription import transcribe
 
     wave = read_audio(path)[: base.window.samples]
-    asked = IDENTIFIED if language is None else f"<{language.strip('<>')}>"
+    asked = (
+        IDENTIFIED if language is None else supported_language(language, base.tokens.languages, "the base")
+    )
     began = time.perf_counter()
     (found,) = transcribe(base, [wave], language=asked)
     return {
@@ -107,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
         "base", metavar="BASE", help="owsm-nano, a hub tag as openai/whisper-base, or a folder"
     )
     check.add_argument("--clip", type=Path, help="an audio file, of which the first window is transcribed")
-    check.add_argument("--language", help="of the clip, as eng (default: the base identifies it)")
+    check.add_argument("--language", help="of the clip, as en or english (default: the base identifies it)")
     check.add_argument("--device", default="auto", help="auto, cpu or cuda")
     check.add_argument("--json", action="store_true", help="print one JSON object on standard output")
     return parser

@@ -9,6 +9,10 @@ class BaseModelError(SsvdError):
     """A base checkpoint is missing, incomplete or of a kind we cannot run."""
 
 
+class LanguageError(SsvdError):
+    """What was given is no language, or one that the base does not have."""
+
+
 class AdapterError(SsvdError):
     """An adapter file is unreadable, incomplete, non-finite or does not fit."""
 

@@ -12,7 +12,7 @@ import torch
 from ssvd_asr.base.model import BaseModel
 from ssvd_asr.base.prompt import IDENTIFIED, Prompt
 from ssvd_asr.base.window import Clock, FloatArray
-from ssvd_asr.decoding.align import Alignment, TimedWord, align
+from ssvd_asr.decoding.align import Alignment, TimedWord, align, with_gaps
 from ssvd_asr.decoding.attention_align import align_by_attention
 from ssvd_asr.decoding.decode import Domains, decode
 from ssvd_asr.decoding.hypothesis import Hypothesis, Said, TimedText
@@ -177,7 +177,7 @@ def _align(
             chosen = encoded[torch.tensor(rows, device=encoded.device)]
             aligned = _by_attention(base, chosen, told, said, durations_s, clock)
     for row, alignment in zip(rows, aligned, strict=True):
-        found[row] = alignment
+        found[row] = replace(alignment, words=with_gaps(alignment.words, base.tokens))
     return found
 
 

@@ -23,7 +23,7 @@ FLOORS: dict[str, list[tuple[str, ...]]] = {
         ("layer/",),
         ("basis/",),
         ("manifests/",),
-        ("audio/", "scoring", "device", "output_paths"),
+        ("audio/", "scoring", "device", "languages", "output_paths", "writing"),
         ("console", "errors", "extras", "iso_639", "parser", "progress", "tensor_files", "version"),
     ],
     "adapters_store": [

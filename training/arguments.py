@@ -6,6 +6,9 @@ import argparse
 import re
 from pathlib import Path
 
+from ssvd_asr.errors import LanguageError
+from ssvd_asr.languages import language_symbol
+
 
 def add_base_arguments(parser: argparse.ArgumentParser) -> None:
     """Add --base, --config, --checkpoint, --device and --language."""
@@ -15,13 +18,16 @@ def add_base_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--checkpoint", type=Path, help="weights of a base given by its files")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default %(default)s)")
     group.add_argument(
-        "--language", type=language, default="<eng>", help="language symbol of the base (default eng)"
+        "--language", type=language, default="<eng>", help="as en, eng, en-US or english (default eng)"
     )
 
 
 def language(text: str) -> str:
-    """Return a language symbol: `eng` and `<eng>` both give `<eng>`."""
-    return f"<{text.strip('<>')}>"
+    """Return the symbol of a language: `<eng>` for `en`, `en-US`, `eng`, `<eng>` and `english`."""
+    try:
+        return language_symbol(text)
+    except LanguageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def min_usable(text: str) -> int | float:

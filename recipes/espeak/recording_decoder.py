@@ -12,10 +12,11 @@ from ssvd_asr.adapted_model import AdaptedModel
 from ssvd_asr.audio.read import SAMPLE_RATE
 from ssvd_asr.audio.segment import Span
 from ssvd_asr.base.model import BaseModel
-from ssvd_asr.decoding.align import shifted
+from ssvd_asr.decoding.align import shifted, text_of
 from ssvd_asr.decoding.options import DecodingOptions
 from ssvd_asr.decoding.overlap import Heard, own_words
 from ssvd_asr.transcription import Transcript, transcribe
+from ssvd_asr.writing import joined_texts
 
 BATCH = 16
 
@@ -70,7 +71,7 @@ def _joined(pieces: Sequence[tuple[Span, Transcript]]) -> str:
         for span, transcript in pieces
     ]
     texts = [
-        " ".join(word.word for word in words) if span.before or span.after else transcript.text
+        text_of(words) if span.before or span.after else transcript.text
         for (span, transcript), words in zip(pieces, own_words(heard), strict=True)
     ]
-    return " ".join(text for text in texts if text)
+    return joined_texts(texts)

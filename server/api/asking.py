@@ -11,9 +11,10 @@ from server.api.naming import wanted_domain
 from server.auto.wish import MODES, Mode, wish_of
 from server.engine.messages import Request
 from server.errors import ApiError
-from server.languages import AUTO, language_symbol, requested_language
+from server.languages import AUTO, requested_language
 from server.state import ServerState
 from ssvd_asr.base.prompt import RECOGNITION, TO_ENGLISH
+from ssvd_asr.languages import supported_language
 
 NO_AUDIO = np.zeros(0, np.float32)
 
@@ -46,12 +47,14 @@ def request_for(state: ServerState, asked: Asked) -> Request:
     if auto is None and asked.auto is not None:
         raise ApiError(400, "auto goes with domain=auto", code="contradiction", param="auto")
     wanted = AUTO if asked.leaves_language_open else asked.language or next(iter(asked.languages), None)
-    language, warnings = requested_language(wanted, state.settings.language, base.identifies_language)
+    language, warnings = requested_language(wanted, state.settings.language, base)
     return Request(
         wave=NO_AUDIO,
         domain=None if auto is not None else domain,
         language=language,
-        languages=tuple(language_symbol(each) for each in asked.languages),
+        languages=tuple(
+            supported_language(each, base.languages, f"base {base.name}") for each in asked.languages
+        ),
         previous_text=asked.prompt.strip() or None,
         warnings=warnings,
         auto=auto,

@@ -19,7 +19,6 @@ from server.errors import (
     BankFullError,
     DeadlineError,
     DrainingError,
-    LanguageError,
     OutOfMemoryError,
     QueueFullError,
 )
@@ -33,6 +32,7 @@ from ssvd_asr.errors import (
     BlendError,
     BlendFormError,
     ChannelError,
+    LanguageError,
     SsvdError,
     StoreError,
     UnknownDomainError,

@@ -11,9 +11,9 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from server.api.form import AudioForm
 from server.engine.messages import Provenance, Reply, SaidToken
-from server.languages import two_letters
 from server.reply_fields import auto_fields, channel_fields, decoding_fields, provenance_fields, timed_fields
 from server.subtitles import subtitles
+from ssvd_asr.languages import two_letters
 
 PROVENANCE_HEADERS = {  # by field of Provenance
     "base": "X-SSVD-Base",

@@ -20,6 +20,7 @@ from server.engine.messages import Decoded, Reply
 from server.errors import late
 from server.reply_fields import timed_fields
 from ssvd_asr.errors import SsvdError
+from ssvd_asr.writing import joined_texts
 
 PING_S = 15  # a comment is sent so often, so that nothing on the way takes the connection for dead
 
@@ -60,9 +61,9 @@ async def _lines(
 ) -> AsyncIterator[dict[str, str]]:
     try:
         async with asyncio.timeout(timeout_s):
-            numbers = _Numbers()
+            told = _Told()
             async for piece in stream.pieces():
-                for event in _events_of(piece, form, numbers):
+                for event in _events_of(piece, form, told):
                     yield _line(event)
         reply = future.result()
         note_reply(scope, reply)
@@ -83,34 +84,34 @@ def _error(error: SsvdError, scope: Scope) -> dict[str, str]:
     return _line(body)
 
 
-class _Numbers:
-    """Counters of one stream."""
+class _Told:
+    """What has been told in one stream."""
 
-    texts = 0
+    text = ""
     segments = 0
 
 
-def _events_of(piece: Decoded, form: AudioForm, numbers: _Numbers) -> list[dict[str, Any]]:
+def _events_of(piece: Decoded, form: AudioForm, told: _Told) -> list[dict[str, Any]]:
     """Return the events of one piece: its text, and its segments where times are asked for."""
     text = piece.text.strip()
     if not text:
         return []
-    delta = text if not numbers.texts else f" {text}"
-    numbers.texts += 1
-    tokens = logprob_fields(piece.tokens, first=numbers.texts == 1) if form.scores_tokens else {}
+    before, told.text = told.text, joined_texts((told.text, text))
+    delta = told.text.removeprefix(before)
+    tokens = logprob_fields(piece.tokens, first=not before) if form.scores_tokens else {}
     events: list[dict[str, Any]] = [{"type": "transcript.text.delta", "delta": delta, **tokens}]
     for segment in () if form.format in UNTIMED else piece.segments:
         events.append(
             {
                 "type": "transcript.text.segment",
-                "id": f"seg_{numbers.segments}",
+                "id": f"seg_{told.segments}",
                 "start": round(segment.start_s, 3),
                 "end": round(segment.end_s, 3),
                 "speaker": "",  # the type requires it, and speakers are not told apart
                 "text": segment.text,
             }
         )
-        numbers.segments += 1
+        told.segments += 1
     return events
 
 

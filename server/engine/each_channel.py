@@ -11,6 +11,7 @@ from itertools import groupby
 from server.engine.engine import Engine
 from server.engine.messages import OnProgress, Reply, Request
 from ssvd_asr.audio.read import Recording
+from ssvd_asr.writing import joined_texts
 
 
 def submit_recording(engine: Engine, recording: Recording, request: Request) -> Future[Reply]:
@@ -77,7 +78,7 @@ def merged(replies: Sequence[Reply]) -> Reply:
         key=lambda segment: segment.start_s,
     )
     lines = (
-        " ".join(segment.text for segment in run)
+        joined_texts(segment.text for segment in run)
         for _, run in groupby(segments, key=lambda segment: segment.channel)
     )
     told = [_domain(reply) for reply in replies]

@@ -26,12 +26,13 @@ from server.engine.queue import Scheduler, Waiting
 from server.engine.recogniser import Recogniser
 from server.engine.replying import reply_to
 from server.engine.segments import speech_of
-from server.errors import DEVICE_ENDED, DeadlineError, DrainingError, LanguageError, QueueFullError, late
+from server.errors import DEVICE_ENDED, DeadlineError, DrainingError, QueueFullError, late
 from server.tally import QUEUE_SECONDS
 from ssvd_asr.audio.read import SAMPLE_RATE
 from ssvd_asr.audio.segment import AUTO, CutRule, FloatArray, Span, find_spans
 from ssvd_asr.base.prompt import IDENTIFIED, RECOGNITION
 from ssvd_asr.base.voice import HEARD_S
+from ssvd_asr.languages import supported_language
 
 logger = logging.getLogger(__name__)
 
@@ -132,10 +133,9 @@ class Engine:
         if not self.ready:
             raise DrainingError("the server is stopping and takes no new requests")
         left_to_the_base = request.language == IDENTIFIED and self.recogniser.identifies_language
-        if not left_to_the_base and not self.recogniser.has_language(request.language):
-            raise LanguageError(f"base model {self.recogniser.name} has no language {request.language!r}")
-        if lacking := [each for each in request.languages if not self.recogniser.has_language(each)]:
-            raise LanguageError(f"base model {self.recogniser.name} has no language {lacking[0]!r}")
+        named = (*request.languages, *(() if left_to_the_base else (request.language,)))
+        for language in named:
+            supported_language(language, self.recogniser.languages, f"base {self.recogniser.name}")
         deadline_s = time.monotonic() + self.request_timeout_s
         if request.auto is not None:
             self._chooser.check(request.auto)

@@ -10,7 +10,7 @@ from itertools import islice
 from server.engine.messages import Decoded, Piece, PieceDecoding, SaidToken, TextSegment, Usage
 from server.engine.segments import segments_of
 from ssvd_asr.audio.read import SAMPLE_RATE
-from ssvd_asr.decoding.align import TimedWord, shifted
+from ssvd_asr.decoding.align import TimedWord, shifted, text_of
 from ssvd_asr.decoding.hypothesis import TimedText
 from ssvd_asr.decoding.overlap import Heard, Seams
 from ssvd_asr.transcription import Transcript
@@ -82,7 +82,7 @@ def _with_words(decoded: Decoded, words: tuple[TimedWord, ...], timestamps: bool
     """Return a piece with these of its words only."""
     assert decoded.heard is not None
     decoded = replace(decoded, tokens=_tokens_of(decoded.tokens, decoded.heard.words, words))
-    text = " ".join(word.word for word in words)
+    text = text_of(words)
     if not words:
         return replace(decoded, text=text, segments=())
     whole = replace(decoded.segments[0], text=text)
@@ -115,7 +115,7 @@ def _by_own_times(
     piece: Piece, stretches: Sequence[TimedText], whole: TextSegment
 ) -> tuple[TextSegment, ...]:
     """Make segments of the stretches that the base timed itself, each with its share of the piece's words."""
-    rest = iter(whole.words)
+    rest = list(whole.words)
     return tuple(
         replace(
             whole,
@@ -123,7 +123,17 @@ def _by_own_times(
             start_s=min(piece.start_s + timed.start_s, whole.end_s),
             end_s=min(piece.start_s + timed.end_s, whole.end_s),
             text=timed.text,
-            words=tuple(islice(rest, len(timed.text.split()))),
+            words=_taken(rest, timed.text),
         )
         for timed in stretches
     )
+
+
+def _taken(rest: list[TimedWord], text: str) -> tuple[TimedWord, ...]:
+    """Take the words of a text from the rest, by its letters: not every script has spaces."""
+    letters, taken = len("".join(text.split())), 0
+    words: list[TimedWord] = []
+    while rest and taken < letters:
+        words.append(rest.pop(0))
+        taken += len("".join(words[-1].word.split()))
+    return tuple(words)

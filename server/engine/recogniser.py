@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Protocol
@@ -53,8 +53,9 @@ class Recogniser(AdapterSource, Protocol):
     translates: bool  # into English
     voice_probe: str  # how the voice points of pieces that listen are made
 
-    def has_language(self, symbol: str) -> bool:
-        """Return whether the base supports a language, given as "<eng>"."""
+    @property
+    def languages(self) -> Collection[str]:
+        """The languages of the base, as "<eng>"."""
         ...
 
     def row_samples(self, samples: int) -> int:
@@ -140,9 +141,10 @@ class ModelRecogniser:
             compression=compression,
         )
 
-    def has_language(self, symbol: str) -> bool:
+    @property
+    def languages(self) -> Collection[str]:
         """See Recogniser."""
-        return symbol in self._base.tokens.languages
+        return self._base.tokens.languages
 
     def row_samples(self, samples: int) -> int:
         """See Recogniser. Bases are trained on padded windows, so every row is a whole window."""

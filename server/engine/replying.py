@@ -10,6 +10,7 @@ from server.engine.messages import BlendPart, Provenance, Reply, Usage
 from server.engine.segments import in_order, no_speech_prob
 from server.engine.spoken import spoken
 from ssvd_asr.audio.read import SAMPLE_RATE
+from ssvd_asr.writing import joined_texts
 
 
 def reply_to(job: Job, base: str, base_digest: str) -> Reply:
@@ -20,9 +21,8 @@ def reply_to(job: Job, base: str, base_digest: str) -> Reply:
         segments = tuple(replace(s, no_speech_prob=no_speech_prob(job.speech, s)) for s in segments)
     decoding = tuple(each.decoding for each in decoded if each.decoding is not None)
     language, doubtful = spoken(job.request.language, decoding)
-    texts = (each.text.strip() for each in decoded)
     return Reply(
-        text=" ".join(text for text in texts if text),
+        text=joined_texts(each.text for each in decoded),
         segments=segments,
         language=language.strip("<>"),
         duration_s=len(job.request.wave) / SAMPLE_RATE,

@@ -11,7 +11,7 @@ from server.engine.messages import FloatArray, TextSegment
 from ssvd_asr.audio.read import SAMPLE_RATE
 from ssvd_asr.audio.segment import AUTO
 from ssvd_asr.audio.speech import FRAME_SAMPLES, high_voice_probabilities, speech_probabilities
-from ssvd_asr.decoding.align import TimedWord
+from ssvd_asr.decoding.align import TimedWord, text_of
 
 MAX_SEGMENT_S = 30.0  # as in Whisper
 MIN_PAUSE_S = 0.3  # between two words; a shorter pause does not end a segment
@@ -72,7 +72,7 @@ def _segment(group: Sequence[TimedWord], avg_logprob: float) -> TextSegment:
     return TextSegment(
         start_s=group[0].start_s or 0.0,
         end_s=group[-1].end_s or 0.0,
-        text=" ".join(word.word for word in group),
+        text=text_of(group),
         avg_logprob=avg_logprob,
         words=tuple(group),
     )

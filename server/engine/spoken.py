@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from server.engine.messages import PieceDecoding
-from server.languages import language_name
 from ssvd_asr.base.prompt import IDENTIFIED
+from ssvd_asr.languages import language_name
 
 UNDETERMINED = "<und>"  # as in ISO 639-3: nothing was heard
 

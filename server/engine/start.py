@@ -10,10 +10,9 @@ from server.domains import Domains
 from server.engine.engine import Engine
 from server.engine.recogniser import ModelRecogniser, Recogniser
 from server.engine.threads import use_threads
-from server.errors import LanguageError
-from server.languages import language_symbol
 from server.settings import ServerSettings
 from ssvd_asr.device import slow_in
+from ssvd_asr.languages import language_symbol, supported_language
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +29,7 @@ def start_engine(settings: ServerSettings) -> Engine:
 
     Raises BaseModelError or SsvdError where the base cannot be loaded.
     """
-    symbol = language_symbol(settings.language)
+    language_symbol(settings.language)  # what is no language is told before the base is loaded
     threads = use_threads(settings.threads)
     recogniser = ModelRecogniser.load(
         settings.base,
@@ -42,8 +41,7 @@ def start_engine(settings: ServerSettings) -> Engine:
         compression=settings.compression,
         basis_share=settings.basis_share,
     )
-    if not recogniser.has_language(symbol):
-        raise LanguageError(f"base {recogniser.name} has no language {settings.language!r} (SSVD_LANGUAGE)")
+    supported_language(settings.language, recogniser.languages, f"SSVD_LANGUAGE: base {recogniser.name}")
     on_cpu = recogniser.device.type == "cpu"
     dtype = str(recogniser.dtype).removeprefix("torch.")
     logger.info("%s on %s in %s%s", recogniser.name, recogniser.device, dtype,

@@ -60,6 +60,11 @@ class Learner(Protocol):
         """Return the layers of encoder and decoder, in order."""
         ...
 
+    @property
+    def passes(self) -> Sequence[str]:
+        """Names of the network's methods, besides `forward`, by which the loss uses its weights."""
+        ...
+
 
 @contextmanager
 def kept_modes(network: nn.Module) -> Iterator[None]:

@@ -127,7 +127,8 @@ class Decoder(Protocol):
     def keep(self, rows: Sequence[int]) -> None:
         """Keep these rows (R',) of the current ones, in this order.
 
-        A row may occur several times, as several hypotheses of one utterance.
+        A row may occur several times, as several hypotheses of one utterance. Side effect: data of the
+        rows that are left out may be overwritten.
         """
         ...
 

@@ -75,3 +75,13 @@ class Rows:
             met[utterance] += 1
         whole = places == list(range(self.utterances * self.width))
         self._places = None if whole else torch.tensor(places, device=self._device)
+
+
+def filled(rows: Sequence[int]) -> list[int]:
+    """Order the rows that stay, given in any order, so that the last fill the places of those that leave.
+
+    `Decoder.keep` copies least in this order: [0, 2, 4, 5] of six rows becomes [0, 5, 2, 4].
+    """
+    left = set(rows)
+    others = iter(sorted((row for row in left if row >= len(left)), reverse=True))
+    return [place if place in left else next(others) for place in range(len(left))]

@@ -18,6 +18,7 @@ from ssvd_asr.base.model import Tokens
 from ssvd_asr.base.window import Clock
 from ssvd_asr.decoding.best_path import CHUNK_BYTES, blank_of
 from ssvd_asr.decoding.hypothesis import Hypothesis
+from ssvd_asr.writing import gap_before
 
 if TYPE_CHECKING:
     from torchaudio.functional import TokenSpan
@@ -36,6 +37,7 @@ class TimedWord:
         start_s, end_s: None if the words could not be aligned.
         confidence: mean over the word's pieces of CTC's probability of the piece, itself a mean over the
             piece's frames. A wrong word may have a high one.
+        gap: what stands before it in a text: a space, or nothing in scripts that have none.
     """
 
     word: str
@@ -43,6 +45,23 @@ class TimedWord:
     start_s: float | None = None
     end_s: float | None = None
     confidence: float | None = None
+    gap: str = " "
+
+
+def with_gaps(words: Sequence[TimedWord], tokens: Tokens) -> tuple[TimedWord, ...]:
+    """Return the words of one transcript with the gaps that the base's own text has."""
+    if not words:
+        return ()
+    found = [replace(words[0], gap=gap_before(words[0].word))]
+    for before, word in pairwise(words):
+        both = tokens.decode((*before.token_ids, *word.token_ids))
+        found.append(replace(word, gap="" if both == before.word + word.word else " "))
+    return tuple(found)
+
+
+def text_of(words: Iterable[TimedWord]) -> str:
+    """Return words as a text, with their gaps."""
+    return "".join(word.gap + word.word for word in words).strip()
 
 
 def shifted(words: Sequence[TimedWord], by_s: float) -> tuple[TimedWord, ...]:

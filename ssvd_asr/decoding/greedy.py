@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ssvd_asr.base.model import BaseModel, Decoder, Tokens
 from ssvd_asr.base.prompt import Prompt
+from ssvd_asr.base.rows import filled
 from ssvd_asr.decoding.hypothesis import Hypothesis, check_finite, timed_segments, without
 from ssvd_asr.errors import SsvdError
 
@@ -115,6 +116,7 @@ def _decode(base: BaseModel, decoder: Decoder, rows: Sequence[_Row]) -> None:
         if not alive:
             return
         if len(running) - len(alive) >= ENDED_SHARE * len(running):
+            alive = filled(alive)
             decoder.keep(alive)
             left = torch.tensor(alive, device=fed.device)
             running, totals, fed = [running[index] for index in alive], totals[left], fed[left]

@@ -79,8 +79,7 @@ class FakeRecogniser:
         self.finds: dict[str | None, float] = {}  # nats of all words, by domain
         self.comparable = True  # whether it says them at all
 
-    def has_language(self, symbol: str) -> bool:
-        return symbol in ("<eng>", "<nld>")
+    languages = ("<eng>", "<nld>")
 
     def row_samples(self, samples: int) -> int:
         return samples if self.short_windows else self.window_samples

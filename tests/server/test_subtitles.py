@@ -58,3 +58,13 @@ def test_silence_is_a_file_without_cues() -> None:
     assert subtitles(reply(), "srt").strip() == ""
     assert subtitles(reply(), "vtt").strip() == "WEBVTT"
     assert list(pysubs2.SSAFile.from_string(subtitles(reply(segment(["a"])), "srt"), "srt"))
+
+
+def test_letters_of_a_script_without_spaces_stand_without_them() -> None:
+    text = "今日はいい天気ですから" * 5
+    words = tuple(
+        TimedWord(letter, (0,), 1.0 + 0.2 * place, 1.2 + 0.2 * place, gap="")
+        for place, letter in enumerate(text)
+    )
+    found = list(cues([TextSegment(1.0, 1.0 + 0.2 * len(text), text, -0.5, words)]))
+    assert "".join(line for cue in found for line in cue.lines) == text

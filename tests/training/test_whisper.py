@@ -36,6 +36,15 @@ def test_every_method_trains_it(session: MakeSession, whisper: Path, method: str
     assert Path(result[written]).is_file()
 
 
+def test_recomputed_layers_train_to_the_same_bytes(
+    session: MakeSession, whisper: Path, tmp_path: Path
+) -> None:
+    for out, recompute in (("kept", False), ("recomputed", True)):
+        session(out, changes=MORE, base=str(whisper), recompute=recompute).run()
+    files = [tmp_path / out / "adapter.safetensors" for out in ("kept", "recomputed")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
 def test_training_lowers_the_loss_in_windows_of_any_length(
     session: MakeSession, whisper: Path, tmp_path: Path
 ) -> None:

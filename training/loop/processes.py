@@ -80,18 +80,22 @@ ALONE = Processes()
 
 
 class Split:
-    """FSDP2 on each of `layers`, then on the rest of the network."""
+    """FSDP2 on each of `layers`, then on the rest of the network, with its methods `passes`."""
 
     layers: Sequence[nn.Module] = ()
+    passes: Sequence[str] = ()
 
     def __call__(self, network: Any, mesh: Any) -> Any:
         """Split the network over the mesh, in place."""
-        from torch.distributed.fsdp import fully_shard
+        from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
         rows = mesh["data_parallel"]
         for layer in self.layers:
             fully_shard(layer, mesh=rows)
-        return fully_shard(network, mesh=rows)
+        split = fully_shard(network, mesh=rows)
+        for name in self.passes:
+            register_fsdp_forward_method(split, name)
+        return split
 
 
 class FabricProcesses(Processes):
@@ -138,7 +142,7 @@ class FabricProcesses(Processes):
 
     def shard(self, learner: Learner) -> None:
         if self.sharded:
-            self._split.layers = learner.layers()
+            self._split.layers, self._split.passes = learner.layers(), learner.passes
             self._fabric.setup_module(learner.network)
 
     def gather(self, base: BaseModel) -> None:

@@ -27,7 +27,7 @@ def recomputed_layers(layers: Sequence[Any]) -> Iterator[None]:
             del layer.forward  # restores the class's method
 
 
-def _twice(forward: Callable[..., Any], *inputs: Any) -> Any:
+def _twice(forward: Callable[..., Any], *inputs: Any, **named: Any) -> Any:
     if not torch.is_grad_enabled():
-        return forward(*inputs)
-    return checkpoint(forward, *inputs, use_reentrant=False)
+        return forward(*inputs, **named)
+    return checkpoint(forward, *inputs, use_reentrant=False, **named)

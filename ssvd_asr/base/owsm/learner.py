@@ -38,6 +38,11 @@ class OwsmLearner:
         """See Learner."""
         return [*self.network.encoder.encoders, *self.network.decoder.decoders]
 
+    @property
+    def passes(self) -> tuple[str, ...]:
+        """See Learner."""
+        return ()
+
 
 @contextmanager
 def training_mode(network: Any, regime: Regime) -> Iterator[None]:

@@ -12,6 +12,7 @@ from typing import Any
 from ssvd_asr.base.owsm.config import ModelConfig
 from ssvd_asr.base.prompt import RECOGNITION, Prompt
 from ssvd_asr.errors import BaseModelError, SsvdError
+from ssvd_asr.languages import supported_language
 
 _LANGUAGE = re.compile("<[a-z]{3}>")  # ISO 639-3
 _TRANSLATION = re.compile("<st_[a-z]{3}>")
@@ -72,6 +73,8 @@ class TokenMap:
         Raises:
             SsvdError: the model has no such language or task.
         """
+        if prompt.language not in self._ids:
+            supported_language(prompt.language, self.languages, "the base model")
         ids = [self.sos, self.id(prompt.language), self.id(prompt.task)]
         if not prompt.timestamps:
             ids.append(self.notime)

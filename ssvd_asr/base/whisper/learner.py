@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MethodType
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from ssvd_asr.base.whisper.encoder import encode
 from ssvd_asr.base.whisper.features import LogMel
 
 IGNORED = -100
+_PASS = "logits_of"  # name of `_logits` as a method of the network
 _RATES = ("dropout", "attention_dropout", "activation_dropout")  # attributes of transformers' modules
 
 
@@ -24,6 +26,7 @@ class WhisperLearner:
 
     def __init__(self, network: Any, features: LogMel, sos: int, eos: int) -> None:
         self.network = network
+        setattr(network, _PASS, MethodType(_logits, network))
         self._features = features
         self._sos, self._eos = sos, eos
         self._masks: nn.Module | None = None
@@ -35,13 +38,8 @@ class WhisperLearner:
         if self._masks is not None and self.network.training:
             lengths = torch.full((len(features),), features.size(2), device=features.device)
             features = self._masks(features.mT, lengths)[0].mT
-        encoder = self.network.model.encoder
-        encoded = encode(encoder, features.to(encoder.conv1.weight.dtype))
         told, wanted = self._targets(batch["text"], batch["text_lengths"])
-        hidden = self.network.model.decoder(
-            input_ids=told, encoder_hidden_states=encoded, use_cache=False
-        ).last_hidden_state
-        logits = self.network.proj_out(hidden).float()  # (B, U + 1, V)
+        logits = getattr(self.network, _PASS)(features, told).float()  # (B, U + 1, V)
         total = functional.cross_entropy(
             logits.transpose(1, 2), wanted,
             ignore_index=IGNORED, label_smoothing=self._smoothing, reduction="sum",
@@ -87,6 +85,11 @@ class WhisperLearner:
         """See Learner."""
         return [*self.network.model.encoder.layers, *self.network.model.decoder.layers]
 
+    @property
+    def passes(self) -> tuple[str, ...]:
+        """See Learner."""
+        return (_PASS,)
+
     def _targets(self, text: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Return what the decoder reads and what it is to say, each (B, U + 1), of text (B, U)."""
         rows, longest = text.shape
@@ -97,3 +100,15 @@ class WhisperLearner:
         wanted[:, :-1] = text.masked_fill(text < 0, IGNORED)
         wanted.scatter_(1, lengths.unsqueeze(1), self._eos)
         return told, wanted
+
+
+def _logits(network: Any, features: Tensor, told: Tensor) -> Tensor:
+    """Return logits (B, U + 1, V) of tokens (B, U + 1) and features (B, mels, frames) of any length.
+
+    transformers' own forward takes whole windows only. A method of the network is sharded as its forward is.
+    """
+    encoder = network.model.encoder
+    encoded = encode(encoder, features.to(encoder.conv1.weight.dtype))
+    hidden = network.model.decoder(input_ids=told, encoder_hidden_states=encoded, use_cache=False)
+    logits: Tensor = network.proj_out(hidden.last_hidden_state)
+    return logits

@@ -48,7 +48,12 @@ def load_network(files: WhisperFiles) -> WhisperForConditionalGeneration:
     Raises:
         BaseModelError: a file is damaged, or the weights do not fit the config.
     """
-    network = build_network(files.json(CONFIG), files.json(GENERATION))
+    import torch
+
+    with torch.device("meta"):  # no memory and no random numbers, as the checkpoint gives every value
+        network = build_network(files.json(CONFIG), files.json(GENERATION))
+    network = network.to_empty(device="cpu")
+    network.tie_weights()  # `to_empty` gives one tensor of two names two memories
     state: dict[str, torch.Tensor] = {}
     for path in files.weights:
         state |= read_weights(path)

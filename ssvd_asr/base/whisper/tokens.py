@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -12,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from ssvd_asr.base.prompt import RECOGNITION, TO_ENGLISH, Prompt
 from ssvd_asr.base.whisper.languages import ISO_639_3
 from ssvd_asr.errors import BaseModelError, SsvdError
+from ssvd_asr.languages import supported_language
+from ssvd_asr.writing import is_unspaced
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 TIME_STEP_S = 0.02
 _LANGUAGE = re.compile(r"<\|([a-z]{2,3})\|>")
-# Beginnings of Unicode names of letters that are written without spaces between words.
-_UNSPACED = ("CJK ", "HIRAGANA ", "KATAKANA ", "THAI ", "LAO ", "MYANMAR ", "KHMER ", "TIBETAN ")
 _LOST = "\ufffd"  # stands for bytes that are no whole character
 
 
@@ -88,7 +87,7 @@ class WhisperTokens:
         bare = text.strip()
         if not bare:
             return []
-        spaced = bare if _unspaced(bare[0]) else f" {bare}"
+        spaced = bare if is_unspaced(bare[0]) else f" {bare}"
         parts = re.split(r"(?<=<)(?=\|)", spaced)  # "<|" begins every control
         return [index for part in parts for index in self._read.encode(part, add_special_tokens=False).ids]
 
@@ -114,7 +113,7 @@ class WhisperTokens:
         words: list[tuple[str, tuple[int, ...]]] = []
         unspaced = False
         for text, pieces in self._units([index for index in ids if index < self.eos]):
-            alone = _unspaced(text.strip()[:1])
+            alone = is_unspaced(text.strip()[:1])
             begins = text[:1].isspace() or alone or (unspaced and text.isalnum())
             joins = bool(words) and (
                 not begins or not words[-1][0].strip()
@@ -132,8 +131,7 @@ class WhisperTokens:
         Raises:
             SsvdError: the model has no such language or task.
         """
-        if prompt.language not in self.languages:
-            raise SsvdError(f"the base model has no language {prompt.language!r}")
+        supported_language(prompt.language, self.languages, "the base model")
         if prompt.task not in self.tasks:
             raise SsvdError(f"the base model has no task {prompt.task!r}, only {', '.join(self.tasks)}")
         ids = [self.sos]
@@ -196,8 +194,3 @@ def _tokenizer(content: bytes) -> Tokenizer:
         return Tokenizer.from_buffer(content)
     except Exception as error:  # the library raises no narrower class
         raise BaseModelError(f"tokenizer.json cannot be read: {error}") from error
-
-
-def _unspaced(letter: str) -> bool:
-    """Return whether words of this letter's script are written without spaces between them."""
-    return bool(letter) and unicodedata.name(letter, "").startswith(_UNSPACED)

@@ -14,8 +14,8 @@ import pytest
 from adapters_store.store import AdapterStore
 from server.engine.engine import Engine
 from server.engine.messages import Request
-from server.errors import DeadlineError, LanguageError, QueueFullError
-from ssvd_asr.errors import UnknownDomainError
+from server.errors import DeadlineError, QueueFullError
+from ssvd_asr.errors import LanguageError, UnknownDomainError
 from tests.server.fakes import BASE, DIGEST, TIMEOUT_S, WINDOW_S, FakeRecogniser
 from tests.speechlike import babble
 

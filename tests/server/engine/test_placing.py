@@ -71,3 +71,31 @@ def test_a_piece_that_overlaps_keeps_no_segment_of_its_neighbours_words() -> Non
     (before, after) = joined([heard(timed(("zero", 5.0)), None, 6.0), found], timestamps=True)
     assert (before.text, after.text) == ("zero", "two")
     assert [segment.text for segment in after.segments] == ["two"]
+
+
+def japanese(text: str, start_s: float) -> tuple[TimedWord, ...]:
+    """A word for each letter, 0.3 s apart, as Whisper's tokens have them."""
+    return tuple(
+        TimedWord(letter, (1,), start_s + 0.3 * place, start_s + 0.3 * place + 0.3, gap="")
+        for place, letter in enumerate(text)
+    )
+
+
+def test_overlapping_pieces_of_a_script_without_spaces_are_joined_without_them() -> None:
+    first = heard(japanese("今日はい", 0.0), None, 0.9)
+    second = heard(japanese("はいい天気", 0.6), 0.9, None)
+    for timestamps in (True, False):
+        left, right = joined([first, second], timestamps=timestamps)
+        assert left.text + right.text == "今日はいい天気"
+        segments = [*left.segments, *right.segments]
+        assert "".join(segment.text for segment in segments) == left.text + right.text
+
+
+def test_words_of_a_script_without_spaces_go_to_the_stretch_that_has_their_letters() -> None:
+    words = japanese("今日は天気", 0.0)
+    own_times = (TimedText(0.0, 0.9, "今日は"), TimedText(0.9, 1.5, "天気"))
+    hypothesis = Hypothesis((1, 2, 3, 4, 5), "今日は天気", -1.0, 1.0, True, own_times)
+    piece = Piece(np.zeros(2 * SAMPLE_RATE, np.float32), 0.0, None, "<jpn>", True, None)
+    found = placed(piece, Transcript("今日は天気", hypothesis, "greedy", None, words))
+    told = ["".join(word.word for word in segment.words) for segment in found.segments]
+    assert told == ["今日は", "天気"]

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from server.engine import start
-from server.errors import LanguageError
 from server.settings import ServerSettings
+from ssvd_asr.errors import LanguageError
 from tests.random_owsm import write_random_owsm
 
 
@@ -35,5 +35,5 @@ def test_a_default_language_that_the_base_has_not_is_refused_at_the_start(
     monkeypatch.setenv("SSVD_CACHE_DIR", str(tmp_path / "cache"))
     folder = write_random_owsm(tmp_path / "tiny")
     settings = ServerSettings(base=str(folder), language="fo", store=tmp_path / "store")
-    with pytest.raises(LanguageError, match=r"'fo' .*SSVD_LANGUAGE"):
+    with pytest.raises(LanguageError, match=r"SSVD_LANGUAGE.* no language 'fo' \(faroese, fao\); it has eng"):
         start.start_engine(settings)

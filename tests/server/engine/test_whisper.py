@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import pytest
 import torch
 
 from adapters_store.store import AdapterStore
+from server.auto.wish import AutoWish, wish_of
 from server.engine.engine import Engine
 from server.engine.messages import Request
 from server.engine.recogniser import ModelRecogniser
 from server.settings import ServerSettings
+from ssvd_asr.adapter.voices import VoiceSummary
 from ssvd_asr.base.prompt import IDENTIFIED
 from ssvd_asr.decoding.options import DecodingOptions
 from ssvd_asr.errors import SsvdError
@@ -79,6 +82,32 @@ def test_words_have_times_and_a_language_left_to_the_base_is_one_it_has(
     assert reply.words
     times = [(word.start_s, word.end_s) for word in reply.words]
     assert all(start is not None and end is not None and 0 <= start <= end <= 2.0 for start, end in times)
+
+
+def test_a_domain_left_to_the_server_is_the_surest_of_its_words(running: tuple[Engine, AdapterStore]) -> None:
+    engine, _ = running
+    reply = engine.submit(Request(WAVE, auto=AutoWish())).result(60)
+    (chosen,) = reply.chosen
+    assert chosen.compared
+    assert {each.domain for each in chosen.considered} == {"nl", "cs", None}
+    best = max(chosen.considered, key=lambda each: each.nats_a_token or -math.inf)
+    named = engine.submit(Request(WAVE, domain=best.domain)).result(60)
+    assert (reply.provenance.domain, reply.text) == (best.domain, named.text)
+
+
+@pytest.mark.parametrize("near", ["nl", "cs"])
+def test_a_domain_left_to_the_server_is_that_of_the_nearest_voices(
+    running: tuple[Engine, AdapterStore], whisper: ModelRecogniser, near: str
+) -> None:
+    engine, store = running
+    points = whisper._base.voice_points([babble(2.0, seed=seed) for seed in range(12)]).numpy()
+    for name in ("nl", "cs"):
+        away = 0.0 if name == near else 3.0 * points.std(axis=0)
+        summary = VoiceSummary.of(whisper.voice_probe, points + away)
+        store.voices.write(store.resolve(name).sha256, summary)
+    reply = engine.submit(Request(WAVE, auto=wish_of("auto:nl,cs"))).result(60)
+    named = engine.submit(Request(WAVE, domain=near)).result(60)
+    assert (reply.provenance.domain, reply.text) == (near, named.text)
 
 
 def test_a_search_by_ctc_is_refused_at_the_start(folder: Path, cache: Path) -> None:

@@ -13,6 +13,7 @@ import yaml
 from ssvd_asr.base.load import load_base
 from ssvd_asr.base.model import BaseModel
 from ssvd_asr.base.owsm.export import export_compact, export_espnet
+from ssvd_asr.base.weights import fill
 from ssvd_asr.errors import BaseModelError, SsvdError
 from tests.random_owsm import TINY_OWLS, waves, write_random_owsm
 
@@ -240,3 +241,20 @@ def test_what_is_no_model_is_refused_with_the_forms_there_are(tmp_path: Path) ->
         load_base(tmp_path, device="tpu")
     with pytest.raises(SsvdError, match="dtype 'float16'"):
         load_base(tmp_path, device="cpu", dtype="float16")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_one_value_that_is_not_finite_is_found(value: float, dtype: torch.dtype) -> None:
+    network = torch.nn.Linear(40, 50).to(dtype)
+    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    fill(network, state, "it")
+    state["weight"][31, 7] = value
+    with pytest.raises(BaseModelError, match="NaN or infinite values in weight"):
+        fill(network, state, "it")
+
+
+def test_a_tensor_without_values_and_a_count_are_finite() -> None:
+    network = torch.nn.BatchNorm1d(3)  # counts its batches
+    network.register_buffer("none", torch.empty(0, 4))
+    fill(network, dict(network.state_dict()), "it")

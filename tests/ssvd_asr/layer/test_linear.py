@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,7 +13,9 @@ from ssvd_asr.adapter.forms import rotation_shape
 from ssvd_asr.adapter.rotation import MAPS, RotationMap, core, rotation_delta
 from ssvd_asr.basis.factors import canonical_svd
 from ssvd_asr.errors import AdapterError
+from ssvd_asr.layer import packed_linear as packed_linear_module
 from ssvd_asr.layer.linear import AdaptedLinear
+from ssvd_asr.layer.packed_linear import packed_linear
 from ssvd_asr.layer.tall_linear import tall_linear
 
 SHAPES = [(24, 9), (14, 14), (9, 24)]  # (out, in): tall, square, wide
@@ -165,11 +170,45 @@ def test_merging_leaves_the_frozen_weight_alone() -> None:
 
 @pytest.mark.parametrize("rows", [1, 2, 5, 10, 11])
 @pytest.mark.parametrize("biased", [True, False])
-def test_few_rows_by_a_tall_weight_are_the_same_product(rows: int, biased: bool) -> None:
+@pytest.mark.parametrize("product", [tall_linear, packed_linear])
+@torch.no_grad()
+def test_few_rows_by_a_tall_weight_are_the_same_product(
+    product: Callable[[Tensor, Tensor, Tensor | None], Tensor], rows: int, biased: bool
+) -> None:
     generator = torch.Generator().manual_seed(rows)
     weight, x = torch.randn(400, 12, generator=generator), torch.randn(rows, 12, generator=generator)
     bias = torch.randn(400, generator=generator) if biased else None
-    ours = tall_linear(x, weight, bias)
+    ours = product(x, weight, bias)
     assert ours.is_contiguous()
     expected = nn.functional.linear(x.double(), weight.double(), None if bias is None else bias.double())
     torch.testing.assert_close(ours.double(), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("change", ["in place", "new data", "trained"])
+def test_a_kept_copy_follows_its_weight(change: str) -> None:
+    weight, x = torch.randn(400, 12), torch.randn(5, 12)
+    with torch.no_grad():
+        packed_linear(x, weight, None)
+        if change == "in place":
+            weight.mul_(2)
+        elif change == "new data":
+            weight.data = torch.randn(400, 12)
+        else:
+            weight[3] += 1
+        torch.testing.assert_close(packed_linear(x, weight, None), x @ weight.mT)
+
+
+def test_a_kept_copy_goes_with_its_weight() -> None:
+    before = len(packed_linear_module._copies)
+    weight = torch.randn(400, 12)
+    with torch.no_grad():
+        packed_linear(torch.randn(5, 12), weight, None)
+    del weight
+    gc.collect()
+    assert len(packed_linear_module._copies) == before
+
+
+def test_a_product_that_trains_has_its_gradient() -> None:
+    weight, x = torch.randn(400, 12), torch.randn(5, 12, requires_grad=True)
+    packed_linear(x, weight, None).sum().backward()
+    torch.testing.assert_close(x.grad, weight.sum(dim=0).expand(5, 12))

@@ -7,6 +7,7 @@ import pytest
 from ssvd_asr.base.model import BaseModel
 from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.base.whisper.languages import ISO_639_3
+from ssvd_asr.decoding.align import TimedWord, text_of, with_gaps
 from ssvd_asr.errors import SsvdError
 
 
@@ -72,3 +73,17 @@ def test_every_language_of_whisper_has_its_own_code_of_three_letters() -> None:
     assert len(ISO_639_3) == 100
     assert len(set(ISO_639_3.values())) == 100
     assert all(len(code) == 3 for code in ISO_639_3.values())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "今日は2024年です。", "これは Whisper の test です", "「はい」と言った", "สวัสดี ครับ ผม", "hello you",
+        "a 3.5 b-c", "你好，世界 2 次", "ok です",
+    ],
+)  # fmt: skip
+def test_words_with_their_gaps_are_the_text_again(tiny_whisper: BaseModel, text: str) -> None:
+    tokens = tiny_whisper.tokens
+    ids = tokens.encode(text)
+    words = with_gaps([TimedWord(*word) for word in tokens.words(ids)], tokens)
+    assert text_of(words) == tokens.decode(ids) == text
