@@ -1,6 +1,6 @@
 """Download of a model's files from the Hugging Face hub, by its tag: `org/name` or `org/name@revision`.
 
-huggingface_hub downloads, resumes and caches, by its settings HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE and HF_HOME.
+huggingface_hub downloads, resumes and caches. HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE and HF_HOME are its own.
 It waits without limit for what a tag means and for the list of files, so there is a time limit for both here.
 """
 
