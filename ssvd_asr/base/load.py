@@ -10,8 +10,7 @@ from ssvd_asr.base.hub import HUB_TAG, find
 from ssvd_asr.base.model import BaseModel
 from ssvd_asr.base.owsm.config import read_config
 from ssvd_asr.base.owsm.hub_layout import EMBEDDED, META, BaseFiles, locate_base, read_folder, wanted_files
-from ssvd_asr.base.owsm.model import OwsmModel
-from ssvd_asr.base.owsm.network import build_network
+from ssvd_asr.base.owsm.kinds import build, kind_of
 from ssvd_asr.base.weights import load_weights, read_weights
 from ssvd_asr.base.whisper.files import CONFIG, WANTED, is_whisper, model_type
 from ssvd_asr.base.whisper.files import read_folder as read_whisper
@@ -96,6 +95,6 @@ def _load_folder(folder: Path, name: str, device: torch.device, dtype: torch.dty
 
 def _load_owsm(files: BaseFiles, device: torch.device, dtype: torch.dtype) -> BaseModel:
     config = read_config(files.config, root=files.root)
-    network = build_network(config)
+    network = build(config)
     load_weights(network, read_weights(files.checkpoint), f"base checkpoint {files.checkpoint}")
-    return OwsmModel(files.name, network, config, device=device, dtype=dtype)
+    return kind_of(config)(files.name, network, config, device=device, dtype=dtype)

@@ -1,6 +1,7 @@
 """Identification of the language that is spoken: which language token the base says first.
 
-OWSM and Whisper are trained to say it after the token that begins a prompt, before the task.
+Bases with a decoder are trained to say it after the token that begins a prompt, before the task. A base
+without one says it in the frames of its CTC head; its encoder was told no language.
 """
 
 from __future__ import annotations
@@ -21,6 +22,11 @@ def identify(base: BaseModel, encoded: Tensor) -> Sequence[str]:
     """
     known = list(base.tokens.languages)
     ids = torch.tensor(list(base.tokens.languages.values()), device=encoded.device)
-    with base.open_decoder(encoded) as decoder:
-        scores = decoder.read([[base.tokens.sos]] * len(encoded))  # (B, V)
-    return [known[best] for best in scores[:, ids].argmax(dim=1).tolist()]
+    if "greedy" in base.searches:
+        with base.open_decoder(encoded) as decoder:
+            scores = decoder.read([[base.tokens.sos]] * len(encoded))[:, ids]  # (B, languages)
+    else:
+        assert base.ctc_head is not None  # its only search
+        rows = [base.ctc_head(row).float().log_softmax(dim=1)[:, ids].amax(dim=0) for row in encoded]
+        scores = torch.stack(rows)
+    return [known[best] for best in scores.argmax(dim=1).tolist()]
