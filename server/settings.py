@@ -92,10 +92,11 @@ class ServerSettings(BaseSettings):
         gt=0,
         description="Audio that may wait for the device, before padding; more is 429 (seconds of audio).",
     )
-    search: Method = Field(
+    search: Method | None = Field(
         default=DecodingOptions.method,
         description="How words are found: `checked` (greedy, and a beam search for rows that CTC doubts), "
-        "`beam`, `greedy` or `ctc`, CTC's best path without a decoder (name).",
+        "`beam`, `greedy` or `ctc`, CTC's best path without a decoder. Default: `checked`, or `ctc` for a "
+        "base without a decoder (name).",
     )
     beam_size: int = Field(
         default=DecodingOptions.beam_size,

@@ -106,7 +106,12 @@ def _plan(args: argparse.Namespace, settings: ServerSettings, found: Found) -> P
         "channel": args.channel,
         "format": kind,
         "times": settings.times,
-        "search": [settings.search, settings.beam_size, settings.ctc_weight, settings.doubt_nats],
+        "search": [
+            settings.search or "default",
+            settings.beam_size,
+            settings.ctc_weight,
+            settings.doubt_nats,
+        ],
         "compressed_rank": settings.compressed_rank,
     }
     recordings = found.recordings
@@ -212,7 +217,7 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--search",
         choices=METHODS,
-        help="default checked: greedy, and a beam search where CTC doubts",
+        help="default checked: greedy, and a beam search where CTC doubts; ctc for a base without a decoder",
     )
     parser.add_argument("--beam-size", type=int, help="hypotheses that a beam search follows for each piece")
     parser.add_argument("--ctc-weight", type=float, help="weight of the CTC score in a beam search, below 1")

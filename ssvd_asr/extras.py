@@ -11,7 +11,7 @@ from importlib.util import find_spec
 MODULES: dict[str, tuple[str, ...]] = {
     "serve": ("anyio", "fastapi", "python_multipart", "starlette", "uvicorn"),
     "ui": ("gradio", "httpx"),
-    "whisper": ("huggingface_hub", "tokenizers", "transformers"),
+    "whisper": ("tokenizers", "transformers"),
     "train": ("lhotse", "pyarrow", "tensorboard"),
     "processes": ("lightning_fabric",),
     "benchmark": ("matplotlib", "peft"),

@@ -17,7 +17,7 @@ from ssvd_asr.decoding.attention_align import align_by_attention
 from ssvd_asr.decoding.decode import Domains, decode
 from ssvd_asr.decoding.hypothesis import Hypothesis, Said, TimedText
 from ssvd_asr.decoding.language import identify
-from ssvd_asr.decoding.options import CHECKED, DecodingOptions
+from ssvd_asr.decoding.options import DEFAULT, DecodingOptions
 from ssvd_asr.errors import SsvdError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def transcribe(
     timestamps: bool = False,
     prompts: Sequence[Prompt] | None = None,
     max_tokens: int | None = None,
-    options: DecodingOptions = CHECKED,
+    options: DecodingOptions = DEFAULT,
     word_times: bool | Sequence[bool] = False,
 ) -> list[Transcript]:
     """Transcribe waves, each (samples,) float32 at 16 kHz and within the window, as one batch.
@@ -85,7 +85,8 @@ def transcribe(
             asks for the base's own time tokens, which may change the words.
         prompts: one prompt per wave.
         max_tokens: limit on the tokens of a transcript; default the number of encoder frames.
-        options: the search; by default greedy, and beam search with CTC for rows that CTC doubts.
+        options: the search; by default greedy, and beam search with CTC for rows that CTC doubts, or the
+            best path for a base without a decoder.
         word_times: whether to align the words (decoding/align.py), of all waves or of each. Changes no word.
 
     Raises:
@@ -94,7 +95,7 @@ def transcribe(
         AdapterError: a core that fits no layer, or a slot that the stack does not have.
         SsvdError: an unknown language or task; both cores and a stack, or one of them without an adapted
             model; a stack without a slot for each wave; an adapted model of another base; an option out of
-            its range, or CTC with times.
+            its range, a search that the base cannot do, or CTC with times.
     """
     if adapted is not None and adapted.model is not base.network:
         raise SsvdError(
@@ -102,8 +103,7 @@ def transcribe(
         )
     if prompts is None:
         prompts = [Prompt(language, task, timestamps)] * len(waves)
-    if base.ctc_head is None:
-        options = replace(options, ctc_weight=0.0)  # nothing to weigh
+    options = options.of(base)
     options.check(prompts)
 
     def domains(chosen: Sequence[int]) -> AbstractContextManager[object]:
@@ -114,7 +114,7 @@ def transcribe(
     if stack is not None and rows is not None and len(rows) != len(waves):
         raise SsvdError(f"{len(rows)} slots for {len(waves)} waves: need one for each")
     with domains(range(len(waves))):
-        encoded = base.encode(waves)
+        encoded = base.encode(waves, prompts)
     prompts = _with_languages(base, encoded, prompts, domains)
     found = decode(base, encoded, prompts, options, domains, max_tokens)
     said = [each.hypothesis for each in found]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import torch
 import yaml
 
 from ssvd_asr.base.owsm import shapes
-from ssvd_asr.base.owsm.shapes import OWSM_01B, TINY, TINY_OWLS, OwsmShape, espnet_config
+from ssvd_asr.base.owsm.shapes import OWSM_01B, TINY, TINY_CTC, TINY_OWLS, OwsmShape, espnet_config
 
 with warnings.catch_warnings():  # see ssvd_asr/base/owsm/tokens.py
     warnings.simplefilter("ignore")
@@ -21,7 +22,7 @@ with warnings.catch_warnings():  # see ssvd_asr/base/owsm/tokens.py
 if TYPE_CHECKING:
     from espnet2.s2t.espnet_model import ESPnetS2TModel
 
-__all__ = ["OWSM_01B", "TINY", "TINY_OWLS", "OwsmShape", "espnet_config"]
+__all__ = ["OWSM_01B", "TINY", "TINY_CTC", "TINY_OWLS", "OwsmShape", "espnet_config"]
 
 SENTENCES = (
     "the small boat turned slowly toward the light on the hill",
@@ -44,12 +45,14 @@ def bpe_model(vocabulary: int = 60) -> bytes:
     return model.getvalue()
 
 
-def token_list(bpe: bytes, window_s: float, vocabulary: int | None = None) -> list[str]:
+def token_list(
+    bpe: bytes, window_s: float, vocabulary: int | None = None, more: Sequence[str] = ()
+) -> list[str]:
     """OWSM's tokens with the pieces of a serialised sentencepiece model."""
     pieces = sentencepiece.SentencePieceProcessor()
     pieces.LoadFromSerializedProto(bpe)
     words = [pieces.IdToPiece(i) for i in range(pieces.GetPieceSize()) if not pieces.IsControl(i)]
-    return shapes.token_list(words, window_s, vocabulary)
+    return shapes.token_list(words, window_s, vocabulary, more)
 
 
 def write_random_owsm(
@@ -60,7 +63,7 @@ def write_random_owsm(
     legacy_keys names the subsampling layer as checkpoints before espnet 202611 do. OWLS has exp="exp_owsm".
     """
     from ssvd_asr.base.owsm.config import parse_config
-    from ssvd_asr.base.owsm.network import build_network
+    from ssvd_asr.base.owsm.kinds import build
 
     data = folder / "data/token_list/bpe_unigram50000"
     stats_file = Path(exp) / "s2t_stats_raw_bpe50000/train/feats_stats.npz"
@@ -68,7 +71,7 @@ def write_random_owsm(
     for made in (data, (folder / stats_file).parent, run):
         made.mkdir(parents=True)
     bpe = bpe_model()
-    tokens = token_list(bpe, shape.window_s, shape.vocabulary)
+    tokens = token_list(bpe, shape.window_s, shape.vocabulary, shape.symbols)
     (data / "bpe.model").write_bytes(bpe)
     (data / "tokens.txt").write_text("\n".join(tokens) + "\n", encoding="utf-8")
     _write_stats(folder / stats_file, shape.mels)
@@ -77,7 +80,7 @@ def write_random_owsm(
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = build_network(parse_config(config, roots=[folder]))
+        network = build(parse_config(config, roots=[folder]))
         sharpen(network)
     state = {name: tensor.float() for name, tensor in network.state_dict().items()}
     if legacy_keys:
@@ -105,6 +108,8 @@ def sharpen(network: ESPnetS2TModel) -> None:
         for name, parameter in network.named_parameters():
             if parameter.ndim > 1 and name.startswith("decoder."):
                 parameter.mul_(5.0 if "src_attn" in name or "output_layer" in name else 2.5)
+            if name == "ctc.ctc_lo.weight" and not hasattr(network, "decoder"):
+                parameter.mul_(4.0)
             if name == "decoder.output_layer.bias":
                 parameter[network.eos] = 5.0
 

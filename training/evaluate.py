@@ -104,15 +104,15 @@ def evaluate(
         min_usable: a count (int), or a share of all entries (float).
         batch_size: utterances decoded together.
         first: how many entries to read from the start; None reads all.
-        options: the search; None is the default, greedy with a beam search for rows that CTC doubts.
+        options: the search; None is the base's default, see DecodingOptions.
 
     Raises:
         DataError: ``source`` is no manifest, or fewer than ``min_usable`` utterances are usable.
     """
-    from ssvd_asr.decoding.options import CHECKED
+    from ssvd_asr.decoding.options import DEFAULT
     from ssvd_asr.transcription import transcribe
 
-    options = options or CHECKED
+    options = options or DEFAULT
     entries = read_entries(source)[:first]
     problems = [entry for entry in entries if isinstance(entry, Problem)]
     utterances = [entry for entry in entries if isinstance(entry, Utterance)]

@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
     )
     from ssvd_asr.decoding.options import DecodingOptions
 
-    search = DecodingOptions() if arguments.search is None else DecodingOptions(arguments.search)
+    search = DecodingOptions(arguments.search).of(base)
     options, provenance = _adapter(arguments, base)
     found = evaluate(
         base,
@@ -77,7 +77,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--store", type=Path, help="the store's folder (default: the user's)")
     parser.add_argument("--hypotheses", type=Path, help="write id, ref and hyp as JSON lines")
     parser.add_argument("--batch", type=count, default=EVALUATION_BATCH, help="utterances decoded together")
-    parser.add_argument("--search", choices=METHODS, help="default checked: greedy, beam where CTC doubts")
+    parser.add_argument(
+        "--search",
+        choices=METHODS,
+        help="default checked: greedy, beam where CTC doubts; ctc for a base without a decoder",
+    )
     parser.add_argument("--min-usable", type=min_usable, default=1, metavar="N", help="a count, or a share")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     add_base_arguments(parser)

@@ -27,7 +27,7 @@ from ssvd_asr.base.prompt import RECOGNITION, TO_ENGLISH, Prompt
 from ssvd_asr.basis.cache import factorize
 from ssvd_asr.basis.factors import LayerFactors
 from ssvd_asr.decoding.hypothesis import Hypothesis
-from ssvd_asr.decoding.options import CHECKED, GREEDY, DecodingOptions
+from ssvd_asr.decoding.options import DEFAULT, GREEDY, DecodingOptions
 from ssvd_asr.errors import AdapterError, SsvdError
 from ssvd_asr.mixing.compression import Compression
 from ssvd_asr.mixing.core_stack import CoreStack
@@ -77,11 +77,14 @@ class ModelRecogniser:
         adapted: AdaptedModel,
         *,
         hot_max_bytes: int | None = None,
-        search: DecodingOptions = CHECKED,
+        search: DecodingOptions = DEFAULT,
         times: Times = "aligned",
         compression: Compression | None = None,
     ) -> None:
-        """See `load`. `adapted` is the network of `base`, adapted with `factors`."""
+        """See `load`. `adapted` is the network of `base`, adapted with `factors`.
+
+        Raises SsvdError for a search or times that the base cannot do (SSVD_SEARCH, SSVD_TIMES).
+        """
         self.name = base.name
         self.digest = base.digest
         self.window_samples = base.window.samples
@@ -98,9 +101,13 @@ class ModelRecogniser:
         self._factors = factors
         self._adapted = adapted
         self._hot_max_bytes = hot_max_bytes
-        if search.method == "ctc" and base.ctc_head is None:
-            raise SsvdError(f"search ctc: base {base.name!r} has no CTC head (SSVD_SEARCH)")
-        self._search, self._times = search, times
+        if times == "base" and "greedy" not in base.searches:
+            raise SsvdError(f"times base: base {base.name!r} has no decoder to say them (SSVD_TIMES)")
+        try:
+            self._search = search.of(base)
+        except SsvdError as error:
+            raise SsvdError(f"{error} (SSVD_SEARCH)") from error
+        self._times = times
         self.compression = compression
         self._known: OrderedDict[str, None] = OrderedDict()  # checked files, least recently used first
         self._layouts: OrderedDict[str, Layout] = OrderedDict()  # of some of the known files
@@ -114,7 +121,7 @@ class ModelRecogniser:
         dtype: str,
         cache_dir: Path | None = None,
         hot_max_bytes: int | None = None,
-        search: DecodingOptions = CHECKED,
+        search: DecodingOptions = DEFAULT,
         times: Times = "aligned",
         compression: Compression | None = None,
         basis_share: float = 1.0,

@@ -41,7 +41,7 @@ class Learner(Protocol):
 
         The batch has speech (B, samples) float32, text (B, U) int64 without the token that begins a prompt
         and without the closing one, text_ctc (B, V), text_prev (B, 1), padded with -1, and their lengths
-        (B,) as `<name>_lengths`.
+        (B,) as `<name>_lengths`. In `validation` there is an acc.
         """
         ...
 

@@ -6,19 +6,20 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ssvd_asr.base.hub import HUB_TAG, find
 from ssvd_asr.base.model import BaseModel
 from ssvd_asr.base.owsm.config import read_config
-from ssvd_asr.base.owsm.hub_layout import EMBEDDED, HUB_TAG, locate_base
-from ssvd_asr.base.owsm.model import OwsmModel
-from ssvd_asr.base.owsm.network import build_network
+from ssvd_asr.base.owsm.hub_layout import EMBEDDED, META, BaseFiles, locate_base, read_folder, wanted_files
+from ssvd_asr.base.owsm.kinds import build, kind_of
 from ssvd_asr.base.weights import load_weights, read_weights
+from ssvd_asr.base.whisper.files import CONFIG, WANTED, is_whisper, model_type
+from ssvd_asr.base.whisper.files import read_folder as read_whisper
 from ssvd_asr.device import forbid_tf32, resolve_device, resolve_dtype
+from ssvd_asr.errors import BaseModelError
 from ssvd_asr.extras import require
 
 if TYPE_CHECKING:
     import torch
-
-ESPNET_OWNER = "espnet/"
 
 
 def load_base(
@@ -31,51 +32,69 @@ def load_base(
     """Load a base model, check it and freeze it.
 
     Args:
-        spec: `owsm-nano` (embedded), a hub tag `org/name` or `org/name@revision`, or a folder: of OWSM in
-            the hub's layout or with a config.yaml and one checkpoint, of Whisper as transformers writes it.
+        spec: `owsm-nano` (embedded), a hub tag `org/name` or `org/name@revision` (see base/hub.py), or a
+            folder: of OWSM in the hub's layout or with a config.yaml and one checkpoint, of Whisper as
+            transformers writes it.
         config, checkpoint: the model's two files (.pth or .safetensors); spec is then only its name.
 
     Raises:
-        BaseModelError: the model is missing, incomplete, damaged, or of a kind that is not supported.
+        BaseModelError: the model is missing, incomplete, damaged, or of a kind that is not supported, or the
+            hub refuses it or cannot be reached.
         SsvdError: there is no such device or dtype.
     """
     target = resolve_device(device)
     working = resolve_dtype(dtype, target)
     if target.type == "cuda":
         forbid_tf32()
-    if config is None and checkpoint is None:
-        whisper = _whisper_folder(spec)
-        if whisper is not None:
-            return _load_whisper(whisper, str(spec), target, working)
-    name = spec if isinstance(spec, str) else Path(spec)
-    files = locate_base(
-        name,
-        Path(config) if config is not None else None,
-        Path(checkpoint) if checkpoint is not None else None,
-    )
-    model_config = read_config(files.config, root=files.root)
-    network = build_network(model_config)
-    load_weights(network, read_weights(files.checkpoint), f"base checkpoint {files.checkpoint}")
-    return OwsmModel(files.name, network, model_config, device=target, dtype=working)
-
-
-def _whisper_folder(spec: str | PathLike[str]) -> Path | None:
-    """Return the folder of a Whisper, fetched if `spec` is a hub tag; None for another family."""
-    from ssvd_asr.base.whisper.files import fetch, is_whisper
-
-    folder = Path(spec)
+    if config is not None or checkpoint is not None:
+        files = locate_base(
+            spec if isinstance(spec, str) else Path(spec),
+            Path(config) if config is not None else None,
+            Path(checkpoint) if checkpoint is not None else None,
+        )
+        return _load_owsm(files, target, working)
+    tag, folder = str(spec), Path(spec)
+    if HUB_TAG.fullmatch(tag) and not folder.is_dir():
+        folder = _fetched(tag)
+        return _load_folder(folder, tag, target, working)
     if folder.is_dir():
-        return folder if is_whisper(folder) else None
-    tag = str(spec)
-    # ESPnet's own repositories have no config.json to look at.
-    return fetch(tag) if HUB_TAG.fullmatch(tag) and not tag.startswith(ESPNET_OWNER) else None
+        return _load_folder(folder, folder.absolute().name, target, working)
+    return _load_owsm(locate_base(spec if isinstance(spec, str) else folder), target, working)
 
 
-def _load_whisper(folder: Path, spec: str, device: torch.device, dtype: torch.dtype) -> BaseModel:
-    from ssvd_asr.base.whisper.files import read_folder
+def _fetched(tag: str) -> Path:
+    """Return the folder of a hub model. Only small files are fetched of one that cannot be loaded.
+
+    Raises:
+        BaseModelError: it cannot be fetched, or is of no family that is known.
+    """
+    model = find(tag)
+    folder = model.fetch_small((META, CONFIG))
+    if is_whisper(folder):
+        require("whisper")
+        return model.fetch(WANTED)
+    if (folder / META).is_file():
+        return model.fetch(wanted_files(folder))
+    kind = model_type(folder)
+    raise BaseModelError(
+        f"hub model {tag!r} is of no family that is supported: it has no {META}, as OWSM has, and its "
+        + (f"{CONFIG} is missing" if kind is None else f"{CONFIG} says model_type {kind!r}, not 'whisper'")
+    )
+
+
+def _load_folder(folder: Path, name: str, device: torch.device, dtype: torch.dtype) -> BaseModel:
+    if not is_whisper(folder):
+        return _load_owsm(read_folder(folder, name), device, dtype)
+    require("whisper")
     from ssvd_asr.base.whisper.model import WhisperModel
     from ssvd_asr.base.whisper.network import load_network
 
-    require("whisper")
-    files = read_folder(folder, None if Path(spec).is_dir() else spec)
-    return WhisperModel(files.name, load_network(files), files, device=device, dtype=dtype)
+    files = read_whisper(folder, name)
+    return WhisperModel(name, load_network(files), files, device=device, dtype=dtype)
+
+
+def _load_owsm(files: BaseFiles, device: torch.device, dtype: torch.dtype) -> BaseModel:
+    config = read_config(files.config, root=files.root)
+    network = build(config)
+    load_weights(network, read_weights(files.checkpoint), f"base checkpoint {files.checkpoint}")
+    return kind_of(config)(files.name, network, config, device=device, dtype=dtype)

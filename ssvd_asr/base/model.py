@@ -146,6 +146,7 @@ class BaseModel(Protocol):
         embedding: name of the decoder's token embedding; None if it is tied to the output layer.
         knows_previous_text: whether it was trained with previous texts.
         length_penalty: exponent of the length by which a beam search divides scores; None: it compares sums.
+        searches: names of the searches that find words (decoding/options.py), its default first.
     """
 
     family: str
@@ -158,6 +159,7 @@ class BaseModel(Protocol):
     embedding: str | None
     knows_previous_text: bool
     length_penalty: float | None
+    searches: tuple[str, ...]
 
     @property
     def window(self) -> Window: ...
@@ -180,10 +182,14 @@ class BaseModel(Protocol):
         """The network as training sees it."""
         ...
 
-    def encode(self, waves: Sequence[FloatArray]) -> Tensor:
+    def encode(self, waves: Sequence[FloatArray], prompts: Sequence[Prompt] | None = None) -> Tensor:
         """Return encoder output (B, T, d) in `dtype` for B waves (samples,), float32 at the window's rate.
 
-        Raises AudioTooLongError and AudioError, as `Window.fill` does.
+        Args:
+            prompts: of the rows, for a base whose encoder reads them; None: recognition in any language.
+
+        Raises AudioTooLongError and AudioError, as `Window.fill` does, and SsvdError for a language or task
+        that such a base lacks.
         """
         ...
 

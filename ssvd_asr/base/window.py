@@ -94,11 +94,13 @@ class Clock:
         frame_s: length of one frame.
         start_shift_s, end_shift_s: added to the starts of words and to the ends before a pause. A model emits
             a piece some time after it began and stops before it ended. Measured for each base.
+        lead_frames: how many frames precede that of the audio's beginning.
     """
 
     frame_s: float
     start_shift_s: float = 0.0
     end_shift_s: float = 0.0
+    lead_frames: int = 0
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ def align(
             aligned to them.
     """
     return [
-        _align_row(head, row, hypothesis, duration_s, tokens, clock)
+        _align_row(head, row[clock.lead_frames :], hypothesis, duration_s, tokens, clock)
         for row, hypothesis, duration_s in zip(encoded, hypotheses, durations_s, strict=True)
     ]
 

@@ -60,6 +60,7 @@ def decode(
     Raises:
         SsvdError: the search rejects its options.
     """
+    assert options.method is not None  # DecodingOptions.of
     everyone = range(len(encoded))
     with domains(everyone):
         if options.method == "ctc":

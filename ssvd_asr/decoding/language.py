@@ -1,6 +1,7 @@
 """Identification of the language that is spoken: which language token the base says first.
 
-OWSM and Whisper are trained to say it after the token that begins a prompt, before the task.
+Bases with a decoder are trained to say it after the token that begins a prompt, before the task. A base
+without one says it in the frames of its CTC head; its encoder was told no language.
 """
 
 from __future__ import annotations
@@ -25,9 +26,13 @@ def identify(
     """
     known = list(base.tokens.languages)
     ids = torch.tensor(list(base.tokens.languages.values()), device=encoded.device)
-    with base.open_decoder(encoded) as decoder:
-        scores = decoder.read([[base.tokens.sos]] * len(encoded))  # (B, V)
-    scores = scores[:, ids]
+    if "greedy" in base.searches:
+        with base.open_decoder(encoded) as decoder:
+            scores = decoder.read([[base.tokens.sos]] * len(encoded))[:, ids]  # (B, languages)
+    else:
+        assert base.ctc_head is not None  # its only search
+        rows = [base.ctc_head(row).float().log_softmax(dim=1)[:, ids].amax(dim=0) for row in encoded]
+        scores = torch.stack(rows)
     for row, chosen in enumerate(among or ()):
         if chosen:
             others = [place for place, language in enumerate(known) if language not in chosen]

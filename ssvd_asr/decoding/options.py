@@ -6,12 +6,13 @@ It imports no torch, so that a command can name the searches before it loads a m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from ssvd_asr.errors import SsvdError
 
 if TYPE_CHECKING:
+    from ssvd_asr.base.model import BaseModel
     from ssvd_asr.base.prompt import Prompt
 
 Method = Literal["checked", "greedy", "beam", "ctc"]
@@ -29,22 +30,41 @@ class DecodingOptions:
 
     Attributes:
         method: `greedy`, attention alone; `beam`, a beam search by attention and CTC; `ctc`, the best path
-            without a decoder; `checked`, greedy, then `beam` for the rows that CTC doubts.
+            without a decoder; `checked`, greedy, then `beam` for the rows that CTC doubts. None is the base's
+            own: `checked`, or `ctc` for a base without a decoder.
         beam_size: hypotheses of a row that `beam` follows, 1 to MAX_BEAM_SIZE.
         ctc_weight: weight of CTC in the scores of `beam`, in [0, 1).
         doubt_nats: `checked` decodes a row again if CTC's best path is more probable than its words by
             more than this (natural log).
     """
 
-    method: Method = "checked"
+    method: Method | None = None
     beam_size: int = 5
     ctc_weight: float = 0.3
     doubt_nats: float = DOUBT_NATS
 
+    def of(self, base: BaseModel) -> DecodingOptions:
+        """Return the options with a search of this base, and without weight for a CTC head that it lacks.
+
+        Raises SsvdError for a search that the base cannot do, or for a beam that its own search ignores.
+        """
+        own, usual = base.searches, DecodingOptions()
+        method = self.method or own[0]
+        if method not in METHODS:
+            raise SsvdError(f"search {method!r} is not one of {', '.join(METHODS)}")
+        if method not in own:
+            lacks = "CTC head" if method == "ctc" else "decoder"
+            raise SsvdError(f"search {method}: base {base.name!r} has no {lacks}; it knows {', '.join(own)}")
+        beam = (self.beam_size, self.ctc_weight) != (usual.beam_size, usual.ctc_weight)
+        if self.method is None and method == "ctc" and beam:
+            raise SsvdError(
+                f"base {base.name!r} has no decoder and follows no beam: leave beam_size and ctc_weight out"
+            )
+        weight = 0.0 if base.ctc_head is None else self.ctc_weight
+        return replace(self, method=method, ctc_weight=weight)
+
     def check(self, prompts: Sequence[Prompt]) -> None:
         """Raise SsvdError for an option out of range or incompatible with these prompts."""
-        if self.method not in METHODS:
-            raise SsvdError(f"search {self.method!r} is not one of {', '.join(METHODS)}")
         if not self.doubt_nats >= 0:
             raise SsvdError(f"doubt_nats={self.doubt_nats}: must be at least 0")
         timed = [] if self.method == "checked" else prompts  # rows with times are not checked
@@ -63,5 +83,6 @@ def check_options(beam_size: int, ctc_weight: float, prompts: Sequence[Prompt]) 
         raise SsvdError(f"ctc_weight={ctc_weight} with timestamps: CTC knows no times, ctc_weight must be 0")
 
 
-CHECKED = DecodingOptions()  # the default everywhere
+DEFAULT = DecodingOptions()  # everywhere
+CHECKED = DecodingOptions("checked")
 GREEDY = DecodingOptions("greedy")

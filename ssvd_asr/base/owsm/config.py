@@ -13,6 +13,7 @@ from ssvd_asr.audio.read import SAMPLE_RATE
 from ssvd_asr.base.window import Window
 from ssvd_asr.errors import BaseModelError
 
+CTC_ONLY = "espnet_ctc"  # the config's `model` of an OWSM-CTC, as ESPnet's task s2t_ctc writes it
 # Defaults of ESPnet's S2TPreprocessor for keys that preprocessor_conf leaves out.
 _PREPROCESSOR_DEFAULTS: dict[str, Any] = {
     "fs": SAMPLE_RATE,
@@ -49,6 +50,8 @@ class ModelConfig:
     joined_speech_s: float | None = None  # of `pieces_conf`, which ESPnet does not read; None: the window
     piece_context_s: float = 0.0
     sample_rate_hz: int = SAMPLE_RATE
+    ctc_only: bool = False  # OWSM-CTC: an encoder that reads the prompt, and no decoder
+    nolang_symbol: str | None = None  # where OWSM-CTC is to work the language out; None: not named
 
     @property
     def window_samples(self) -> int:
@@ -99,11 +102,11 @@ def parse_config(raw: Mapping[str, Any], *, roots: Sequence[Path] = ()) -> Model
 
     Raises:
         BaseModelError: the config has no usable token list, names a missing file, has a sample rate other
-            than 16 kHz, or is of a kind that is not supported (CTC-only, adapter checkpoints).
+            than 16 kHz, or is of a kind that is not supported (other models, adapter checkpoints).
     """
-    if raw.get("model", "espnet") not in (None, "espnet"):
+    if raw.get("model", "espnet") not in (None, "espnet", CTC_ONLY):
         raise BaseModelError(
-            f"base config has model: {raw['model']!r}; only encoder-decoder S2T models (espnet) are supported"
+            f"base config has model: {raw['model']!r}; supported: espnet (encoder and decoder), {CTC_ONLY}"
         )
     if raw.get("use_adapter"):
         raise BaseModelError(
@@ -112,6 +115,12 @@ def parse_config(raw: Mapping[str, Any], *, roots: Sequence[Path] = ()) -> Model
     front = {**_PREPROCESSOR_DEFAULTS, **(raw.get("preprocessor_conf") or {})}
     if int(front["fs"]) != SAMPLE_RATE:
         raise BaseModelError(f"preprocessor_conf.fs is {front['fs']} Hz; only {SAMPLE_RATE} Hz is supported")
+    if raw.get("model") == CTC_ONLY:  # its preprocessor has no times, but its vocabulary is OWSM's
+        front = {
+            "last_time_symbol": f"<{float(front['speech_length']):.2f}>",
+            **(raw.get("preprocessor_conf") or {}),
+        }
+        front = {**_PREPROCESSOR_DEFAULTS, **front}
     tokens = _token_list(raw.get("token_list"), roots)
     symbols = {key: str(front[key]) for key in _PREPROCESSOR_DEFAULTS if key.endswith("_symbol")}
     absent = [f"{key}: {symbol}" for key, symbol in symbols.items() if symbol not in tokens]
@@ -140,6 +149,8 @@ def parse_config(raw: Mapping[str, Any], *, roots: Sequence[Path] = ()) -> Model
         word_end_shift_s=float(alignment.get("end_shift_s", 0.0)),
         joined_speech_s=float(pieces["joined_speech_s"]) if "joined_speech_s" in pieces else None,
         piece_context_s=float(pieces.get("context_s", 0.0)),
+        ctc_only=raw.get("model") == CTC_ONLY,
+        nolang_symbol=front.get("nolang_symbol"),
     )
 
 

@@ -30,6 +30,9 @@ _ENCODER_OPTIONS = (
     "use_linear_after_conv", "gate_activation", "ffn_activation_type", "zero_triu", "normalize_before",
     "concat_after", "positionwise_layer_type", "interctc_layer_idx", "interctc_use_conditioning",
 )  # fmt: skip
+_PROMPT_ENCODER_OPTIONS = (
+    "attention_heads", "input_layer", "normalize_before", "concat_after", "positionwise_layer_type",
+)  # fmt: skip
 _DECODER_OPTIONS = ("attention_heads", "input_layer", "normalize_before", "concat_after", "use_output_layer")
 
 
@@ -43,11 +46,23 @@ def base_digest(network: ESPnetS2TModel, config: ModelConfig, tokens: TokenMap) 
         "frontend": _frontend(network),
         "normalize": _normalize(network),
         "encoder": _options(network.encoder, config.section("encoder_conf"), _ENCODER_OPTIONS),
-        "decoder": _options(network.decoder, config.section("decoder_conf"), _DECODER_OPTIONS),
+        **_beside_encoder(network, config),
         "window": [config.sample_rate_hz, config.window_s, config.time_step_s],
         "symbols": [tokens.na, tokens.notime, tokens.first_time, tokens.last_time],
     }
     return digest_of(content)
+
+
+def _beside_encoder(network: Any, config: ModelConfig) -> dict[str, Any]:
+    """Return the options of the decoder, or of OWSM-CTC's encoder of previous texts and its prompt."""
+    if not config.ctc_only:
+        return {"decoder": _options(network.decoder, config.section("decoder_conf"), _DECODER_OPTIONS)}
+    given = {"input_layer": None, **config.section("promptencoder_conf")}
+    return {
+        "promptencoder": _options(network.prompt_encoder, given, _PROMPT_ENCODER_OPTIONS),
+        "nolang": config.nolang_symbol,
+        "cross_attention": config.section("encoder_conf").get("use_cross_attention", True),
+    }
 
 
 def _frontend(network: ESPnetS2TModel) -> dict[str, Any]:

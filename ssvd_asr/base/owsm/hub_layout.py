@@ -1,9 +1,8 @@
-"""Locator of a base model's two files: embedded, in a folder, under a hub tag, or given one by one."""
+"""Locator of a base model's two files: embedded, in a folder, or given one by one."""
 
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +12,9 @@ from ssvd_asr.errors import BaseModelError
 
 EMBEDDED = "owsm-nano"
 _EMBEDDED_FOLDER = Path(__file__).parents[1] / "nano"
-HUB_TAG = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")
+META = "meta.yaml"  # names the other files of a repository that ESPnet packed
+# What a config may name: the BPE model, the statistics and the tokens.
+_NAMED_BY_CONFIG = ("*.model", "*.npz", "*.txt")
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,10 @@ class BaseFiles:
 
 
 def locate_base(spec: str | Path, config: Path | None = None, checkpoint: Path | None = None) -> BaseFiles:
-    """Find the files that a `--base` setting means. A hub tag is downloaded; nothing is loaded.
+    """Find the files that a `--base` setting means, which is no hub tag; nothing is loaded.
 
     Raises:
-        BaseModelError: there is no such model, a file of it is missing, or the hub cannot be reached.
+        BaseModelError: there is no such model, or a file of it is missing.
     """
     if (config is None) != (checkpoint is None):
         raise BaseModelError("a base config and a base checkpoint belong together: give both or neither")
@@ -42,60 +43,45 @@ def locate_base(spec: str | Path, config: Path | None = None, checkpoint: Path |
     folder = Path(spec)
     if folder.is_dir():
         return read_folder(folder)
-    if HUB_TAG.fullmatch(str(spec)):
-        return fetch_from_hub(str(spec))
     raise BaseModelError(
         f"base model {str(spec)!r} is not {EMBEDDED!r}, a hub tag such as 'espnet/owsm_v3.1_ebf_base', "
         "or a folder that exists; a config and a checkpoint can also be given as two files"
     )
 
 
-def read_folder(folder: Path) -> BaseFiles:
+def read_folder(folder: Path, name: str | None = None) -> BaseFiles:
     """Return the files of a folder in the hub's layout (meta.yaml), or with config.yaml and one checkpoint.
 
     Raises:
         BaseModelError: meta.yaml is unusable or names a file that is missing or outside the folder, or the
             folder has neither layout.
     """
-    meta_file = folder / "meta.yaml"
-    name = folder.absolute().name
+    meta_file = folder / META
+    name = name or folder.absolute().name
     if not meta_file.is_file():
         return _plain_folder(folder, name)
+    config, checkpoint = (_inside(folder, each, meta_file) for each in _named(meta_file))
+    return BaseFiles(name, config, checkpoint, root=folder.absolute())
+
+
+def wanted_files(folder: Path) -> tuple[str, ...]:
+    """Return the patterns of the files to fetch of a repository whose meta.yaml is in `folder`.
+
+    Plots and other checkpoints are left out. Raises BaseModelError if meta.yaml is unusable.
+    """
+    return (META, *_named(folder / META), *_NAMED_BY_CONFIG)
+
+
+def _named(meta_file: Path) -> tuple[str, str]:
+    """Return the names of config and checkpoint."""
     try:
         meta = yaml.safe_load(meta_file.read_text(encoding="utf-8"))
-        named = (meta["yaml_files"]["s2t_train_config"], meta["files"]["s2t_model_file"])
+        return str(meta["yaml_files"]["s2t_train_config"]), str(meta["files"]["s2t_model_file"])
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise BaseModelError(
             f"{meta_file} does not name yaml_files.s2t_train_config and files.s2t_model_file "
             f"({type(error).__name__}: {error}); is it an S2T model?"
         ) from error
-    config, checkpoint = (_inside(folder, str(path), meta_file) for path in named)
-    return BaseFiles(name, config, checkpoint, root=folder.absolute())
-
-
-def fetch_from_hub(tag: str) -> BaseFiles:
-    """Download a model through espnet_model_zoo, once; the hub's client keeps a cache.
-
-    Raises:
-        BaseModelError: the download fails, or the tag is not an S2T model.
-    """
-    try:
-        from espnet_model_zoo.downloader import ModelDownloader
-
-        found = ModelDownloader().download_and_unpack(tag)
-    except Exception as error:  # its clients raise errors of half a dozen libraries
-        raise BaseModelError(
-            f"base model {tag!r} is no folder here, and no hub model that could be fetched "
-            f"({type(error).__name__}: {error}). "
-            "Without a network, download the repository elsewhere and give its folder instead of the tag"
-        ) from error
-    missing = [key for key in ("s2t_train_config", "s2t_model_file") if key not in found]
-    if missing:
-        raise BaseModelError(
-            f"hub model {tag!r} is not an S2T model: it has {', '.join(sorted(found))}, "
-            f"but no {', '.join(missing)}"
-        )
-    return BaseFiles(tag, Path(found["s2t_train_config"]), Path(found["s2t_model_file"]), root=None)
 
 
 def _plain_folder(folder: Path, name: str) -> BaseFiles:

@@ -52,12 +52,30 @@ def training_mode(network: Any, regime: Regime) -> Iterator[None]:
     configuration unless the regime gives a rate. Leaving the block restores modes, rates, losses and
     SpecAugment, also after an exception.
     """
+    losses = (network.ctc_weight, network.criterion_att.smoothing, network.criterion_att.confidence)
+    specaug, calculator = network.specaug, network.error_calculator
+    with steady_training(network, regime):
+        try:
+            _set_losses(network, regime.ctc_weight, regime.label_smoothing, 1.0 - regime.label_smoothing)
+            network.specaug = spec_augment(regime, network.frontend.output_size())
+            # It would compute edit distances of every validation batch on the host.
+            network.error_calculator = None
+            yield
+        finally:
+            network.specaug, network.error_calculator = specaug, calculator
+            _set_losses(network, *losses)
+
+
+@contextmanager
+def steady_training(network: Any, regime: Regime) -> Iterator[None]:
+    """Put a network of ESPnet into training mode with the regime's dropout; statistics stay the base's.
+
+    Leaving the block restores modes, rates and position tables, also after an exception.
+    """
     dropouts = {module: module.p for module in network.modules() if isinstance(module, nn.Dropout)}
     rates = {module: module.dropout_rate for module in network.modules() if hasattr(module, "dropout_rate")}
     # Under autocast ESPnet rounds its position tables and keeps the rounded ones.
     positions = {module: module.pe for module in network.modules() if hasattr(module, "pe")}
-    losses = (network.ctc_weight, network.criterion_att.smoothing, network.criterion_att.confidence)
-    specaug, calculator = network.specaug, network.error_calculator
     with kept_modes(network):
         try:
             network.train()
@@ -69,14 +87,8 @@ def training_mode(network: Any, regime: Regime) -> Iterator[None]:
                     module.p = regime.dropout
                 for module in rates:  # used by the CTC and by torch's own attention
                     module.dropout_rate = regime.dropout
-            _set_losses(network, regime.ctc_weight, regime.label_smoothing, 1.0 - regime.label_smoothing)
-            network.specaug = spec_augment(regime, network.frontend.output_size())
-            # It would compute edit distances of every validation batch on the host.
-            network.error_calculator = None
             yield
         finally:
-            network.specaug, network.error_calculator = specaug, calculator
-            _set_losses(network, *losses)
             for module, rate in dropouts.items():
                 module.p = rate
             for module, rate in rates.items():

@@ -23,6 +23,7 @@ from ssvd_asr.base.owsm.probe import ESPNET_PROBE
 from ssvd_asr.base.owsm.static_decoder import open_decoder
 from ssvd_asr.base.owsm.tokens import TokenMap
 from ssvd_asr.base.probe import Probe
+from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.base.window import Clock, FloatArray, Window
 from ssvd_asr.basis.layers import DEFAULT_PATTERNS
 
@@ -49,6 +50,8 @@ class OwsmModel:
     linears = DEFAULT_PATTERNS
     embedding: str | None = EMBEDDING
     length_penalty: float | None = None
+    searches: tuple[str, ...] = ("checked", "greedy", "beam", "ctc")
+    _cast_parts: tuple[str, ...] = ("encoder", "decoder", "ctc")
 
     def __init__(
         self,
@@ -68,8 +71,8 @@ class OwsmModel:
         self.device = device if device is not None else torch.device("cpu")
         self.dtype = dtype
         network.requires_grad_(False).eval().to(self.device)
-        for part in (network.encoder, network.decoder, network.ctc):
-            if part is not None:
+        for each in self._cast_parts:
+            if (part := getattr(network, each)) is not None:
                 part.to(dtype)
         self.network = network
 
@@ -95,7 +98,11 @@ class OwsmModel:
         return OwsmLearner(self.network)
 
     @torch.no_grad()
-    def encode(self, waves: Sequence[FloatArray]) -> torch.Tensor:
+    def encode(
+        self,
+        waves: Sequence[FloatArray],
+        prompts: Sequence[Prompt] | None = None,  # noqa: ARG002 - the decoder reads them
+    ) -> torch.Tensor:
         """Return encoder output (B, T, d) in `dtype` for B waves (samples,), float32 at 16 kHz.
 
         Every wave is padded with zeros to the whole window, and the silence is encoded too, as in training
@@ -106,24 +113,31 @@ class OwsmModel:
             AudioError: there are no waves, or one is not a vector.
             RuntimeError: the network is in training mode, where dropout would change the words.
         """
-        if self.network.training:
-            raise RuntimeError("the base network is in training mode: call network.eval() before decoding")
-        speech = self.window.padded(waves, self.name, self.device)  # (B, samples)
-        lengths = torch.full((len(speech),), speech.size(1), dtype=torch.long, device=self.device)
+        self._check_mode()
         # network.encode(), but with a cast between the float32 front end and the encoder.
-        feats, lengths = self.network.frontend(speech, lengths)  # (B, frames, mels)
-        if self.network.normalize is not None:
-            feats, lengths = self.network.normalize(feats, lengths)
+        feats, lengths = self._features(self.window.padded(waves, self.name, self.device))
         with whole_windows(self.network.encoder):
             encoded, _, _ = self.network.encoder(feats.to(self.dtype), lengths)
         # With intermediate CTC the encoder also returns its layers' outputs.
         output: torch.Tensor = encoded[0] if isinstance(encoded, tuple) else encoded
         return output
 
+    def _check_mode(self) -> None:
+        if self.network.training:
+            raise RuntimeError("the base network is in training mode: call network.eval() before decoding")
+
+    def _features(self, speech: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return features (B, frames, mels) and their numbers (B,) of speech (B, samples) without padding."""
+        lengths = torch.full((len(speech),), speech.size(1), dtype=torch.long, device=self.device)
+        feats, lengths = self.network.frontend(speech, lengths)
+        if self.network.normalize is not None:
+            feats, lengths = self.network.normalize(feats, lengths)
+        return feats, lengths
+
     @property
     def voice_probe(self) -> str:
         """See BaseModel."""
-        return f"owsm-{self._middle}-of-{len(self.network.encoder.encoders)}"
+        return f"{self.family.lower()}-{self._middle}-of-{len(self.network.encoder.encoders)}"
 
     @torch.no_grad()
     def voice_points(self, waves: Sequence[FloatArray]) -> torch.Tensor:
@@ -136,10 +150,7 @@ class OwsmModel:
 
     def _half_encoded(self, wave: FloatArray) -> torch.Tensor:
         """Return the middle layer's output (frames, d) of the beginning of a wave."""
-        speech = voice.heard(wave, self.window).to(self.device)
-        feats, lengths = self.network.frontend(speech, torch.tensor([speech.size(1)], device=self.device))
-        if self.network.normalize is not None:
-            feats, lengths = self.network.normalize(feats, lengths)
+        feats, lengths = self._features(voice.heard(wave, self.window).to(self.device))
         with middle_output(self.network.encoder.encoders[self._middle - 1]) as made:
             self.network.encoder(feats.to(self.dtype), lengths, max_layer=self._middle)
         return made[0][0]
@@ -173,7 +184,7 @@ class OwsmModel:
 
     def with_network(self, name: str, network: ESPnetS2TModel) -> OwsmModel:
         """See BaseModel."""
-        return OwsmModel(name, network, self.config, device=self.device)
+        return type(self)(name, network, self.config, device=self.device)
 
     def empty_network(self) -> ESPnetS2TModel:
         """See BaseModel."""

@@ -19,9 +19,7 @@ def _espnet_outputs(network: nn.Module) -> dict[str, Tensor]:
     """Return the encoder output (1, T, d) and, where there is a decoder, its logits (1, 3, V)."""
     encoder, frontend = network.get_submodule("encoder"), network.get_submodule("frontend")
     parameter = next(encoder.parameters())
-    bins = int(frontend.output_size())  # type: ignore[operator]
-    draws = uniform_probe(0, FRAMES // FRAMES_PER_DRAW * bins).reshape(1, -1, bins)
-    frames = draws.repeat_interleave(FRAMES_PER_DRAW, dim=1) * 3.0**0.5  # unit variance, as after GlobalMVN
+    frames = probe_frames(int(frontend.output_size()))  # type: ignore[operator]
     lengths = torch.tensor([FRAMES], device=parameter.device)
     encoded, encoded_lengths = encoder(frames.to(parameter), lengths)[:2]
     if isinstance(encoded, tuple):  # comes with the outputs of intermediate CTC layers
@@ -35,6 +33,13 @@ def _espnet_outputs(network: nn.Module) -> dict[str, Tensor]:
             encoded, encoded_lengths, prompt, torch.tensor([3], device=prompt.device)
         )[0]
     return outputs
+
+
+def probe_frames(bins: int) -> Tensor:
+    """Return the features (1, FRAMES, bins), float64 of unit variance, as after GlobalMVN."""
+    draws = uniform_probe(0, FRAMES // FRAMES_PER_DRAW * bins).reshape(1, -1, bins)
+    frames: Tensor = draws.repeat_interleave(FRAMES_PER_DRAW, dim=1) * 3.0**0.5
+    return frames
 
 
 ESPNET_PROBE = Probe("espnet-s2t-1", _espnet_outputs)

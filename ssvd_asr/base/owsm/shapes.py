@@ -1,23 +1,25 @@
 """OWSM models with random weights, at real sizes and tiny ones, for benchmarks and tests without the hub.
 
-Sizes are those of the published checkpoints (arXiv 2509.02830, table III, and their config.yaml). The numbers
-of parameters agree with the paper's. The words that such a model outputs mean nothing.
+Sizes are those of the published checkpoints: arXiv 2509.02830, table III, and their config.yaml; those of
+OWSM v4 and OWSM-CTC are from ESPnet's recipes egs2/owsm_v4 and egs2/owsm_ctc_v3.1. OWSM-CTC v4 has no recipe
+there: its shape is that of v3.1 with v4's 128 mels. The words that such a model outputs mean nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssvd_asr.base.owsm.config import ModelConfig, parse_config
+from ssvd_asr.base.owsm.kinds import build, kind_of
 from ssvd_asr.base.owsm.model import OwsmModel
-from ssvd_asr.base.owsm.network import build_network
 from ssvd_asr.base.owsm.tokens import bpe_processor
 
 if TYPE_CHECKING:
     import torch
+    from espnet2.s2t.espnet_ctc_model import ESPnetS2TCTCModel
     from espnet2.s2t.espnet_model import ESPnetS2TModel
 
 NANO = Path(__file__).parents[1] / "nano"  # every shape uses its BPE model
@@ -37,6 +39,20 @@ class OwsmShape:
     encoder: str = "e_branchformer"
     window_s: float = 3.0
     vocabulary: int | None = None  # None: as many as there are symbols and pieces
+    # Of OWSM-CTC only, whose encoder is e_branchformer_ctc and which has no decoder:
+    prompt_layers: int = 1  # of the encoder of previous texts, half as wide as the other
+    intermediate: tuple[int, ...] = (1,)  # layers after which CTC's output is fed back
+    cross_attention_every: int = 1  # how many layers share one that attends to the previous text
+
+    @property
+    def ctc_only(self) -> bool:
+        """Whether this is an OWSM-CTC."""
+        return self.encoder == "e_branchformer_ctc"
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Symbols that only this kind of model has."""
+        return ("<nolang>",) if self.ctc_only else ()
 
     def encoder_conf(self) -> dict[str, Any]:
         """Return the config's encoder_conf, as in OWSM (E-Branchformer) or OWLS (Transformer)."""
@@ -51,7 +67,7 @@ class OwsmShape:
         }
         if self.encoder == "transformer":
             return {**common, "normalize_before": True}
-        return {
+        branches = {
             **common,
             "attention_layer_type": "selfattn",
             "pos_enc_layer_type": "abs_pos",
@@ -66,9 +82,19 @@ class OwsmShape:
             "merge_conv_kernel": 31,
             "use_flash_attn": True,  # as in OWSM's own configs
         }
+        if not self.ctc_only:
+            return branches
+        every = self.cross_attention_every
+        return {
+            **branches,
+            "interctc_layer_idx": list(self.intermediate),
+            "interctc_use_conditioning": True,
+            "use_cross_attention": [layer % every == every - 1 for layer in range(self.encoder_layers)],
+        }
 
 
 TINY = OwsmShape()
+TINY_CTC = OwsmShape(encoder="e_branchformer_ctc", decoder_layers=0)
 TINY_OWLS = OwsmShape(encoder="transformer", input_layer="conv2d", window_s=2.0)
 NANO_SHAPE = OwsmShape(
     width=128, encoder_layers=6, decoder_layers=2, heads=4, mels=40, window_s=15.0
@@ -81,6 +107,19 @@ OWSM_1B = OwsmShape(
     width=1024, encoder_layers=18, decoder_layers=18, heads=16, mels=80, input_layer="conv2d", window_s=30.0,
     vocabulary=50_002,
 )  # fmt: skip
+OWSM_SMALL = OwsmShape(
+    width=768, encoder_layers=9, decoder_layers=9, heads=12, mels=80, input_layer="conv2d", window_s=30.0,
+    vocabulary=50_002,
+)  # fmt: skip
+OWSM_V4_BASE = replace(OWSM_01B, mels=128, input_layer="conv2d8")
+OWSM_V4_SMALL = replace(OWSM_SMALL, mels=128, input_layer="conv2d8")
+OWSM_V4_MEDIUM = replace(OWSM_1B, mels=128, input_layer="conv2d8")
+OWSM_CTC_1B = OwsmShape(
+    width=1024, encoder_layers=27, decoder_layers=0, heads=16, mels=80, input_layer="conv2d8", window_s=30.0,
+    vocabulary=50_002, encoder="e_branchformer_ctc", prompt_layers=4, intermediate=(6, 12, 15, 21),
+    cross_attention_every=3,
+)  # fmt: skip
+OWSM_CTC_V4_1B = replace(OWSM_CTC_1B, mels=128)
 OWLS_2B = OwsmShape(
     width=2048, encoder_layers=16, decoder_layers=16, heads=64, mels=80, input_layer="conv2d",
     encoder="transformer", window_s=30.0, vocabulary=50_002,
@@ -89,22 +128,31 @@ OWLS_2B = OwsmShape(
 SHAPES: Mapping[str, OwsmShape] = {
     "tiny": TINY,
     "tiny-owls": TINY_OWLS,
+    "tiny-ctc": TINY_CTC,
     "nano": NANO_SHAPE,
     "0.1b": OWSM_01B,
+    "0.4b": OWSM_SMALL,
     "1b": OWSM_1B,
+    "v4-0.1b": OWSM_V4_BASE,
+    "v4-0.4b": OWSM_V4_SMALL,
+    "v4-1b": OWSM_V4_MEDIUM,
+    "ctc-1b": OWSM_CTC_1B,
+    "ctc-v4-1b": OWSM_CTC_V4_1B,
     "owls-2b": OWLS_2B,
 }
 
 
-def token_list(pieces: Sequence[str], window_s: float, vocabulary: int | None = None) -> list[str]:
+def token_list(
+    pieces: Sequence[str], window_s: float, vocabulary: int | None = None, more: Sequence[str] = ()
+) -> list[str]:
     """Return a token list in OWSM's order.
 
     That is blank, unk, controls, languages, tasks, times, pieces, sos, eos, sop. `filler` tokens before sos
-    bring the list to `vocabulary` tokens.
+    bring the list to `vocabulary` tokens. `more` are symbols of the shape, see OwsmShape.symbols.
     """
     times = [f"<{step * TIME_STEP_S:.2f}>" for step in range(round(window_s / TIME_STEP_S) + 1)]
     head = ["<blank>", "<unk>", "<na>", "<nospeech>", "<eng>", "<nld>", "<asr>", "<st_nld>", "<notimestamps>"]
-    tokens = [*head, *times, *(piece for piece in pieces if piece != "<unk>")]
+    tokens = [*head, *more, *times, *(piece for piece in pieces if piece != "<unk>")]
     tail = ["<sos>", "<eos>", "<sop>"]
     missing = 0 if vocabulary is None else vocabulary - len(tokens) - len(tail)
     return [*tokens, *(f"filler{i}" for i in range(missing)), *tail]
@@ -113,8 +161,8 @@ def token_list(pieces: Sequence[str], window_s: float, vocabulary: int | None = 
 def espnet_config(
     shape: OwsmShape, tokens: Sequence[str], bpe_file: str, stats_file: str | None
 ) -> dict[str, Any]:
-    """Return a config as ESPnet's S2T task writes it. Without statistics it has no normalisation."""
-    return {
+    """Return a config as ESPnet's tasks s2t and s2t_ctc write it; it normalises if given statistics."""
+    config = {
         "init": None,
         "input_size": None,
         "token_list": list(tokens),
@@ -156,6 +204,26 @@ def espnet_config(
             "time_apply_prob": 0.5, "speech_init_silence": 1.0,
         },
     }  # fmt: skip
+    if not shape.ctc_only:
+        return config
+    absent = ("decoder", "decoder_conf", "preencoder", "preencoder_conf", "postencoder", "postencoder_conf")
+    return {key: value for key, value in config.items() if key not in absent} | {
+        "promptencoder": "transformer",
+        "promptencoder_conf": {
+            "output_size": shape.width // 2, "attention_heads": shape.heads // 2,
+            "linear_units": 2 * shape.width, "num_blocks": shape.prompt_layers,
+        },
+        "model": "espnet_ctc",
+        "model_conf": {
+            "interctc_weight": 0.8, "sym_na": "<na>",
+            "ctc_asr_only": [True] * len(shape.intermediate) + [False],
+        },
+        "preprocessor": "s2t_ctc",
+        "preprocessor_conf": {
+            "na_symbol": "<na>", "speech_length": shape.window_s, "speech_init_silence": 1.0,
+            "text_prev_apply_prob": 0.5, "lang_apply_prob": 0.5, "nolang_symbol": "<nolang>",
+        },
+    }  # fmt: skip
 
 
 def shape_config(shape: OwsmShape) -> ModelConfig:
@@ -163,16 +231,16 @@ def shape_config(shape: OwsmShape) -> ModelConfig:
     path = NANO / "bpe.model"
     pieces = bpe_processor(path.read_bytes(), path)
     words = [pieces.IdToPiece(i) for i in range(pieces.GetPieceSize()) if not pieces.IsControl(i)]
-    tokens = token_list(words, shape.window_s, shape.vocabulary)
+    tokens = token_list(words, shape.window_s, shape.vocabulary, shape.symbols)
     return parse_config(espnet_config(shape, tokens, path.name, None), roots=[NANO])
 
 
-def meta_network(shape: OwsmShape) -> ESPnetS2TModel:
+def meta_network(shape: OwsmShape) -> ESPnetS2TModel | ESPnetS2TCTCModel:
     """Return the network on the meta device, without storage, to count or inspect parameters."""
     import torch
 
     with torch.device("meta"):
-        return build_network(shape_config(shape))
+        return build(shape_config(shape))
 
 
 def random_base(
@@ -187,5 +255,5 @@ def random_base(
     config, device = shape_config(shape), torch.device(device)
     with torch.random.fork_rng(), device:
         torch.manual_seed(seed)
-        network = build_network(config)
-    return OwsmModel("random", network, config, device=device, dtype=dtype or torch.float32)
+        network = build(config)
+    return kind_of(config)("random", network, config, device=device, dtype=dtype or torch.float32)

@@ -14,6 +14,12 @@ CONFIG, WEIGHTS, WEIGHTS_INDEX = "config.json", "model.safetensors", "model.safe
 TOKENIZER, GENERATION, FEATURES = "tokenizer.json", "generation_config.json", "preprocessor_config.json"
 TEXTS = (CONFIG, GENERATION, FEATURES, TOKENIZER, "tokenizer_config.json")  # read, and copied on export
 NEEDED = (CONFIG, GENERATION, TOKENIZER)
+WANTED = (
+    *TEXTS,
+    WEIGHTS_INDEX,
+    WEIGHTS,
+    "model-*.safetensors",
+)  # patterns of the files to fetch of a repository
 
 
 @dataclass(frozen=True)
@@ -43,14 +49,19 @@ class WhisperFiles:
 
 def is_whisper(folder: Path) -> bool:
     """Return whether a folder has a config.json that says so."""
+    return model_type(folder) == "whisper"
+
+
+def model_type(folder: Path) -> str | None:
+    """Return the family that a folder's config.json names as transformers does; None without such a file."""
     path = folder / CONFIG
     if not path.is_file():
-        return False
+        return None
     try:
         content = json.loads(path.read_bytes())
     except ValueError:
-        return False
-    return isinstance(content, dict) and content.get("model_type") == "whisper"
+        return None
+    return str(content.get("model_type")) if isinstance(content, dict) else None
 
 
 def read_folder(folder: Path, name: str | None = None) -> WhisperFiles:
@@ -64,49 +75,6 @@ def read_folder(folder: Path, name: str | None = None) -> WhisperFiles:
         raise BaseModelError(f"Whisper folder {folder} lacks {', '.join(missing)}")
     texts = {each: (folder / each).read_bytes() for each in TEXTS if (folder / each).is_file()}
     return WhisperFiles(name or folder.absolute().name, texts, _weights(folder))
-
-
-def fetch(tag: str) -> Path | None:
-    """Download a hub model's files, once; the hub's client keeps a cache. Returns its folder.
-
-    Returns None if the repository has no config.json or is of another family; nothing else is fetched then.
-
-    Args:
-        tag: `org/name` or `org/name@revision`.
-
-    Raises:
-        BaseModelError: the hub cannot be reached, or refuses, and the cache has no copy.
-    """
-    from huggingface_hub import hf_hub_download, snapshot_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
-
-    repository, _, revision = tag.partition("@")
-    try:
-        config = hf_hub_download(repository, CONFIG, revision=revision or None)
-        if not is_whisper(Path(config).parent):
-            return None
-        return Path(
-            snapshot_download(
-                repository, revision=revision or None,
-                allow_patterns=[*TEXTS, WEIGHTS_INDEX, "model*.safetensors"],
-                ignore_patterns=["model.fp32*"],
-            )
-        )  # fmt: skip
-    except LocalEntryNotFoundError as error:  # no network, and no copy
-        raise BaseModelError(_unreachable(tag, error)) from error
-    except EntryNotFoundError:
-        return None
-    except (HfHubHTTPError, OSError) as error:
-        raise BaseModelError(_unreachable(tag, error)) from error
-
-
-def _unreachable(tag: str, error: Exception) -> str:
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return (
-        f"base model {tag!r} is no folder here, and could not be fetched from the hub "
-        f"({type(error).__name__}: {reason}). "
-        "Without a network, download the repository elsewhere and give its folder instead of the tag"
-    )
 
 
 def _weights(folder: Path) -> tuple[Path, ...]:

@@ -14,6 +14,7 @@ from ssvd_asr.base import voice
 from ssvd_asr.base.learner import Learner
 from ssvd_asr.base.model import Decoder
 from ssvd_asr.base.probe import Probe
+from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.base.state_digest import check_unchanged, digest_of, sha256, state_entries
 from ssvd_asr.base.whisper.decoder import WatchedDecoder, WhisperDecoder
 from ssvd_asr.base.whisper.encoder import encode, hidden
@@ -52,6 +53,7 @@ class WhisperModel:
     embedding: str | None = None  # the output layer is the same tensor
     knows_previous_text = True
     length_penalty: float | None = 1.0
+    searches: tuple[str, ...] = ("checked", "greedy", "beam")
     ctc_head: nn.Linear | None = None
 
     def __init__(
@@ -104,7 +106,11 @@ class WhisperModel:
         return WhisperLearner(self.network, self._features, self.tokens.sos, self.tokens.eos)
 
     @torch.no_grad()
-    def encode(self, waves: Sequence[FloatArray]) -> torch.Tensor:
+    def encode(
+        self,
+        waves: Sequence[FloatArray],
+        prompts: Sequence[Prompt] | None = None,  # noqa: ARG002 - the decoder reads them
+    ) -> torch.Tensor:
         """See BaseModel. Every wave is padded with zeros to the whole window, as in training.
 
         Raises:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 
 from ssvd_asr.base.load import load_base
 from ssvd_asr.base.model import BaseModel
@@ -25,16 +24,6 @@ CHECKPOINT = f"{RUN}/valid.total_count.ave_5best.till45epoch.pth"
 def folder(tiny_owsm_folder: Path, tmp_path: Path) -> Path:
     """A copy that the test may break."""
     return Path(shutil.copytree(tiny_owsm_folder, tmp_path / "copy"))
-
-
-@pytest.fixture
-def hub(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """espnet_model_zoo, all its own code but the download: every tag's snapshot is `folder`."""
-    from espnet_model_zoo.downloader import ModelDownloader
-
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(ModelDownloader, "huggingface_download", lambda *_, **__: str(folder))
-    return folder
 
 
 def _state(folder: Path) -> dict[str, torch.Tensor]:
@@ -54,15 +43,14 @@ def test_loaded_model_is_frozen_and_in_evaluation_mode(tiny_base: BaseModel) -> 
     assert len(tiny_base.digest) == len("sha256:") + 64
 
 
-def test_all_forms_of_one_model_have_one_digest(tiny_base: BaseModel, hub: Path, tmp_path: Path) -> None:
+def test_all_forms_of_one_model_have_one_digest(tiny_base: BaseModel, folder: Path, tmp_path: Path) -> None:
     export_compact(tiny_base, tmp_path / "compact")
     config, checkpoint = export_espnet(tiny_base, tmp_path / "exported")
     (tmp_path / "exported").rename(tmp_path / "moved")
     forms = {
-        "hub tag": load_base("espnet/tiny_owsm", device="cpu"),
-        "hub folder": _load(hub),
+        "hub folder": _load(folder),
         "config + checkpoint": load_base(
-            "tiny", device="cpu", config=hub / RUN / "config.yaml", checkpoint=hub / CHECKPOINT
+            "tiny", device="cpu", config=folder / RUN / "config.yaml", checkpoint=folder / CHECKPOINT
         ),
         "safetensors folder": _load(tmp_path / "compact"),
         "exported": load_base(
@@ -73,7 +61,6 @@ def test_all_forms_of_one_model_have_one_digest(tiny_base: BaseModel, hub: Path,
         "exported folder": _load(tmp_path / "moved"),
     }
     assert {name: base.digest for name, base in forms.items()} == dict.fromkeys(forms, tiny_base.digest)
-    assert forms["hub tag"].name == "espnet/tiny_owsm"
     assert forms["config + checkpoint"].name == "tiny"
 
 
@@ -207,27 +194,6 @@ def test_damaged_files_are_named(folder: Path, tiny_base: BaseModel, tmp_path: P
     (tmp_path / "compact/bpe.model").write_bytes(b"not a model")
     with pytest.raises(BaseModelError, match="not a sentencepiece model"):
         _load(tmp_path / "compact")
-
-
-def test_a_tag_of_another_task_is_refused(hub: Path) -> None:
-    meta = yaml.safe_load((hub / "meta.yaml").read_text())
-    meta = {kind: {key.replace("s2t", "asr"): value for key, value in meta[kind].items()} for kind in meta
-            if kind.endswith("files")}  # fmt: skip
-    (hub / "meta.yaml").write_text(yaml.safe_dump(meta))
-    with pytest.raises(BaseModelError, match="is not an S2T model"):
-        load_base("espnet/some_asr", device="cpu")
-
-
-@pytest.mark.usefixtures("hub")
-def test_without_a_network_the_tag_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    from espnet_model_zoo.downloader import ModelDownloader
-
-    def offline(*_: object, **__: object) -> str:
-        raise ConnectionError("no route to host")
-
-    monkeypatch.setattr(ModelDownloader, "huggingface_download", offline)
-    with pytest.raises(BaseModelError, match=r"no route to host.*give its folder"):
-        load_base("espnet/tiny_owsm", device="cpu")
 
 
 def test_what_is_no_model_is_refused_with_the_forms_there_are(tmp_path: Path) -> None:

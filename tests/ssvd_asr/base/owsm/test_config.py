@@ -49,7 +49,7 @@ def test_silent_keys_mean_what_espnet_means(raw: dict[str, Any], tokens: list[st
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"model": "espnet_ctc"}, "espnet_ctc"),
+        ({"model": "espnet_asr"}, "espnet_asr"),
         ({"use_adapter": True}, "use_adapter"),
         ({"token_list": None}, "token_list"),
         ({"token_list": ["<blank>", "a", "a"]}, "token twice"),

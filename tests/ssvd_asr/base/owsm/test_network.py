@@ -23,7 +23,7 @@ for choices in _CLASSES.values():
         load_class(target)
 load_class("espnet2.s2t.espnet_model:ESPnetS2TModel")
 heavy = ("espnet2.tasks", "espnet2.bin", "espnet_model_zoo", "pandas", "gradio", "lhotse", "fastapi", "s3prl")
-print([name for name in sys.modules if name.startswith(heavy)])
+print([name for name in sys.modules if name.startswith((*heavy, "huggingface_hub"))])
 """
 
 

@@ -31,6 +31,36 @@ def test_every_shape_is_built_without_storage_and_has_linears_to_adapt(name: str
     assert match_layers(network)
 
 
+@pytest.mark.parametrize(
+    ("name", "millions", "linears"),
+    [
+        ("0.1b", 101.18, 128),
+        ("0.4b", 366.65, 191),
+        ("1b", 1016.89, 380),
+        ("v4-0.1b", 101.92, 128),
+        ("v4-0.4b", 369.60, 191),
+        ("v4-1b", 1022.13, 380),
+        ("ctc-1b", 1005.05, 358),
+        ("ctc-v4-1b", 1011.34, 358),
+    ],
+)
+def test_shapes_of_published_models_have_their_sizes_and_their_linears(
+    name: str, millions: float, linears: int
+) -> None:
+    """The sizes of the models with a decoder are published; of OWSM-CTC it is said to have 1.01 billion."""
+    network = meta_network(SHAPES[name])
+    assert sum(p.numel() for p in network.parameters()) == pytest.approx(millions * 1e6, abs=0.01e6)
+    found = match_layers(network)
+    assert len(found) == linears
+    shape = SHAPES[name]
+    # In each branch layer: attention 4, cgMLP 2, two feed-forwards of 2, merge; decoder layers have 10.
+    assert linears == 11 * shape.encoder_layers + 1 + (
+        10 * shape.decoder_layers + 1
+        if not shape.ctc_only
+        else 4 * (shape.encoder_layers // shape.cross_attention_every) + 6 * shape.prompt_layers
+    )
+
+
 def test_a_random_base_encodes_and_decodes_and_its_seed_names_it() -> None:
     base, again, other = random_base(TINY), random_base(TINY), random_base(TINY, seed=2)
     assert base.digest == again.digest != other.digest

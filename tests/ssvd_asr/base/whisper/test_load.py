@@ -100,40 +100,6 @@ def test_audio_longer_than_the_window_names_the_setting(whisper_folder: Path) ->
         base.encode([waves(1)[0].repeat(20)])
 
 
-def test_a_hub_tag_is_fetched_at_its_revision_and_named_by_it(
-    whisper_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[tuple[object, ...]] = []
-
-    def one(repository: str, name: str, revision: str | None = None) -> str:
-        asked.append((repository, name, revision))
-        return str(whisper_folder / name)
-
-    def all_of_it(repository: str, revision: str | None, **patterns: object) -> str:
-        asked.append((repository, revision, patterns["ignore_patterns"]))
-        return str(whisper_folder)
-
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", one)
-    monkeypatch.setattr("huggingface_hub.snapshot_download", all_of_it)
-    assert load_base("openai/whisper-base@abc123", device="cpu").name == "openai/whisper-base@abc123"
-    assert asked == [
-        ("openai/whisper-base", "config.json", "abc123"),
-        ("openai/whisper-base", "abc123", ["model.fp32*"]),
-    ]
-
-
-def test_without_a_network_a_hub_tag_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    def gone(*_: object, **__: object) -> str:
-        raise LocalEntryNotFoundError("no route")
-
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", gone)
-    with pytest.raises(BaseModelError, match="give its folder instead") as told:
-        load_base("openai/whisper-none", device="cpu")
-    assert "\n" not in str(told.value)
-
-
 def test_a_folder_of_another_family_is_no_whisper(tmp_path: Path) -> None:
     assert not files.is_whisper(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "wav2vec2"}')
