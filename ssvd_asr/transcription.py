@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -14,10 +15,12 @@ from ssvd_asr.base.prompt import IDENTIFIED, Prompt
 from ssvd_asr.base.window import Clock, FloatArray
 from ssvd_asr.decoding.align import Alignment, TimedWord, align
 from ssvd_asr.decoding.attention_align import align_by_attention
+from ssvd_asr.decoding.best_path import blank_of
 from ssvd_asr.decoding.decode import Domains, decode
 from ssvd_asr.decoding.hypothesis import Hypothesis, Said, TimedText
 from ssvd_asr.decoding.language import identify
 from ssvd_asr.decoding.options import CHECKED, DecodingOptions
+from ssvd_asr.decoding.seam import CtcFrames, ctc_frames
 from ssvd_asr.errors import SsvdError
 
 if TYPE_CHECKING:
@@ -37,6 +40,7 @@ class Transcript:
         warnings: sentences on what is missing or doubtful.
         language: the token of its prompt, which the base identified if the prompt asked for that.
         said: how probable the words are; None where the base's own times are among them.
+        ctc: what the CTC head heard, if this was requested and there is one.
     """
 
     text: str
@@ -47,6 +51,7 @@ class Transcript:
     warnings: tuple[str, ...] = ()
     language: str = "<eng>"
     said: Said | None = None
+    ctc: CtcFrames | None = None
 
     @property
     def segments(self) -> tuple[TimedText, ...]:
@@ -70,6 +75,7 @@ def transcribe(
     max_tokens: int | None = None,
     options: DecodingOptions = CHECKED,
     word_times: bool | Sequence[bool] = False,
+    overlaps: Sequence[bool] = (),
 ) -> list[Transcript]:
     """Transcribe waves, each (samples,) float32 at 16 kHz and within the window, as one batch.
 
@@ -83,6 +89,8 @@ def transcribe(
         max_tokens: limit on the tokens of a transcript; default the number of encoder frames.
         options: the search; by default greedy, and beam search with CTC for rows that CTC doubts.
         word_times: whether to align the words (decoding/align.py), of all waves or of each. Changes no word.
+        overlaps: whether each wave is a piece that overlaps others: then `Transcript.ctc` tells what CTC
+            heard, which `ssvd_asr.decoding.overlap` joins them by. Empty means that none is.
 
     Raises:
         AudioTooLongError: a wave is longer than the window; cut it first (ssvd_asr.audio.segment).
@@ -115,12 +123,13 @@ def transcribe(
     found = decode(base, encoded, prompts, options, domains, max_tokens)
     said = [each.hypothesis for each in found]
     aligned = _align(base, waves, encoded, prompts, said, word_times, domains)
+    ctc = _ctc(base, waves, encoded, overlaps or [False] * len(waves))
     return [
         Transcript(
             each.hypothesis.text, each.hypothesis, each.search, each.doubt_nats,
-            alignment.words, (*each.warnings, *alignment.warnings), prompt.language, each.said,
+            alignment.words, (*each.warnings, *alignment.warnings), prompt.language, each.said, heard,
         )
-        for each, prompt, alignment in zip(found, prompts, aligned, strict=True)
+        for each, prompt, alignment, heard in zip(found, prompts, aligned, ctc, strict=True)
     ]  # fmt: skip
 
 
@@ -173,6 +182,21 @@ def _align(
     for row, alignment in zip(rows, aligned, strict=True):
         found[row] = alignment
     return found
+
+
+def _ctc(
+    base: BaseModel, waves: Sequence[FloatArray], encoded: torch.Tensor, overlaps: Sequence[bool]
+) -> list[CtcFrames | None]:
+    """Return what the CTC head hears in those waves that overlap others, of encoder output (B, T, d)."""
+    head, frame_s = base.ctc_head, base.clock(encoded.size(1)).frame_s
+    heard: list[CtcFrames | None] = []
+    for wave, row, wanted in zip(waves, encoded, overlaps, strict=True):
+        frames = math.ceil(round(len(wave) / base.window.sample_rate_hz / frame_s, 6))
+        if wanted and head is not None:
+            heard.append(ctc_frames(head, row[:frames], blank_of(base.tokens), frame_s))
+        else:
+            heard.append(None)
+    return heard
 
 
 def _by_attention(

@@ -204,6 +204,7 @@ class ModelRecogniser:
                 for _, piece, _ in rows
             ],
             word_times=[piece.timestamps or piece.overlaps for _, piece, _ in rows],
+            overlaps=[piece.overlaps for _, piece, _ in rows],
             options=options,
         )
         return {place: placed(piece, each) for (place, piece, _), each in zip(rows, transcripts, strict=True)}

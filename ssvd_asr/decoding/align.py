@@ -44,6 +44,11 @@ class TimedWord:
     end_s: float | None = None
     confidence: float | None = None
 
+    @property
+    def middle_s(self) -> float | None:
+        """The middle of the word; None without times."""
+        return None if self.start_s is None or self.end_s is None else (self.start_s + self.end_s) / 2
+
 
 def shifted(words: Sequence[TimedWord], by_s: float) -> tuple[TimedWord, ...]:
     """Return the words with their times moved by `by_s`. Words without times stay unchanged."""
