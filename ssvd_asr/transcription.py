@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -14,10 +15,12 @@ from ssvd_asr.base.prompt import IDENTIFIED, Prompt
 from ssvd_asr.base.window import Clock, FloatArray
 from ssvd_asr.decoding.align import Alignment, TimedWord, align, with_gaps
 from ssvd_asr.decoding.attention_align import align_by_attention
+from ssvd_asr.decoding.best_path import blank_of
 from ssvd_asr.decoding.decode import Domains, decode
 from ssvd_asr.decoding.hypothesis import Hypothesis, Said, TimedText
 from ssvd_asr.decoding.language import identify
 from ssvd_asr.decoding.options import DEFAULT, DecodingOptions
+from ssvd_asr.decoding.seam import CtcFrames, ctc_frames
 from ssvd_asr.errors import SsvdError
 
 if TYPE_CHECKING:
@@ -39,6 +42,7 @@ class Transcript:
         said: how probable the words are; None where the base's own times are among them.
         frames: of encoder output, the padding of the window included.
         prompt_tokens: that the decoder read before the first of its own.
+        ctc: what the CTC head heard, if this was requested and there is one.
     """
 
     text: str
@@ -51,6 +55,7 @@ class Transcript:
     said: Said | None = None
     frames: int = 0
     prompt_tokens: int = 0
+    ctc: CtcFrames | None = None
 
     @property
     def segments(self) -> tuple[TimedText, ...]:
@@ -74,6 +79,7 @@ def transcribe(
     max_tokens: int | None = None,
     options: DecodingOptions = DEFAULT,
     word_times: bool | Sequence[bool] = False,
+    overlaps: Sequence[bool] = (),
 ) -> list[Transcript]:
     """Transcribe waves, each (samples,) float32 at 16 kHz and within the window, as one batch.
 
@@ -88,6 +94,8 @@ def transcribe(
         options: the search; by default greedy, and beam search with CTC for rows that CTC doubts, or the
             best path for a base without a decoder.
         word_times: whether to align the words (decoding/align.py), of all waves or of each. Changes no word.
+        overlaps: whether each wave is a piece that overlaps others: then `Transcript.ctc` tells what CTC
+            heard, which `ssvd_asr.decoding.overlap` joins them by. Empty means that none is.
 
     Raises:
         AudioTooLongError: a wave is longer than the window; cut it first (ssvd_asr.audio.segment).
@@ -119,13 +127,14 @@ def transcribe(
     found = decode(base, encoded, prompts, options, domains, max_tokens)
     said = [each.hypothesis for each in found]
     aligned = _align(base, waves, encoded, prompts, said, word_times, domains)
+    ctc = _ctc(base, waves, encoded, overlaps or [False] * len(waves))
     return [
         Transcript(
             each.hypothesis.text, each.hypothesis, each.search, each.doubt_nats,
             alignment.words, (*each.warnings, *alignment.warnings), prompt.language, each.said,
-            encoded.size(1), len(base.tokens.prompt_ids(prompt)),
+            encoded.size(1), len(base.tokens.prompt_ids(prompt)), heard,
         )
-        for each, prompt, alignment in zip(found, prompts, aligned, strict=True)
+        for each, prompt, alignment, heard in zip(found, prompts, aligned, ctc, strict=True)
     ]  # fmt: skip
 
 
@@ -179,6 +188,22 @@ def _align(
     for row, alignment in zip(rows, aligned, strict=True):
         found[row] = replace(alignment, words=with_gaps(alignment.words, base.tokens))
     return found
+
+
+def _ctc(
+    base: BaseModel, waves: Sequence[FloatArray], encoded: torch.Tensor, overlaps: Sequence[bool]
+) -> list[CtcFrames | None]:
+    """Return what the CTC head hears in those waves that overlap others, of encoder output (B, T, d)."""
+    head, clock = base.ctc_head, base.clock(encoded.size(1))
+    heard: list[CtcFrames | None] = []
+    for wave, row, wanted in zip(waves, encoded, overlaps, strict=True):
+        stop = clock.lead_frames + math.ceil(round(len(wave) / base.window.sample_rate_hz / clock.frame_s, 6))
+        if wanted and head is not None:
+            frames = row[clock.lead_frames : stop]
+            heard.append(ctc_frames(head, frames, blank_of(base.tokens), clock.frame_s))
+        else:
+            heard.append(None)
+    return heard
 
 
 def _by_attention(

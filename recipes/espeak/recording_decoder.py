@@ -55,6 +55,7 @@ class Decoder:
                 cores=self.cores,
                 options=self.options,
                 word_times=[timed[row] for row in rows],
+                overlaps=[timed[row] for row in rows],
             )
             found |= zip(rows, transcripts, strict=True)
         return [found[index] for index in range(len(waves))]
@@ -67,6 +68,9 @@ def _joined(pieces: Sequence[tuple[Span, Transcript]]) -> str:
             shifted(transcript.words, (span.start - span.before) / SAMPLE_RATE),
             span.start / SAMPLE_RATE if span.before else None,
             span.stop / SAMPLE_RATE if span.after else None,
+            None
+            if transcript.ctc is None
+            else transcript.ctc.shifted((span.start - span.before) / SAMPLE_RATE),
         )
         for span, transcript in pieces
     ]

@@ -34,6 +34,7 @@ def placed(
     whole = TextSegment(piece.start_s, end_s, transcript.text.strip(), avg_logprob, words)
     stretch = f"{piece.start_s:.2f} to {end_s:.2f} s: "
     doubt = transcript.doubt_nats
+    ctc = None if transcript.ctc is None else transcript.ctc.shifted(piece.start_s)
     told = None if doubt is None else min(doubt, MAX_DOUBT_NATS)  # JSON knows no infinity
     unsure = [] if told is None or told <= UNSURE_NATS else ["CTC finds other words far more likely"]
     segments: tuple[TextSegment, ...] = ()
@@ -48,7 +49,7 @@ def placed(
         segments,
         PieceDecoding(piece.start_s, end_s, transcript.search, told, transcript.language),
         tuple(stretch + warning for warning in (*transcript.warnings, *unsure)),
-        Heard(words, piece.own_from_s, piece.own_to_s) if piece.overlaps else None,
+        Heard(words, piece.own_from_s, piece.own_to_s, ctc) if piece.overlaps else None,
         transcript.said,
         tokens=tokens,
         usage=usage or Usage(),

@@ -221,6 +221,7 @@ class ModelRecogniser:
             word_times=[
                 piece.task == RECOGNITION and (piece.timestamps or piece.overlaps) for _, piece, _ in rows
             ],
+            overlaps=[piece.overlaps for _, piece, _ in rows],
             options=options,
         )
         return {

@@ -47,6 +47,11 @@ class TimedWord:
     confidence: float | None = None
     gap: str = " "
 
+    @property
+    def middle_s(self) -> float | None:
+        """The middle of the word; None without times."""
+        return None if self.start_s is None or self.end_s is None else (self.start_s + self.end_s) / 2
+
 
 def with_gaps(words: Sequence[TimedWord], tokens: Tokens) -> tuple[TimedWord, ...]:
     """Return the words of one transcript with the gaps that the base's own text has."""

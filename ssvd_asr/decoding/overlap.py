@@ -1,8 +1,11 @@
 """Words of overlapping pieces: where two pieces hear the same speech, each word is said once.
 
 Speech without a silence is cut at a quiet place, and each piece also hears some of its neighbour. A word at
-the edge of a piece may be a fragment. So neighbours are joined at a word that both heard at the same time,
-the nearest to the cut. Without such a word, each word belongs to the piece in which its middle lies.
+the edge of a piece may be a fragment. So neighbours are joined where CTC finds the words likeliest
+(`ssvd_asr.decoding.seam`).
+
+Without CTC they are joined at a word that both heard at the same time, the nearest to the cut. Without such a
+word, each word belongs to the piece in which its middle lies.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ssvd_asr.decoding.align import TimedWord
+from ssvd_asr.decoding.seam import CtcFrames, likeliest_seam
 from ssvd_asr.scoring import normalise
 
 # Two pieces heard the same word if its middles lie no further apart. Alignment moves a word by up to 0.16 s
@@ -24,11 +28,13 @@ class Heard:
 
     Attributes:
         from_s, to_s: where the piece was cut within speech, in the same time. None is a silence or an end.
+        ctc: what the CTC head heard, in the same time; None without one.
     """
 
     words: tuple[TimedWord, ...]
     from_s: float | None = None
     to_s: float | None = None
+    ctc: CtcFrames | None = None
 
 
 class Seams:
@@ -49,6 +55,9 @@ class Seams:
             self._rest = piece.words
         else:
             last, first = _junction(self._rest, piece.words, self._left.to_s)
+            if self._left.ctc is not None and piece.ctc is not None:
+                heard = self._left.ctc, piece.ctc
+                last, first = likeliest_seam(self._rest, piece.words, self._left.to_s, heard, (last, first))
             found.append(_untimed_or(self._rest, lambda place: place <= last))
             self._rest = _untimed_or(piece.words, lambda place: place >= first)
         self._left = piece
@@ -77,25 +86,19 @@ def _junction(left: Sequence[TimedWord], right: Sequence[TimedWord], cut_s: floa
     if same:
         place, match, _ = min(same, key=lambda found: abs(found[2] - cut_s))
         return place, match + 1
-    before = [place for place, word in enumerate(left) if (at := _middle_s(word)) is not None and at < cut_s]
-    after = [place for place, word in enumerate(right) if (at := _middle_s(word)) is not None and at >= cut_s]
+    before = [place for place, word in enumerate(left) if (at := word.middle_s) is not None and at < cut_s]
+    after = [place for place, word in enumerate(right) if (at := word.middle_s) is not None and at >= cut_s]
     return (before[-1] if before else -1), (after[0] if after else len(right))
 
 
 def _same_words(left: Sequence[TimedWord], right: Sequence[TimedWord]) -> Iterator[tuple[int, int, float]]:
     """Yield the places of a word that both pieces heard, and its time (s)."""
     for place, word in enumerate(left):
-        at_s, said = _middle_s(word), normalise(word.word)
+        at_s, said = word.middle_s, normalise(word.word)
         if at_s is None or not said:
             continue
         for match, other in enumerate(right):
-            other_s = _middle_s(other)
+            other_s = other.middle_s
             if other_s is None or abs(other_s - at_s) > SAME_WORD_S or normalise(other.word) != said:
                 continue
             yield place, match, (at_s + other_s) / 2
-
-
-def _middle_s(word: TimedWord) -> float | None:
-    if word.start_s is None or word.end_s is None:
-        return None
-    return (word.start_s + word.end_s) / 2
