@@ -188,6 +188,8 @@ class ModelRecogniser:
         order = sorted((i for i in range(len(pieces)) if i not in decoded), key=slots.__getitem__)
         # CTC scores no time tokens: rows that are to say them are decoded without it.
         untold = replace(self._search, ctc_weight=0.0) if self._search.method == "beam" else GREEDY
+        if self._base.ctc_head is None:
+            untold = self._search
         timed = [index for index in order if self._says_times(pieces[index])]
         others = [index for index in order if index not in timed]
         for part, options in ((others, self._search), (timed, untold)):
@@ -243,9 +245,9 @@ class ModelRecogniser:
     def _says_times(self, piece: Piece) -> bool:
         """Return whether the base is to say its own time tokens, which may change its words.
 
-        Of a translation nothing else tells the times.
+        Of a translation nothing else tells the times, so it is said with them whatever the format.
         """
-        return piece.timestamps and (self._times == "base" or piece.task != RECOGNITION)
+        return piece.task != RECOGNITION or (piece.timestamps and self._times == "base")
 
     def _checked(self, data: bytes) -> Layout:
         loaded = load_adapter(data, self._base, self._factors)

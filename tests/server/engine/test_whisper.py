@@ -16,7 +16,7 @@ from server.engine.messages import Request
 from server.engine.recogniser import ModelRecogniser
 from server.settings import ServerSettings
 from ssvd_asr.adapter.voices import VoiceSummary
-from ssvd_asr.base.prompt import IDENTIFIED
+from ssvd_asr.base.prompt import IDENTIFIED, RECOGNITION, TO_ENGLISH
 from ssvd_asr.decoding.options import DecodingOptions
 from ssvd_asr.errors import SsvdError
 from ssvd_asr.transcription import transcribe
@@ -115,3 +115,25 @@ def test_a_search_by_ctc_is_refused_at_the_start(folder: Path, cache: Path) -> N
         ModelRecogniser.load(
             str(folder), device="cpu", dtype="auto", cache_dir=cache, search=DecodingOptions("ctc")
         )
+
+
+@pytest.mark.parametrize("domain", [None, "nl"])
+def test_a_translation_has_the_same_words_with_and_without_times(
+    running: tuple[Engine, AdapterStore], domain: str | None
+) -> None:
+    engine, _ = running
+    assert engine.recogniser.translates
+    plain, timed, said = (
+        engine.submit(Request(WAVE, domain, "<nld>", task=task, timestamps=timestamps)).result(60)
+        for task, timestamps in ((TO_ENGLISH, False), (TO_ENGLISH, True), (RECOGNITION, False))
+    )
+    assert plain.text == timed.text
+    assert plain.text != said.text  # another task is another prompt, and the weights are random
+
+
+def test_the_tokens_of_a_reply_are_its_text(running: tuple[Engine, AdapterStore]) -> None:
+    engine, _ = running
+    reply = engine.submit(Request(WAVE, "cs", "<nld>", scores_tokens=True)).result(60)
+    assert b"".join(token.data for token in reply.tokens).decode(errors="replace").strip() == reply.text
+    assert reply.usage.audio_tokens == math.ceil(1500 * 2.0 / 30)
+    assert reply.usage.said_tokens >= len(reply.tokens)

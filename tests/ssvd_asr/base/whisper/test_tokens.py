@@ -87,3 +87,12 @@ def test_words_with_their_gaps_are_the_text_again(tiny_whisper: BaseModel, text:
     ids = tokens.encode(text)
     words = with_gaps([TimedWord(*word) for word in tokens.words(ids)], tokens)
     assert text_of(words) == tokens.decode(ids) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["plain words", "naïve café", "今日は良い天気", "emoji 🦜 and ½", "tab\there"]
+)
+def test_the_bytes_of_tokens_are_those_of_the_text(tiny_whisper: BaseModel, text: str) -> None:
+    tokens = tiny_whisper.tokens
+    ids = [*tokens.encode(text), tokens.eos, tokens.first_time]  # the last two are no text
+    assert b"".join(map(tokens.token_bytes, ids)).decode().strip() == text
