@@ -7,6 +7,7 @@ It waits without limit for what a tag means and for the list of files, so there 
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ ANSWER_S = 8.0  # for the hub to say which commit a tag means
 SMALL_FILES_S = 60.0  # for the list of files and a few small ones
 _COMMIT = re.compile("[0-9a-f]{40}")
 _WITHOUT = "Without a network, download the repository elsewhere and give its folder instead of the tag"
+
+# The library reads this when it is imported. Otherwise it tells the hub about the program that uses it.
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 logger = logging.getLogger(__name__)
 
