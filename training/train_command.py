@@ -30,7 +30,7 @@ from training.methods.choices import (
     default_rank,
 )
 from training.methods.scale import SCALES
-from training.recipe import NANO, OWSM, Recipe
+from training.recipe import NANO, OWSM, WITHOUT_CTC, Recipe
 from training.run_settings import SCOPES, SIDES, RunSettings
 
 INTERRUPTED = 130  # exit status, as a shell's after ctrl-c
@@ -167,11 +167,11 @@ def _scales() -> str:
 
 
 def _add_recipe(parser: argparse.ArgumentParser) -> None:
-    """Add an option for each field of the recipe, with its defaults for both sizes of base."""
-    group = parser.add_argument_group("recipe (defaults: real OWSM | owsm-nano)")
+    """Add an option for each field of the recipe, with its defaults for each kind of base."""
+    group = parser.add_argument_group("recipe (defaults: real OWSM | owsm-nano | real bases without CTC)")
     for name, field in Recipe.model_fields.items():
-        real, nano = getattr(OWSM, name), getattr(NANO, name)
-        default = f"{_shown(real)} | {_shown(nano)}" if real != nano else _shown(real)
+        values = [_shown(getattr(recipe, name)) for recipe in (OWSM, NANO, WITHOUT_CTC)]
+        default = " | ".join(values) if len(set(values)) > 1 else values[0]
         text = f"{field.description}, " if field.description else ""
         group.add_argument(
             f"--{_option(name)}",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from training import evaluate_command, train_command
-from training.recipe import NANO, OWSM, Recipe
+from training.recipe import NANO, OWSM, WITHOUT_CTC, Recipe
 
 DOCS = Path(__file__).parents[2] / "docs" / "training.md"
 
@@ -20,8 +20,13 @@ def rows() -> list[str]:
         return f"{value:g}" if isinstance(value, float) else str(value).lower()
 
     return [
-        f"| `--{name.replace('_', '-')}` | {shown(getattr(OWSM, name))} | {shown(getattr(NANO, name))} "
-        f"| {field.description} |"
+        " | ".join(
+            [
+                f"| `--{name.replace('_', '-')}`",
+                *(shown(getattr(recipe, name)) for recipe in (OWSM, NANO, WITHOUT_CTC)),
+                f"{field.description} |",
+            ]
+        )
         for name, field in Recipe.model_fields.items()
     ]
 

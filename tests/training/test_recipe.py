@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from training.recipe import NANO, OWSM, Method, alpha_for
+from training.recipe import NANO, OWSM, WITHOUT_CTC, Method, alpha_for, recipe_for
 
 OWSM_PARAMETERS = 101_180_000
 NANO_PARAMETERS = 4_255_064
@@ -56,3 +56,12 @@ def test_alpha_on_real_owsm_is_the_authors_and_elsewhere_the_rank(method: Method
 
 def test_what_owsm_nano_was_measured_with_stays() -> None:
     assert NANO.initial_silence_s == 1.0
+
+
+@pytest.mark.parametrize(
+    ("method", "rate"), [("ssvd", 3e-4), ("lora", 1e-3), ("full", 1e-4), ("lora-xs", 3e-4)]
+)
+def test_a_real_base_without_ctc_has_a_recipe_and_rates_of_its_own(method: Method, rate: float) -> None:
+    recipe = recipe_for(OWSM_PARAMETERS, method, has_ctc=False)
+    assert recipe == WITHOUT_CTC.changed(lr=rate)
+    assert recipe_for(NANO_PARAMETERS, method, has_ctc=False) == recipe_for(NANO_PARAMETERS, method)

@@ -64,8 +64,10 @@ class Session:
 
     @cached_property
     def recipe(self) -> Recipe:
-        """The default recipe for the base's size and the method, with `changes`."""
-        return recipe_for(self.base_parameters, self.settings.method).changed(**self.changes)
+        """The default recipe for the base and the method, with `changes`."""
+        has_ctc = self.base.ctc_head is not None
+        recipe = recipe_for(self.base_parameters, self.settings.method, has_ctc=has_ctc)
+        return recipe.changed(**self.changes)
 
     @cached_property
     def base_parameters(self) -> int:
