@@ -170,7 +170,7 @@ def _compare(base: BaseModel, mode: str, name: str, clips: Sequence[Clip], kept:
         if theirs != ours:
             gap = _gap(base, mode, clip, ours, theirs)
             differences.append({
-                "clip": clip.utterance.id, "gap": gap, "tie": abs(gap) < TIE,
+                "clip": clip.utterance.id, "gap": gap, "tie": gap is not None and abs(gap) < TIE,
                 "ours": base.tokens.decode(ours), "transformers": base.tokens.decode(theirs),
             })  # fmt: skip
     ties = sum(1 for each in differences if each["tie"])
@@ -181,20 +181,24 @@ def _compare(base: BaseModel, mode: str, name: str, clips: Sequence[Clip], kept:
 
 
 @torch.no_grad()
-def _gap(base: BaseModel, mode: str, clip: Clip, ours: Sequence[int], theirs: Sequence[int]) -> float:
-    """Return by how much our network prefers our tokens."""
-    encoded = base.encode([clip.wave()] * 2)
+def _gap(base: BaseModel, mode: str, clip: Clip, ours: Sequence[int], theirs: Sequence[int]) -> float | None:
+    """Return by how much our network prefers our tokens. None for more tokens than it has positions."""
     prompt = base.tokens.prompt_ids(Prompt(clip.language))
-    listened = base.listen(encoded, [prompt] * 2, [ours, theirs])
+    sides = [list(ours), list(theirs)]
+    differing = (place for place, pair in enumerate(zip(*sides, strict=False)) if pair[0] != pair[1])
+    first = next(differing, min(map(len, sides)))  # or where the one ends
+    if mode == "greedy":
+        sides = [side[: first + 1] for side in sides]
+    if max(map(len, sides)) > base.most_tokens(prompt, 0):
+        return None
+    encoded = base.encode([clip.wave()] * 2)
+    listened = base.listen(encoded, [prompt] * 2, sides)
     assert listened is not None
     scores = [each.log_probs for each in listened]  # of the tokens and the closing one
-    if mode != "greedy":
-        by_length = [float(each.sum()) / len(each) for each in scores]
-        return by_length[0] - by_length[1]
-    eos = base.tokens.eos
-    sides = [[*ours, eos], [*theirs, eos]]
-    first = next(place for place, pair in enumerate(zip(*sides, strict=False)) if pair[0] != pair[1])
-    return float(scores[0][first] - scores[1][first])
+    if mode == "greedy":
+        return float(scores[0][first] - scores[1][first])
+    by_length = [float(each.sum()) / len(each) for each in scores]
+    return by_length[0] - by_length[1]
 
 
 if __name__ == "__main__":
