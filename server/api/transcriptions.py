@@ -165,6 +165,7 @@ def _submit(
             task=TO_ENGLISH if form.translates else RECOGNITION,
             languages=among,
             scores_tokens=form.scores_tokens,
+            keywords=form.given_words,
             auto=auto,
             hint=domain is not None and settings.hints_for(form.format),
         ),

@@ -114,6 +114,7 @@ class Engine:
         Raises:
             UnknownDomainError, AdapterError, BlendError, BankFullError, LoaderError: see Domains.lease.
             LanguageError: the base does not have the language.
+            KeywordError: see Recogniser.check_keywords.
             QueueFullError: too much audio waits. The error says when to retry.
             DrainingError: `drain` or `close` was called, or the device's thread has ended.
         """
@@ -124,6 +125,7 @@ class Engine:
             raise LanguageError(f"base model {self.recogniser.name} has no language {request.language!r}")
         if lacking := [each for each in request.languages if not self.recogniser.has_language(each)]:
             raise LanguageError(f"base model {self.recogniser.name} has no language {lacking[0]!r}")
+        self.recogniser.check_keywords(request.keywords)
         deadline_s = time.monotonic() + self.request_timeout_s
         if request.auto is not None:
             self._chooser.check(request.auto)
@@ -202,6 +204,7 @@ class Engine:
                     task=request.task,
                     languages=request.languages,
                     scores_tokens=request.scores_tokens,
+                    keywords=request.keywords,
                 ),
             )
             for index, span in enumerate(spans)

@@ -20,6 +20,7 @@ from ssvd_asr.decoding.best_path import blank_of
 from ssvd_asr.decoding.ctc_prefix import CtcPrefix
 from ssvd_asr.decoding.greedy import limits_of
 from ssvd_asr.decoding.hypothesis import Hypothesis, timed_segments, without
+from ssvd_asr.decoding.keyword_tree import KeywordTree, add_bonus
 from ssvd_asr.decoding.normalised_search import NormalisedSearch
 from ssvd_asr.decoding.options import check_options
 from ssvd_asr.decoding.utterance_search import Candidate, Path, Search, UtteranceSearch
@@ -40,6 +41,9 @@ def beam(
 ) -> list[Hypothesis]:
     """Decode encoder output (B, T, d), each row after its own prompt, and return each row's best hypothesis.
 
+    Hypotheses of a row with keywords have a bonus for what they say of them (keyword_tree.py). It decides
+    between them, and is no part of the scores that are returned.
+
     Args:
         beam_size: hypotheses followed for each row, 1..MAX_BEAM_SIZE.
         ctc_weight: weight of the CTC prefix score, in [0, 1); the decoder's is one minus it.
@@ -58,8 +62,13 @@ def beam(
     open_search: type[Search] | partial[NormalisedSearch] = Search
     if base.length_penalty is not None:
         open_search = partial(NormalisedSearch, length_penalty=base.length_penalty)
+    trees = {
+        words: KeywordTree(tokens, words, encoded.device)
+        for words in {each.keywords for each in prompts}
+        if words
+    }
     searches = [
-        open_search(ids, beam_size, limit, tokens.eos, prompt.last_time(tokens))
+        open_search(ids, beam_size, limit, tokens.eos, prompt.last_time(tokens), trees.get(prompt.keywords))
         for ids, limit, prompt in zip(told, limits, prompts, strict=True)
     ]
     head = base.ctc_head
@@ -89,7 +98,8 @@ class _Scorer:
         while True:
             paths = [path for search in running for path in search.running]
             last_times = [search.last_time for search in running for _ in search.running]
-            candidates = self._candidates(logp, paths, last_times)
+            trees = [search.keywords for search in running for _ in search.running]
+            candidates = self._candidates(logp, paths, last_times, trees)
             parents: list[int] = []
             first = 0
             for search in running:
@@ -108,12 +118,18 @@ class _Scorer:
             logp = self.decoder.advance(torch.tensor(said, device=logp.device).unsqueeze(1))
 
     def _candidates(
-        self, logp: Tensor, paths: Sequence[Path], last_times: Sequence[int | None]
+        self,
+        logp: Tensor,
+        paths: Sequence[Path],
+        last_times: Sequence[int | None],
+        trees: Sequence[KeywordTree | None],
     ) -> list[tuple[list[Candidate], float]]:
         """Return each row's next tokens with their total scores, and the distance to those left out."""
         totals = torch.tensor([path.score for path in paths], device=logp.device)
         scores = (1.0 - self.ctc_weight) * logp  # (R, V)
         self.base.forbid(scores, [path.ids for path in paths], last_times)
+        # Before the tokens that CTC scores are chosen: a keyword's may not be among the decoder's best.
+        add_bonus(scores, trees, [path.match for path in paths])
         if self.ctc is None:
             # One more than can be kept, so that the search can measure the margin.
             best = (scores + totals.unsqueeze(1)).topk(min(self.beam_size + 1, scores.size(1)), dim=-1)
@@ -152,7 +168,7 @@ def _finish(search: UtteranceSearch, prompt: Prompt, tokens: Tokens) -> Hypothes
     return Hypothesis(
         token_ids=ids,
         text=tokens.decode(ids),
-        score=best.score,
+        score=best.own_score,
         margin=search.margin,
         ended=best.ids[-1] == tokens.eos,
         segments=timed_segments(ids, tokens) if prompt.timestamps else (),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ssvd_asr.decoding.keyword_tree import KeywordTree
 from ssvd_asr.decoding.utterance_search import Candidate, Path, UtteranceSearch
 
 
@@ -21,10 +22,11 @@ class NormalisedSearch(UtteranceSearch):
         limit: int,
         eos: int,
         last_time: int | None = None,
+        keywords: KeywordTree | None = None,
         *,
         length_penalty: float,
     ) -> None:
-        super().__init__(prompt, beam_size, limit, eos, last_time)
+        super().__init__(prompt, beam_size, limit, eos, last_time, keywords)
         self._ended: list[tuple[float, Path]] = []  # with their normalised scores, best first
         self._penalty = length_penalty
 
@@ -37,10 +39,10 @@ class NormalisedSearch(UtteranceSearch):
         running: list[Path] = []
         left = [edge for _, edge in candidates]
         for rank, (score, parent, token) in enumerate(offered):
-            path = self.running[parent].with_token(token, score)
+            path = self._longer(parent, token, score)
             if token == self._eos or full:
                 if rank < self._beam_size:
-                    self._end(path, length)
+                    self._end(self._closed(path), length)
             elif len(running) < self._beam_size:
                 running.append(path)
                 parents.append(parent)

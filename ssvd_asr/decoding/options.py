@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
-from ssvd_asr.errors import SsvdError
+from ssvd_asr.errors import KeywordError, SsvdError
 
 if TYPE_CHECKING:
     from ssvd_asr.base.prompt import Prompt
@@ -29,7 +29,8 @@ class DecodingOptions:
 
     Attributes:
         method: `greedy`, attention alone; `beam`, a beam search by attention and CTC; `ctc`, the best path
-            without a decoder; `checked`, greedy, then `beam` for the rows that CTC doubts.
+            without a decoder; `checked`, greedy, then `beam` for the rows that CTC doubts, and `beam` at once
+            for rows with keywords.
         beam_size: hypotheses of a row that `beam` follows, 1 to MAX_BEAM_SIZE.
         ctc_weight: weight of CTC in the scores of `beam`, in [0, 1).
         doubt_nats: `checked` decodes a row again if CTC's best path is more probable than its words by
@@ -49,6 +50,8 @@ class DecodingOptions:
             raise SsvdError(f"doubt_nats={self.doubt_nats}: must be at least 0")
         timed = [] if self.method == "checked" else prompts  # rows with times are not checked
         check_options(self.beam_size, self.ctc_weight, timed if self.method == "beam" else [])
+        if self.method in ("greedy", "ctc") and any(prompt.keywords for prompt in prompts):
+            raise KeywordError(f"search {self.method} with keywords: only a beam search follows them")
         if self.method == "ctc" and any(prompt.timestamps for prompt in prompts):
             raise SsvdError("search ctc with timestamps: CTC knows no time symbols")
 

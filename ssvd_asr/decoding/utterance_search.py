@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ssvd_asr.decoding.hypothesis import check_finite
+from ssvd_asr.decoding.keyword_tree import KeywordTree, Match
 
 HOPELESS = -10.0  # ESPnet's end_detect: natural log, relative to the best that ended
 LOOK_BACK = 3  # ... at this many successive lengths
@@ -21,15 +22,29 @@ class Candidate(NamedTuple):
 
 
 class Path(NamedTuple):
-    """Hypothesis. ids: the prompt and all tokens since, including an <eos>. gains: what each token added."""
+    """Hypothesis.
+
+    Attributes:
+        ids: the prompt and all tokens since, including an <eos>.
+        score: by which hypotheses are compared: the model's, and the bonus for keywords.
+        gains: what each token added to the model's score.
+        match: what it has said of keywords, and the bonus for that.
+    """
 
     ids: tuple[int, ...]
     score: float
     gains: tuple[float, ...] = ()
+    match: Match = Match()
 
-    def with_token(self, token: int, score: float) -> Path:
-        """Return the path with one more token, and the total score with it."""
-        return Path((*self.ids, token), score, (*self.gains, score - self.score))
+    @property
+    def own_score(self) -> float:
+        """The model's score, without the bonus."""
+        return self.score - self.match.value
+
+    def with_token(self, token: int, score: float, match: Match) -> Path:
+        """Return the path with one more token, and the total score and the keywords with it."""
+        gained = (score - match.value) - self.own_score
+        return Path((*self.ids, token), score, (*self.gains, gained), match)
 
 
 class UtteranceSearch(ABC):
@@ -40,16 +55,24 @@ class UtteranceSearch(ABC):
         done: whether the search is over.
         margin: the smallest distance between a score that was kept and one that was not.
         last_time: see Prompt.last_time.
+        keywords: those of the utterance; None without any.
     """
 
     def __init__(
-        self, prompt: Sequence[int], beam_size: int, limit: int, eos: int, last_time: int | None = None
+        self,
+        prompt: Sequence[int],
+        beam_size: int,
+        limit: int,
+        eos: int,
+        last_time: int | None = None,
+        keywords: KeywordTree | None = None,
     ) -> None:
         self.prompt = tuple(prompt)
         self.running: list[Path] = [Path(self.prompt, 0.0)]
         self.done = False
         self.margin = math.inf
         self.last_time = last_time
+        self.keywords = keywords
         self._beam_size = beam_size
         self._limit = limit
         self._eos = eos
@@ -79,6 +102,19 @@ class UtteranceSearch(ABC):
         check_finite(offered[0][0] if offered else -math.inf)
         return offered
 
+    def _longer(self, parent: int, token: int, score: float) -> Path:
+        """Return a running hypothesis with one more token, and the total score with it."""
+        path = self.running[parent]
+        match = path.match if self.keywords is None else self.keywords.after(path.match, token)
+        return path.with_token(token, score, match)
+
+    def _closed(self, path: Path) -> Path:
+        """Return a hypothesis that ends here: a keyword that the limit cuts off is not completed."""
+        if self.keywords is None or path.ids[-1] == self._eos:
+            return path
+        match = self.keywords.after(path.match, self._eos)
+        return path._replace(score=path.own_score + match.value, match=match)
+
     def _go_on(self, running: list[Path], parents: list[int], *, done: bool) -> list[int]:
         """Take the hypotheses that go on, none if the search is over; return their parents."""
         self.done = done
@@ -90,9 +126,15 @@ class Search(UtteranceSearch):
     """Search by the sums of the scores, which stops as ESPnet's does."""
 
     def __init__(
-        self, prompt: Sequence[int], beam_size: int, limit: int, eos: int, last_time: int | None = None
+        self,
+        prompt: Sequence[int],
+        beam_size: int,
+        limit: int,
+        eos: int,
+        last_time: int | None = None,
+        keywords: KeywordTree | None = None,
     ) -> None:
-        super().__init__(prompt, beam_size, limit, eos, last_time)
+        super().__init__(prompt, beam_size, limit, eos, last_time, keywords)
         self._ended: list[Path] = []
 
     def advance(self, candidates: Sequence[tuple[Sequence[Candidate], float]]) -> list[int]:
@@ -107,9 +149,9 @@ class Search(UtteranceSearch):
         parents = []
         running = []
         for score, parent, token in kept:
-            path = self.running[parent].with_token(token, score)
+            path = self._longer(parent, token, score)
             if token == self._eos or step == self._limit - 1:
-                self._ended.append(path)
+                self._ended.append(self._closed(path))
             else:
                 running.append(path)
                 parents.append(parent)

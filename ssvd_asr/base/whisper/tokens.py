@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from ssvd_asr.base.letters import is_unspaced
 from ssvd_asr.base.prompt import RECOGNITION, TO_ENGLISH, Prompt
 from ssvd_asr.base.whisper.languages import ISO_639_3
 from ssvd_asr.errors import BaseModelError, SsvdError
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 TIME_STEP_S = 0.02
 _LANGUAGE = re.compile(r"<\|([a-z]{2,3})\|>")
-# Beginnings of Unicode names of letters that are written without spaces between words.
-_UNSPACED = ("CJK ", "HIRAGANA ", "KATAKANA ", "THAI ", "LAO ", "MYANMAR ", "KHMER ", "TIBETAN ")
 _LOST = "\ufffd"  # stands for bytes that are no whole character
 
 
@@ -88,7 +86,7 @@ class WhisperTokens:
         bare = text.strip()
         if not bare:
             return []
-        spaced = bare if _unspaced(bare[0]) else f" {bare}"
+        spaced = bare if is_unspaced(bare[0]) else f" {bare}"
         parts = re.split(r"(?<=<)(?=\|)", spaced)  # "<|" begins every control
         return [index for part in parts for index in self._read.encode(part, add_special_tokens=False).ids]
 
@@ -104,17 +102,24 @@ class WhisperTokens:
 
     @cached_property
     def _bytes(self) -> Mapping[str, int]:
-        """The byte of each letter of byte-level BPE, as GPT-2 maps them."""
-        from transformers.models.gpt2.tokenization_gpt2 import bytes_to_unicode
+        """The byte of each letter of byte-level BPE, as GPT-2 maps them.
 
-        return {letter: byte for byte, letter in bytes_to_unicode().items()}
+        A byte is the letter of its number where that is in the alphabet. The others have, in their order, the
+        letters from 256 on.
+        """
+        from tokenizers.pre_tokenizers import ByteLevel
+
+        alphabet = set(ByteLevel.alphabet())
+        others = (byte for byte in range(256) if chr(byte) not in alphabet)
+        own = {letter: ord(letter) for letter in alphabet if ord(letter) < 256}
+        return own | {chr(256 + place): byte for place, byte in enumerate(others)}
 
     def words(self, ids: Sequence[int]) -> list[tuple[str, tuple[int, ...]]]:
         """See Tokens. A word begins at a space, or is one character where no spaces are written."""
         words: list[tuple[str, tuple[int, ...]]] = []
         unspaced = False
         for text, pieces in self._units([index for index in ids if index < self.eos]):
-            alone = _unspaced(text.strip()[:1])
+            alone = is_unspaced(text.strip()[:1])
             begins = text[:1].isspace() or alone or (unspaced and text.isalnum())
             joins = bool(words) and (
                 not begins or not words[-1][0].strip()
@@ -196,8 +201,3 @@ def _tokenizer(content: bytes) -> Tokenizer:
         return Tokenizer.from_buffer(content)
     except Exception as error:  # the library raises no narrower class
         raise BaseModelError(f"tokenizer.json cannot be read: {error}") from error
-
-
-def _unspaced(letter: str) -> bool:
-    """Return whether words of this letter's script are written without spaces between them."""
-    return bool(letter) and unicodedata.name(letter, "").startswith(_UNSPACED)
