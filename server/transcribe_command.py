@@ -110,7 +110,8 @@ def _plan(args: argparse.Namespace, settings: ServerSettings, found: Found) -> P
         "times": settings.times,
         "search": [settings.search, settings.beam_size, settings.ctc_weight, settings.doubt_nats],
         "compressed_rank": settings.compressed_rank,
-        "keywords": sorted(keywords) or None,  # as with records of before there were any
+        # None, as with records of before there were any.
+        "keywords": [*sorted(keywords), settings.keyword_nats] if keywords else None,
     }
     recordings = found.recordings
     if args.out is None:

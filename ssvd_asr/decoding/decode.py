@@ -225,6 +225,7 @@ def _beam(
     return beam(
         base, encoded, prompts,
         beam_size=options.beam_size, ctc_weight=options.ctc_weight, max_tokens=max_tokens,
+        keyword_nats=options.keyword_nats,
     )  # fmt: skip
 
 

@@ -24,8 +24,6 @@ from ssvd_asr.base.model import Tokens
 from ssvd_asr.decoding.keywords import spellings
 from ssvd_asr.decoding.word_edges import Kind, WordEdges, word_edges
 
-BONUS_NATS = 2.0  # for each piece of a keyword's shortest spelling
-
 
 @dataclass(eq=False)
 class Node:
@@ -52,6 +50,11 @@ class Match(NamedTuple):
     end: Kind = "sign"
     value: float = 0.0
 
+    @property
+    def unearned(self) -> float:
+        """The part of `value` that is lost if nothing of what is open is completed, nats."""
+        return self.value - self.kept
+
 
 class Changes(NamedTuple):
     """Changes of a bonus by the next token, nats: of all tokens, and what is added for some of them.
@@ -71,9 +74,7 @@ class Changes(NamedTuple):
 class KeywordTree:
     """Prefix tree of the spellings of one row's keywords."""
 
-    def __init__(
-        self, tokens: Tokens, keywords: Sequence[str], device: torch.device, bonus: float = BONUS_NATS
-    ) -> None:
+    def __init__(self, tokens: Tokens, keywords: Sequence[str], device: torch.device, bonus: float) -> None:
         """Spell the keywords. Those that the vocabulary lacks are not in the tree.
 
         bonus: natural log, for each piece of a keyword's shortest spelling.

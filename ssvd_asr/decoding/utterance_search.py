@@ -47,8 +47,26 @@ class Path(NamedTuple):
         return Path((*self.ids, token), score, (*self.gains, gained), match)
 
 
+class Offer(NamedTuple):
+    """Hypothesis that may go on: a running one with one more token, its total score and its keywords."""
+
+    score: float
+    parent: int
+    token: int
+    match: Match
+
+    @property
+    def settled(self) -> float:
+        """The score without the bonus of keywords that are not completed."""
+        return self.score - self.match.unearned
+
+
 class UtteranceSearch(ABC):
     """Hypotheses of one utterance. The first one is the prompt.
+
+    The best `beam_size` go on. What a hypothesis has for keywords that it has not completed does not count
+    for that: half a keyword would push the right words out, and be taken back later. So that keywords can be
+    completed nevertheless, as many hypotheses more go on that are the best with it.
 
     Attributes:
         running: the hypotheses that go on, best first.
@@ -93,20 +111,33 @@ class UtteranceSearch(ABC):
     def best(self) -> Path:
         """Return the best hypothesis that ended, once done. `margin` then includes the second best."""
 
-    def _offered(
-        self, candidates: Sequence[tuple[Sequence[Candidate], float]]
-    ) -> list[tuple[float, int, int]]:
-        """Return all candidates as (score, parent, token), best first."""
-        offered = [(c.score, parent, c.token) for parent, (row, _) in enumerate(candidates) for c in row]
-        offered = sorted((o for o in offered if o[0] > -math.inf), key=lambda o: -o[0])
-        check_finite(offered[0][0] if offered else -math.inf)
+    def _offered(self, candidates: Sequence[tuple[Sequence[Candidate], float]]) -> list[Offer]:
+        """Return all candidates, those with the best settled scores first."""
+        offered = [
+            Offer(each.score, parent, each.token, self._match(parent, each.token))
+            for parent, (row, _) in enumerate(candidates)
+            for each in row
+            if each.score > -math.inf
+        ]
+        offered.sort(key=lambda each: -each.settled)
+        check_finite(offered[0].score if offered else -math.inf)
         return offered
 
-    def _longer(self, parent: int, token: int, score: float) -> Path:
-        """Return a running hypothesis with one more token, and the total score with it."""
-        path = self.running[parent]
-        match = path.match if self.keywords is None else self.keywords.after(path.match, token)
-        return path.with_token(token, score, match)
+    def _match(self, parent: int, token: int) -> Match:
+        match = self.running[parent].match
+        return match if self.keywords is None else self.keywords.after(match, token)
+
+    def _promising(self, left: Sequence[Offer]) -> list[Offer]:
+        """Return those that go on for the keywords that they have begun, of what the beam leaves."""
+        if self.keywords is None:
+            return []
+        begun = sorted((each for each in left if each.match.open), key=lambda each: -each.score)
+        if len(begun) > self._beam_size:
+            self.margin = min(self.margin, begun[self._beam_size - 1].score - begun[self._beam_size].score)
+        return begun[: self._beam_size]
+
+    def _longer(self, offer: Offer) -> Path:
+        return self.running[offer.parent].with_token(offer.token, offer.score, offer.match)
 
     def _closed(self, path: Path) -> Path:
         """Return a hypothesis that ends here: a keyword that the limit cuts off is not completed."""
@@ -144,17 +175,17 @@ class Search(UtteranceSearch):
         kept, left = offered[: self._beam_size], offered[self._beam_size :]
         edges = [edge for _, edge in candidates]
         if left:
-            edges.append(kept[-1][0] - left[0][0])
+            edges.append(kept[-1].settled - left[0].settled)
         self.margin = min([self.margin, *edges])
         parents = []
         running = []
-        for score, parent, token in kept:
-            path = self._longer(parent, token, score)
-            if token == self._eos or step == self._limit - 1:
+        for offer in [*kept, *self._promising(left)]:
+            path = self._longer(offer)
+            if offer.token == self._eos or step == self._limit - 1:
                 self._ended.append(self._closed(path))
             else:
                 running.append(path)
-                parents.append(parent)
+                parents.append(offer.parent)
         return self._go_on(running, parents, done=not running or self._hopeless(step))
 
     def best(self) -> Path:

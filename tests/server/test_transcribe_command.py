@@ -177,7 +177,7 @@ def test_transcripts_made_with_other_keywords_are_not_taken_for_done(
     arguments = [str(clip_file), "--out", str(tmp_path / "out"), "--keyword"]
     assert transcribe_command.main([*arguments, "boat"]) == 0
     assert transcribe_command.main([*arguments, "hill"]) == 1
-    assert "was made with keywords ['boat']" in capsys.readouterr().err
+    assert "was made with keywords ['boat', " in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("started")
