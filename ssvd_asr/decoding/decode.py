@@ -61,7 +61,7 @@ def decode(
 ) -> list[Decoded]:
     """Decode encoder output (B, T, d), each row with its own prompt.
 
-    With `checked`, rows with keywords are searched apart, so that the others stay as they are without them.
+    Rows with keywords are searched apart, so that the others stay as they are without them.
 
     Args:
         domains: returns a context that opens the domains of some rows while only these are searched.
@@ -72,8 +72,9 @@ def decode(
         KeywordError: it is greedy or CTC's, and a prompt has keywords.
     """
     given = [row for row, prompt in enumerate(prompts) if prompt.keywords]
-    if options.method != "checked" or not given:
+    if not given:
         return _decode(base, encoded, prompts, options, domains, max_tokens)
+    options.check(prompts)
     # CTC scores no times, so rows that say them are searched without it.
     timed = [row for row in given if prompts[row].timestamps]
     by_beam = replace(options, method="beam")

@@ -65,7 +65,6 @@ def test_a_completed_keyword_keeps_its_bonus_and_a_broken_one_loses_all(tokens: 
     assert 0 < _bonus(tokens, "a new", "newton", ended=False) < whole
     assert _bonus(tokens, "a new", "newton") == 0
     assert _bonus(tokens, "a new boat", "newton") == 0
-    assert _bonus(tokens, "newton newton", "newton") == pytest.approx(2 * whole)
 
 
 def test_a_keyword_is_a_whole_word(tokens: Tokens) -> None:
@@ -111,11 +110,22 @@ def test_order_and_case_of_keywords_do_not_matter(tokens: Tokens) -> None:
         assert _bonus(tokens, text, *keywords, *keywords) == expected
 
 
+def test_what_is_said_again_has_half_of_the_time_before(tokens: Tokens) -> None:
+    whole, boat = _pieces(tokens, "newton"), _pieces(tokens, "boat")
+    assert _bonus(tokens, "newton newton", "newton") == pytest.approx(1.5 * whole)
+    assert _bonus(tokens, "newton boat newton boat", "newton", "boat") == pytest.approx(1.5 * (whole + boat))
+    assert _bonus(tokens, 50 * "newton ", "newton") <= 2 * whole
+    for text in ("newton newton", "newton newton newton"):  # while it is said, too
+        assert _bonus(tokens, text, "newton", ended=False) == pytest.approx(_bonus(tokens, text, "newton"))
+
+
 def test_the_bonus_is_the_sum_of_the_keywords_that_are_said(tokens: Tokens) -> None:
     draw = random.Random(4)
     for _ in range(30):
         said, keywords = draw.choices(WORDS, k=7), draw.sample(WORDS, 3)
-        expected = sum(_pieces(tokens, word) for word in said if word in keywords)
+        expected = sum(
+            _pieces(tokens, word) * (2 - 0.5 ** (said.count(word) - 1)) for word in keywords if word in said
+        )
         assert _bonus(tokens, " ".join(said), *keywords) == pytest.approx(expected)
 
 
