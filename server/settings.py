@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from server.aliases import read_aliases
 from server.auto_options import AutoOptions, Hints
 from ssvd_asr.audio.read import AudioLimits
-from ssvd_asr.decoding.options import MAX_BEAM_SIZE, DecodingOptions, Method
+from ssvd_asr.decoding.options import MAX_BEAM_SIZE, MAX_KEYWORD_NATS, DecodingOptions, Method
 from ssvd_asr.errors import SsvdError
 from ssvd_asr.mixing.compression import Compression
 
@@ -115,6 +115,13 @@ class ServerSettings(BaseSettings):
         ge=0,
         description="`checked` decodes a row again if CTC's best path is more probable than its words by "
         "more than this (nats).",
+    )
+    keyword_nats: float = Field(
+        default=DecodingOptions.keyword_nats,
+        ge=0,
+        le=MAX_KEYWORD_NATS,
+        description="Bonus in a beam search for each piece of a request's keywords; more finds more of them, "
+        "and says more that were not spoken (nats).",
     )
     times: Literal["aligned", "base"] = Field(
         default="aligned",
@@ -300,7 +307,9 @@ class ServerSettings(BaseSettings):
     @property
     def decoding(self) -> DecodingOptions:
         """How words are found."""
-        return DecodingOptions(self.search, self.beam_size, self.ctc_weight, self.doubt_nats)
+        return DecodingOptions(
+            self.search, self.beam_size, self.ctc_weight, self.doubt_nats, self.keyword_nats
+        )
 
     @property
     def auto(self) -> AutoOptions:

@@ -98,6 +98,7 @@ def _plan(args: argparse.Namespace, settings: ServerSettings, found: Found) -> P
         if wish_of(domain) is None:
             domain = pinned_domain(domain, open_store(settings).resolve)
     kind: TranscriptFormat = args.format or "txt"
+    keywords = tuple(dict.fromkeys(each.strip() for each in args.keyword))
     made_by = {
         "base": settings.base,
         "dtype": settings.dtype,
@@ -113,15 +114,21 @@ def _plan(args: argparse.Namespace, settings: ServerSettings, found: Found) -> P
             settings.doubt_nats,
         ],
         "compressed_rank": settings.compressed_rank,
+        # None, as with records of before there were any.
+        "keywords": [*sorted(keywords), settings.keyword_nats] if keywords else None,
     }
     recordings = found.recordings
     if args.out is None:
-        return Plan(tuple(recordings), (), {}, None, kind, domain, language, settings.language, args.channel)
+        return Plan(
+            tuple(recordings), (), {}, None, kind, domain, language, settings.language, args.channel, keywords
+        )
     places = targets(recordings, args.out, kind)
     record = TranscriptRecord.open(args.out, made_by)
     done = [each for each in recordings if not args.overwrite and record.is_done(each, places[each])]
     to_do = tuple(each for each in recordings if each not in set(done))
-    return Plan(to_do, done, places, record, kind, domain, language, settings.language, args.channel)
+    return Plan(
+        to_do, done, places, record, kind, domain, language, settings.language, args.channel, keywords
+    )
 
 
 def _run(
@@ -144,6 +151,7 @@ def _run(
         if not is_auto(plan.language):
             heard = engine.recogniser
             supported_language(plan.language, heard.languages, f"base {heard.name}")
+        engine.recogniser.check_keywords(plan.keywords)
         work = Transcribing(engine, plan, settings.audio_limits)
         for recording, result in work.results(show, progress=several and not as_json):
             results[recording] = result
@@ -200,6 +208,13 @@ def _parser() -> CommandParser:
         type=_channel,
         default="mix",
         help="the number of one channel, from 0; mix (default); or each, transcribed apart",
+    )
+    parser.add_argument(
+        "--keyword",
+        action="append",
+        default=[],
+        metavar="WORDS",
+        help="a name or term that may be said; repeat it for others",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     parser.add_argument(

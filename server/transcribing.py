@@ -50,6 +50,7 @@ class Plan:
     language: str
     default_language: str
     channel: Channel
+    keywords: tuple[str, ...] = ()
 
 
 @dataclass
@@ -101,6 +102,7 @@ class Transcribing:
                 language=language,
                 timestamps=plan.transcript_format != "txt",
                 warnings=warnings,
+                keywords=plan.keywords,
             )
             reply = submit_recording(self.engine, read, request).result()
         except (SsvdError, OSError) as error:

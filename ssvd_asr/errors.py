@@ -37,6 +37,10 @@ class BlendFormError(BlendError):
     """Adapters whose trained numbers do not mean the same cannot be added."""
 
 
+class KeywordError(SsvdError):
+    """Keywords are too many, too long or outside the base's vocabulary, or the search cannot follow them."""
+
+
 class UnknownDomainError(SsvdError):
     """No adapter of this name (or version) is in the store."""
 

@@ -14,6 +14,11 @@ def is_unspaced(letter: str) -> bool:
     return bool(letter) and unicodedata.name(letter, "").startswith(_UNSPACED)
 
 
+def is_in_words(character: str) -> bool:
+    """Return whether a character is a letter, a digit or a mark on one; False for an empty text."""
+    return character.isalnum() or (bool(character) and unicodedata.category(character).startswith("M"))
+
+
 def gap_before(text: str) -> str:
     """Return what stands before a text that goes on: a space, or nothing if its script has none.
 

@@ -32,16 +32,18 @@ class Asked:
     prompt: str = ""
     translates: bool = False
     scores_tokens: bool = False
+    keywords: tuple[str, ...] = ()
 
 
 def request_for(state: ServerState, asked: Asked) -> Request:
     """Return the request. Side effects: none, and the domain is not looked up yet.
 
-    Raises ApiError, LanguageError, and as wish_of does.
+    Raises ApiError, LanguageError, KeywordError, and as wish_of does.
     """
     _check_task(asked, state)
     _check_prompt(asked.prompt, state)
     base = state.engine.recogniser
+    base.check_keywords(asked.keywords)
     domain = wanted_domain(base.name, aliased(state.settings.aliases, asked.model), asked.domain)
     auto = wish_of(domain, asked.auto or MODES[0])
     if auto is None and asked.auto is not None:
@@ -60,6 +62,7 @@ def request_for(state: ServerState, asked: Asked) -> Request:
         auto=auto,
         task=TO_ENGLISH if asked.translates else RECOGNITION,
         scores_tokens=asked.scores_tokens,
+        keywords=asked.keywords,
     )
 
 

@@ -20,9 +20,10 @@ from server.errors import ApiError
 from server.languages import is_auto
 from ssvd_asr.audio.read import Channel, parse_channel
 from ssvd_asr.audio.segment import CutRule
+from ssvd_asr.decoding.keywords import MAX_KEYWORDS
 from ssvd_asr.errors import ChannelError
 
-MAX_FIELDS = 32
+MAX_FIELDS = 32 + 2 * MAX_KEYWORDS  # so that the refusal of too many keywords can say so
 MAX_FILES = 2  # one more than is transcribed, so that the refusal can name the field
 MAX_FIELD_BYTES = 64 * 1024
 # OpenAI's clients send them as name[].
@@ -104,6 +105,7 @@ class AudioForm(BaseModel):
             self.prompt,
             self.translates,
             self.scores_tokens,
+            self.given_words,
         )
 
     @property
@@ -115,6 +117,11 @@ class AudioForm(BaseModel):
     def tells_language(self) -> bool:
         """Whether the reply says which languages were heard, since neither request nor text does."""
         return self.leaves_language_open or self.translates
+
+    @property
+    def given_words(self) -> tuple[str, ...]:
+        """The keywords, each once."""
+        return ()
 
     @property
     def granularities(self) -> tuple[str, ...]:
@@ -140,7 +147,9 @@ class TranscriptionForm(AudioForm):
         default=(), description="`word`, `segment` or both; with `verbose_json` only."
     )
     include: tuple[str, ...] = Field(default=(), description="`logprobs`; with `json` only.")
-    keywords: tuple[str, ...] = Field(default=(), description="Not supported yet.")
+    keywords: tuple[str, ...] = Field(
+        default=(), description=f"Names and terms that may be said, up to {MAX_KEYWORDS}."
+    )
     known_speaker_names: tuple[str, ...] = Field(default=(), description="Not supported.")
     known_speaker_references: tuple[str, ...] = Field(default=(), description="Not supported.")
 
@@ -153,6 +162,11 @@ class TranscriptionForm(AudioForm):
     def scores_tokens(self) -> bool:
         """See AudioForm."""
         return "logprobs" in self.include
+
+    @property
+    def given_words(self) -> tuple[str, ...]:
+        """See AudioForm."""
+        return tuple(dict.fromkeys(keyword.strip() for keyword in self.keywords))
 
     @property
     def granularities(self) -> tuple[str, ...]:
@@ -180,7 +194,6 @@ _UNSUPPORTED: Mapping[str, tuple[tuple[Any, ...], str]] = {
     "auto": ((None, *MODES), f"use {' or '.join(MODES)}"),
     "temperature": ((0.0,), "decoding draws nothing at random; leave it out or send 0"),
     "include": (((), ("logprobs",)), "use logprobs, once"),
-    "keywords": (((),), "leave it out"),
     "known_speaker_names": (((),), _SPEAKERS),
     "known_speaker_references": (((),), _SPEAKERS),
 }

@@ -148,6 +148,7 @@ def _plan(state: ServerState, wanted: Transcription, scores_tokens: bool) -> Req
             leaves_language_open=open_language or len(languages) > 1,
             prompt=wanted.prompt or "",
             scores_tokens=scores_tokens,
+            keywords=tuple(dict.fromkeys(each.strip() for each in wanted.keywords or ())),
         ),
     )
 

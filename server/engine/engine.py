@@ -127,6 +127,7 @@ class Engine:
         Raises:
             UnknownDomainError, AdapterError, BlendError, BankFullError, LoaderError: see Domains.lease.
             LanguageError: the base does not have the language.
+            KeywordError: see Recogniser.check_keywords.
             QueueFullError: too much audio waits. The error says when to retry.
             DrainingError: `drain` or `close` was called, or the device's thread has ended.
         """
@@ -136,6 +137,7 @@ class Engine:
         named = (*request.languages, *(() if left_to_the_base else (request.language,)))
         for language in named:
             supported_language(language, self.recogniser.languages, f"base {self.recogniser.name}")
+        self.recogniser.check_keywords(request.keywords)
         deadline_s = time.monotonic() + self.request_timeout_s
         if request.auto is not None:
             self._chooser.check(request.auto)
@@ -214,6 +216,7 @@ class Engine:
                     task=request.task,
                     languages=request.languages,
                     scores_tokens=request.scores_tokens,
+                    keywords=request.keywords,
                 ),
             )
             for index, span in enumerate(spans)

@@ -38,6 +38,7 @@ class Request:
     task: str = RECOGNITION  # or a translation that the base was trained for, as "<st_eng>"
     languages: tuple[str, ...] = ()  # among which a base identifies the language; empty: all that it has
     scores_tokens: bool = False  # whether the reply has its tokens and their log-probabilities
+    keywords: tuple[str, ...] = ()  # names and terms that the search prefers
     auto: AutoWish | None = None  # the domain is to be chosen; `domain` is None
     hint: bool = False  # whether to tell of a domain that suits the recording clearly better
 
@@ -59,6 +60,7 @@ class Piece:
     task: str = RECOGNITION
     languages: tuple[str, ...] = ()
     scores_tokens: bool = False
+    keywords: tuple[str, ...] = ()
     listens: bool = False  # only the base's voice point is wanted
 
     @property

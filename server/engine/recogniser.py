@@ -27,8 +27,9 @@ from ssvd_asr.base.prompt import RECOGNITION, TO_ENGLISH, Prompt
 from ssvd_asr.basis.cache import factorize
 from ssvd_asr.basis.factors import LayerFactors
 from ssvd_asr.decoding.hypothesis import Hypothesis
+from ssvd_asr.decoding.keywords import check_keywords
 from ssvd_asr.decoding.options import DEFAULT, GREEDY, DecodingOptions
-from ssvd_asr.errors import AdapterError, SsvdError
+from ssvd_asr.errors import AdapterError, KeywordError, SsvdError
 from ssvd_asr.mixing.compression import Compression
 from ssvd_asr.mixing.core_stack import CoreStack
 from ssvd_asr.transcription import Transcript, transcribe
@@ -56,6 +57,10 @@ class Recogniser(AdapterSource, Protocol):
     @property
     def languages(self) -> Collection[str]:
         """The languages of the base, as "<eng>"."""
+        ...
+
+    def check_keywords(self, keywords: Sequence[str]) -> None:
+        """Raise KeywordError if the base or the search cannot look for these, or if they are over a limit."""
         ...
 
     def row_samples(self, samples: int) -> int:
@@ -153,6 +158,14 @@ class ModelRecogniser:
         """See Recogniser."""
         return self._base.tokens.languages
 
+    def check_keywords(self, keywords: Sequence[str]) -> None:
+        """See Recogniser."""
+        if keywords and self._search.method in ("greedy", "ctc"):
+            raise KeywordError(
+                f"keywords need a beam search, and search {self._search.method} follows none (SSVD_SEARCH)"
+            )
+        check_keywords(self._base.tokens, keywords)
+
     def row_samples(self, samples: int) -> int:
         """See Recogniser. Bases are trained on padded windows, so every row is a whole window."""
         return max(samples, self.window_samples)
@@ -187,12 +200,15 @@ class ModelRecogniser:
         # Rows of a domain side by side.
         order = sorted((i for i in range(len(pieces)) if i not in decoded), key=slots.__getitem__)
         # CTC scores no time tokens: rows that are to say them are decoded without it.
-        untold = replace(self._search, ctc_weight=0.0) if self._search.method == "beam" else GREEDY
+        by_beam = replace(self._search, method="beam", ctc_weight=0.0)
+        untold = by_beam if self._search.method == "beam" else GREEDY
         if self._base.ctc_head is None:
             untold = self._search
         timed = [index for index in order if self._says_times(pieces[index])]
         others = [index for index in order if index not in timed]
-        for part, options in ((others, self._search), (timed, untold)):
+        given = [index for index in timed if pieces[index].keywords]
+        timed = [index for index in timed if index not in given]
+        for part, options in ((others, self._search), (timed, untold), (given, by_beam)):
             if part:
                 rows = [(index, pieces[index], slots[index]) for index in part]
                 decoded |= self._decode(rows, mount, options)
@@ -216,6 +232,7 @@ class ModelRecogniser:
                     piece.previous_text,
                     len(piece.wave) / SAMPLE_RATE,
                     piece.languages,
+                    piece.keywords,
                 )
                 for _, piece, _ in rows
             ],

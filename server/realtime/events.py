@@ -31,6 +31,7 @@ class Transcription(_Message):
     language: str | None = None
     languages: tuple[str, ...] | None = None
     prompt: str | None = None
+    keywords: tuple[str, ...] | None = None
 
 
 class ServerVad(_Message):
@@ -107,7 +108,6 @@ _ADVICE = {
     "noise_reduction": "there is none here; leave it out or send null",
     "turn_detection": "only server_vad, or null for turns that the client commits",
     "idle_timeout_ms": "not supported; leave it out",
-    "keywords": "not supported in sessions",
     "delay": "not supported; deltas come as soon as two decodings agree",
 }
 

@@ -32,6 +32,7 @@ class Prompt:
     previous_text: str | None = None
     audio_s: float | None = None  # of a row that gives times: see last_time
     among: tuple[str, ...] = ()  # the languages that IDENTIFIED chooses from; empty: all of the base
+    keywords: tuple[str, ...] = ()  # names and terms that the search prefers, see decoding/keywords.py
 
     def last_time(self, tokens: Times) -> int | None:
         """The id of the last time inside the audio of `audio_s`, at least one step from the start.

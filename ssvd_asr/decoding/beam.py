@@ -20,8 +20,9 @@ from ssvd_asr.decoding.best_path import blank_of
 from ssvd_asr.decoding.ctc_prefix import CtcPrefix
 from ssvd_asr.decoding.greedy import limits_of
 from ssvd_asr.decoding.hypothesis import Hypothesis, timed_segments, without
+from ssvd_asr.decoding.keyword_tree import KeywordTree, add_bonus
 from ssvd_asr.decoding.normalised_search import NormalisedSearch
-from ssvd_asr.decoding.options import check_options
+from ssvd_asr.decoding.options import KEYWORD_NATS, check_options
 from ssvd_asr.decoding.utterance_search import Candidate, Path, Search, UtteranceSearch
 from ssvd_asr.errors import SsvdError
 
@@ -37,13 +38,18 @@ def beam(
     beam_size: int = 5,
     ctc_weight: float = 0.3,
     max_tokens: int | None = None,
+    keyword_nats: float = KEYWORD_NATS,
 ) -> list[Hypothesis]:
     """Decode encoder output (B, T, d), each row after its own prompt, and return each row's best hypothesis.
+
+    Hypotheses of a row with keywords have a bonus for what they say of them (keyword_tree.py). It decides
+    between them, and is no part of the scores that are returned.
 
     Args:
         beam_size: hypotheses followed for each row, 1..MAX_BEAM_SIZE.
         ctc_weight: weight of the CTC prefix score, in [0, 1); the decoder's is one minus it.
         max_tokens: most tokens to add; by default T, as with Speech2Text's maxlenratio of 0.
+        keyword_nats: bonus for each piece of a keyword, natural log.
 
     Raises:
         SsvdError: there is not one prompt for each row, a language or task is unknown, an option is out of
@@ -58,8 +64,13 @@ def beam(
     open_search: type[Search] | partial[NormalisedSearch] = Search
     if base.length_penalty is not None:
         open_search = partial(NormalisedSearch, length_penalty=base.length_penalty)
+    trees = {
+        words: KeywordTree(tokens, words, encoded.device, keyword_nats)
+        for words in {each.keywords for each in prompts}
+        if words
+    }
     searches = [
-        open_search(ids, beam_size, limit, tokens.eos, prompt.last_time(tokens))
+        open_search(ids, beam_size, limit, tokens.eos, prompt.last_time(tokens), trees.get(prompt.keywords))
         for ids, limit, prompt in zip(told, limits, prompts, strict=True)
     ]
     head = base.ctc_head
@@ -67,7 +78,7 @@ def beam(
         ctc, ctc_weight = None, 0.0  # nothing to weigh
     else:
         ctc = CtcPrefix(head, encoded, blank=blank_of(tokens)) if ctc_weight > 0 else None
-    with base.open_decoder(encoded, width=beam_size) as decoder:
+    with base.open_decoder(encoded, width=2 * beam_size if trees else beam_size) as decoder:
         _Scorer(base, decoder, ctc, ctc_weight, beam_size).run(searches)
     return [_finish(search, prompt, tokens) for search, prompt in zip(searches, prompts, strict=True)]
 
@@ -89,7 +100,8 @@ class _Scorer:
         while True:
             paths = [path for search in running for path in search.running]
             last_times = [search.last_time for search in running for _ in search.running]
-            candidates = self._candidates(logp, paths, last_times)
+            trees = [search.keywords for search in running for _ in search.running]
+            candidates = self._candidates(logp, paths, last_times, trees)
             parents: list[int] = []
             first = 0
             for search in running:
@@ -108,18 +120,32 @@ class _Scorer:
             logp = self.decoder.advance(torch.tensor(said, device=logp.device).unsqueeze(1))
 
     def _candidates(
-        self, logp: Tensor, paths: Sequence[Path], last_times: Sequence[int | None]
+        self,
+        logp: Tensor,
+        paths: Sequence[Path],
+        last_times: Sequence[int | None],
+        trees: Sequence[KeywordTree | None],
     ) -> list[tuple[list[Candidate], float]]:
         """Return each row's next tokens with their total scores, and the distance to those left out."""
-        totals = torch.tensor([path.score for path in paths], device=logp.device)
+        totals = torch.tensor([path.score for path in paths], device=logp.device).unsqueeze(1)
         scores = (1.0 - self.ctc_weight) * logp  # (R, V)
         self.base.forbid(scores, [path.ids for path in paths], last_times)
         if self.ctc is None:
-            # One more than can be kept, so that the search can measure the margin.
-            best = (scores + totals.unsqueeze(1)).topk(min(self.beam_size + 1, scores.size(1)), dim=-1)
-            sums, ids, edges = best.values, best.indices, torch.full_like(totals, torch.inf)
-        else:
-            sums, ids, edges = self._with_ctc(self.ctc, scores, totals)
+            scores = scores + totals
+        ids, edges = self._best(scores)
+        given = any(tree is not None for tree in trees)
+        if given:
+            # A keyword's tokens may not be among the best ones without the bonus, nor these with it.
+            add_bonus(scores, trees, [path.match for path in paths])
+            others, further = self._best(scores)
+            double = (others.unsqueeze(2) == ids.unsqueeze(1)).any(dim=2)
+            ids, edges = torch.cat([ids, others], dim=1), torch.minimum(edges, further)
+        sums = scores.gather(1, ids)
+        if self.ctc is not None:
+            sums, ids = self._with_ctc(self.ctc, sums, ids, scores[:, self.base.tokens.eos])
+            sums = sums + totals
+        if given:
+            sums[:, double.size(1) : 2 * double.size(1)].masked_fill_(double, -torch.inf)
         # One transfer, since the host waits for each; a float32 holds every id below 2^24.
         table = torch.stack([sums, ids.to(sums.dtype), edges.unsqueeze(1).expand_as(sums)]).tolist()
         return [
@@ -127,22 +153,29 @@ class _Scorer:
             for row, i, edge in zip(*table, strict=True)
         ]
 
-    def _with_ctc(self, ctc: CtcPrefix, scores: Tensor, totals: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return total scores and ids (R, S + 1), and the distance (R,) to the first token left out.
-
-        The tokens are the decoder's S best ones and <eos>, which CTC always scores.
-        """
+    def _best(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the tokens (R, S) with the best scores (R, V), and the distance (R,) to those left out."""
+        if self.ctc is None:
+            # One more than can be kept, so that the search can measure the margin.
+            best = scores.topk(min(self.beam_size + 1, scores.size(1)), dim=-1)
+            return best.indices, torch.full_like(scores[:, 0], torch.inf)
         size = min(int(PRE_BEAM_RATIO * self.beam_size), scores.size(1) - 1)
-        eos = self.base.tokens.eos
         best = scores.topk(size + 1, dim=-1)
-        part = best.indices[:, :size]
-        gains, ends = ctc.score(part)
-        gains = gains.masked_fill(part == eos, -torch.inf)  # <eos> has a column of its own
-        gains = torch.cat([gains, ends.unsqueeze(1)], dim=1).to(scores.dtype)
-        known = torch.cat([best.values[:, :size], scores[:, eos : eos + 1]], dim=1)
-        ids = torch.cat([part, torch.full_like(part[:, :1], eos)], dim=1)
-        sums = known + self.ctc_weight * gains + totals.unsqueeze(1)
-        return sums, ids, best.values[:, size - 1] - best.values[:, size]
+        return best.indices[:, :size], best.values[:, size - 1] - best.values[:, size]
+
+    def _with_ctc(self, ctc: CtcPrefix, known: Tensor, ids: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the scores (R, S + 1) of tokens with CTC's, and the tokens, among them <eos> at the end.
+
+        Args:
+            known, ids: the decoder's scores (R, S) of some tokens.
+            ends: its scores (R,) of <eos>.
+        """
+        eos = self.base.tokens.eos
+        gains, ended = ctc.score(ids)
+        gains = gains.masked_fill(ids == eos, -torch.inf)  # <eos> has a column of its own
+        gains = torch.cat([gains, ended.unsqueeze(1)], dim=1).to(known.dtype)
+        sums = torch.cat([known, ends.unsqueeze(1)], dim=1) + self.ctc_weight * gains
+        return sums, torch.cat([ids, torch.full_like(ids[:, :1], eos)], dim=1)
 
 
 def _finish(search: UtteranceSearch, prompt: Prompt, tokens: Tokens) -> Hypothesis:
@@ -152,7 +185,7 @@ def _finish(search: UtteranceSearch, prompt: Prompt, tokens: Tokens) -> Hypothes
     return Hypothesis(
         token_ids=ids,
         text=tokens.decode(ids),
-        score=best.score,
+        score=best.own_score,
         margin=search.margin,
         ended=best.ids[-1] == tokens.eos,
         segments=timed_segments(ids, tokens) if prompt.timestamps else (),

@@ -15,7 +15,15 @@ from ssvd_asr.base.prompt import RECOGNITION, Prompt
 from ssvd_asr.decoding.beam import beam
 from ssvd_asr.decoding.best_path import best_path
 from ssvd_asr.decoding.ctc_judge import CtcJudge
-from ssvd_asr.decoding.fallback import SILENT, WARNING, better, is_doubtful, is_silence
+from ssvd_asr.decoding.fallback import (
+    SILENT,
+    WARNING,
+    WITHOUT_KEYWORDS,
+    better,
+    is_doubtful,
+    is_silence,
+    loops,
+)
 from ssvd_asr.decoding.greedy import greedy
 from ssvd_asr.decoding.hypothesis import Hypothesis, Said
 from ssvd_asr.decoding.options import DecodingOptions
@@ -53,13 +61,54 @@ def decode(
 ) -> list[Decoded]:
     """Decode encoder output (B, T, d), each row with its own prompt.
 
+    Rows with keywords are searched apart, so that the others stay as they are without them.
+
     Args:
         domains: returns a context that opens the domains of some rows while only these are searched.
         max_tokens: where to cut a transcript that does not end; by default T.
 
     Raises:
         SsvdError: the search rejects its options.
+        KeywordError: it is greedy or CTC's, and a prompt has keywords.
     """
+    given = [row for row, prompt in enumerate(prompts) if prompt.keywords]
+    if not given:
+        return _decode(base, encoded, prompts, options, domains, max_tokens)
+    options.check(prompts)
+    # CTC scores no times, so rows that say them are searched without it.
+    timed = [row for row in given if prompts[row].timestamps]
+    by_beam = replace(options, method="beam")
+    decoded: dict[int, Decoded] = {}
+    for rows, chosen, search in (
+        ([row for row in range(len(prompts)) if row not in given], options, _decode),
+        ([row for row in given if row not in timed], by_beam, _by_keywords),
+        (timed, replace(by_beam, ctc_weight=0.0), _by_keywords),
+    ):
+        if rows:
+            told = [prompts[row] for row in rows]
+            found = search(base, _some(encoded, rows), told, chosen, _among(domains, rows), max_tokens)
+            decoded |= zip(rows, found, strict=True)
+    return [decoded[row] for row in range(len(prompts))]
+
+
+def _some(encoded: Tensor, rows: Sequence[int]) -> Tensor:
+    return encoded[torch.tensor(rows, device=encoded.device)]
+
+
+def _among(domains: Domains, rows: Sequence[int]) -> Domains:
+    """Return the domains of some rows, by their places among these."""
+    return lambda chosen: domains([rows[place] for place in chosen])
+
+
+def _decode(
+    base: BaseModel,
+    encoded: Tensor,
+    prompts: Sequence[Prompt],
+    options: DecodingOptions,
+    domains: Domains,
+    max_tokens: int | None,
+) -> list[Decoded]:
+    """Decode rows by one search, and with `checked` the doubtful ones again."""
     assert options.method is not None  # DecodingOptions.of
     everyone = range(len(encoded))
     with domains(everyone):
@@ -87,13 +136,53 @@ def decode(
         return _checked_by_signs(base, encoded, prompts, options, domains, max_tokens, found)
     again = [row for row in known if judged[row][0] > options.doubt_nats]
     if again:
-        chosen = encoded[torch.tensor(again, device=encoded.device)]
+        chosen = _some(encoded, again)
         with domains(again):
             better = _beam(base, chosen, [prompts[row] for row in again], options, max_tokens)
         judged = _judged(base, chosen, better, range(len(again)))
         for place, (row, each) in enumerate(zip(again, better, strict=True)):
             decoded[row] = _told(each, "beam", judged[place], options.ctc_weight)
     return decoded
+
+
+def _by_keywords(
+    base: BaseModel,
+    encoded: Tensor,
+    prompts: Sequence[Prompt],
+    options: DecodingOptions,
+    domains: Domains,
+    max_tokens: int | None,
+) -> list[Decoded]:
+    """Search rows with keywords by a beam, and look for signs that words are wrong where CTC cannot tell.
+
+    Each keyword has a bonus wherever it is said, so a row may repeat one without end. Such a row is decoded
+    as if it had none.
+    """
+    decoded = _decode(base, encoded, prompts, options, domains, max_tokens)
+    doubtful = [row for row, each in enumerate(decoded) if is_doubtful(each.hypothesis)]
+    if base.ctc_head is not None or not doubtful:
+        return decoded
+    with domains(doubtful):
+        silences = base.no_speech(_some(encoded, doubtful)) or [0.0] * len(doubtful)
+    for row, silence in zip(doubtful, silences, strict=True):
+        if is_silence(decoded[row].hypothesis, silence):
+            decoded[row] = _silent(decoded[row])
+        else:
+            decoded[row] = replace(decoded[row], warnings=(WARNING,))
+    looping = [row for row in doubtful if loops(decoded[row].hypothesis)]
+    if looping:
+        bare = [replace(prompts[row], keywords=()) for row in looping]
+        plain = replace(options, method="checked")
+        others = _decode(base, _some(encoded, looping), bare, plain, _among(domains, looping), max_tokens)
+        for row, other in zip(looping, others, strict=True):
+            decoded[row] = replace(other, warnings=(*other.warnings, WITHOUT_KEYWORDS))
+    return decoded
+
+
+def _silent(found: Decoded) -> Decoded:
+    """Return a row without its words."""
+    silence = replace(found.hypothesis, token_ids=(), log_probs=(), text="", segments=())
+    return Decoded(silence, found.search, None, (SILENT,))
 
 
 def _checked_by_signs(
@@ -113,7 +202,7 @@ def _checked_by_signs(
     again = [row for row, each in enumerate(found) if is_doubtful(each)]
     if not again:
         return decoded
-    chosen = encoded[torch.tensor(again, device=encoded.device)]
+    chosen = _some(encoded, again)
     with domains(again):
         others = _beam(base, chosen, [prompts[row] for row in again], options, max_tokens)
         silences = base.no_speech(chosen) or [0.0] * len(again)
@@ -121,9 +210,7 @@ def _checked_by_signs(
         best = better(found[row], other)
         search: Literal["greedy", "beam"] = "beam" if best is other else "greedy"
         if is_silence(best, silence):
-            decoded[row] = Decoded(
-                replace(best, token_ids=(), log_probs=(), text="", segments=()), search, None, (SILENT,)
-            )
+            decoded[row] = _silent(Decoded(best, search, None))
         else:
             told = _told(best, search, None, 0.0, timed=prompts[row].timestamps)
             decoded[row] = replace(told, warnings=(WARNING,) if is_doubtful(best) else ())
@@ -140,6 +227,7 @@ def _beam(
     return beam(
         base, encoded, prompts,
         beam_size=options.beam_size, ctc_weight=options.ctc_weight, max_tokens=max_tokens,
+        keyword_nats=options.keyword_nats,
     )  # fmt: skip
 
 
@@ -170,7 +258,7 @@ def _judged(
     """Return CTC's doubt about the words of these rows, and ln P of them, by row."""
     if not rows:
         return {}
-    chosen = encoded if len(rows) == len(encoded) else encoded[torch.tensor(rows, device=encoded.device)]
+    chosen = encoded if len(rows) == len(encoded) else _some(encoded, rows)
     assert base.ctc_head is not None  # `rows` would be empty
     judge = CtcJudge(base.ctc_head, chosen, base.tokens)
     return dict(zip(rows, judge.judged([found[row].token_ids for row in rows]), strict=True))

@@ -13,6 +13,7 @@ MAX_COMPRESSION = 2.4  # of a text's bytes to those that zlib needs: a loop comp
 MIN_LOG_PROB = -1.0  # mean natural log-probability of a row's tokens
 MIN_NO_SPEECH = 0.6  # probability from which improbable words count as silence
 WARNING = "words repeat or are improbable, and another search found none better"
+WITHOUT_KEYWORDS = "with keywords the words repeated, and were decoded without them"
 SILENT = "no speech was heard, and improbable words were left out"
 
 

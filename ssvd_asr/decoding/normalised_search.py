@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ssvd_asr.decoding.utterance_search import Candidate, Path, UtteranceSearch
+from ssvd_asr.decoding.keyword_tree import KeywordTree
+from ssvd_asr.decoding.utterance_search import Candidate, Offer, Path, UtteranceSearch
 
 
 class NormalisedSearch(UtteranceSearch):
@@ -21,10 +22,11 @@ class NormalisedSearch(UtteranceSearch):
         limit: int,
         eos: int,
         last_time: int | None = None,
+        keywords: KeywordTree | None = None,
         *,
         length_penalty: float,
     ) -> None:
-        super().__init__(prompt, beam_size, limit, eos, last_time)
+        super().__init__(prompt, beam_size, limit, eos, last_time, keywords)
         self._ended: list[tuple[float, Path]] = []  # with their normalised scores, best first
         self._penalty = length_penalty
 
@@ -33,22 +35,24 @@ class NormalisedSearch(UtteranceSearch):
         length = len(self.running[0].ids) - len(self.prompt) + 1  # with this token
         offered = self._offered(candidates)
         full = length >= self._limit
-        parents: list[int] = []
-        running: list[Path] = []
         left = [edge for _, edge in candidates]
-        for rank, (score, parent, token) in enumerate(offered):
-            path = self.running[parent].with_token(token, score)
-            if token == self._eos or full:
+        chosen: list[Offer] = []
+        rest: list[Offer] = []
+        for rank, offer in enumerate(offered):
+            if offer.token == self._eos or full:
                 if rank < self._beam_size:
-                    self._end(path, length)
-            elif len(running) < self._beam_size:
-                running.append(path)
-                parents.append(parent)
+                    self._end(self._closed(self._longer(offer)), length)
+            elif len(chosen) < self._beam_size:
+                chosen.append(offer)
             else:
-                left.append(running[-1].score - score)
+                left.append(chosen[-1].settled - offer.settled)
+                rest = offered[rank:]
                 break
         self.margin = min([self.margin, *left])
-        return self._go_on(running, parents, done=not running or self._settled(running[0].score, length))
+        chosen += self._promising(rest)
+        best = max((offer.score for offer in chosen), default=0.0)
+        running, parents = [self._longer(offer) for offer in chosen], [offer.parent for offer in chosen]
+        return self._go_on(running, parents, done=not running or self._settled(best, length))
 
     def best(self) -> Path:
         """See UtteranceSearch."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
-from ssvd_asr.errors import SsvdError
+from ssvd_asr.errors import KeywordError, SsvdError
 
 if TYPE_CHECKING:
     from ssvd_asr.base.model import BaseModel
@@ -22,6 +22,10 @@ MAX_BEAM_SIZE = 20  # the most in ESPnet's own scripts; memory and time grow wit
 # Chosen on the validation sets of owsm-nano's domains (docs/results/search.md). A larger value leaves errors,
 # a smaller one only costs time.
 DOUBT_NATS = 3.0
+# Chosen on validation data too (docs/results/keywords.md). A larger value finds more keywords, and says more
+# that were not spoken.
+KEYWORD_NATS = 5.0
+MAX_KEYWORD_NATS = 100.0  # far beyond what any word costs, and small enough for sums in float32
 
 
 @dataclass(frozen=True)
@@ -30,18 +34,20 @@ class DecodingOptions:
 
     Attributes:
         method: `greedy`, attention alone; `beam`, a beam search by attention and CTC; `ctc`, the best path
-            without a decoder; `checked`, greedy, then `beam` for the rows that CTC doubts. None is the base's
-            own: `checked`, or `ctc` for a base without a decoder.
+            without a decoder; `checked`, greedy, then `beam` for the rows that CTC doubts, and `beam` at once
+            for rows with keywords. None is the base's own: `checked`, or `ctc` for a base without a decoder.
         beam_size: hypotheses of a row that `beam` follows, 1 to MAX_BEAM_SIZE.
         ctc_weight: weight of CTC in the scores of `beam`, in [0, 1).
         doubt_nats: `checked` decodes a row again if CTC's best path is more probable than its words by
             more than this (natural log).
+        keyword_nats: bonus in a beam search for each piece of a keyword (natural log).
     """
 
     method: Method | None = None
     beam_size: int = 5
     ctc_weight: float = 0.3
     doubt_nats: float = DOUBT_NATS
+    keyword_nats: float = KEYWORD_NATS
 
     def of(self, base: BaseModel) -> DecodingOptions:
         """Return the options with a search of this base, and without weight for a CTC head that it lacks.
@@ -67,8 +73,12 @@ class DecodingOptions:
         """Raise SsvdError for an option out of range or incompatible with these prompts."""
         if not self.doubt_nats >= 0:
             raise SsvdError(f"doubt_nats={self.doubt_nats}: must be at least 0")
+        if not 0 <= self.keyword_nats <= MAX_KEYWORD_NATS:
+            raise SsvdError(f"keyword_nats={self.keyword_nats}: must be within 0..{MAX_KEYWORD_NATS:g}")
         timed = [] if self.method == "checked" else prompts  # rows with times are not checked
         check_options(self.beam_size, self.ctc_weight, timed if self.method == "beam" else [])
+        if self.method in ("greedy", "ctc") and any(prompt.keywords for prompt in prompts):
+            raise KeywordError(f"search {self.method} with keywords: only a beam search follows them")
         if self.method == "ctc" and any(prompt.timestamps for prompt in prompts):
             raise SsvdError("search ctc with timestamps: CTC knows no time symbols")
 

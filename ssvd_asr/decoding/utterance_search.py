@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ssvd_asr.decoding.hypothesis import check_finite
+from ssvd_asr.decoding.keyword_tree import KeywordTree, Match
 
 HOPELESS = -10.0  # ESPnet's end_detect: natural log, relative to the best that ended
 LOOK_BACK = 3  # ... at this many successive lengths
@@ -21,35 +22,75 @@ class Candidate(NamedTuple):
 
 
 class Path(NamedTuple):
-    """Hypothesis. ids: the prompt and all tokens since, including an <eos>. gains: what each token added."""
+    """Hypothesis.
+
+    Attributes:
+        ids: the prompt and all tokens since, including an <eos>.
+        score: by which hypotheses are compared: the model's, and the bonus for keywords.
+        gains: what each token added to the model's score.
+        match: what it has said of keywords, and the bonus for that.
+    """
 
     ids: tuple[int, ...]
     score: float
     gains: tuple[float, ...] = ()
+    match: Match = Match()
 
-    def with_token(self, token: int, score: float) -> Path:
-        """Return the path with one more token, and the total score with it."""
-        return Path((*self.ids, token), score, (*self.gains, score - self.score))
+    @property
+    def own_score(self) -> float:
+        """The model's score, without the bonus."""
+        return self.score - self.match.value
+
+    def with_token(self, token: int, score: float, match: Match) -> Path:
+        """Return the path with one more token, and the total score and the keywords with it."""
+        gained = (score - match.value) - self.own_score
+        return Path((*self.ids, token), score, (*self.gains, gained), match)
+
+
+class Offer(NamedTuple):
+    """Hypothesis that may go on: a running one with one more token, its total score and its keywords."""
+
+    score: float
+    parent: int
+    token: int
+    match: Match
+
+    @property
+    def settled(self) -> float:
+        """The score without the bonus of keywords that are not completed."""
+        return self.score - self.match.unearned
 
 
 class UtteranceSearch(ABC):
     """Hypotheses of one utterance. The first one is the prompt.
+
+    The best `beam_size` go on. What a hypothesis has for keywords that it has not completed does not count
+    for that: half a keyword would push the right words out, and be taken back later. So that keywords can be
+    completed nevertheless, as many hypotheses more go on that are the best with it.
 
     Attributes:
         running: the hypotheses that go on, best first.
         done: whether the search is over.
         margin: the smallest distance between a score that was kept and one that was not.
         last_time: see Prompt.last_time.
+        keywords: those of the utterance; None without any.
     """
 
     def __init__(
-        self, prompt: Sequence[int], beam_size: int, limit: int, eos: int, last_time: int | None = None
+        self,
+        prompt: Sequence[int],
+        beam_size: int,
+        limit: int,
+        eos: int,
+        last_time: int | None = None,
+        keywords: KeywordTree | None = None,
     ) -> None:
         self.prompt = tuple(prompt)
         self.running: list[Path] = [Path(self.prompt, 0.0)]
         self.done = False
         self.margin = math.inf
         self.last_time = last_time
+        self.keywords = keywords
         self._beam_size = beam_size
         self._limit = limit
         self._eos = eos
@@ -70,14 +111,40 @@ class UtteranceSearch(ABC):
     def best(self) -> Path:
         """Return the best hypothesis that ended, once done. `margin` then includes the second best."""
 
-    def _offered(
-        self, candidates: Sequence[tuple[Sequence[Candidate], float]]
-    ) -> list[tuple[float, int, int]]:
-        """Return all candidates as (score, parent, token), best first."""
-        offered = [(c.score, parent, c.token) for parent, (row, _) in enumerate(candidates) for c in row]
-        offered = sorted((o for o in offered if o[0] > -math.inf), key=lambda o: -o[0])
-        check_finite(offered[0][0] if offered else -math.inf)
+    def _offered(self, candidates: Sequence[tuple[Sequence[Candidate], float]]) -> list[Offer]:
+        """Return all candidates, those with the best settled scores first."""
+        offered = [
+            Offer(each.score, parent, each.token, self._match(parent, each.token))
+            for parent, (row, _) in enumerate(candidates)
+            for each in row
+            if each.score > -math.inf
+        ]
+        offered.sort(key=lambda each: -each.settled)
+        check_finite(offered[0].score if offered else -math.inf)
         return offered
+
+    def _match(self, parent: int, token: int) -> Match:
+        match = self.running[parent].match
+        return match if self.keywords is None else self.keywords.after(match, token)
+
+    def _promising(self, left: Sequence[Offer]) -> list[Offer]:
+        """Return those that go on for the keywords that they have begun, of what the beam leaves."""
+        if self.keywords is None:
+            return []
+        begun = sorted((each for each in left if each.match.open), key=lambda each: -each.score)
+        if len(begun) > self._beam_size:
+            self.margin = min(self.margin, begun[self._beam_size - 1].score - begun[self._beam_size].score)
+        return begun[: self._beam_size]
+
+    def _longer(self, offer: Offer) -> Path:
+        return self.running[offer.parent].with_token(offer.token, offer.score, offer.match)
+
+    def _closed(self, path: Path) -> Path:
+        """Return a hypothesis that ends here: a keyword that the limit cuts off is not completed."""
+        if self.keywords is None or path.ids[-1] == self._eos:
+            return path
+        match = self.keywords.after(path.match, self._eos)
+        return path._replace(score=path.own_score + match.value, match=match)
 
     def _go_on(self, running: list[Path], parents: list[int], *, done: bool) -> list[int]:
         """Take the hypotheses that go on, none if the search is over; return their parents."""
@@ -90,9 +157,15 @@ class Search(UtteranceSearch):
     """Search by the sums of the scores, which stops as ESPnet's does."""
 
     def __init__(
-        self, prompt: Sequence[int], beam_size: int, limit: int, eos: int, last_time: int | None = None
+        self,
+        prompt: Sequence[int],
+        beam_size: int,
+        limit: int,
+        eos: int,
+        last_time: int | None = None,
+        keywords: KeywordTree | None = None,
     ) -> None:
-        super().__init__(prompt, beam_size, limit, eos, last_time)
+        super().__init__(prompt, beam_size, limit, eos, last_time, keywords)
         self._ended: list[Path] = []
 
     def advance(self, candidates: Sequence[tuple[Sequence[Candidate], float]]) -> list[int]:
@@ -102,17 +175,17 @@ class Search(UtteranceSearch):
         kept, left = offered[: self._beam_size], offered[self._beam_size :]
         edges = [edge for _, edge in candidates]
         if left:
-            edges.append(kept[-1][0] - left[0][0])
+            edges.append(kept[-1].settled - left[0].settled)
         self.margin = min([self.margin, *edges])
         parents = []
         running = []
-        for score, parent, token in kept:
-            path = self.running[parent].with_token(token, score)
-            if token == self._eos or step == self._limit - 1:
-                self._ended.append(path)
+        for offer in [*kept, *self._promising(left)]:
+            path = self._longer(offer)
+            if offer.token == self._eos or step == self._limit - 1:
+                self._ended.append(self._closed(path))
             else:
                 running.append(path)
-                parents.append(parent)
+                parents.append(offer.parent)
         return self._go_on(running, parents, done=not running or self._hopeless(step))
 
     def best(self) -> Path:

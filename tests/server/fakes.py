@@ -21,7 +21,7 @@ from ssvd_asr.audio.read import SAMPLE_RATE
 from ssvd_asr.basis.factors import canonical_svd
 from ssvd_asr.decoding.align import TimedWord
 from ssvd_asr.decoding.hypothesis import Said
-from ssvd_asr.errors import AdapterError
+from ssvd_asr.errors import AdapterError, KeywordError
 from ssvd_asr.layer.linear import AdaptedLinear
 from ssvd_asr.mixing.core_stack import CoreStack
 
@@ -80,6 +80,10 @@ class FakeRecogniser:
         self.comparable = True  # whether it says them at all
 
     languages = ("<eng>", "<nld>")
+
+    def check_keywords(self, keywords: Sequence[str]) -> None:
+        if lacking := [each for each in keywords if "#" in each]:
+            raise KeywordError(f"keyword {lacking[0]!r}: the vocabulary does not have '#'")
 
     def row_samples(self, samples: int) -> int:
         return samples if self.short_windows else self.window_samples

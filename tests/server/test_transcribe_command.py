@@ -16,7 +16,7 @@ from server.engine.engine import Engine
 from server.settings import ServerSettings
 from server.transcript_files import FORMATS
 from ssvd_asr.errors import BaseModelError
-from tests.server.fakes import BASE, DIGEST
+from tests.server.fakes import BASE, DIGEST, FakeRecogniser
 from tests.speechlike import babble, wav_bytes
 
 
@@ -158,6 +158,26 @@ def test_every_format_is_written_with_the_same_words(
         assert document["text"] == " ".join(word["word"] for word in document["words"]) == "base words"
     else:
         assert [cue.plaintext for cue in pysubs2.SSAFile.from_string(written, kind)] == ["base words"]
+
+
+@pytest.mark.usefixtures("started")
+def test_keywords_go_with_every_recording_and_are_checked_before_the_first(
+    capsys: pytest.CaptureFixture[str], clip_file: Path, recogniser: FakeRecogniser
+) -> None:
+    run_json(capsys, clip_file, "--keyword", "new york", "--keyword", "Kotlin")
+    assert [piece.keywords for piece in recogniser.pieces] == [("new york", "Kotlin")]
+    assert "'C#'" in run_json(capsys, clip_file, "--keyword", "C#", status=1)["error"]
+    assert len(recogniser.pieces) == 1
+
+
+@pytest.mark.usefixtures("started")
+def test_transcripts_made_with_other_keywords_are_not_taken_for_done(
+    capsys: pytest.CaptureFixture[str], clip_file: Path, tmp_path: Path
+) -> None:
+    arguments = [str(clip_file), "--out", str(tmp_path / "out"), "--keyword"]
+    assert transcribe_command.main([*arguments, "boat"]) == 0
+    assert transcribe_command.main([*arguments, "hill"]) == 1
+    assert "was made with keywords ['boat', " in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("started")

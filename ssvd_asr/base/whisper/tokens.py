@@ -21,12 +21,6 @@ TIME_STEP_S = 0.02
 _LANGUAGE = re.compile(r"<\|([a-z]{2,3})\|>")
 _LOST = "\ufffd"  # stands for bytes that are no whole character
 
-# The byte of each letter of byte-level BPE, as in GPT-2's encoder.py (Radford et al. 2019): a printable
-# character of Latin-1 stands for its byte, and the letters from 256 on for the other bytes in order.
-_PRINTABLE = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
-_OTHERS = [byte for byte in range(256) if byte not in _PRINTABLE]
-_BYTES = {chr(byte): byte for byte in _PRINTABLE} | {chr(256 + n): byte for n, byte in enumerate(_OTHERS)}
-
 
 class WhisperTokens:
     """Whisper's vocabulary: byte-level BPE pieces, then controls, then times. See Tokens.
@@ -105,7 +99,21 @@ class WhisperTokens:
         """See Tokens. A piece is written with one letter for each byte."""
         if index >= self.eos:
             return b""
-        return bytes(_BYTES[letter] for letter in self._read.id_to_token(index) or "")
+        return bytes(self._bytes[letter] for letter in self._read.id_to_token(index) or "")
+
+    @cached_property
+    def _bytes(self) -> Mapping[str, int]:
+        """The byte of each letter of byte-level BPE, as GPT-2 maps them.
+
+        A byte is the letter of its number where that is in the alphabet. The others have, in their order, the
+        letters from 256 on.
+        """
+        from tokenizers.pre_tokenizers import ByteLevel
+
+        alphabet = set(ByteLevel.alphabet())
+        others = (byte for byte in range(256) if chr(byte) not in alphabet)
+        own = {letter: ord(letter) for letter in alphabet if ord(letter) < 256}
+        return own | {chr(256 + place): byte for place, byte in enumerate(others)}
 
     def words(self, ids: Sequence[int]) -> list[tuple[str, tuple[int, ...]]]:
         """See Tokens. A word begins at a space, or is one character where no spaces are written."""

@@ -30,6 +30,7 @@ from server.app import create_app
 from server.engine.engine import Engine
 from server.settings import ServerSettings
 from ssvd_asr.base.prompt import IDENTIFIED, RECOGNITION, TO_ENGLISH
+from ssvd_asr.decoding.keywords import MAX_KEYWORDS
 from ssvd_asr.errors import SsvdError
 from tests.server.api.test_transcriptions import post, refusal
 from tests.server.fakes import BASE, FakeRecogniser
@@ -165,6 +166,18 @@ def test_a_request_that_is_refused_is_refused_before_its_stream(client: TestClie
 def test_silence_streams_an_empty_text(client: TestClient) -> None:
     (done,) = events_of(client, wav_bytes(np.zeros(16_000, np.float32)))
     assert done.text == ""
+
+
+def test_keywords_go_with_every_piece_of_a_request_and_with_no_other(
+    api: openai.OpenAI, recogniser: FakeRecogniser, clip: bytes
+) -> None:
+    words = [" Kotlin", "new york", "Kotlin"]
+    api.audio.transcriptions.create(file=("a.wav", clip), model=BASE, keywords=words)
+    api.audio.transcriptions.create(file=("a.wav", clip), model=BASE)
+    assert [piece.keywords for piece in recogniser.pieces] == [("Kotlin", "new york"), ()]
+    many = [f"word {index}" for index in range(MAX_KEYWORDS)]
+    api.audio.transcriptions.create(file=("a.wav", clip), model=BASE, keywords=many)
+    assert recogniser.pieces[-1].keywords == tuple(many)
 
 
 def test_an_alias_is_the_model_that_it_stands_for(api: openai.OpenAI, clip: bytes) -> None:

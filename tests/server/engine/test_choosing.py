@@ -60,6 +60,16 @@ def test_one_that_is_sure_decodes_alone(name: str | None, engine: Engine, recogn
 
 
 @pytest.mark.usefixtures("described")
+def test_keywords_go_with_the_trials_of_a_choice(engine: Engine, recogniser: FakeRecogniser) -> None:
+    recogniser.voice = np.asarray([3.0, 3.0], np.float32)
+    wish = AutoWish()
+    engine.submit(Request(babble(2.0), auto=wish, keywords=("boat",))).result(TIMEOUT_S)
+    decoded = [piece for piece in recogniser.pieces if not piece.listens]
+    assert len(decoded) > 1
+    assert {piece.keywords for piece in decoded} == {("boat",)}
+
+
+@pytest.mark.usefixtures("described")
 @pytest.mark.parametrize("best", ["child", "scottish", None])
 def test_among_the_unsure_the_one_that_finds_its_words_most_probable_is_taken(
     best: str | None, engine: Engine, recogniser: FakeRecogniser

@@ -19,7 +19,7 @@ from server.settings import ServerSettings
 from ssvd_asr.audio.segment import find_spans
 from ssvd_asr.base.prompt import IDENTIFIED, Prompt
 from ssvd_asr.decoding.options import DecodingOptions
-from ssvd_asr.errors import AdapterError
+from ssvd_asr.errors import AdapterError, KeywordError
 from ssvd_asr.mixing.compression import Compression
 from ssvd_asr.transcription import transcribe
 from tests.random_owsm import write_random_owsm
@@ -175,6 +175,29 @@ def test_bfloat16_serves_with_the_factors_of_float32(
     half = ModelRecogniser.load(str(folder), device="cpu", dtype="bfloat16", cache_dir=cache)
     cores = half.read_adapter(real_store.resolve("child")).expand(half.device, half.dtype)
     assert {core.dtype for core in cores.values()} == {torch.bfloat16}
+
+
+def test_keywords_need_a_search_that_follows_them(real: ModelRecogniser) -> None:
+    real.check_keywords(["hill"])
+    for method in ("greedy", "ctc"):
+        search = DecodingOptions(method)  # type: ignore[arg-type]  # of a loop over literals
+        other = ModelRecogniser(real._base, real._factors, real._adapted, search=search)
+        other.check_keywords([])
+        with pytest.raises(KeywordError, match="SSVD_SEARCH"):
+            other.check_keywords(["hill"])
+    with pytest.raises(KeywordError, match="'#'"):
+        real.check_keywords(["hill#"])
+
+
+def test_rows_with_keywords_are_found_by_a_beam_and_the_others_stay(running: Engine) -> None:
+    plain = running.submit(Request(WAVE, domain="child")).result(60)
+    asked = [
+        running.submit(Request(WAVE, domain="child", keywords=keywords, timestamps=timestamps))
+        for keywords, timestamps in (((), False), (("slow hill", "boat"), False), (("boat",), True))
+    ]
+    beside, given, timed = [each.result(60) for each in asked]
+    assert (beside.text, beside.decoding) == (plain.text, plain.decoding)
+    assert {piece.search for piece in (*given.decoding, *timed.decoding)} == {"beam"}
 
 
 def test_languages_are_those_of_the_token_list(real: ModelRecogniser) -> None:

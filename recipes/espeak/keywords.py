@@ -1,0 +1,193 @@
+"""Keywords measured on names and terms that owsm-nano's training never said: docs/results/keywords.json.
+
+    python -m recipes.espeak.keywords
+
+Sets: `terms`, sentences with such terms, spoken here; `unseen`, with words that the domain's training did not
+say; `ordinary`, the domain's own test set, for false alarms and for what else changes. The keywords of an
+utterance are its own terms and a number of others. The bonus is chosen on validation data: other terms,
+sentences and voices. A run that was stopped goes on where it ended.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from adapters_store.packaged import PACKAGED, builtins
+from recipes.espeak.grammar import load_words
+from recipes.espeak.keywords_page import KEPT_ORDINARY, chosen_bonus, figures, write_page
+from recipes.espeak.terms import load_terms, said_in, speak_terms
+from ssvd_asr.adapted_model import adapt
+from ssvd_asr.adapter.read import load_adapter
+from ssvd_asr.audio.read import read_audio
+from ssvd_asr.base.load import load_base
+from ssvd_asr.base.prompt import Prompt
+from ssvd_asr.basis.cache import factorize
+from ssvd_asr.decoding.options import DecodingOptions
+from ssvd_asr.parser import CommandParser
+from ssvd_asr.transcription import transcribe
+from training.bench.unseen import words_of
+
+DOMAINS = ("child", "scottish")
+UTTERANCES = {"valid": {"terms": 40, "ordinary": 40}, "test": {"terms": 40, "unseen": 30, "ordinary": 40}}
+BATCH = 16
+BONUSES = (4.0, 5.0, 6.0)  # nats a piece, tried on validation data
+VALIDATION_OTHERS = 50
+OTHERS = (10, 50, 200)  # keywords beside those of the utterance
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What is decoded, and how.
+
+    Attributes:
+        kind: terms, unseen or ordinary.
+        adapted: whether the domain's adapter is used, or the base alone.
+        others: keywords beside those of the utterance; None: no keywords at all.
+        bonus: nats a piece; None without keywords.
+    """
+
+    split: str
+    kind: str
+    domain: str
+    adapted: bool
+    others: int | None = None
+    bonus: float | None = None
+
+
+def conditions(split: str, bonuses: Sequence[float]) -> Iterator[Condition]:
+    """Yield what is measured on a split, for these bonuses."""
+    for domain in DOMAINS:
+        for kind in UTTERANCES[split]:
+            for adapted in (True, False) if split == "test" and kind != "ordinary" else (True,):
+                bare = Condition(split, kind, domain, adapted)
+                yield bare
+                counts = (VALIDATION_OTHERS,) if split == "valid" else OTHERS
+                if kind == "ordinary":
+                    counts = counts[-1:]
+                elif kind == "unseen" or not adapted:
+                    counts = (VALIDATION_OTHERS,)
+                for others in counts:
+                    for bonus in bonuses:
+                        yield replace(bare, others=others, bonus=bonus)
+
+
+class Bench:
+    """The base and its packaged adapters, and the corpora."""
+
+    def __init__(self, data: Path, out: Path) -> None:
+        self.data, self.out = data, out
+        self.base = load_base()
+        factors = factorize(self.base)
+        self.adapted = adapt(self.base.network, factors)
+        with torch.no_grad():
+            self.cores = {
+                domain: load_adapter(builtins(PACKAGED)[domain].path, self.base, factors).adapter.cores(
+                    self.base.dtype
+                )
+                for domain in DOMAINS
+            }
+
+    def manifest(self, split: str, kind: str, domain: str) -> Path:
+        """Return the manifest of a set; `terms` are spoken if they are not there yet."""
+        if kind == "terms":
+            count = UTTERANCES[split][kind]
+            return speak_terms(domain, split, count, self.out / f"{domain}-terms-{split}")
+        return self.data / f"{domain}-{split if kind == 'ordinary' else kind}" / "manifest.jsonl"
+
+    def words(self, split: str, kind: str, domain: str) -> list[str]:
+        """Return the words of which keywords are taken."""
+        if kind != "unseen":
+            return load_terms(split)
+        heard = words_of(self.data / f"{domain}-train" / "manifest.jsonl")
+        known = {word for words in load_words().values() for word in words}
+        said = words_of(self.manifest(split, kind, domain))
+        return sorted((known | said) - heard)
+
+    def rows(self, condition: Condition) -> Iterator[Row]:
+        """Decode the utterances of a condition, those of similar lengths together."""
+        path = self.manifest(condition.split, condition.kind, condition.domain)
+        lines = path.read_text(encoding="utf-8").splitlines()
+        entries = [json.loads(line) for line in lines][: UTTERANCES[condition.split][condition.kind]]
+        entries.sort(key=lambda entry: entry["duration_s"])
+        words = self.words(condition.split, condition.kind, condition.domain)
+        options = DecodingOptions()
+        if condition.bonus is not None:
+            options = replace(options, keyword_nats=condition.bonus)
+        for start in range(0, len(entries), BATCH):
+            part = entries[start : start + BATCH]
+            waves = [read_audio(path.parent / entry["audio"]) for entry in part]
+            given = [keywords_of(entry, words, condition.others) for entry in part]
+            began = time.perf_counter()
+            said = transcribe(
+                self.base, waves, adapted=self.adapted, options=options,
+                cores=self.cores[condition.domain] if condition.adapted else None,
+                prompts=[Prompt(keywords=keywords) for keywords in given],
+            )  # fmt: skip
+            each_s = (time.perf_counter() - began) / len(part)
+            for entry, found, keywords in zip(part, said, given, strict=True):
+                own = said_in(entry["text"], words)
+                yield {
+                    "ref": entry["text"],
+                    "hyp": found.text,
+                    "own": own,
+                    "said": said_in(found.text, keywords or list(own)),
+                    "audio_s": entry["duration_s"],
+                    "wall_s": round(each_s, 4),
+                }
+
+
+def keywords_of(entry: Mapping[str, Any], words: Sequence[str], others: int | None) -> tuple[str, ...]:
+    """Return the words that an utterance says, and a number of others that it does not."""
+    if others is None:
+        return ()
+    own = list(said_in(entry["text"], words))
+    rest = [word for word in words if word not in own]
+    random.Random(entry["id"]).shuffle(rest)
+    return tuple(own + rest[:others])
+
+
+def measure(bench: Bench, wanted: Sequence[Condition], out: Path) -> list[Row]:
+    """Return the figures of some conditions; those that an earlier run has decoded are read."""
+    results = []
+    for condition in tqdm(wanted, unit="condition"):
+        name = "-".join(str(value) for value in asdict(condition).values())
+        place = out / "rows" / f"{name}.json"
+        if not place.is_file():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            part = place.with_suffix(".part")
+            part.write_text(json.dumps(list(bench.rows(condition))), encoding="utf-8")
+            part.replace(place)
+        rows = json.loads(place.read_text(encoding="utf-8"))
+        results.append({**asdict(condition), **figures(rows)})
+    return results
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure, choose the bonus and write the results."""
+    parser = CommandParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("data/espeak"), help="folder of the corpora")
+    parser.add_argument("--out", type=Path, default=Path("runs/keywords"), help="folder of what is decoded")
+    args = parser.parse_args(argv)
+    bench = Bench(args.data, args.out)
+    valid = measure(bench, list(conditions("valid", BONUSES)), args.out)
+    bonus = chosen_bonus(valid)
+    print(f"bonus: {bonus:g} nats a piece; words of ordinary speech may lose {KEPT_ORDINARY:.1%}")
+    test = measure(bench, list(conditions("test", (bonus,))), args.out)
+    write_page(valid, test, bonus)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
