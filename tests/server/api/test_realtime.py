@@ -229,6 +229,7 @@ def test_auto_chooses_once_for_a_session(open_session: Open, recogniser: FakeRec
                 ({"format": {"type": "audio/pcm", "rate": 16000}}, "session.audio.input.format.rate"),
                 ({"transcription": {"model": "another"}}, "model"),
                 ({"transcription": {"language": "klingon"}}, "language"),
+                ({"transcription": {"keywords": ["C#"]}}, "keywords"),
                 ({"transcription": {"delay": "low"}}, "session.audio.input.transcription.delay"),
                 (
                     {"turn_detection": {"type": "server_vad", "idle_timeout_ms": 5000}},
