@@ -52,3 +52,10 @@ def late(timeout_s: float) -> DeadlineError:
     return DeadlineError(
         f"not transcribed within {timeout_s:g} s of its arrival (SSVD_REQUEST_TIMEOUT_S): the server is busy"
     )
+
+
+def fault(error: Exception) -> SsvdError:
+    """Return a bug as an error that a client may read, where no status can be answered any more."""
+    told = SsvdError(f"the server failed: {type(error).__name__}; its log has the details")
+    told.__cause__ = error
+    return told

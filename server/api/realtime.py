@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, WebSocket
+from starlette.concurrency import run_in_threadpool
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from server.api.asking import Asked, request_for
@@ -64,6 +65,9 @@ async def _serve(socket: WebSocket, state: ServerState) -> None:
     Raises WebSocketDisconnect, and SsvdError for a session that cannot begin.
     """
     asked = dict(socket.query_params)
+    for name in asked:
+        if len(socket.query_params.getlist(name)) > 1:
+            raise ApiError(400, f"{name} is given twice", code="invalid_value", param=name)
     if asked.pop("intent", None) != "transcription":
         raise ApiError(
             400, "intent=transcription is missing: this server transcribes, and holds no conversations",
@@ -74,7 +78,8 @@ async def _serve(socket: WebSocket, state: ServerState) -> None:
         name = next(iter(asked))
         raise ApiError(400, f"{name} is not a parameter here", code="invalid_value", param=name)
     settings = state.settings
-    session = LiveSession(
+    session = await run_in_threadpool(  # it looks the domain up, on a disk that may be slow
+        LiveSession,
         _sender(socket),
         partial(_submit, state),
         partial(_plan, state),
@@ -97,11 +102,7 @@ async def _until_it_ends(socket: WebSocket, state: ServerState, session: LiveSes
     while True:
         message = asyncio.ensure_future(socket.receive())
         try:
-            while not (await asyncio.wait({message}, timeout=1.0))[0]:
-                if not state.engine.ready:
-                    await session.finish()
-                    await _end(socket, DrainingError("the server is stopping"), GOING_AWAY)
-                    return
+            while not (await asyncio.wait({message}, timeout=1.0))[0] and state.engine.ready:
                 if asyncio.get_running_loop().time() - heard_at > idle_s:
                     why = f"nothing came for {idle_s:g} s (SSVD_REALTIME_IDLE_S)"
                     await _end(socket, ApiError(408, why, code="session_idle"), POLICY)
@@ -109,6 +110,10 @@ async def _until_it_ends(socket: WebSocket, state: ServerState, session: LiveSes
         finally:
             if not message.done():
                 message.cancel()
+        if not state.engine.ready:  # looked at with every event too: a microphone never pauses
+            await session.finish()
+            await _end(socket, DrainingError("the server is stopping"), GOING_AWAY)
+            return
         received = message.result()
         if received["type"] == "websocket.disconnect":
             return
@@ -131,7 +136,7 @@ def _may_connect(socket: WebSocket, state: ServerState) -> bool:
 
 
 def _plan(state: ServerState, wanted: Transcription, scores_tokens: bool) -> Request:
-    """Return the request for each turn of a session. Raises as request_for does."""
+    """Return the request for each turn of a session. Raises as request_for and Domains.at_hand do."""
     open_language = wanted.language is not None and is_auto(wanted.language)
     languages = wanted.languages or ()
     if wanted.language is not None and languages:
@@ -139,7 +144,7 @@ def _plan(state: ServerState, wanted: Transcription, scores_tokens: bool) -> Req
             400, "language and languages are both given; name one of them", code="contradiction",
             param="session.audio.input.transcription.languages",
         )  # fmt: skip
-    return request_for(
+    request = request_for(
         state,
         Asked(
             model=wanted.model,
@@ -151,6 +156,9 @@ def _plan(state: ServerState, wanted: Transcription, scores_tokens: bool) -> Req
             keywords=tuple(dict.fromkeys(each.strip() for each in wanted.keywords or ())),
         ),
     )
+    if request.domain is not None:
+        state.engine.domains.at_hand(request.domain)
+    return request
 
 
 def _submit(state: ServerState, request: Request) -> Future[Reply]:

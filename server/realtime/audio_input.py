@@ -12,8 +12,8 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
+from server.errors import ApiError
 from ssvd_asr.audio.read import SAMPLE_RATE
-from ssvd_asr.errors import AudioError
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -30,21 +30,22 @@ class AudioInput:
 
     def __init__(self, kind: AudioFormat) -> None:
         self.kind = kind
+        self.held_s = 0.0  # audio that the resampler still holds
         self._resampler = soxr.ResampleStream(RATES_HZ[kind], SAMPLE_RATE, 1, dtype="float32")
 
     def decode(self, audio: str) -> FloatArray:
         """Return the samples (n,) that base64 of raw audio adds, mono in [-1, 1]. n may be 0.
 
-        Raises AudioError for what is not base64, half a sample, or more than MAX_APPEND_BYTES.
+        Raises ApiError for what is not base64, half a sample, or more than MAX_APPEND_BYTES.
         """
         try:
             data = base64.b64decode(audio, validate=True)
         except (binascii.Error, ValueError) as error:
-            raise AudioError(f"audio is not base64: {error}") from error
+            raise _refused(f"audio is not base64: {error}") from error
         if len(data) > MAX_APPEND_BYTES:
-            raise AudioError(f"audio has {len(data)} bytes: the limit of one event is {MAX_APPEND_BYTES}")
+            raise _refused(f"audio has {len(data)} bytes: the limit of one event is {MAX_APPEND_BYTES}")
         if self.kind == "audio/pcm" and len(data) % 2:
-            raise AudioError(f"audio has {len(data)} bytes, and a sample of audio/pcm has two")
+            raise _refused(f"audio has {len(data)} bytes, and a sample of audio/pcm has two")
         if not data:
             return np.zeros(0, np.float32)
         wave, _ = soundfile.read(
@@ -52,10 +53,16 @@ class AudioInput:
             samplerate=RATES_HZ[self.kind], dtype="float32",
         )  # fmt: skip
         found: FloatArray = self._resampler.resample_chunk(wave)
+        self.held_s += len(wave) / RATES_HZ[self.kind] - len(found) / SAMPLE_RATE
         return found
 
     def flush(self) -> FloatArray:
         """Return the samples that the resampler still holds. The next audio begins a new stream."""
         held: FloatArray = self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+        self.held_s = 0.0
         self._resampler = soxr.ResampleStream(RATES_HZ[self.kind], SAMPLE_RATE, 1, dtype="float32")
         return held
+
+
+def _refused(message: str) -> ApiError:
+    return ApiError(400, message, code="invalid_audio", param="audio")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import secrets
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic_core import from_json
 
 from server.errors import ApiError
 from server.realtime.audio_input import AudioFormat
 
+MAX_EVENT_ID = 512  # characters
 LOGPROBS = "item.input_audio_transcription.logprobs"
 
 
@@ -22,6 +24,13 @@ class Format(_Message):
 
     type: AudioFormat = "audio/pcm"
     rate: Literal[24_000] | None = None
+
+    @model_validator(mode="after")
+    def _rate_of_its_type(self) -> Format:
+        """Refuse a rate that the type does not have: ignored, it would be heard at another speed."""
+        if self.rate is not None and self.type != "audio/pcm":
+            raise ValueError(f"{self.type} has 8000 Hz and no rate; leave it out")
+        return self
 
 
 class Transcription(_Message):
@@ -71,7 +80,7 @@ class SessionChange(_Message):
 
 
 class _ClientEvent(_Message):
-    event_id: str | None = Field(default=None, max_length=512)
+    event_id: str | None = Field(default=None, max_length=MAX_EVENT_ID)
 
 
 class SessionUpdate(_ClientEvent):
@@ -113,15 +122,40 @@ _ADVICE = {
 
 
 def read_event(text: str) -> ClientEvent:
-    """Return the client event of a message. Raises ApiError 400 that names the member at fault."""
+    """Return the client event of a message. Raises EventError that names the member at fault."""
     try:
         return _CLIENT_EVENT.validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         names = [str(each) for each in first["loc"][1:]]  # after the event's own type
-        advice = next((_ADVICE[name] for name in reversed(names) if name in _ADVICE), first["msg"])
-        param = ".".join(name for name in names if name not in ("server_vad",)) or "type"
-        raise ApiError(400, f"{param}: {advice}", code="invalid_value", param=param) from error
+        if first["type"] == "json_invalid":
+            raise EventError(f"the message is no event: {first['msg']}", "type", None) from error
+        param = ".".join(names) or "type"
+        advice = _advice(names) or first["msg"]
+        raise EventError(f"{param}: {advice}", param, _event_id_of(text)) from error
+
+
+def _advice(names: list[str]) -> str | None:
+    """Return the advice on the member at fault. That on turn_detection is of its type, not of its members."""
+    member = names[-1] if names else ""
+    if names[-2:] == ["turn_detection", "type"]:
+        member = "turn_detection"
+    return _ADVICE.get(member)
+
+
+def _event_id_of(text: str) -> str | None:
+    """Return the event_id of a message that is JSON, but no event."""
+    message = from_json(text)
+    found = message.get("event_id") if isinstance(message, dict) else None
+    return found if isinstance(found, str) and len(found) <= MAX_EVENT_ID else None
+
+
+class EventError(ApiError):
+    """A message that is no event of a client. event_id: its own, where it has one."""
+
+    def __init__(self, message: str, param: str, event_id: str | None) -> None:
+        super().__init__(400, message, code="invalid_value", param=param)
+        self.event_id = event_id
 
 
 def new_id(kind: str) -> str:

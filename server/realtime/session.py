@@ -13,7 +13,7 @@ import numpy.typing as npt
 from starlette.concurrency import run_in_threadpool
 
 from server.engine.messages import Reply, Request
-from server.errors import ApiError
+from server.errors import ApiError, fault
 from server.realtime.agreement import Agreement
 from server.realtime.audio_input import AudioInput
 from server.realtime.config import SessionConfig
@@ -21,6 +21,7 @@ from server.realtime.events import (
     Append,
     Clear,
     Commit,
+    EventError,
     SessionUpdate,
     Transcription,
     item_of,
@@ -28,6 +29,7 @@ from server.realtime.events import (
     read_event,
     server_event,
 )
+from server.realtime.held import HeldAudio
 from server.realtime.turns import Started, Stopped, TurnDetector
 from ssvd_asr.audio.read import SAMPLE_RATE
 from ssvd_asr.errors import SsvdError
@@ -92,7 +94,7 @@ class LiveSession:
         self._input = AudioInput(config.format.type)
         self._heard = 0  # samples since the session began
         self._detector = self._new_detector()
-        self._buffer: list[FloatArray] = []  # of a session whose client commits
+        self._buffer = HeldAudio()  # of a session whose client commits
         self._turn: _Turn | None = None
         self._last_item: str | None = None
         self._pending = asyncio.Semaphore(MAX_PENDING)
@@ -117,7 +119,8 @@ class LiveSession:
             elif isinstance(event, Clear):
                 await self._clear()
         except SsvdError as error:
-            await self._send(server_event("error", error={**self._error_of(error), "event_id": event_id}))
+            named = error.event_id if isinstance(error, EventError) else event_id
+            await self._send(server_event("error", error={**self._error_of(error), "event_id": named}))
 
     async def close(self) -> None:
         """Give up all turns. Nothing of the session is decoded after this."""
@@ -132,19 +135,22 @@ class LiveSession:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _update(self, event: SessionUpdate) -> None:
-        config = self._config.changed(event.session)
-        self._request = self._plan(
-            config.transcription, config.scores_tokens
-        )  # raises before anything changes
-        if config.format != self._config.format:
-            if self._turn is not None or self._buffer:
-                raise ApiError(
-                    400, "the format cannot change while audio is in the buffer; commit or clear it",
-                    code="invalid_value", param="session.audio.input.format",
-                )  # fmt: skip
+        config, before = self._config.changed(event.session), self._config
+        changed_format = config.format.type != before.format.type
+        changed_turns = config.turn_detection != before.turn_detection
+        if self._turn is not None and (changed_format or changed_turns):
+            name = "format" if changed_format else "turn_detection"
+            raise ApiError(
+                400, f"{name} cannot change while audio is in the buffer; commit or clear it",
+                code="invalid_value", param=f"session.audio.input.{name}",
+            )  # fmt: skip
+        request = await run_in_threadpool(self._plan, config.transcription, config.scores_tokens)
+        # Nothing has changed up to here, so an update is done whole or not at all.
+        if config.transcription == before.transcription:  # a domain that was chosen stays
+            request = replace(self._request, scores_tokens=config.scores_tokens)
+        self._request, self._config = request, config
+        if changed_format:
             self._input = AudioInput(config.format.type)
-        changed_turns = config.turn_detection != self._config.turn_detection
-        self._config = config
         if changed_turns:
             await self._drop_open_audio()
             self._detector = self._new_detector()
@@ -170,14 +176,16 @@ class LiveSession:
 
     def _add(self, wave: FloatArray) -> None:
         """Add audio to the buffer of a client that commits. Raises ApiError where it is full."""
-        held_s = (sum(map(len, self._buffer)) + len(wave)) / SAMPLE_RATE
+        if not len(wave):
+            return
+        held_s = (len(self._buffer) + len(wave)) / SAMPLE_RATE
         if held_s > self._limits.longest_turn_s:
             raise ApiError(
                 400, f"the buffer would hold {held_s:.1f} s: the limit is {self._limits.longest_turn_s:g} s "
                 "(SSVD_REALTIME_MAX_TURN_S); commit or clear it",
                 code="input_audio_buffer_full", param="audio",
             )  # fmt: skip
-        self._buffer.append(wave)
+        self._buffer.add(wave)
         if self._turn is None:
             self._turn = _Turn(new_id("item"))
 
@@ -201,18 +209,20 @@ class LiveSession:
         await self._transcribe(stopped.wave)
 
     async def _commit(self) -> None:
-        rest = await run_in_threadpool(self._input.flush)
-        if self._detector is None:
-            wave = np.concatenate([np.zeros(0, np.float32), *self._buffer, rest])
-        else:
-            wave = np.concatenate([self._detector.end(), rest])
-        if len(wave) < MIN_COMMIT_S * SAMPLE_RATE:
+        held = self._buffer if self._detector is None else self._detector
+        held_s = self._input.held_s + len(held) / SAMPLE_RATE
+        if held_s < MIN_COMMIT_S:  # and it stays, so that the client may add to it
             raise ApiError(
-                400,
-                f"the buffer holds {len(wave) / SAMPLE_RATE:.2f} s: at least {MIN_COMMIT_S:g} s are needed",
+                400, f"the buffer holds {held_s:.2f} s: at least {MIN_COMMIT_S:g} s are needed",
                 code="input_audio_buffer_commit_empty",
             )  # fmt: skip
-        self._buffer = []
+        rest = await run_in_threadpool(self._input.flush)
+        self._heard += len(rest)
+        if self._detector is None:
+            wave = np.concatenate([self._buffer.wave, rest])
+            self._buffer = HeldAudio()
+        else:
+            wave = self._detector.end(rest)
         await self._transcribe(wave)
 
     async def _clear(self) -> None:
@@ -222,10 +232,11 @@ class LiveSession:
     async def _drop_open_audio(self) -> None:
         if self._turn is not None:
             self._turn.stop_partial()
-        self._turn, self._buffer = None, []
-        await run_in_threadpool(self._input.flush)
+        self._turn, self._buffer = None, HeldAudio()
+        rest = await run_in_threadpool(self._input.flush)
         if self._detector is not None:
-            self._detector.end()
+            self._detector.end(rest)
+        self._heard += len(rest)
 
     async def _transcribe(self, wave: FloatArray) -> None:
         """Commit the open turn with its audio (n,), and begin to decode it."""
@@ -257,13 +268,18 @@ class LiveSession:
             )
             self._keep_choice(request, reply)
         except SsvdError as error:
-            await self._send(self._transcription_event("failed", turn, error=self._error_of(error)))
+            await self._fail(turn, error)
+        except Exception as error:
+            await self._fail(turn, fault(error))
         finally:
             self._pending.release()
 
+    async def _fail(self, turn: _Turn, error: SsvdError) -> None:
+        await self._send(self._transcription_event("failed", turn, error=self._error_of(error)))
+
     def _keep_choice(self, request: Request, reply: Reply) -> None:
         """Decode the rest of the session in the domain that was chosen for a turn, as for one recording."""
-        if request.auto is not None and self._request.auto is not None and reply.chosen:
+        if request.auto is not None and request.auto == self._request.auto and reply.chosen:
             self._request = replace(self._request, auto=None, domain=reply.provenance.pinned)
 
     def _decode_again(self) -> None:
@@ -273,9 +289,10 @@ class LiveSession:
             return
         if self._busy() or (turn.partial is not None and not turn.partial.done()):
             return
-        wave = self._detector.open_wave if self._detector is not None else np.concatenate(self._buffer)
-        if len(wave) - turn.decoded < self._limits.step_s * SAMPLE_RATE:
+        held = self._buffer if self._detector is None else self._detector
+        if len(held) - turn.decoded < self._limits.step_s * SAMPLE_RATE:
             return
+        wave = held.wave
         turn.decoded = len(wave)
         request = replace(self._request, wave=wave, scores_tokens=False)
         turn.partial = self._begin(self._tell_early(turn, request))
@@ -283,7 +300,7 @@ class LiveSession:
     async def _tell_early(self, turn: _Turn, request: Request) -> None:
         try:
             reply = await self._decode(request)
-        except SsvdError:
+        except Exception:
             return  # the whole turn's decoding tells what is wrong
         new = turn.agreement.update(reply.text)
         if new:
@@ -291,7 +308,12 @@ class LiveSession:
 
     async def _decode(self, request: Request) -> Reply:
         """Return the reply. Cancelling this cancels the request."""
-        future = await run_in_threadpool(self._submit, request)
+        submitting = asyncio.ensure_future(run_in_threadpool(self._submit, request))
+        try:
+            future = await asyncio.shield(submitting)
+        except asyncio.CancelledError:  # the thread goes on, and nobody would know its request
+            submitting.add_done_callback(_give_up)
+            raise
         return await asyncio.wrap_future(future)
 
     async def _delta(self, turn: _Turn, text: str) -> None:
@@ -306,3 +328,8 @@ class LiveSession:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _give_up(submitting: asyncio.Future[Future[Reply]]) -> None:
+    if not submitting.cancelled() and submitting.exception() is None:
+        submitting.result().cancel()

@@ -63,10 +63,14 @@ class TurnDetector:
         """Whether a turn is open."""
         return self._open
 
+    def __len__(self) -> int:
+        """Return how many samples `end` would return of what has been heard."""
+        return len(self._frames) * FRAME_SAMPLES + len(self._rest)
+
     @property
-    def open_wave(self) -> FloatArray:
-        """The samples of the open turn so far."""
-        return self._wave() if self._open else np.zeros(0, np.float32)
+    def wave(self) -> FloatArray:
+        """The whole frames of the open turn, or else of what is kept as a prefix (n,)."""
+        return np.concatenate([np.zeros(0, np.float32), *self._frames])
 
     def hear(self, samples: FloatArray) -> list[Started | Stopped]:
         """Take the next samples (n,), and return the beginnings and ends of turns in them."""
@@ -79,11 +83,14 @@ class TurnDetector:
             found += self._take(frame.copy(), float(probability) >= self.rule.threshold)
         return found
 
-    def end(self) -> FloatArray:
-        """Return the samples of the open turn, or else of what was kept as a prefix, and begin anew."""
-        wave = np.concatenate([self._wave(), self._rest])
+    def end(self, last: FloatArray) -> FloatArray:
+        """Return the samples of the open turn, or else of what was kept as a prefix, and begin anew.
+
+        last: samples (n,) that follow what was heard and belong to it.
+        """
+        wave = np.concatenate([self.wave, self._rest, last])
         self._begin_anew()
-        self._at += len(self._rest)
+        self._at += len(self._rest) + len(last)
         self._rest = np.zeros(0, np.float32)
         return wave
 
@@ -101,12 +108,9 @@ class TurnDetector:
         full = len(self._frames) * FRAME_SAMPLES >= self._longest
         if self._run < self._silence and not full:
             return []
-        stopped = Stopped(self._at, self._wave(), cut=self._run < self._silence)
+        stopped = Stopped(self._at, self.wave, cut=self._run < self._silence)
         self._begin_anew()
         return [stopped]
 
     def _begin_anew(self) -> None:
         self._frames, self._open, self._run = [], False, 0
-
-    def _wave(self) -> FloatArray:
-        return np.concatenate([np.zeros(0, np.float32), *self._frames])

@@ -7,7 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 import numpy as np
@@ -215,7 +215,7 @@ def test_auto_chooses_once_for_a_session(open_session: Open, recogniser: FakeRec
         ("no json", "type"),
         ({"type": "response.create"}, "type"),
         ({"type": "input_audio_buffer.append"}, "audio"),
-        ({"type": "input_audio_buffer.append", "audio": "?"}, "file"),
+        ({"type": "input_audio_buffer.append", "audio": "?"}, "audio"),
         ({"type": "input_audio_buffer.commit", "extra": 1}, "extra"),
         ({"type": "session.update", "session": {"type": "realtime"}}, "session.type"),
         *(
@@ -227,7 +227,10 @@ def test_auto_chooses_once_for_a_session(open_session: Open, recogniser: FakeRec
                 ({"turn_detection": {"type": "semantic_vad"}}, "session.audio.input.turn_detection.type"),
                 ({"noise_reduction": {"type": "near_field"}}, "session.audio.input.noise_reduction"),
                 ({"format": {"type": "audio/pcm", "rate": 16000}}, "session.audio.input.format.rate"),
+                ({"format": {"type": "audio/pcmu", "rate": 24000}}, "session.audio.input.format"),
                 ({"transcription": {"model": "another"}}, "model"),
+                ({"transcription": {"model": f"{BASE}:nobody"}}, "domain"),
+                ({"transcription": {"model": f"{BASE}:child*9"}}, "domain"),
                 ({"transcription": {"language": "klingon"}}, "language"),
                 ({"transcription": {"keywords": ["C#"]}}, "keywords"),
                 ({"transcription": {"delay": "low"}}, "session.audio.input.transcription.delay"),
@@ -248,9 +251,64 @@ def test_what_is_not_understood_is_told_and_the_session_goes_on(url: str, event:
         EVENT.validate_python(answer, strict=True)
         assert answer["type"] == "error", answer
         assert answer["error"]["param"] == param
+        assert answer["error"]["event_id"] == ("mine" if isinstance(event, dict) else None)
         socket.send(json.dumps({"type": "input_audio_buffer.clear"}))
         assert json.loads(socket.recv(TIMEOUT_S))["type"] == "input_audio_buffer.cleared"
         assert created["session"]["type"] == "transcription"
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"format": {"type": "audio/pcmu"}, "transcription": {"model": f"{BASE}:child"}},
+        {"turn_detection": VAD, "transcription": {"model": f"{BASE}:child"}},
+    ],
+)
+def test_an_update_that_is_refused_changes_nothing(open_session: Open, members: Any) -> None:
+    with open_session() as session:
+        event_of(session)
+        update(session, turn_detection=None)
+        say(session, babble(1.0))
+        session.session.update(session={"type": "transcription", "audio": {"input": members}})
+        assert events_until(session, "error")[-1].error.message.endswith("commit or clear it")
+        session.input_audio_buffer.commit()
+        done = events_until(session, f"{TRANSCRIPTION}.completed")[-1]
+        assert done.transcript == "base words"
+        assert done.usage.seconds == pytest.approx(1.0, abs=0.01)
+
+
+def test_an_update_may_repeat_what_holds_within_a_turn(open_session: Open) -> None:
+    with open_session() as session:
+        told = event_of(session).session.audio.input
+        update(session, turn_detection=None)
+        say(session, babble(0.3), block_s=0.3)
+        again = update(session, format=told.format.model_dump(), turn_detection=None)
+        assert again.type == "session.updated"
+
+
+def test_the_chosen_domain_stays_when_other_members_are_updated(
+    open_session: Open, recogniser: FakeRecogniser
+) -> None:
+    recogniser.finds = {None: -5.0, "child": -1.0, "scottish": -9.0}
+    with open_session(model=f"{BASE}:auto") as session:
+        event_of(session)
+        for turn in range(2):
+            say(session, np.concatenate([babble(1.0), SILENCE]))
+            done = events_until(session, f"{TRANSCRIPTION}.completed")[-1]
+            assert ("auto" in done.ssvd) == (turn == 0)
+            update(session, turn_detection=VAD)
+
+
+def test_a_commit_of_too_little_keeps_it(open_session: Open) -> None:
+    with open_session() as session:
+        event_of(session)
+        update(session, turn_detection=None)
+        for _ in range(2):
+            say(session, babble(0.08))
+            session.input_audio_buffer.commit()
+        assert events_until(session, "error")[-1].error.code == "input_audio_buffer_commit_empty"
+        done = events_until(session, f"{TRANSCRIPTION}.completed")[-1]
+        assert done.usage.seconds == pytest.approx(0.16, abs=0.01)
 
 
 def test_a_buffer_that_is_full_says_so(open_session: Open) -> None:
@@ -270,6 +328,18 @@ def test_a_turn_that_fails_says_so(open_session: Open, recogniser: FakeRecognise
         assert failed.error.message == "the model broke"
 
 
+def test_a_turn_fails_aloud_when_the_server_has_a_bug(open_session: Open, monkeypatch: Any) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("server.api.realtime._told", broken)
+    with open_session() as session:
+        event_of(session)
+        say(session, np.concatenate([babble(1.0), SILENCE]))
+        failed = events_until(session, f"{TRANSCRIPTION}.failed")[-1]
+        assert failed.error.code == "internal_error"
+
+
 def test_only_so_many_sessions_are_open(open_session: Open) -> None:
     with open_session() as one, open_session() as two:
         event_of(one)
@@ -286,6 +356,19 @@ def test_only_so_many_sessions_are_open(open_session: Open) -> None:
 def test_a_session_of_another_intent_is_refused(url: str) -> None:
     with connect(f"ws{url.removeprefix('http')}/v1/realtime?model={BASE}") as socket:
         assert json.loads(socket.recv(TIMEOUT_S))["error"]["param"] == "intent"
+
+
+@pytest.mark.parametrize(
+    ("query", "param"),
+    [
+        (f"model={BASE}&model={BASE}:child", "model"),
+        ("intent=conversation", "intent"),
+        (f"model={BASE}:nobody", "domain"),
+    ],
+)
+def test_an_address_that_is_not_understood_begins_no_session(url: str, query: str, param: str) -> None:
+    with connect(f"ws{url.removeprefix('http')}/v1/realtime?intent=transcription&{query}") as socket:
+        assert json.loads(socket.recv(TIMEOUT_S))["error"]["param"] == param
 
 
 def test_a_page_of_another_origin_cannot_connect(url: str) -> None:
@@ -331,3 +414,25 @@ def test_a_server_that_stops_ends_its_sessions(open_session: Open, engine: Engin
         event_of(session)
         engine.drain()
         assert events_until(session, "error")[-1].error.code == "stopping"
+
+
+def test_a_microphone_that_never_pauses_hears_that_the_server_stops(
+    open_session: Open, engine: Engine
+) -> None:
+    with open_session() as session:
+        event_of(session)
+        stopped = threading.Event()
+
+        def talk() -> None:
+            while not stopped.wait(0.05):
+                with suppress(ConnectionClosed):
+                    session.input_audio_buffer.append(audio="AAAA")
+
+        talking = threading.Thread(target=talk)
+        talking.start()
+        try:
+            engine.drain()
+            assert events_until(session, "error")[-1].error.code == "stopping"
+        finally:
+            stopped.set()
+            talking.join()

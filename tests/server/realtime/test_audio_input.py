@@ -10,8 +10,8 @@ import pytest
 import soundfile
 import soxr
 
+from server.errors import ApiError
 from server.realtime.audio_input import RATES_HZ, AudioFormat, AudioInput
-from ssvd_asr.errors import AudioError
 from tests.speechlike import babble
 
 SUBTYPES: dict[AudioFormat, str] = {"audio/pcm": "PCM_16", "audio/pcmu": "ULAW", "audio/pcma": "ALAW"}
@@ -52,6 +52,6 @@ def test_blocks_of_any_size_give_the_same_samples(block: int) -> None:
 
 @pytest.mark.parametrize("audio", ["?", "AAA", base64.b64encode(b"abc").decode()])
 def test_what_is_no_audio_is_refused(audio: str) -> None:
-    with pytest.raises(AudioError):
+    with pytest.raises(ApiError):
         AudioInput("audio/pcm").decode(audio)
     assert len(AudioInput("audio/pcm").decode("")) == 0

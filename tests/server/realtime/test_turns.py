@@ -9,6 +9,8 @@ from server.realtime.turns import Started, Stopped, TurnDetector, TurnRule
 from ssvd_asr.audio.read import SAMPLE_RATE
 from tests.speechlike import babble
 
+NOTHING = np.zeros(0, np.float32)
+
 
 def silence(seconds: float) -> np.ndarray:
     return np.zeros(int(seconds * SAMPLE_RATE), np.float32)
@@ -58,12 +60,20 @@ def test_a_turn_that_is_too_long_ends_and_the_next_begins() -> None:
 def test_silence_is_no_turn_and_little_of_it_is_kept() -> None:
     detector = TurnDetector(TurnRule(), 60)
     assert turns(detector, silence(30), 1600) == []
-    assert len(detector.end()) < SAMPLE_RATE
+    assert len(detector.end(NOTHING)) < SAMPLE_RATE
 
 
 def test_the_end_gives_the_open_turn_to_the_last_sample() -> None:
     detector = TurnDetector(TurnRule(), 60)
     wave = babble(1.03)
     (started,) = turns(detector, wave, 700)
-    assert np.array_equal(detector.end(), wave[started.at :])
+    assert np.array_equal(detector.end(NOTHING), wave[started.at :])
     assert not detector.speaking
+
+
+def test_times_go_on_after_an_end_with_what_it_was_given() -> None:
+    detector = TurnDetector(TurnRule(), 60)
+    assert turns(detector, silence(1.0), 1600) == []
+    assert len(detector.end(silence(0.5))) <= SAMPLE_RATE
+    plain = turns(TurnDetector(TurnRule(), 60), WAVE, 1600)[0].at
+    assert abs(turns(detector, WAVE, 1600)[0].at - plain - 1.5 * SAMPLE_RATE) <= 2 * 512
