@@ -27,9 +27,10 @@ def task_of(key: str) -> Task:
     if kind == "train":
         return _run_of(rest)
     of, _, corpus = rest.rpartition("/")
+    corpus, _, split = corpus.partition("@")
     name, _, first = corpus.partition(":")
     run = None if of == "base" else _run_of(of.removeprefix("train/"))
-    return Scored(run, name, int(first) if first else None)
+    return Scored(run, name, int(first) if first else None, "valid" if split else "test")
 
 
 def _run_of(rest: str) -> Run:

@@ -44,7 +44,8 @@ Row = Sequence[object]
 def write_page(done: Results, path: Path) -> Path:
     """Write the page of these results and return its path."""
     parts = (_zero_shot, _rates, *_compared_parts(), _pairs, _trials, _actors, _served)
-    text = "\n".join([HEAD, *(line for part in parts for line in (*part(done), ""))])
+    sections = ["\n".join(lines) for part in parts if (lines := list(part(done)))]
+    text = "\n\n".join([HEAD.rstrip(), *sections])
     path.write_text(text.rstrip() + "\n", encoding="utf-8")
     return path
 
@@ -60,14 +61,16 @@ def _zero_shot(done: Results) -> Iterator[str]:
 
 
 def _rates(done: Results) -> Iterator[str]:
-    rows = []
+    base = done.get(Scored(None, corpus(FIRST), split="valid").key)
+    rows: list[Row] = [("the base", "", _with_interval(base), _cer(base), "")] if base else []
     for config in CONFIGS:
         best = chosen_rate(config, CONFIGS, done) if config.rates else None
         for rate in sorted(config.rates):
             if each := done.get(Run(config, corpus(FIRST), rate, SEEDS[0]).key):
                 mark = " (chosen)" if rate == best else ""
                 failed = each.get("failed")
-                rows.append((config.name, f"{rate:g}{mark}", failed or _wer(each), _cer(each), _loss(each)))
+                wer = failed or _with_interval(each)
+                rows.append((config.name, f"{rate:g}{mark}", wer, _cer(each), _loss(each)))
     heads = ("method", "learning rate", "WER", "CER", "loss an utterance")
     yield from _section(f"Learning rates, {NAMES[FIRST]} validation data", heads, rows)
 

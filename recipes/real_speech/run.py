@@ -70,17 +70,17 @@ def train(run: Run, base: str, data: Path, work: Path) -> dict[str, Any]:
         "valid_loss": validation["valid_loss"],
         "valid_accuracy": validation["valid_acc"],
         "audio_s_per_s": round(statistics.median(paces), 2),
-        **decoded(Scored(run, run.corpus), base, data, work, split="valid"),
+        **decoded(Scored(run, run.corpus, split="valid"), base, data, work),
     }
 
 
-def decoded(task: Scored, base: str, data: Path, work: Path, split: str = "test") -> dict[str, Any]:
+def decoded(task: Scored, base: str, data: Path, work: Path) -> dict[str, Any]:
     """Decode a test set by the search that serving uses, and return its figures."""
     from ssvd_asr.base.load import load_base
     from training.evaluate import evaluate
 
     model = load_base(base, device="cpu", dtype="float32")
-    source = data / task.corpus / f"{split}.jsonl"
+    source = data / task.corpus / f"{task.split}.jsonl"
     language = next((code for name, code in LANGUAGES.items() if f"-{name}" in task.corpus), ENGLISH)
     selected = _selected(task.run, model, work) if task.run else {}
     found = evaluate(model, source, language=language, first=task.first, progress=False, **selected)

@@ -90,12 +90,14 @@ class Scored:
     run: Run | None
     corpus: str
     first: int | None = None  # utterances from the start; None: all
+    split: Literal["test", "valid"] = "test"
 
     @property
     def key(self) -> str:
         """Identifies its result."""
         first = "" if self.first is None else f":{self.first}"
-        return f"score/{self.run.key if self.run else 'base'}/{self.corpus}{first}"
+        split = "" if self.split == "test" else f"@{self.split}"
+        return f"score/{self.run.key if self.run else 'base'}/{self.corpus}{first}{split}"
 
 
 Task = Run | Scored
@@ -145,6 +147,7 @@ def _tasks(configs: tuple[Config, ...], done: Results) -> Iterator[Task]:
         for config in rated:  # in turns: a study that is cut short has tried every method
             for tried in config.rates[turn : turn + 1]:
                 yield Run(config, corpus(FIRST), tried, SEEDS[0])
+    yield Scored(None, corpus(FIRST), split="valid")
     for language in LANGUAGES:
         yield Scored(None, corpus(language))
     yield Scored(None, "asterisk")
