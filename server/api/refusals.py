@@ -61,6 +61,7 @@ _MEANING: tuple[tuple[type[SsvdError], int, str | None, str], ...] = (
     (DeadlineError, 504, None, "deadline_exceeded"),
     (AdapterError, 500, "domain", "adapter_refused"),
 )
+_EXPECTED = (DrainingError, BankFullError, DeadlineError)  # of a busy server: a line of the log, no traceback
 _UNKNOWN = (SsvdError, 500, None, "internal_error")
 
 
@@ -76,7 +77,9 @@ def error_of(error: SsvdError) -> tuple[int, dict[str, Any]]:
         return error.status, _body(error.status, str(error), code=error.code, param=error.param)
     meaning = next((each for each in _MEANING if isinstance(error, each[0])), _UNKNOWN)
     status, param, code = meaning[1:]
-    if status >= 500:
+    if isinstance(error, _EXPECTED):
+        logger.warning("%s", error)
+    elif status >= 500:
         logger.error("%s", error, exc_info=error)
     message = with_settings_named(str(error)) if isinstance(error, AudioLimitError) else str(error)
     return status, _body(status, message, code=code, param=param)

@@ -121,7 +121,9 @@ def test_pages_of_other_origins_may_call_only_if_the_setting_names_them(
         for sent in (clip, bytes(2_500_000)):  # a reply, and a refusal that the page must be able to read
             reply = open_.post(URL, files={"file": ("clip.wav", sent)}, headers={"Origin": ORIGIN})
             assert reply.headers["access-control-allow-origin"] == ORIGIN
-            assert "X-SSVD-Base-Digest" in reply.headers["access-control-expose-headers"]
+            exposed = reply.headers["access-control-expose-headers"]
+            assert "X-SSVD-Base-Digest" in exposed
+            assert "X-Request-ID" in exposed
         stranger = open_.options(URL, headers={**PREFLIGHT, "Origin": "https://evil.example"})
         assert "access-control-allow-origin" not in stranger.headers
 
