@@ -18,6 +18,7 @@ from server.api.body_limit import BodyLimit
 from server.api.head import Head
 from server.api.naming import is_model_of
 from server.api.replies import PROVENANCE_HEADERS
+from server.api.watch import HEADER as REQUEST_ID
 from server.api.watch import Watch
 from server.engine.engine import Engine
 from server.engine.start import start_engine
@@ -81,7 +82,7 @@ def create_app(settings: ServerSettings | None = None, engine: Engine | None = N
             allow_origins=settings.allowed_origins,
             allow_methods=["GET", "HEAD", "POST"],
             allow_headers=["*"],
-            expose_headers=["Retry-After", *PROVENANCE_HEADERS.values()],
+            expose_headers=["Retry-After", REQUEST_ID, *PROVENANCE_HEADERS.values()],
         )
     app.add_middleware(Watch)  # the last one added is the outermost
     for part in (transcriptions, realtime, catalogue, health, metrics):

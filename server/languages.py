@@ -29,6 +29,11 @@ def is_auto(wanted: str) -> bool:
     return wanted.strip().casefold() == AUTO
 
 
+def distinct(wanted: Collection[str]) -> tuple[str, ...]:
+    """Return the symbol of each language once: `en` and `eng` are one. Raises LanguageError."""
+    return tuple(dict.fromkeys(language_symbol(each) for each in wanted))
+
+
 def requested_language(wanted: str | None, default: str, base: Hearing) -> tuple[str, tuple[str, ...]]:
     """Return the symbol for a request, and sentences that its reply says about it.
 

@@ -55,7 +55,9 @@ def request_for(state: ServerState, asked: Asked) -> Request:
         domain=None if auto is not None else domain,
         language=language,
         languages=tuple(
-            supported_language(each, base.languages, f"base {base.name}") for each in asked.languages
+            dict.fromkeys(
+                supported_language(each, base.languages, f"base {base.name}") for each in asked.languages
+            )
         ),
         previous_text=asked.prompt.strip() or None,
         warnings=warnings,

@@ -9,6 +9,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.api.refusals import error_response
+from server.api.watch import note_refusal
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +80,7 @@ class BodyLimit:
     async def _refuse(self, body: _Body, scope: Scope, receive: Receive, send: Send) -> None:
         while not body.ended and body.count <= DISCARD_FACTOR * self.max_bytes:
             await body.receive()
+        note_refusal(scope, "upload_too_large")
         response = error_response(
             413,
             f"the request body is over the limit of {self.max_bytes} bytes (SSVD_MAX_UPLOAD_BYTES)",

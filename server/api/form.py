@@ -17,7 +17,7 @@ from server.api.chunking import ServerVad
 from server.api.multipart import read_form
 from server.auto.wish import MODES
 from server.errors import ApiError
-from server.languages import is_auto
+from server.languages import distinct, is_auto
 from ssvd_asr.audio.read import Channel, parse_channel
 from ssvd_asr.audio.segment import CutRule
 from ssvd_asr.decoding.keywords import MAX_KEYWORDS
@@ -111,7 +111,7 @@ class AudioForm(BaseModel):
     @property
     def leaves_language_open(self) -> bool:
         """Whether the base is to identify the language."""
-        return len(self.languages) > 1 or (self.language is not None and is_auto(self.language))
+        return len(distinct(self.languages)) > 1 or (self.language is not None and is_auto(self.language))
 
     @property
     def tells_language(self) -> bool:

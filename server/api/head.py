@@ -22,7 +22,11 @@ class Head:
                 message = {**message, "body": b""}
             await send(message)
 
-        await self.app({**scope, "method": "GET"}, receive, without_body)
+        as_get = {**scope, "method": "GET"}
+        try:
+            await self.app(as_get, receive, without_body)
+        finally:
+            scope["route"] = as_get.get("route")  # for those above, who count requests by it
 
     def _excepted(self, path: str) -> bool:
         return path == self.except_below or path.startswith(f"{self.except_below}/")

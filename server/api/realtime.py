@@ -20,7 +20,7 @@ from server.api.replies import language_fields, logprob_fields, ssvd_fields
 from server.api.watch import domain_label
 from server.engine.messages import Reply, Request
 from server.errors import ApiError, DrainingError
-from server.languages import is_auto
+from server.languages import distinct, is_auto
 from server.realtime.config import SessionConfig
 from server.realtime.events import Transcription, server_event
 from server.realtime.session import LiveLimits, LiveSession
@@ -150,7 +150,7 @@ def _plan(state: ServerState, wanted: Transcription, scores_tokens: bool) -> Req
             model=wanted.model,
             language=wanted.language,
             languages=languages,
-            leaves_language_open=open_language or len(languages) > 1,
+            leaves_language_open=open_language or len(distinct(languages)) > 1,
             prompt=wanted.prompt or "",
             scores_tokens=scores_tokens,
             keywords=tuple(dict.fromkeys(each.strip() for each in wanted.keywords or ())),

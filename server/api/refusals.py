@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.api.watch import note_refusal
@@ -62,6 +63,7 @@ _MEANING: tuple[tuple[type[SsvdError], int, str | None, str], ...] = (
     (DeadlineError, 504, None, "deadline_exceeded"),
     (AdapterError, 500, "domain", "adapter_refused"),
 )
+_EXPECTED = (DrainingError, BankFullError, DeadlineError)  # of a busy server: a line of the log, no traceback
 _UNKNOWN = (SsvdError, 500, None, "internal_error")
 
 
@@ -77,7 +79,9 @@ def error_of(error: SsvdError) -> tuple[int, dict[str, Any]]:
         return error.status, _body(error.status, str(error), code=error.code, param=error.param)
     meaning = next((each for each in _MEANING if isinstance(error, each[0])), _UNKNOWN)
     status, param, code = meaning[1:]
-    if status >= 500:
+    if isinstance(error, _EXPECTED):
+        logger.warning("%s", error)
+    elif status >= 500:
         logger.error("%s", error, exc_info=error)
     message = with_settings_named(str(error)) if isinstance(error, AudioLimitError) else str(error)
     return status, _body(status, message, code=code, param=param)
@@ -123,6 +127,8 @@ class _Faults:
 
         try:
             await self.app(scope, receive, watched)
+        except ClientDisconnect:  # no fault, and nobody to answer: see BodyLimit
+            raise
         except Exception as error:
             if scope["type"] == "http" and not started:
                 await (await _fault(Request(scope), error))(scope, receive, send)
@@ -137,10 +143,11 @@ async def _refused(request: Request, error: Exception) -> JSONResponse:
     return _response(status, body, retry_after_s)
 
 
-async def _invalid(_: Request, error: Exception) -> JSONResponse:
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     param = ".".join(str(part) for part in first["loc"][1:]) or None
+    note_refusal(request.scope, "invalid_value")
     return error_response(422, f"{param}: {first['msg']}", code="invalid_value", param=param)
 
 
@@ -152,13 +159,16 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
         405: f"{request.url.path} does not take {request.method}",
     }
     message = known.get(status, str(error.detail)) if error.detail == status.phrase else str(error.detail)
-    response = error_response(status, message, code=status.phrase.lower().replace(" ", "_"))
+    code = status.phrase.lower().replace(" ", "_")
+    note_refusal(request.scope, code)
+    response = error_response(status, message, code=code)
     response.headers.update(error.headers or {})
     return response
 
 
-async def _fault(_: Request, error: Exception) -> JSONResponse:
+async def _fault(request: Request, error: Exception) -> JSONResponse:
     """Answer 500 for an error of the server. Uvicorn logs the traceback after this."""
+    note_refusal(request.scope, "internal_error")
     return error_response(
         500, f"the server failed: {type(error).__name__}; its log has the details", code="internal_error"
     )

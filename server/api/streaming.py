@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
 from sse_starlette import EventSourceResponse
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
 from server.api.form import UNTIMED, AudioForm
 from server.api.refusals import error_of
 from server.api.replies import language_fields, logprob_fields, ssvd_fields
 from server.api.watch import note_refusal, note_reply
 from server.engine.messages import Decoded, Reply
-from server.errors import late
+from server.errors import fault, late
 from server.reply_fields import timed_fields
 from ssvd_asr.errors import SsvdError
 from ssvd_asr.writing import joined_texts
@@ -38,10 +38,30 @@ class PieceStream:
         with suppress(RuntimeError):  # the loop has ended, and nobody reads
             self._loop.call_soon_threadsafe(self._pieces.put_nowait, piece)
 
-    async def pieces(self) -> AsyncIterator[Decoded]:
-        """Yield the pieces as they come."""
-        while (piece := await self._pieces.get()) is not None:
+    async def pieces(self, until: float) -> AsyncIterator[Decoded]:
+        """Yield the pieces as they come. Raises TimeoutError for one after `until` of the loop's time.
+
+        The device has to be in time, and not a client that reads slowly.
+        """
+        while True:
+            async with asyncio.timeout_at(until):
+                piece = await self._pieces.get()
+            if piece is None:
+                return
             yield piece
+
+
+class _Cancelling(EventSourceResponse):
+    """Cancels its request when it ends, also where the client left before the first event was made."""
+
+    future: Future[Reply]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self.future.cancel()  # without effect if the reply is there
 
 
 def stream_reply(
@@ -53,29 +73,29 @@ def stream_reply(
     cancels the request.
     """
     future.add_done_callback(lambda _: stream.put(None))
-    return EventSourceResponse(_lines(future, stream, form, timeout_s, scope), ping=PING_S)
+    response = _Cancelling(_lines(future, stream, form, timeout_s, scope), ping=PING_S)
+    response.future = future
+    return response
 
 
 async def _lines(
     future: Future[Reply], stream: PieceStream, form: AudioForm, timeout_s: float, scope: Scope
 ) -> AsyncIterator[dict[str, str]]:
+    until = asyncio.get_running_loop().time() + timeout_s
     try:
-        async with asyncio.timeout(timeout_s):
-            told = _Told()
-            async for piece in stream.pieces():
-                for event in _events_of(piece, form, told):
-                    yield _line(event)
+        told = _Told()
+        async for piece in stream.pieces(until):
+            for event in _events_of(piece, form, told):
+                yield _line(event)
         reply = future.result()
         note_reply(scope, reply)
         yield _line(_done(reply, form))
-    except CancelledError:
-        raise
     except TimeoutError:
         yield _error(late(timeout_s), scope)
     except SsvdError as error:
         yield _error(error, scope)
-    finally:
-        future.cancel()  # without effect if the reply is there
+    except Exception as error:  # the status is sent already: without an event the stream would just end
+        yield _error(fault(error), scope)
 
 
 def _error(error: SsvdError, scope: Scope) -> dict[str, str]:

@@ -23,7 +23,7 @@ from server.api.form import (
 )
 from server.api.replies import render
 from server.api.streaming import PieceStream, stream_reply
-from server.api.watch import note_reply
+from server.api.watch import CLIENT_LEFT, note_reply
 from server.engine.each_channel import submit_recording
 from server.engine.messages import Reply
 from server.engine.messages import Request as Transcription
@@ -33,8 +33,6 @@ from server.state import ServerState, state_of
 from ssvd_asr.audio.read import read_recording
 
 router = APIRouter()
-
-CLIENT_LEFT = 499  # for the access log only, as in nginx: the client is gone
 
 
 # With a slash too: clients send their upload twice after a redirect, or take its empty body for a text.

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server.engine.messages import Reply
 from server.tally import AUDIO_SECONDS, OTHER, REQUEST_SECONDS, REQUESTS, Tally
 
+CLIENT_LEFT = 499  # for logs and numbers only, as in nginx: the client is gone, and nothing was answered
 HEADER = "X-Request-ID"
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 NOTES = "ssvd_notes"  # in a scope: what is known of a request, see `note_reply`
@@ -29,7 +30,7 @@ class Watch:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        notes: dict[str, Any] = {"id": _id_of(scope), "status": 500}
+        notes: dict[str, Any] = {"id": _id_of(scope)}
         scope[NOTES] = notes
         began = perf_counter()
 
@@ -41,7 +42,11 @@ class Watch:
 
         try:
             await self.app(scope, receive, watched)
+        except Exception:
+            notes.setdefault("status", 500)
+            raise
         finally:
+            notes.setdefault("status", CLIENT_LEFT)
             state = getattr(scope["app"].state, "ssvd", None) if "app" in scope else None
             if state is not None:
                 self._count(state.engine.tally, scope, notes, perf_counter() - began)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from server.settings import ServerSettings
 from server.tally import MAX_NAMES, MEASURES, OTHER, Tally, table
 from tests.server.api.test_transcriptions import post
 from tests.server.fakes import FakeRecogniser
@@ -79,13 +81,52 @@ def test_batches_queue_and_bank_are_counted(
     assert of(found, "ssvd_ready") == 1
 
 
+def test_every_refusal_is_counted_with_its_code(client: TestClient, settings: ServerSettings) -> None:
+    assert client.get("/nowhere").status_code == 404
+    assert client.get(ROUTE).status_code == 405
+    assert post(client, bytes(settings.max_upload_bytes + 1)).status_code == 413
+    found = numbers(client)
+    for route, status, code in (
+        (OTHER, "404", "not_found"),
+        (ROUTE, "405", "method_not_allowed"),
+        (OTHER, "413", "upload_too_large"),
+    ):
+        assert of(found, "ssvd_requests_total", route=route, status=status, domain="", code=code) == 1, code
+
+
+def test_head_is_counted_under_its_route(client: TestClient) -> None:
+    assert client.head("/healthz").status_code == 200
+    found = numbers(client)
+    assert of(found, "ssvd_requests_total", route="/healthz", status="200", domain="", code="") == 1
+
+
+def test_a_client_that_leaves_during_its_upload_is_no_fault_of_the_server(client: TestClient) -> None:
+    async def leave() -> None:
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.disconnect"}
+
+        async def send(_: Any) -> None:
+            raise AssertionError("nobody is there")
+
+        headers = [(b"content-type", b"multipart/form-data; boundary=x"), (b"content-length", b"100")]
+        scope = {
+            "type": "http", "method": "POST", "path": ROUTE, "raw_path": ROUTE.encode(), "root_path": "",
+            "query_string": b"", "headers": headers,
+        }  # fmt: skip
+        await client.app(scope, receive, send)  # type: ignore[arg-type]
+
+    asyncio.run(leave())
+    found = numbers(client)
+    assert of(found, "ssvd_requests_total", route=ROUTE, status="499", domain="", code="") == 1
+
+
 def test_routes_that_do_not_exist_are_one_series(client: TestClient) -> None:
     for number in range(5):
         client.get(f"/v1/nothing/{number}")
     found = numbers(client)
     series = [labels for name, labels in found if name == "ssvd_requests_total"]
     assert len([each for each in series if ("status", "404") in each]) == 1
-    assert of(found, "ssvd_requests_total", route=OTHER, status="404", domain="", code="") == 5
+    assert of(found, "ssvd_requests_total", route=OTHER, status="404", domain="", code="not_found") == 5
 
 
 def test_labels_of_domains_are_bounded() -> None:

@@ -409,11 +409,14 @@ def test_a_silent_session_is_closed(live_settings: ServerSettings, engine: Engin
             socket.recv(TIMEOUT_S)
 
 
-def test_a_server_that_stops_ends_its_sessions(open_session: Open, engine: Engine) -> None:
+def test_a_server_that_stops_ends_its_sessions(
+    open_session: Open, engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
     with open_session() as session:
         event_of(session)
         engine.drain()
         assert events_until(session, "error")[-1].error.code == "stopping"
+    assert not [each for each in caplog.records if each.exc_info]
 
 
 def test_a_microphone_that_never_pauses_hears_that_the_server_stops(
