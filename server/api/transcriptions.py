@@ -13,14 +13,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from server.api.asking import request_for
-from server.api.form import (
-    UNTIMED,
-    AudioForm,
-    TranscriptionForm,
-    TranslationForm,
-    open_form,
-    request_schema,
-)
+from server.api.form import UNTIMED, AudioForm, TranscriptionForm, TranslationForm, request_schema
+from server.api.form_reading import open_form
 from server.api.replies import render
 from server.api.streaming import PieceStream, stream_reply
 from server.api.watch import CLIENT_LEFT, note_reply

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,10 @@ import numpy.typing as npt
 from starlette.concurrency import run_in_threadpool
 
 from server.engine.messages import Reply, Request
-from server.errors import ApiError, fault
-from server.realtime.agreement import Agreement
+from server.errors import ApiError
 from server.realtime.audio_input import AudioInput
 from server.realtime.config import SessionConfig
+from server.realtime.decoding import Turn, TurnDecoder
 from server.realtime.events import (
     Append,
     Clear,
@@ -39,7 +38,6 @@ Event = dict[str, Any]
 
 MIN_COMMIT_S = 0.1  # as OpenAI's: less is a mistake of the client
 CHUNK = SAMPLE_RATE  # samples that are searched for turns at a time
-MAX_PENDING = 4  # turns of one session that are being decoded; a client that sends faster waits
 
 
 @dataclass(frozen=True)
@@ -48,18 +46,6 @@ class LiveLimits:
 
     longest_turn_s: float
     step_s: float
-
-
-@dataclass(eq=False)
-class _Turn:
-    item_id: str
-    agreement: Agreement = field(default_factory=Agreement)
-    partial: asyncio.Task[None] | None = None
-    decoded: int = 0  # samples that the last partial decoding had
-
-    def stop_partial(self) -> None:
-        if self.partial is not None:
-            self.partial.cancel()
 
 
 class LiveSession:
@@ -87,18 +73,17 @@ class LiveSession:
             error_of: returns an error in OpenAI's shape: message, type, param, code.
         """
         self.id = new_id("sess")
-        self._send, self._submit, self._plan, self._told = send, submit, plan, told
-        self._error_of, self._busy, self._limits = error_of, busy, limits
+        self._send, self._plan, self._error_of = send, plan, error_of
+        self._busy, self._limits = busy, limits
+        self._decoder = TurnDecoder(send, submit, told, error_of)
         self._config = config
         self._request = plan(config.transcription, config.scores_tokens)
         self._input = AudioInput(config.format.type)
         self._heard = 0  # samples since the session began
         self._detector = self._new_detector()
         self._buffer = HeldAudio()  # of a session whose client commits
-        self._turn: _Turn | None = None
+        self._turn: Turn | None = None
         self._last_item: str | None = None
-        self._pending = asyncio.Semaphore(MAX_PENDING)
-        self._tasks: set[asyncio.Task[None]] = set()
 
     async def begin(self) -> None:
         """Tell the client the session's settings."""
@@ -124,15 +109,11 @@ class LiveSession:
 
     async def close(self) -> None:
         """Give up all turns. Nothing of the session is decoded after this."""
-        if self._turn is not None:
-            self._turn.stop_partial()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._decoder.close()
 
     async def finish(self) -> None:
         """Wait for the turns that are being decoded."""
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._decoder.finish()
 
     async def _update(self, event: SessionUpdate) -> None:
         config, before = self._config.changed(event.session), self._config
@@ -187,10 +168,10 @@ class LiveSession:
             )  # fmt: skip
         self._buffer.add(wave)
         if self._turn is None:
-            self._turn = _Turn(new_id("item"))
+            self._turn = Turn()
 
     async def _started(self, started: Started) -> None:
-        self._turn = _Turn(new_id("item"))
+        self._turn = Turn()
         await self._send(
             server_event(
                 "input_audio_buffer.speech_started",
@@ -231,7 +212,7 @@ class LiveSession:
 
     async def _drop_open_audio(self) -> None:
         if self._turn is not None:
-            self._turn.stop_partial()
+            self._turn.stop_early()
         self._turn, self._buffer = None, HeldAudio()
         rest = await run_in_threadpool(self._input.flush)
         if self._detector is not None:
@@ -240,8 +221,8 @@ class LiveSession:
 
     async def _transcribe(self, wave: FloatArray) -> None:
         """Commit the open turn with its audio (n,), and begin to decode it."""
-        turn = self._turn or _Turn(new_id("item"))
-        turn.stop_partial()
+        turn = self._turn or Turn()
+        turn.stop_early()
         self._turn = None
         before, self._last_item = self._last_item, turn.item_id
         item = item_of(turn.item_id)
@@ -251,31 +232,7 @@ class LiveSession:
             server_event("conversation.item.done", item=item, previous_item_id=before),
         ):
             await self._send(event)
-        await self._pending.acquire()
-        self._begin(self._complete(turn, replace(self._request, wave=wave)))
-
-    async def _complete(self, turn: _Turn, request: Request) -> None:
-        try:
-            reply = await self._decode(request)
-            rest = turn.agreement.end(reply.text)
-            if rest:
-                await self._delta(turn, rest)
-            fields = self._told(reply, request.scores_tokens)
-            if turn.agreement.told != reply.text:
-                fields["ssvd"]["decoded_at_once"] = reply.text
-            await self._send(
-                self._transcription_event("completed", turn, transcript=turn.agreement.told, **fields)
-            )
-            self._keep_choice(request, reply)
-        except SsvdError as error:
-            await self._fail(turn, error)
-        except Exception as error:
-            await self._fail(turn, fault(error))
-        finally:
-            self._pending.release()
-
-    async def _fail(self, turn: _Turn, error: SsvdError) -> None:
-        await self._send(self._transcription_event("failed", turn, error=self._error_of(error)))
+        await self._decoder.begin(turn, replace(self._request, wave=wave), self._keep_choice)
 
     def _keep_choice(self, request: Request, reply: Reply) -> None:
         """Decode the rest of the session in the domain that was chosen for a turn, as for one recording."""
@@ -287,49 +244,11 @@ class LiveSession:
         turn = self._turn
         if turn is None or self._request.auto is not None:  # no words before the domain is chosen
             return
-        if self._busy() or (turn.partial is not None and not turn.partial.done()):
+        if self._busy() or turn.is_being_decoded:
             return
         held = self._buffer if self._detector is None else self._detector
         if len(held) - turn.decoded < self._limits.step_s * SAMPLE_RATE:
             return
         wave = held.wave
         turn.decoded = len(wave)
-        request = replace(self._request, wave=wave, scores_tokens=False)
-        turn.partial = self._begin(self._tell_early(turn, request))
-
-    async def _tell_early(self, turn: _Turn, request: Request) -> None:
-        try:
-            reply = await self._decode(request)
-        except Exception:
-            return  # the whole turn's decoding tells what is wrong
-        new = turn.agreement.update(reply.text)
-        if new:
-            await self._delta(turn, new)
-
-    async def _decode(self, request: Request) -> Reply:
-        """Return the reply. Cancelling this cancels the request."""
-        submitting = asyncio.ensure_future(run_in_threadpool(self._submit, request))
-        try:
-            future = await asyncio.shield(submitting)
-        except asyncio.CancelledError:  # the thread goes on, and nobody would know its request
-            submitting.add_done_callback(_give_up)
-            raise
-        return await asyncio.wrap_future(future)
-
-    async def _delta(self, turn: _Turn, text: str) -> None:
-        await self._send(self._transcription_event("delta", turn, delta=text))
-
-    def _transcription_event(self, kind: str, turn: _Turn, **fields: Any) -> Event:
-        name = f"conversation.item.input_audio_transcription.{kind}"
-        return server_event(name, item_id=turn.item_id, content_index=0, **fields)
-
-    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-
-def _give_up(submitting: asyncio.Future[Future[Reply]]) -> None:
-    if not submitting.cancelled() and submitting.exception() is None:
-        submitting.result().cancel()
+        self._decoder.begin_early(turn, replace(self._request, wave=wave))
