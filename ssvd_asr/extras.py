@@ -9,7 +9,16 @@ from importlib.util import find_spec
 
 # As pyproject.toml declares them; a test compares the two.
 MODULES: dict[str, tuple[str, ...]] = {
-    "serve": ("anyio", "fastapi", "python_multipart", "starlette", "uvicorn"),
+    "serve": (
+        "anyio",
+        "fastapi",
+        "prometheus_client",
+        "python_multipart",
+        "sse_starlette",
+        "starlette",
+        "uvicorn",
+        "websockets",
+    ),
     "ui": ("gradio", "httpx"),
     "whisper": ("tokenizers", "transformers"),
     "train": ("lhotse", "pyarrow", "tensorboard"),

@@ -47,6 +47,7 @@ BROUGHT_BY_TORCH = (  # for CUDA
 HIDDEN = {
     "tensorboard": "training/loop/log.py",  # imports torch.utils.tensorboard
     "python-multipart": "server/api/form_reading.py",  # starlette reads forms with it
+    "websockets": "server/serve_command.py",  # uvicorn speaks WebSockets with it
     "silero-vad": "ssvd_asr/audio/speech.py",  # reads its file, whose place find_spec tells
 }
 

@@ -30,6 +30,7 @@ ADVICE = {
     "audio_over_limit": "The recording has more channels or a higher sampling rate than this server takes.",
     "no_such_channel": "The recording does not have this channel.",
     "audio_too_long": "The recording is too long for this server.",
+    "unsupported_keyword": "The server cannot listen for one of these words.",
     "invalid_audio": "The server cannot transcribe this recording.",
     "queue_full": _BUSY,
     "deadline_exceeded": "The server was too busy to transcribe this. Please try again later.",

@@ -6,7 +6,6 @@ import secrets
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
-from pydantic_core import from_json
 
 from server.errors import ApiError
 from server.realtime.audio_input import AudioFormat
@@ -110,6 +109,7 @@ class Clear(_ClientEvent):
 
 
 ClientEvent = SessionUpdate | Append | Commit | Clear
+_ANY: TypeAdapter[Any] = TypeAdapter(Any)
 _CLIENT_EVENT: TypeAdapter[ClientEvent] = TypeAdapter(Annotated[ClientEvent, Field(discriminator="type")])
 
 # member: what a refusal says of it
@@ -145,7 +145,7 @@ def _advice(names: list[str]) -> str | None:
 
 def _event_id_of(text: str) -> str | None:
     """Return the event_id of a message that is JSON, but no event."""
-    message = from_json(text)
+    message = _ANY.validate_json(text)
     found = message.get("event_id") if isinstance(message, dict) else None
     return found if isinstance(found, str) and len(found) <= MAX_EVENT_ID else None
 

@@ -185,7 +185,7 @@ def test_prompts_are_checked(tiny_base: BaseModel) -> None:
     encoded = tiny_base.encode(waves(2))
     with pytest.raises(SsvdError, match="1 prompts for 2 rows"):
         greedy(tiny_base, encoded, [Prompt()])
-    with pytest.raises(SsvdError, match="no token '<klingon>'"):
+    with pytest.raises(SsvdError, match="'<klingon>' is no language"):
         greedy(tiny_base, encoded, [Prompt(language="<klingon>"), Prompt()])
 
 

@@ -202,11 +202,11 @@ def test_a_line_cut_off_by_a_kill_is_no_result_and_taken_away(tmp_path: Path) ->
     out = tmp_path / "methods.jsonl"
     study = Study(out, tmp_path, tmp_path, TINY, "cpu")
     kept = {"study": "x", "stage": "lr", "key": "lr/x"}
-    study._note(kept)
+    study._file.add(kept)
     with out.open("a") as stream:
         stream.write('{"study": "x", "sta')
     assert study.results() == [kept]
-    study._note({**kept, "key": "lr/y"})
+    study._file.add({**kept, "key": "lr/y"})
     assert [result["key"] for result in study.results()] == ["lr/x", "lr/y"]
 
 
