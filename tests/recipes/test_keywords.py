@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -40,12 +41,14 @@ def test_terms_are_counted_as_whole_words() -> None:
 def test_keywords_are_the_utterances_own_and_others_that_it_does_not_say() -> None:
     terms = load_terms("test")
     entry = {"id": "one", "text": f"we went to {terms[5]} and {terms[7]}"}
-    own, given = {terms[5], terms[7]}, keywords_of(entry, terms, 50)
+    wanted = Condition("test", "terms", "child", adapted=True, others=50)
+    own, given = {terms[5], terms[7]}, keywords_of(entry, terms, wanted)
     assert own <= set(given)
     assert len(set(given)) == 52
-    assert given == keywords_of(entry, terms, 50)
-    assert set(given) <= set(keywords_of(entry, terms, 200))
-    assert keywords_of(entry, terms, None) == ()
+    assert given == keywords_of(entry, terms, wanted)
+    assert set(given) <= set(keywords_of(entry, terms, replace(wanted, others=200)))
+    assert own.isdisjoint(keywords_of(entry, terms, replace(wanted, kind="known")))
+    assert keywords_of(entry, terms, replace(wanted, others=None)) == ()
 
 
 def test_figures_tell_what_is_found_from_what_is_only_said() -> None:
@@ -61,14 +64,20 @@ def test_figures_tell_what_is_found_from_what_is_only_said() -> None:
 
 
 def test_the_bonus_spares_ordinary_speech() -> None:
-    def row(kind: str, bonus: float | None, wer: float) -> dict[str, object]:
-        return {"kind": kind, "bonus": bonus, "wer": wer}
+    def row(kind: str, bonus: float | None, wer: float, domain: str = "child") -> dict[str, object]:
+        return {"kind": kind, "bonus": bonus, "wer": wer, "domain": domain}
 
     rows = [row("ordinary", None, 0.03), row("terms", None, 0.3)]
     rows += [row("ordinary", 4.0, 0.031), row("ordinary", 5.0, 0.031), row("ordinary", 6.0, 0.05)]
     rows += [row("terms", 4.0, 0.2), row("terms", 5.0, 0.18), row("terms", 6.0, 0.1)]
     random.Random(0).shuffle(rows)
     assert chosen_bonus(rows) == 5.0
+    other = [row(str(each["kind"]), each["bonus"], 0.03, "scottish") for each in rows]  # type: ignore[arg-type]
+    other = [
+        {**each, "wer": 0.04} if each["kind"] == "ordinary" and each["bonus"] == 5.0 else each
+        for each in other
+    ]
+    assert chosen_bonus([*rows, *other]) == 4.0  # one domain that suffers is enough
 
 
 def test_every_condition_without_keywords_is_measured_beside_those_with() -> None:
