@@ -25,7 +25,7 @@ NANO = Path(ssvd_asr.__file__).parent / "base" / "nano"
 ALIGNMENT = {"start_shift_s": -0.01, "end_shift_s": 0.08}
 # One sentence, with what is heard of its neighbours where speech has no silence to be cut at.
 # Chosen on the validation clips joined by `recipes.espeak.joined`.
-PIECES = {"joined_speech_s": 6.0, "context_s": 1.0}
+PIECES = {"joined_speech_s": 6.0, "context_s": 1.25}
 FILES = ("tokens.txt", "bpe.model", "feats_stats.npz")
 
 

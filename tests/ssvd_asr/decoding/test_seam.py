@@ -70,6 +70,12 @@ def test_fragments_at_the_edges_are_left_out() -> None:
     assert joined(left, right, spoken) == ["my", "old", "finger", "hurts"]
 
 
+def test_a_word_that_ends_with_what_its_piece_hears_is_no_seam() -> None:
+    left, right = timed(("my", 0.0), ("old", 1.2), ("fing", 1.7)), timed(("finger", 1.7), ("hurts", 2.4))
+    spoken = {0.1: "my", 1.3: "old", 1.8: "fing", 2.5: "hurts"}  # as the left piece's edge may sound
+    assert joined(left, right, spoken) == ["my", "old", "finger", "hurts"]
+
+
 def test_the_seam_by_the_times_stays_where_ctc_cannot_choose() -> None:
     loop = timed(*[("no", 0.01 * place) for place in range(120)])  # more ways than are scored
     spoken = {0.1: "my", 2.1: "go"}
