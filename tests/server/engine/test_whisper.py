@@ -7,25 +7,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from adapters_store.store import AdapterStore
 from server.auto.wish import AutoWish, wish_of
 from server.engine.engine import Engine
 from server.engine.messages import Request
 from server.engine.recogniser import ModelRecogniser
-from server.settings import ServerSettings
 from ssvd_asr.adapter.voices import VoiceSummary
-from ssvd_asr.base.prompt import IDENTIFIED, RECOGNITION, TO_ENGLISH
+from ssvd_asr.base.prompt import RECOGNITION, TO_ENGLISH
 from ssvd_asr.decoding.options import DecodingOptions
 from ssvd_asr.errors import SsvdError
-from ssvd_asr.transcription import transcribe
 from tests.random_whisper import write_random_whisper
-from tests.server.engine.test_recogniser import engine_over
-from tests.server.real import write_random_adapter
+from tests.server.engine.random_domains import (
+    WAVE,
+    check_times_and_identified_language,
+    replies_of_a_mixed_batch,
+    serving_random_domains,
+)
 from tests.speechlike import babble
-
-WAVE = babble(2.0)
 
 
 @pytest.fixture(scope="module")
@@ -47,41 +46,22 @@ def whisper(folder: Path, cache: Path) -> ModelRecogniser:
 def running(
     whisper: ModelRecogniser, folder: Path, cache: Path, tmp_path: Path
 ) -> Iterator[tuple[Engine, AdapterStore]]:
-    store = AdapterStore(tmp_path / "published", builtin=tmp_path / "none")
-    for seed, name in enumerate(("nl", "cs"), 1):
-        store.publish(name, write_random_adapter(tmp_path / name, folder, cache, seed=seed))
-    engine = engine_over(whisper, ServerSettings(), store)
-    yield engine, store
-    engine.close(timeout_s=30)
+    with serving_random_domains(whisper, folder, cache, tmp_path, ("nl", "cs")) as engine_and_store:
+        yield engine_and_store
 
 
 def test_each_domain_of_a_batch_says_what_it_says_alone(
     running: tuple[Engine, AdapterStore], whisper: ModelRecogniser
 ) -> None:
-    engine, store = running
-    names = ["nl", None, "cs", "nl", None]
-    replies = [each.result(60) for each in [engine.submit(Request(WAVE, domain=name)) for name in names]]
-    alone: dict[str | None, str] = {None: transcribe(whisper._base, [WAVE])[0].text}
-    for name in ("nl", "cs"):
-        cores = whisper.read_adapter(store.resolve(name)).expand("cpu", torch.float32)
-        alone[name] = transcribe(whisper._base, [WAVE], adapted=whisper._adapted, cores=cores)[0].text
-    assert [" ".join(reply.text.split()) for reply in replies] == [
-        " ".join(alone[name].split()) for name in names
-    ]
-    assert len(set(alone.values())) == 3
+    replies = replies_of_a_mixed_batch(*running, whisper, ("nl", "cs"))
     assert {reply.decoding[0].doubt_nats for reply in replies} == {None}
 
 
 def test_words_have_times_and_a_language_left_to_the_base_is_one_it_has(
     running: tuple[Engine, AdapterStore], whisper: ModelRecogniser
 ) -> None:
-    engine, _ = running
     assert whisper.identifies_language
-    reply = engine.submit(Request(WAVE, timestamps=True, language=IDENTIFIED)).result(60)
-    assert f"<{reply.language}>" in whisper._base.tokens.languages
-    assert reply.words
-    times = [(word.start_s, word.end_s) for word in reply.words]
-    assert all(start is not None and end is not None and 0 <= start <= end <= 2.0 for start, end in times)
+    check_times_and_identified_language(running[0], whisper._base.tokens.languages)
 
 
 def test_a_domain_left_to_the_server_is_the_surest_of_its_words(running: tuple[Engine, AdapterStore]) -> None:
