@@ -21,7 +21,7 @@ from ssvd_asr.decoding.best_path import blank_of
 from ssvd_asr.decoding.ctc_judge import CtcJudge
 from ssvd_asr.decoding.ctc_prefix import CtcPrefix
 from ssvd_asr.decoding.options import CHECKED
-from ssvd_asr.decoding.utterance_search import Search
+from ssvd_asr.decoding.utterance_search import Search, Sought
 
 # Opens the domains, one after the other, for blocks of so many rows.
 Domains = Callable[[int], AbstractContextManager[object]]
@@ -93,7 +93,8 @@ def _search(
     """Search blocks (D, B, T, d) and return the tokens of each of the B utterances."""
     tokens, prompt = base.tokens, base.tokens.prompt_ids(Prompt())
     count, utterances = blocks.shape[:2]
-    searches = [Search(prompt, beam_size, blocks.size(2), tokens.eos) for _ in range(utterances)]
+    sought = Sought(tuple(prompt), beam_size, blocks.size(2), tokens.eos)
+    searches = [Search(sought) for _ in range(utterances)]
     ctc = None
     if ctc_weight > 0:
         ctc = EnsembleCtc([CtcPrefix(_head(base), block, blank=blank_of(tokens)) for block in blocks])
@@ -105,8 +106,7 @@ def _search(
         _Scorer(base, decoder, ctc, ctc_weight, beam_size).run(searches)  # type: ignore[arg-type]
     silent = (tokens.blank, tokens.eos)
     return [
-        tuple(each for each in search.best().ids[len(search.prompt) :] if each not in silent)
-        for search in searches
+        tuple(each for each in search.best().ids[len(prompt) :] if each not in silent) for search in searches
     ]
 
 

@@ -23,7 +23,7 @@ from ssvd_asr.decoding.hypothesis import Hypothesis, timed_segments, without
 from ssvd_asr.decoding.keyword_tree import KeywordTree, add_bonus
 from ssvd_asr.decoding.normalised_search import NormalisedSearch
 from ssvd_asr.decoding.options import KEYWORD_NATS, check_options
-from ssvd_asr.decoding.utterance_search import Candidate, Path, Search, UtteranceSearch
+from ssvd_asr.decoding.utterance_search import Candidate, Path, Search, Sought, UtteranceSearch
 from ssvd_asr.errors import SsvdError
 
 PRE_BEAM_RATIO = 1.5  # BeamSearch's pre_beam_ratio
@@ -70,7 +70,11 @@ def beam(
         if words
     }
     searches = [
-        open_search(ids, beam_size, limit, tokens.eos, prompt.last_time(tokens), trees.get(prompt.keywords))
+        open_search(
+            Sought(
+                tuple(ids), beam_size, limit, tokens.eos, prompt.last_time(tokens), trees.get(prompt.keywords)
+            )
+        )
         for ids, limit, prompt in zip(told, limits, prompts, strict=True)
     ]
     head = base.ctc_head
@@ -96,11 +100,11 @@ class _Scorer:
     def run(self, searches: Sequence[UtteranceSearch]) -> None:
         """Advance all searches in lock step until each is done."""
         running = list(searches)
-        logp = self.decoder.read([search.prompt for search in searches])  # (R, V)
+        logp = self.decoder.read([search.sought.prompt for search in searches])  # (R, V)
         while True:
             paths = [path for search in running for path in search.running]
-            last_times = [search.last_time for search in running for _ in search.running]
-            trees = [search.keywords for search in running for _ in search.running]
+            last_times = [search.sought.last_time for search in running for _ in search.running]
+            trees = [search.sought.keywords for search in running for _ in search.running]
             candidates = self._candidates(logp, paths, last_times, trees)
             parents: list[int] = []
             first = 0
@@ -180,7 +184,7 @@ class _Scorer:
 
 def _finish(search: UtteranceSearch, prompt: Prompt, tokens: Tokens) -> Hypothesis:
     best = search.best()
-    said = best.ids[len(search.prompt) :]
+    said = best.ids[len(search.sought.prompt) :]
     ids, log_probs = without(said, best.gains, (tokens.blank, tokens.eos))
     return Hypothesis(
         token_ids=ids,

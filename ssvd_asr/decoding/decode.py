@@ -71,9 +71,10 @@ def decode(
         SsvdError: the search rejects its options.
         KeywordError: it is greedy or CTC's, and a prompt has keywords.
     """
+    batch = _Batch(base, encoded, prompts, domains, max_tokens)
     given = [row for row, prompt in enumerate(prompts) if prompt.keywords]
     if not given:
-        return _decode(base, encoded, prompts, options, domains, max_tokens)
+        return _decode(batch, options)
     options.check(prompts)
     # CTC scores no times, so rows that say them are searched without it.
     timed = [row for row in given if prompts[row].timestamps]
@@ -85,46 +86,69 @@ def decode(
         (timed, replace(by_beam, ctc_weight=0.0), _by_keywords),
     ):
         if rows:
-            told = [prompts[row] for row in rows]
-            found = search(base, _some(encoded, rows), told, chosen, _among(domains, rows), max_tokens)
-            decoded |= zip(rows, found, strict=True)
+            decoded |= zip(rows, search(batch.of(rows), chosen), strict=True)
     return [decoded[row] for row in range(len(prompts))]
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """Rows that are decoded together; see `decode`."""
+
+    base: BaseModel
+    encoded: Tensor
+    prompts: Sequence[Prompt]
+    domains: Domains
+    max_tokens: int | None
+
+    def of(self, rows: Sequence[int]) -> _Batch:
+        """Return some of the rows, as a batch with places of its own."""
+        return replace(
+            self,
+            encoded=_some(self.encoded, rows),
+            prompts=[self.prompts[row] for row in rows],
+            domains=lambda chosen: self.domains([rows[place] for place in chosen]),
+        )
+
+    @property
+    def everyone(self) -> range:
+        """The places of all rows."""
+        return range(len(self.encoded))
+
+    def beam(self, options: DecodingOptions) -> list[Hypothesis]:
+        """Search all rows by a beam. Their domains must be open."""
+        return beam(
+            self.base, self.encoded, self.prompts,
+            beam_size=options.beam_size, ctc_weight=options.ctc_weight, max_tokens=self.max_tokens,
+            keyword_nats=options.keyword_nats,
+        )  # fmt: skip
+
+    def no_speech(self) -> list[float]:
+        """Return how probably there is no speech, 0 where the base does not tell. Domains must be open."""
+        return self.base.no_speech(self.encoded) or [0.0] * len(self.encoded)
 
 
 def _some(encoded: Tensor, rows: Sequence[int]) -> Tensor:
     return encoded[torch.tensor(rows, device=encoded.device)]
 
 
-def _among(domains: Domains, rows: Sequence[int]) -> Domains:
-    """Return the domains of some rows, by their places among these."""
-    return lambda chosen: domains([rows[place] for place in chosen])
-
-
-def _decode(
-    base: BaseModel,
-    encoded: Tensor,
-    prompts: Sequence[Prompt],
-    options: DecodingOptions,
-    domains: Domains,
-    max_tokens: int | None,
-) -> list[Decoded]:
+def _decode(batch: _Batch, options: DecodingOptions) -> list[Decoded]:
     """Decode rows by one search, and with `checked` the doubtful ones again."""
     assert options.method is not None  # DecodingOptions.of
-    everyone = range(len(encoded))
-    with domains(everyone):
+    base, prompts = batch.base, batch.prompts
+    with batch.domains(batch.everyone):
         if options.method == "ctc":
-            found = best_path(base.ctc_head, encoded, base.tokens)
+            found = best_path(base.ctc_head, batch.encoded, base.tokens)
         elif options.method == "beam":
-            found = _beam(base, encoded, prompts, options, max_tokens)
+            found = batch.beam(options)
         else:
-            found = greedy(base, encoded, prompts, max_tokens)
+            found = greedy(base, batch.encoded, prompts, batch.max_tokens)
     search = "greedy" if options.method == "checked" else options.method
     known = [
         row
-        for row in everyone
+        for row in batch.everyone
         if base.ctc_head is not None and prompts[row].task == RECOGNITION and not prompts[row].timestamps
     ]
-    judged = _judged(base, encoded, found, known)
+    judged = _judged(base, batch.encoded, found, known)
     weight = _ctc_weight(base, options, search)
     decoded = [
         _told(each, search, judged.get(row), weight, timed=prompts[row].timestamps)
@@ -133,102 +157,64 @@ def _decode(
     if options.method != "checked":
         return decoded
     if base.ctc_head is None:
-        return _checked_by_signs(base, encoded, prompts, options, domains, max_tokens, found)
+        return _checked_by_signs(batch, options, decoded)
     again = [row for row in known if judged[row][0] > options.doubt_nats]
     if again:
-        chosen = _some(encoded, again)
-        with domains(again):
-            better = _beam(base, chosen, [prompts[row] for row in again], options, max_tokens)
-        judged = _judged(base, chosen, better, range(len(again)))
+        doubtful = batch.of(again)
+        with doubtful.domains(doubtful.everyone):
+            better = doubtful.beam(options)
+        judged = _judged(base, doubtful.encoded, better, doubtful.everyone)
         for place, (row, each) in enumerate(zip(again, better, strict=True)):
             decoded[row] = _told(each, "beam", judged[place], options.ctc_weight)
     return decoded
 
 
-def _by_keywords(
-    base: BaseModel,
-    encoded: Tensor,
-    prompts: Sequence[Prompt],
-    options: DecodingOptions,
-    domains: Domains,
-    max_tokens: int | None,
-) -> list[Decoded]:
+def _by_keywords(batch: _Batch, options: DecodingOptions) -> list[Decoded]:
     """Search rows with keywords by a beam, and look for signs that words are wrong where CTC cannot tell.
 
     Each keyword has a bonus wherever it is said, so a row may repeat one without end. Such a row is decoded
     as if it had none.
     """
-    decoded = _decode(base, encoded, prompts, options, domains, max_tokens)
+    decoded = _decode(batch, options)
     doubtful = [row for row, each in enumerate(decoded) if is_doubtful(each.hypothesis)]
-    if base.ctc_head is not None or not doubtful:
+    if batch.base.ctc_head is not None or not doubtful:
         return decoded
-    with domains(doubtful):
-        silences = base.no_speech(_some(encoded, doubtful)) or [0.0] * len(doubtful)
+    again = batch.of(doubtful)
+    with again.domains(again.everyone):
+        silences = again.no_speech()
     for row, silence in zip(doubtful, silences, strict=True):
-        if is_silence(decoded[row].hypothesis, silence):
-            decoded[row] = _silent(decoded[row])
-        else:
-            decoded[row] = replace(decoded[row], warnings=(WARNING,))
+        decoded[row] = _signed(decoded[row], silence)
     looping = [row for row in doubtful if loops(decoded[row].hypothesis)]
     if looping:
-        bare = [replace(prompts[row], keywords=()) for row in looping]
-        plain = replace(options, method="checked")
-        others = _decode(base, _some(encoded, looping), bare, plain, _among(domains, looping), max_tokens)
+        bare = [replace(batch.prompts[row], keywords=()) for row in looping]
+        others = _decode(replace(batch.of(looping), prompts=bare), replace(options, method="checked"))
         for row, other in zip(looping, others, strict=True):
             decoded[row] = replace(other, warnings=(*other.warnings, WITHOUT_KEYWORDS))
     return decoded
 
 
-def _silent(found: Decoded) -> Decoded:
-    """Return a row without its words."""
-    silence = replace(found.hypothesis, token_ids=(), log_probs=(), text="", segments=())
-    return Decoded(silence, found.search, None, (SILENT,))
-
-
-def _checked_by_signs(
-    base: BaseModel,
-    encoded: Tensor,
-    prompts: Sequence[Prompt],
-    options: DecodingOptions,
-    domains: Domains,
-    max_tokens: int | None,
-    found: Sequence[Hypothesis],
-) -> list[Decoded]:
+def _checked_by_signs(batch: _Batch, options: DecodingOptions, decoded: list[Decoded]) -> list[Decoded]:
     """Search doubtful rows again and leave out words where there is no speech, for a base without CTC."""
-    decoded = [
-        _told(each, "greedy", None, 0.0, timed=prompt.timestamps)
-        for each, prompt in zip(found, prompts, strict=True)
-    ]
-    again = [row for row, each in enumerate(found) if is_doubtful(each)]
+    again = [row for row, each in enumerate(decoded) if is_doubtful(each.hypothesis)]
     if not again:
         return decoded
-    chosen = _some(encoded, again)
-    with domains(again):
-        others = _beam(base, chosen, [prompts[row] for row in again], options, max_tokens)
-        silences = base.no_speech(chosen) or [0.0] * len(again)
+    doubtful = batch.of(again)
+    with doubtful.domains(doubtful.everyone):
+        others, silences = doubtful.beam(options), doubtful.no_speech()
     for row, other, silence in zip(again, others, silences, strict=True):
-        best = better(found[row], other)
-        search: Literal["greedy", "beam"] = "beam" if best is other else "greedy"
-        if is_silence(best, silence):
-            decoded[row] = _silent(Decoded(best, search, None))
-        else:
-            told = _told(best, search, None, 0.0, timed=prompts[row].timestamps)
-            decoded[row] = replace(told, warnings=(WARNING,) if is_doubtful(best) else ())
+        found = decoded[row]
+        if better(found.hypothesis, other) is other:
+            found = _told(other, "beam", None, 0.0, timed=batch.prompts[row].timestamps)
+        decoded[row] = _signed(found, silence)
     return decoded
 
 
-def _beam(
-    base: BaseModel,
-    encoded: Tensor,
-    prompts: Sequence[Prompt],
-    options: DecodingOptions,
-    max_tokens: int | None,
-) -> list[Hypothesis]:
-    return beam(
-        base, encoded, prompts,
-        beam_size=options.beam_size, ctc_weight=options.ctc_weight, max_tokens=max_tokens,
-        keyword_nats=options.keyword_nats,
-    )  # fmt: skip
+def _signed(found: Decoded, no_speech: float) -> Decoded:
+    """Return a row without its words if they are improbable and no speech was heard, else with a warning."""
+    if is_silence(found.hypothesis, no_speech):
+        silence = replace(found.hypothesis, token_ids=(), log_probs=(), text="", segments=())
+        return Decoded(silence, found.search, None, (SILENT,))
+    return replace(found, warnings=(WARNING,) if is_doubtful(found.hypothesis) else ())
 
 
 def _told(

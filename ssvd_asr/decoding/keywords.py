@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ssvd_asr.base.model import Tokens
 from ssvd_asr.errors import KeywordError
@@ -12,6 +12,11 @@ from ssvd_asr.writing import is_in_words
 MAX_KEYWORDS = 300  # of one request: its rows look at all of them at each step
 MAX_KEYWORD_CHARS = 100
 _HYPHEN = "-"
+
+
+def distinct_keywords(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return keywords as they were given, without spaces at their ends, each once."""
+    return tuple(dict.fromkeys(text.strip() for text in texts))
 
 
 def check_keywords(tokens: Tokens, keywords: Sequence[str]) -> None:

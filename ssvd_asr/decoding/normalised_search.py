@@ -8,41 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ssvd_asr.decoding.keyword_tree import KeywordTree
-from ssvd_asr.decoding.utterance_search import Candidate, Offer, Path, UtteranceSearch
+from ssvd_asr.decoding.utterance_search import Candidate, Offer, Path, Sought, UtteranceSearch
 
 
 class NormalisedSearch(UtteranceSearch):
     """Search by the scores divided by a power of the length."""
 
-    def __init__(
-        self,
-        prompt: Sequence[int],
-        beam_size: int,
-        limit: int,
-        eos: int,
-        last_time: int | None = None,
-        keywords: KeywordTree | None = None,
-        *,
-        length_penalty: float,
-    ) -> None:
-        super().__init__(prompt, beam_size, limit, eos, last_time, keywords)
+    def __init__(self, sought: Sought, *, length_penalty: float) -> None:
+        super().__init__(sought)
         self._ended: list[tuple[float, Path]] = []  # with their normalised scores, best first
         self._penalty = length_penalty
 
     def advance(self, candidates: Sequence[tuple[Sequence[Candidate], float]]) -> list[int]:
         """See UtteranceSearch."""
-        length = len(self.running[0].ids) - len(self.prompt) + 1  # with this token
+        length = len(self.running[0].ids) - len(self.sought.prompt) + 1  # with this token
         offered = self._offered(candidates)
-        full = length >= self._limit
+        full = length >= self.sought.limit
         left = [edge for _, edge in candidates]
         chosen: list[Offer] = []
         rest: list[Offer] = []
         for rank, offer in enumerate(offered):
-            if offer.token == self._eos or full:
-                if rank < self._beam_size:
+            if offer.token == self.sought.eos or full:
+                if rank < self.sought.beam_size:
                     self._end(self._closed(self._longer(offer)), length)
-            elif len(chosen) < self._beam_size:
+            elif len(chosen) < self.sought.beam_size:
                 chosen.append(offer)
             else:
                 left.append(chosen[-1].settled - offer.settled)
@@ -63,10 +52,10 @@ class NormalisedSearch(UtteranceSearch):
     def _end(self, path: Path, length: int) -> None:
         self._ended.append((path.score / length**self._penalty, path))
         self._ended.sort(key=lambda each: -each[0])
-        del self._ended[self._beam_size :]
+        del self._ended[self.sought.beam_size :]
 
     def _settled(self, best_running: float, length: int) -> bool:
         """Return whether all places are taken, and the best running one is no better than the worst."""
-        if len(self._ended) < self._beam_size:
+        if len(self._ended) < self.sought.beam_size:
             return False
         return bool(best_running / length**self._penalty <= self._ended[-1][0])

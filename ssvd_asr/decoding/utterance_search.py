@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from ssvd_asr.decoding.hypothesis import check_finite
@@ -61,6 +62,27 @@ class Offer(NamedTuple):
         return self.score - self.match.unearned
 
 
+@dataclass(frozen=True, eq=False)
+class Sought:
+    """What a search is to find.
+
+    Attributes:
+        prompt: ids that every hypothesis begins with.
+        beam_size: hypotheses that go on.
+        limit: most tokens after the prompt.
+        eos: the token that ends a transcript.
+        last_time: see Prompt.last_time.
+        keywords: those of the utterance; None without any.
+    """
+
+    prompt: tuple[int, ...]
+    beam_size: int
+    limit: int
+    eos: int
+    last_time: int | None = None
+    keywords: KeywordTree | None = None
+
+
 class UtteranceSearch(ABC):
     """Hypotheses of one utterance. The first one is the prompt.
 
@@ -72,28 +94,13 @@ class UtteranceSearch(ABC):
         running: the hypotheses that go on, best first.
         done: whether the search is over.
         margin: the smallest distance between a score that was kept and one that was not.
-        last_time: see Prompt.last_time.
-        keywords: those of the utterance; None without any.
     """
 
-    def __init__(
-        self,
-        prompt: Sequence[int],
-        beam_size: int,
-        limit: int,
-        eos: int,
-        last_time: int | None = None,
-        keywords: KeywordTree | None = None,
-    ) -> None:
-        self.prompt = tuple(prompt)
-        self.running: list[Path] = [Path(self.prompt, 0.0)]
+    def __init__(self, sought: Sought) -> None:
+        self.sought = sought
+        self.running: list[Path] = [Path(sought.prompt, 0.0)]
         self.done = False
         self.margin = math.inf
-        self.last_time = last_time
-        self.keywords = keywords
-        self._beam_size = beam_size
-        self._limit = limit
-        self._eos = eos
 
     @abstractmethod
     def advance(self, candidates: Sequence[tuple[Sequence[Candidate], float]]) -> list[int]:
@@ -125,25 +132,27 @@ class UtteranceSearch(ABC):
 
     def _match(self, parent: int, token: int) -> Match:
         match = self.running[parent].match
-        return match if self.keywords is None else self.keywords.after(match, token)
+        return match if self.sought.keywords is None else self.sought.keywords.after(match, token)
 
     def _promising(self, left: Sequence[Offer]) -> list[Offer]:
         """Return those that go on for the keywords that they have begun, of what the beam leaves."""
-        if self.keywords is None:
+        if self.sought.keywords is None:
             return []
         begun = sorted((each for each in left if each.match.open), key=lambda each: -each.score)
-        if len(begun) > self._beam_size:
-            self.margin = min(self.margin, begun[self._beam_size - 1].score - begun[self._beam_size].score)
-        return begun[: self._beam_size]
+        if len(begun) > self.sought.beam_size:
+            self.margin = min(
+                self.margin, begun[self.sought.beam_size - 1].score - begun[self.sought.beam_size].score
+            )
+        return begun[: self.sought.beam_size]
 
     def _longer(self, offer: Offer) -> Path:
         return self.running[offer.parent].with_token(offer.token, offer.score, offer.match)
 
     def _closed(self, path: Path) -> Path:
         """Return a hypothesis that ends here: a keyword that the limit cuts off is not completed."""
-        if self.keywords is None or path.ids[-1] == self._eos:
+        if self.sought.keywords is None or path.ids[-1] == self.sought.eos:
             return path
-        match = self.keywords.after(path.match, self._eos)
+        match = self.sought.keywords.after(path.match, self.sought.eos)
         return path._replace(score=path.own_score + match.value, match=match)
 
     def _go_on(self, running: list[Path], parents: list[int], *, done: bool) -> list[int]:
@@ -156,23 +165,15 @@ class UtteranceSearch(ABC):
 class Search(UtteranceSearch):
     """Search by the sums of the scores, which stops as ESPnet's does."""
 
-    def __init__(
-        self,
-        prompt: Sequence[int],
-        beam_size: int,
-        limit: int,
-        eos: int,
-        last_time: int | None = None,
-        keywords: KeywordTree | None = None,
-    ) -> None:
-        super().__init__(prompt, beam_size, limit, eos, last_time, keywords)
+    def __init__(self, sought: Sought) -> None:
+        super().__init__(sought)
         self._ended: list[Path] = []
 
     def advance(self, candidates: Sequence[tuple[Sequence[Candidate], float]]) -> list[int]:
         """See UtteranceSearch."""
-        step = len(self.running[0].ids) - len(self.prompt)  # tokens before this one
+        step = len(self.running[0].ids) - len(self.sought.prompt)  # tokens before this one
         offered = self._offered(candidates)
-        kept, left = offered[: self._beam_size], offered[self._beam_size :]
+        kept, left = offered[: self.sought.beam_size], offered[self.sought.beam_size :]
         edges = [edge for _, edge in candidates]
         if left:
             edges.append(kept[-1].settled - left[0].settled)
@@ -181,7 +182,7 @@ class Search(UtteranceSearch):
         running = []
         for offer in [*kept, *self._promising(left)]:
             path = self._longer(offer)
-            if offer.token == self._eos or step == self._limit - 1:
+            if offer.token == self.sought.eos or step == self.sought.limit - 1:
                 self._ended.append(self._closed(path))
             else:
                 running.append(path)
@@ -204,7 +205,7 @@ class Search(UtteranceSearch):
             return False
         best = max(path.score for path in self._ended)
         for back in range(1, LOOK_BACK + 1):
-            length = len(self.prompt) + step - back
+            length = len(self.sought.prompt) + step - back
             alike = [path.score for path in self._ended if len(path.ids) == length]
             if not alike or max(alike) - best >= HOPELESS:
                 return False

@@ -16,7 +16,7 @@ from ssvd_asr.decoding.beam import beam
 from ssvd_asr.decoding.greedy import greedy
 from ssvd_asr.decoding.hypothesis import Hypothesis
 from ssvd_asr.decoding.options import MAX_BEAM_SIZE
-from ssvd_asr.decoding.utterance_search import Candidate, Search
+from ssvd_asr.decoding.utterance_search import Candidate, Search, Sought
 from ssvd_asr.errors import SsvdError
 from tests.random_owsm import LONG_TEXT, waves
 from tests.ssvd_asr.judged import SAFE_MARGIN, Judged
@@ -168,7 +168,7 @@ def _offer(search: Search, *rows: Sequence[tuple[float, int]]) -> list[int]:
 
 def test_a_search_ends_where_espnets_end_detection_does() -> None:
     """What ended at three lengths in turn, two steps ago and before, was 10 below the best."""
-    search = Search([1], 2, 100, EOS)
+    search = Search(Sought((1,), 2, 100, EOS))
     _offer(search, [(-1.0, EOS), (-2.0, 3)])  # ended at step 0, the best there will be
     for step in range(1, 5):
         assert not search.done
@@ -180,7 +180,7 @@ def test_a_search_ends_where_espnets_end_detection_does() -> None:
 
 
 def test_the_margin_is_the_nearest_choice() -> None:
-    search = Search([1], 2, 2, EOS)
+    search = Search(Sought((1,), 2, 2, EOS))
     assert _offer(search, [(-1.0, 3), (-2.0, 4), (-2.5, 5)]) == [0, 0]
     assert search.margin == 0.5
     _offer(search, [(-3.0, 3), (-math.inf, 4)], [(-3.25, 5), (-9.0, 6)])
