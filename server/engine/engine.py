@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
-from typing import Protocol
 
 from server.auto.candidates import Candidates
 from server.auto.wish import AutoWish
@@ -20,8 +19,9 @@ from server.auto_options import AutoOptions
 from server.domains import Domains
 from server.engine.batches import Batches
 from server.engine.choosing import Chooser
+from server.engine.cutting import Cut, audio_s_of, parts_of
 from server.engine.jobs import Job, Part
-from server.engine.messages import Decoded, Piece, Reply, Request
+from server.engine.messages import Decoded, Reply, Request
 from server.engine.queue import Scheduler, Waiting
 from server.engine.recogniser import Recogniser
 from server.engine.replying import reply_to
@@ -29,20 +29,12 @@ from server.engine.segments import speech_of
 from server.errors import DEVICE_ENDED, DeadlineError, DrainingError, QueueFullError, late
 from server.tally import QUEUE_SECONDS
 from ssvd_asr.audio.read import SAMPLE_RATE
-from ssvd_asr.audio.segment import AUTO, CutRule, FloatArray, Span, find_spans
-from ssvd_asr.base.prompt import IDENTIFIED, RECOGNITION
+from ssvd_asr.audio.segment import find_spans
+from ssvd_asr.base.prompt import IDENTIFIED
 from ssvd_asr.base.voice import HEARD_S
 from ssvd_asr.languages import supported_language
 
 logger = logging.getLogger(__name__)
-
-
-class Cut(Protocol):
-    """Where a wave is cut, see `find_spans`."""
-
-    def __call__(
-        self, wave: FloatArray, longest_samples: int, rule: CutRule, context_samples: int, *, join: bool
-    ) -> Sequence[Span]: ...
 
 
 class Engine:
@@ -148,14 +140,14 @@ class Engine:
         try:
             if request.timestamps:
                 job.speech = speech_of(request.wave)
-            parts = self._cut(job)
+            parts = parts_of(job, self.recogniser, self._cut_wave)
             job.pieces_left = job.pieces = len(parts)
             job.tell_progress()
             if not parts:  # no speech
                 self._finish(job)
             elif request.auto is not None:
                 listening = self._chooser.begin(job, parts, request.auto)
-                self._enqueue(job, listening, _audio_s(parts) - _audio_s(listening))
+                self._enqueue(job, listening, audio_s_of(parts) - audio_s_of(listening))
             else:
                 hinting = self._chooser.begin(job, parts, AutoWish(), hint=True) if request.hint else []
                 self._enqueue(job, [*hinting, *parts])
@@ -188,39 +180,6 @@ class Engine:
         job.release()
         if job.pieces_left or job.undecided:
             self._queue.discard(job)
-
-    def _cut(self, job: Job) -> list[Part]:
-        request = job.request
-        spans = self._cut_wave(
-            request.wave,
-            self.recogniser.longest_piece_samples,
-            request.cut_rule or AUTO,
-            # Pieces that hear the same speech are told apart by their words' times, which translations lack.
-            self.recogniser.piece_context_samples if request.task == RECOGNITION else 0,
-            join=request.cut_rule is None and self.recogniser.bears_silences,
-        )
-        return [
-            Part(
-                job,
-                index,
-                Piece(
-                    wave=request.wave[span.start - span.before : span.stop + span.after],
-                    start_s=(span.start - span.before) / SAMPLE_RATE,
-                    lease=job.lease,
-                    language=request.language,
-                    timestamps=request.timestamps,
-                    # Pieces are decoded in parallel, so the text before is known for the first only.
-                    previous_text=None if index else request.previous_text,
-                    own_from_s=span.start / SAMPLE_RATE if span.before else None,
-                    own_to_s=span.stop / SAMPLE_RATE if span.after else None,
-                    task=request.task,
-                    languages=request.languages,
-                    scores_tokens=request.scores_tokens,
-                    keywords=request.keywords,
-                ),
-            )
-            for index, span in enumerate(spans)
-        ]
 
     def _waiting(self, job: Job, part: Part) -> Waiting[Part]:
         lease, audio_s = part.piece.lease, len(part.piece.wave) / SAMPLE_RATE
@@ -319,8 +278,3 @@ class Engine:
         self._queue.clear()
         for job in list(self._unfinished):
             job.fail(DrainingError(why))
-
-
-def _audio_s(parts: Sequence[Part]) -> float:
-    """Return the seconds of audio of some parts."""
-    return sum(len(part.piece.wave) for part in parts) / SAMPLE_RATE
