@@ -25,6 +25,7 @@ from server.transcript_files import FORMATS, TranscriptFormat, targets
 from server.transcript_record import TranscriptRecord
 from ssvd_asr.audio.read import Channel, parse_channel
 from ssvd_asr.console import json_line
+from ssvd_asr.decoding.keywords import distinct_keywords
 from ssvd_asr.decoding.options import METHODS
 from ssvd_asr.errors import ChannelError, SsvdError
 from ssvd_asr.languages import language_symbol, supported_language
@@ -98,7 +99,7 @@ def _plan(args: argparse.Namespace, settings: ServerSettings, found: Found) -> P
         if wish_of(domain) is None:
             domain = pinned_domain(domain, open_store(settings).resolve)
     kind: TranscriptFormat = args.format or "txt"
-    keywords = tuple(dict.fromkeys(each.strip() for each in args.keyword))
+    keywords = distinct_keywords(args.keyword)
     made_by = {
         "base": settings.base,
         "dtype": settings.dtype,

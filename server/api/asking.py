@@ -11,9 +11,10 @@ from server.api.naming import wanted_domain
 from server.auto.wish import MODES, Mode, wish_of
 from server.engine.messages import Request
 from server.errors import ApiError
-from server.languages import AUTO, requested_language
+from server.languages import AUTO, distinct, is_auto, requested_language
 from server.state import ServerState
 from ssvd_asr.base.prompt import RECOGNITION, TO_ENGLISH
+from ssvd_asr.decoding.keywords import distinct_keywords
 from ssvd_asr.languages import supported_language
 
 NO_AUDIO = np.zeros(0, np.float32)
@@ -28,11 +29,20 @@ class Asked:
     auto: Mode | None = None
     language: str | None = None
     languages: tuple[str, ...] = ()
-    leaves_language_open: bool = False
     prompt: str = ""
     translates: bool = False
     scores_tokens: bool = False
     keywords: tuple[str, ...] = ()
+
+    @property
+    def leaves_language_open(self) -> bool:
+        """Whether the base is to identify the language: of a translation, also where none is named.
+
+        Raises LanguageError for what is no language.
+        """
+        if len(distinct(self.languages)) > 1 or (self.language is not None and is_auto(self.language)):
+            return True
+        return self.translates and not (self.language or self.languages)
 
 
 def request_for(state: ServerState, asked: Asked) -> Request:
@@ -40,15 +50,16 @@ def request_for(state: ServerState, asked: Asked) -> Request:
 
     Raises ApiError, LanguageError, KeywordError, and as wish_of does.
     """
+    leaves_language_open = asked.leaves_language_open
     _check_task(asked, state)
     _check_prompt(asked.prompt, state)
-    base = state.engine.recogniser
-    base.check_keywords(asked.keywords)
+    base, keywords = state.engine.recogniser, distinct_keywords(asked.keywords)
+    base.check_keywords(keywords)
     domain = wanted_domain(base.name, aliased(state.settings.aliases, asked.model), asked.domain)
     auto = wish_of(domain, asked.auto or MODES[0])
     if auto is None and asked.auto is not None:
         raise ApiError(400, "auto goes with domain=auto", code="contradiction", param="auto")
-    wanted = AUTO if asked.leaves_language_open else asked.language or next(iter(asked.languages), None)
+    wanted = AUTO if leaves_language_open else asked.language or next(iter(asked.languages), None)
     language, warnings = requested_language(wanted, state.settings.language, base)
     return Request(
         wave=NO_AUDIO,
@@ -64,7 +75,7 @@ def request_for(state: ServerState, asked: Asked) -> Request:
         auto=auto,
         task=TO_ENGLISH if asked.translates else RECOGNITION,
         scores_tokens=asked.scores_tokens,
-        keywords=asked.keywords,
+        keywords=keywords,
     )
 
 

@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from server.api.asking import Asked
 from server.api.chunking import ServerVad
-from server.languages import distinct, is_auto
 from ssvd_asr.audio.read import Channel, parse_channel
 from ssvd_asr.audio.segment import CutRule
 from ssvd_asr.decoding.keywords import MAX_KEYWORDS
@@ -84,7 +83,6 @@ class AudioForm(BaseModel):
             self.auto,  # type: ignore[arg-type]  # narrowed by _UNSUPPORTED
             self.language,
             self.languages,
-            self.leaves_language_open,
             self.prompt,
             self.translates,
             self.scores_tokens,
@@ -92,18 +90,13 @@ class AudioForm(BaseModel):
         )
 
     @property
-    def leaves_language_open(self) -> bool:
-        """Whether the base is to identify the language."""
-        return len(distinct(self.languages)) > 1 or (self.language is not None and is_auto(self.language))
-
-    @property
     def tells_language(self) -> bool:
         """Whether the reply says which languages were heard, since neither request nor text does."""
-        return self.leaves_language_open or self.translates
+        return self.asked.leaves_language_open or self.translates
 
     @property
     def given_words(self) -> tuple[str, ...]:
-        """The keywords, each once."""
+        """The keywords, as they were given."""
         return ()
 
     @property
@@ -149,7 +142,7 @@ class TranscriptionForm(AudioForm):
     @property
     def given_words(self) -> tuple[str, ...]:
         """See AudioForm."""
-        return tuple(dict.fromkeys(keyword.strip() for keyword in self.keywords))
+        return self.keywords
 
     @property
     def granularities(self) -> tuple[str, ...]:
@@ -164,11 +157,6 @@ class TranslationForm(AudioForm):
     def translates(self) -> bool:
         """See AudioForm."""
         return True
-
-    @property
-    def leaves_language_open(self) -> bool:
-        """Whether the base is to identify the language: also where none is named."""
-        return super().leaves_language_open or not (self.language or self.languages)
 
 
 def request_schema(kind: type[AudioForm]) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from server.api.replies import language_fields, logprob_fields, ssvd_fields
 from server.api.watch import domain_label
 from server.engine.messages import Reply, Request
 from server.errors import ApiError, DrainingError
-from server.languages import distinct, is_auto
 from server.realtime.config import SessionConfig
 from server.realtime.events import Transcription, server_event
 from server.realtime.session import LiveLimits, LiveSession
@@ -137,7 +136,6 @@ def _may_connect(socket: WebSocket, state: ServerState) -> bool:
 
 def _plan(state: ServerState, wanted: Transcription, scores_tokens: bool) -> Request:
     """Return the request for each turn of a session. Raises as request_for and Domains.at_hand do."""
-    open_language = wanted.language is not None and is_auto(wanted.language)
     languages = wanted.languages or ()
     if wanted.language is not None and languages:
         raise ApiError(
@@ -150,10 +148,9 @@ def _plan(state: ServerState, wanted: Transcription, scores_tokens: bool) -> Req
             model=wanted.model,
             language=wanted.language,
             languages=languages,
-            leaves_language_open=open_language or len(distinct(languages)) > 1,
             prompt=wanted.prompt or "",
             scores_tokens=scores_tokens,
-            keywords=tuple(dict.fromkeys(each.strip() for each in wanted.keywords or ())),
+            keywords=wanted.keywords or (),
         ),
     )
     if request.domain is not None:

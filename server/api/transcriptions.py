@@ -61,7 +61,8 @@ async def _transcribe(
     request: Request, state: ServerState, pieces: Pieces, kind: type[AudioForm]
 ) -> Response:
     async with open_form(request, kind) as (file, form):
-        wanted = request_for(state, form.asked)
+        # In a thread: hundreds of keywords take tens of milliseconds to spell.
+        wanted = await run_in_threadpool(request_for, state, form.asked)
         if wanted.domain is not None:
             await _fetch(state, wanted.domain)
         stream = PieceStream() if form.streams else None
