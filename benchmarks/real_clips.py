@@ -5,6 +5,7 @@ The sets lie under one folder: `fillets-nl`, `asterisk`, `tuxpaint-ru`, ... Each
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,14 @@ class Clip:
     def wave(self) -> FloatArray:
         """Return the samples at 16 kHz."""
         return read_utterance(self.utterance, DEFAULT_LIMITS)
+
+
+def add_base_and_sets(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name a Whisper and the folder of the sets."""
+    parser.add_argument(
+        "--base", type=Path, required=True, help="folder of a Whisper, as transformers wrote it"
+    )
+    parser.add_argument("--data", type=Path, default=Path("data/real"), help="folder of the sets")
 
 
 def clips_of(data: Path, sets: Sequence[str], most: int | None = None) -> list[Clip]:

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from benchmarks.real_clips import Clip, clips_of
+from benchmarks.real_clips import Clip, add_base_and_sets, clips_of
 from benchmarks.report import parser, version_of, write
 from ssvd_asr.base.load import load_base
 from ssvd_asr.base.model import BaseModel
@@ -70,10 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     made = parser(__doc__)
-    made.add_argument(
-        "--base", type=Path, required=True, help="folder of a Whisper, as transformers wrote it"
-    )
-    made.add_argument("--data", type=Path, default=Path("data/real"), help="folder of the sets")
+    add_base_and_sets(made)
     made.add_argument("--sets", nargs="+", default=list(SETS))
     made.add_argument("--modes", nargs="+", choices=BEAMS, default=list(BEAMS))
     made.add_argument("--beam-clips", type=int, default=200, help="clips of all sets together for the beam")

@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
-from benchmarks.real_clips import Clip, clips_of
+from benchmarks.real_clips import Clip, add_base_and_sets, clips_of
 from benchmarks.report import RESULTS, Timing, parser, side_by_side, version_of, write
 from benchmarks.whisper_sides import FasterWhisper, Ours, Side, Transformers, convert, use_faster_whisper
 from ssvd_asr.audio.read import SAMPLE_RATE
@@ -56,10 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     made = parser(__doc__)
-    made.add_argument(
-        "--base", type=Path, required=True, help="folder of a Whisper, as transformers wrote it"
-    )
-    made.add_argument("--data", type=Path, default=Path("data/real"), help="folder of the sets")
+    add_base_and_sets(made)
     made.add_argument("--faster-whisper", type=Path, help="environment that has it; else it is left out")
     made.add_argument("--batches", type=int, nargs="+", default=[1, 8])
     made.add_argument("--domains", type=int, default=8, help="random domains of the batches of several")

@@ -15,6 +15,7 @@ import pysubs2
 import pytest
 
 from adapters_store.packaged import PACKAGED
+from recipes.serving import running_server
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
@@ -33,11 +34,8 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """Address of a server that this module starts."""
-    command = [sys.executable, "-m", "ssvd_asr.cli", "serve", "--no-ui", "--port", "0"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        yield process.stdout.readline().split()[-1]
-        process.terminate()
+    with running_server() as address:
+        yield address
 
 
 @pytest.fixture

@@ -16,16 +16,16 @@ import random
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from adapters_store.packaged import PACKAGED, builtins
 from recipes.espeak.grammar import load_words
-from recipes.espeak.keywords_page import KEPT_ORDINARY, chosen_bonus, figures, write_page
+from recipes.espeak.keyword_runs import measure, row_of
+from recipes.espeak.keywords_page import KEPT_ORDINARY, chosen_bonus, write_page
 from recipes.espeak.terms import load_terms, said_in, speak_terms
 from ssvd_asr.adapted_model import adapt
 from ssvd_asr.adapter.read import load_adapter
@@ -144,14 +144,9 @@ class Bench:
             each_s = (time.perf_counter() - began) / len(part)
             for entry, found, keywords in zip(part, said, given, strict=True):
                 own = {} if condition.kind == "known" else said_in(entry["text"], words)
-                yield {
-                    "ref": entry["text"],
-                    "hyp": found.text,
-                    "own": own,
-                    "said": said_in(found.text, keywords or list(own)),
-                    "audio_s": entry["duration_s"],
-                    "wall_s": round(each_s, 4),
-                }
+                yield row_of(
+                    entry["text"], found.text, own, keywords, audio_s=entry["duration_s"], wall_s=each_s
+                )
 
 
 def keywords_of(entry: Mapping[str, Any], words: Sequence[str], condition: Condition) -> tuple[str, ...]:
@@ -164,22 +159,6 @@ def keywords_of(entry: Mapping[str, Any], words: Sequence[str], condition: Condi
     return tuple(([] if condition.kind == "known" else own) + rest[: condition.others])
 
 
-def measure(bench: Bench, wanted: Sequence[Condition], out: Path) -> list[Row]:
-    """Return the figures of some conditions; those that an earlier run has decoded are read."""
-    results = []
-    for condition in tqdm(wanted, unit="condition"):
-        name = "-".join(str(value) for value in asdict(condition).values())
-        place = out / "rows" / f"{name}.json"
-        if not place.is_file():
-            place.parent.mkdir(parents=True, exist_ok=True)
-            part = place.with_suffix(".part")
-            part.write_text(json.dumps(list(bench.rows(condition))), encoding="utf-8")
-            part.replace(place)
-        rows = json.loads(place.read_text(encoding="utf-8"))
-        results.append({**asdict(condition), **figures(rows)})
-    return results
-
-
 def main(argv: list[str] | None = None) -> int:
     """Measure, choose the bonus and write the results."""
     parser = CommandParser(description=__doc__)
@@ -187,10 +166,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/keywords"), help="folder of what is decoded")
     args = parser.parse_args(argv)
     bench = Bench(args.data, args.out)
-    valid = measure(bench, list(conditions("valid", BONUSES)), args.out)
+    valid = measure(bench.rows, list(conditions("valid", BONUSES)), args.out)
     bonus = chosen_bonus(valid)
     print(f"bonus: {bonus:g} nats a piece; ordinary speech may lose {KEPT_ORDINARY:.1%}")
-    test = measure(bench, list(conditions("test", (bonus,))), args.out)
+    test = measure(bench.rows, list(conditions("test", (bonus,))), args.out)
     write_page(valid, test, bonus)
     return 0
 

@@ -14,11 +14,9 @@ import base64
 import json
 import platform
 import statistics
-import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +27,7 @@ import soxr
 import torch
 from openai.resources.realtime.realtime import AsyncRealtimeConnection
 
+from recipes.serving import running_server
 from ssvd_asr.audio.read import SAMPLE_RATE, read_audio
 from ssvd_asr.parser import CommandParser
 from ssvd_asr.scoring import normalise, score
@@ -69,19 +68,6 @@ class Seen:
     @property
     def is_over(self) -> bool:
         return self.all_sent and all(turn.completed is not None for turn in self.turns.values())
-
-
-@contextmanager
-def server() -> Iterator[str]:
-    """A server of owsm-nano on a free port; yields its address."""
-    command = [sys.executable, "-m", "ssvd_asr.cli", "serve", "--no-ui", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        try:
-            yield line.split()[-1]
-        finally:
-            process.terminate()
 
 
 async def speak(connection: AsyncRealtimeConnection, waves: Sequence[np.ndarray], seen: Seen) -> None:
@@ -216,7 +202,7 @@ def main() -> int:
         (soxr.resample(read_audio(folder / entry["audio"]), SAMPLE_RATE, RATE_HZ), entry["text"])
         for entry in map(json.loads, lines)
     ]
-    with server() as url:
+    with running_server(quiet=True) as url:
         rows = [asyncio.run(measure(url, clips, count)) for count in SESSIONS]
     machine = {"processor": platform.machine(), "torch": torch.__version__, "openai": openai.__version__}
     told = {"domain": DOMAIN, "silence_ms": SILENCE_MS, "pause_s": PAUSE_S, **machine, "rows": rows}

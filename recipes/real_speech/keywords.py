@@ -16,13 +16,11 @@ import random
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
-from recipes.espeak.keywords_page import figures
+from recipes.espeak.keyword_runs import measure, row_of
 from recipes.espeak.terms import said_in
 from ssvd_asr.audio.read import read_audio
 from ssvd_asr.base.load import load_base
@@ -95,16 +93,9 @@ class Bench:
             said = transcribe(self.base, waves, prompts=prompts, options=options)
             each_s = (time.perf_counter() - began) / len(part)
             for clip, words, found in zip(part, given, said, strict=True):
-                text = normalise(found.text)
+                spoken, heard = normalise(clip["text"]), normalise(found.text)
                 rows.append(
-                    {
-                        "ref": normalise(clip["text"]),
-                        "hyp": text,
-                        "own": clip["own"],
-                        "said": said_in(text, words or list(clip["own"])),
-                        "audio_s": clip["duration"],
-                        "wall_s": round(each_s, 4),
-                    }
+                    row_of(spoken, heard, clip["own"], words, audio_s=clip["duration"], wall_s=each_s)
                 )
         return rows
 
@@ -125,22 +116,6 @@ def _prompt(words: Sequence[str], way: str) -> Prompt:
     return Prompt("<nld>", keywords=tuple(words) if way == "keywords" else ())
 
 
-def measure(bench: Bench, wanted: Sequence[Condition], out: Path) -> list[Row]:
-    """Return the figures of some conditions; those that an earlier run has decoded are read."""
-    results = []
-    for condition in tqdm(wanted, unit="condition"):
-        name = "-".join(str(value) for value in asdict(condition).values())
-        place = out / "rows" / f"{name}.json"
-        if not place.is_file():
-            place.parent.mkdir(parents=True, exist_ok=True)
-            part = place.with_suffix(".part")
-            part.write_text(json.dumps(bench.rows(condition)), encoding="utf-8")
-            part.replace(place)
-        rows = json.loads(place.read_text(encoding="utf-8"))
-        results.append({**asdict(condition), **figures(rows)})
-    return results
-
-
 def main(argv: list[str] | None = None) -> int:
     """Measure, choose the bonus with the fewest wrong words, and write the results."""
     parser = CommandParser(description=__doc__)
@@ -150,11 +125,11 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     bench = Bench(load_base(args.base), args.data)
     tried = [Condition("valid", "keywords", OTHERS[0], bonus) for bonus in BONUSES]
-    valid = measure(bench, [Condition("valid"), *tried], args.out)
+    valid = measure(bench.rows, [Condition("valid"), *tried], args.out)
     bonus = min(valid[1:], key=lambda row: float(row["wer"]))["bonus"]
     ways = [Condition("test", "keywords", others, bonus) for others in OTHERS]
     ways += [Condition("test", "prompt", others) for others in OTHERS]
-    test = measure(bench, [Condition("test"), *ways], args.out)
+    test = measure(bench.rows, [Condition("test"), *ways], args.out)
     _write(bench, valid, test, bonus)
     return 0
 

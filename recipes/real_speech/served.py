@@ -6,19 +6,16 @@ The server is started as a user starts it. Its words are scored like those of th
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
 from adapters_store.store import AdapterStore
+from recipes.serving import running_server
 from ssvd_asr.errors import SsvdError
 from ssvd_asr.scoring import score
 
@@ -43,7 +40,7 @@ def served(base: str, data: Path, adapters: Mapping[str, Path]) -> list[dict[str
         store = AdapterStore(Path(folder))
         for name, path in adapters.items():
             store.publish(name, path)
-        with _server(base, Path(folder)) as address:
+        with running_server("--base", base, SSVD_STORE=folder) as address:
             # One clip of each set and domain after the other, so that neighbours differ.
             turns = zip_longest(*([(name, domain, clip) for clip in clips[name]] for name, domain in asked))
             requests = [request for request in chain.from_iterable(turns) if request is not None]
@@ -78,18 +75,6 @@ def _figures(pairs: Sequence[tuple[Clip, dict[str, Any]]]) -> dict[str, Any]:
     if len(made_by) != 1:
         raise SsvdError(f"replies of one domain were made by {len(made_by)} adapters")
     return {"wer": found.wer, "cer": found.cer, "utterances": len(pairs), "adapter_sha256": made_by.pop()}
-
-
-@contextmanager
-def _server(base: str, store: Path) -> Iterator[str]:
-    command = [sys.executable, "-m", "ssvd_asr.cli", "serve", "--base", base, "--no-ui", "--port", "0"]
-    environment = {**os.environ, "SSVD_STORE": str(store)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().split()[-1]
-        finally:
-            process.terminate()
 
 
 def _ask(address: str, _: str, domain: str | None, clip: Clip) -> dict[str, Any]:

@@ -1,0 +1,29 @@
+"""A server for a recipe's measurement, started as a user starts it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def running_server(*options: str, quiet: bool = False, **settings: str) -> Iterator[str]:
+    """Run `ssvd serve` without its page on a free port while the block runs; yield its address.
+
+    Args:
+        options: of the command.
+        quiet: drop what it logs.
+        settings: environment variables.
+    """
+    command = [sys.executable, "-m", "ssvd_asr.cli", "serve", *options, "--no-ui", "--port", "0"]
+    log = subprocess.DEVNULL if quiet else None
+    environment = {**os.environ, **settings}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().split()[-1]
+        finally:
+            process.terminate()
