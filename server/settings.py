@@ -15,7 +15,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from server.aliases import read_aliases
 from server.auto_options import AutoOptions, Hints
 from ssvd_asr.audio.read import AudioLimits
-from ssvd_asr.decoding.options import MAX_BEAM_SIZE, MAX_KEYWORD_NATS, DecodingOptions, Method
+from ssvd_asr.decoding.options import (
+    KEYWORD_NATS,
+    KEYWORD_NATS_WITHOUT_CTC,
+    MAX_BEAM_SIZE,
+    MAX_KEYWORD_NATS,
+    DecodingOptions,
+    Method,
+)
 from ssvd_asr.errors import SsvdError
 from ssvd_asr.mixing.compression import Compression
 
@@ -116,12 +123,13 @@ class ServerSettings(BaseSettings):
         description="`checked` decodes a row again if CTC's best path is more probable than its words by "
         "more than this (nats).",
     )
-    keyword_nats: float = Field(
+    keyword_nats: float | None = Field(
         default=DecodingOptions.keyword_nats,
         ge=0,
         le=MAX_KEYWORD_NATS,
         description="Bonus in a beam search for each piece of a request's keywords; more finds more of them, "
-        "and says more that were not spoken (nats).",
+        f"and says more that were not spoken. By default {KEYWORD_NATS:g}, and {KEYWORD_NATS_WITHOUT_CTC:g} "
+        "where CTC has no say (nats).",
     )
     times: Literal["aligned", "base"] = Field(
         default="aligned",

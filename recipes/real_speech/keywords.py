@@ -36,7 +36,7 @@ RESULTS = Path("docs/results")
 CLIPS = {"valid": 30, "test": 30}
 LETTERS = 5  # the fewest of a wanted word
 BATCH = 5
-BONUSES = (1.0, 2.0, 3.0, 4.0)  # nats a piece, tried on validation data
+BONUSES = (1.0, 2.0, 3.0)  # nats a piece, tried on validation data
 OTHERS = (10, 50)
 
 Row = dict[str, Any]

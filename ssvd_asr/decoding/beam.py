@@ -22,7 +22,7 @@ from ssvd_asr.decoding.greedy import limits_of
 from ssvd_asr.decoding.hypothesis import Hypothesis, timed_segments, without
 from ssvd_asr.decoding.keyword_tree import KeywordTree, add_bonus
 from ssvd_asr.decoding.normalised_search import NormalisedSearch
-from ssvd_asr.decoding.options import KEYWORD_NATS, check_options
+from ssvd_asr.decoding.options import KEYWORD_NATS, KEYWORD_NATS_WITHOUT_CTC, check_options
 from ssvd_asr.decoding.utterance_search import Candidate, Path, Search, Sought, UtteranceSearch
 from ssvd_asr.errors import SsvdError
 
@@ -38,7 +38,7 @@ def beam(
     beam_size: int = 5,
     ctc_weight: float = 0.3,
     max_tokens: int | None = None,
-    keyword_nats: float = KEYWORD_NATS,
+    keyword_nats: float | None = None,
 ) -> list[Hypothesis]:
     """Decode encoder output (B, T, d), each row after its own prompt, and return each row's best hypothesis.
 
@@ -49,7 +49,7 @@ def beam(
         beam_size: hypotheses followed for each row, 1..MAX_BEAM_SIZE.
         ctc_weight: weight of the CTC prefix score, in [0, 1); the decoder's is one minus it.
         max_tokens: most tokens to add; by default T, as with Speech2Text's maxlenratio of 0.
-        keyword_nats: bonus for each piece of a keyword, natural log.
+        keyword_nats: bonus for each piece of a keyword, natural log; None: see DecodingOptions.
 
     Raises:
         SsvdError: there is not one prompt for each row, a language or task is unknown, an option is out of
@@ -64,6 +64,13 @@ def beam(
     open_search: type[Search] | partial[NormalisedSearch] = Search
     if base.length_penalty is not None:
         open_search = partial(NormalisedSearch, length_penalty=base.length_penalty)
+    head = base.ctc_head
+    if head is None:
+        ctc, ctc_weight = None, 0.0  # nothing to weigh
+    else:
+        ctc = CtcPrefix(head, encoded, blank=blank_of(tokens)) if ctc_weight > 0 else None
+    if keyword_nats is None:
+        keyword_nats = KEYWORD_NATS_WITHOUT_CTC if ctc is None else KEYWORD_NATS
     trees = {
         words: KeywordTree(tokens, words, encoded.device, keyword_nats)
         for words in {each.keywords for each in prompts}
@@ -77,11 +84,6 @@ def beam(
         )
         for ids, limit, prompt in zip(told, limits, prompts, strict=True)
     ]
-    head = base.ctc_head
-    if head is None:
-        ctc, ctc_weight = None, 0.0  # nothing to weigh
-    else:
-        ctc = CtcPrefix(head, encoded, blank=blank_of(tokens)) if ctc_weight > 0 else None
     with base.open_decoder(encoded, width=2 * beam_size if trees else beam_size) as decoder:
         _Scorer(base, decoder, ctc, ctc_weight, beam_size).run(searches)
     return [_finish(search, prompt, tokens) for search, prompt in zip(searches, prompts, strict=True)]

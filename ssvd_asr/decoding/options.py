@@ -22,9 +22,10 @@ MAX_BEAM_SIZE = 20  # the most in ESPnet's own scripts; memory and time grow wit
 # Chosen on the validation sets of owsm-nano's domains (docs/results/search.md). A larger value leaves errors,
 # a smaller one only costs time.
 DOUBT_NATS = 3.0
-# Chosen on validation data too (docs/results/keywords.md). A larger value finds more keywords, and says more
-# that were not spoken.
+# Chosen on validation data too (docs/results/keywords.md, keywords-whisper.md). A larger value finds more
+# keywords, and says more that were not spoken. Without CTC nothing else objects to these.
 KEYWORD_NATS = 4.0
+KEYWORD_NATS_WITHOUT_CTC = 2.0
 MAX_KEYWORD_NATS = 100.0  # far beyond what any word costs, and small enough for sums in float32
 
 
@@ -40,14 +41,15 @@ class DecodingOptions:
         ctc_weight: weight of CTC in the scores of `beam`, in [0, 1).
         doubt_nats: `checked` decodes a row again if CTC's best path is more probable than its words by
             more than this (natural log).
-        keyword_nats: bonus in a beam search for each piece of a keyword (natural log).
+        keyword_nats: bonus in a beam search for each piece of a keyword (natural log). None: KEYWORD_NATS
+            where CTC has a say in the scores, KEYWORD_NATS_WITHOUT_CTC where it has none.
     """
 
     method: Method | None = None
     beam_size: int = 5
     ctc_weight: float = 0.3
     doubt_nats: float = DOUBT_NATS
-    keyword_nats: float = KEYWORD_NATS
+    keyword_nats: float | None = None
 
     def of(self, base: BaseModel) -> DecodingOptions:
         """Return the options with a search of this base, and without weight for a CTC head that it lacks.
@@ -73,7 +75,7 @@ class DecodingOptions:
         """Raise SsvdError for an option out of range or incompatible with these prompts."""
         if not self.doubt_nats >= 0:
             raise SsvdError(f"doubt_nats={self.doubt_nats}: must be at least 0")
-        if not 0 <= self.keyword_nats <= MAX_KEYWORD_NATS:
+        if self.keyword_nats is not None and not 0 <= self.keyword_nats <= MAX_KEYWORD_NATS:
             raise SsvdError(f"keyword_nats={self.keyword_nats}: must be within 0..{MAX_KEYWORD_NATS:g}")
         timed = [] if self.method == "checked" else prompts  # rows with times are not checked
         check_options(self.beam_size, self.ctc_weight, timed if self.method == "beam" else [])

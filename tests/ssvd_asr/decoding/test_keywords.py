@@ -13,12 +13,19 @@ import torch
 from adapters_store.packaged import PACKAGED
 from ssvd_asr.audio.read import read_audio
 from ssvd_asr.base.load import load_base
-from ssvd_asr.base.model import BaseModel
+from ssvd_asr.base.model import BaseModel, Tokens
 from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.decoding.beam import beam
 from ssvd_asr.decoding.decode import Decoded, decode
 from ssvd_asr.decoding.fallback import WITHOUT_KEYWORDS
-from ssvd_asr.decoding.options import CHECKED, GREEDY, DecodingOptions
+from ssvd_asr.decoding.keyword_tree import KeywordTree
+from ssvd_asr.decoding.options import (
+    CHECKED,
+    GREEDY,
+    KEYWORD_NATS,
+    KEYWORD_NATS_WITHOUT_CTC,
+    DecodingOptions,
+)
 from ssvd_asr.errors import KeywordError, SsvdError
 from tests.random_whisper import WINDOW_S, write_random_whisper
 from tests.speechlike import babble
@@ -135,6 +142,27 @@ def test_rows_of_a_base_with_normalised_scores_do_not_mind_their_company(whisper
     for row, each in enumerate(keywords):
         (alone,) = _decode(whisper, encoded[row : row + 1], [each], options)
         _alike(together[row], alone)
+
+
+def test_the_bonus_is_smaller_where_ctc_has_no_say(
+    nano: BaseModel, heard: torch.Tensor, whisper: BaseModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[float] = []
+
+    class Noted(KeywordTree):
+        def __init__(
+            self, tokens: Tokens, keywords: Sequence[str], device: torch.device, bonus: float
+        ) -> None:
+            given.append(bonus)
+            super().__init__(tokens, keywords, device, bonus)
+
+    monkeypatch.setattr("ssvd_asr.decoding.beam.KeywordTree", Noted)
+    prompts = [Prompt(keywords=("hill",))]
+    beam(nano, heard[:1], prompts, max_tokens=1)
+    beam(nano, heard[:1], prompts, max_tokens=1, ctc_weight=0.0)
+    beam(whisper, whisper.encode([babble(1.0)]), prompts, max_tokens=1)
+    beam(nano, heard[:1], prompts, max_tokens=1, keyword_nats=0.5)
+    assert given == [KEYWORD_NATS, KEYWORD_NATS_WITHOUT_CTC, KEYWORD_NATS_WITHOUT_CTC, 0.5]
 
 
 def test_words_that_keywords_repeat_without_end_are_found_without_them(whisper: BaseModel) -> None:
