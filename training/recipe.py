@@ -32,6 +32,9 @@ class Recipe(BaseModel):
     seed: int = Field(default=42, ge=0, description="decides batches, silences, masks and dropout")
 
     lr: float = Field(default=1e-4, gt=0, description="peak learning rate of AdamW")
+    delta_sigma_rate: float = Field(
+        default=1.0, gt=0, description="rate of the singular values' changes, as a multiple of lr"
+    )
     beta1: float = Field(default=0.9, ge=0, lt=1, description="AdamW: decay of the gradient's mean")
     beta2: float = Field(default=0.98, ge=0, lt=1, description="AdamW: decay of its square's mean")
     eps: float = Field(default=1e-6, gt=0, description="AdamW: added to the root")

@@ -7,9 +7,9 @@ from recipes.real_speech.study import SEEDS, Config, Run, Scored, Task
 SSVD, LORA, FULL = "SSVD p=40%", "LoRA r=15", "full fine-tuning"
 
 CONFIGS = (
-    Config(SSVD, {"p": 0.4}, (1e-3, 3e-4, 1e-4, 2e-3)),
+    Config(SSVD, {"p": 0.4}, (1e-3, 3e-4, 1e-4, 3e-5)),
     # Rank 15 on the same linears: 2.03 million numbers, SSVD's are 2.01.
-    Config(LORA, {"method": "lora", "rank": 15, "embedding": False}, (1e-3, 3e-3, 1e-2, 3e-4)),
+    Config(LORA, {"method": "lora", "rank": 15, "embedding": False}, (1e-3, 3e-3, 3e-4, 1e-4)),
     Config(FULL, {"method": "full"}, (1e-4, 3e-5)),
     Config("SSVD p=10%", {"p": 0.1}, (1e-3, 3e-4)),
     Config("LoRA-XS k=144", {"method": "lora-xs", "k": 144}, rate_of=SSVD, trial=True),
@@ -17,6 +17,16 @@ CONFIGS = (
     Config("SSVD p=40%, both sides", {"p": 0.4, "sides": "both"}, rate_of=SSVD, trial=True),
     Config("SSVD p=40%, encoder", {"p": 0.4, "scope": "encoder"}, rate_of=SSVD, trial=True),
     Config("SSVD p=40%, decoder", {"p": 0.4, "scope": "decoder"}, rate_of=SSVD, trial=True),
+    *(
+        Config(
+            f"SSVD p=40%, delta_sigma at {multiple}x",
+            {"p": 0.4},
+            rate_of=SSVD,
+            recipe={"delta_sigma_rate": multiple},
+            trial=True,
+        )
+        for multiple in (10, 100)
+    ),
     Config("SSVD p=80%", {"p": 0.8}, rate_of=SSVD, trial=True),
 )
 

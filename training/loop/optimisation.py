@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -35,12 +36,24 @@ class Optimisation:
         self.autocast = autocast
         self.processes = processes
         self.optimizer = torch.optim.AdamW(
-            list(method.parameters.values()),
+            self._groups(),
             lr=recipe.lr,
             betas=(recipe.beta1, recipe.beta2),
             eps=recipe.eps,
             weight_decay=recipe.weight_decay,
         )
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """Return the parameters by their multiple of the rate, in their order, which checkpoints rely on."""
+
+        def multiple(name: str) -> float:
+            return self.recipe.delta_sigma_rate if name.startswith("delta_sigma.") else 1.0
+
+        parameters = self.method.parameters
+        return [
+            {"params": [parameters[name] for name in names], "multiple": value}
+            for value, names in groupby(parameters, multiple)
+        ]
 
     def mixed_precision(self) -> AbstractContextManager[Any]:
         """Return a bfloat16 autocast context if the run uses it."""
@@ -53,7 +66,7 @@ class Optimisation:
         recipe = self.recipe
         rate = learning_rate(recipe, progress.step + 1, self.total_steps)
         for settings in self.optimizer.param_groups:
-            settings["lr"] = rate
+            settings["lr"] = rate * settings["multiple"]
         self.optimizer.zero_grad(set_to_none=True)
         sums = self._gradients(len(group), batches, progress)
         parameters = list(self.method.parameters.values())

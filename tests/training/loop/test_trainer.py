@@ -47,6 +47,22 @@ def test_an_interrupted_and_resumed_run_gives_the_same_bytes(
     assert events(tmp_path / "parts") == events(tmp_path / "whole")
 
 
+def test_changes_of_singular_values_can_have_a_rate_of_their_own_and_resume_with_it(
+    session: MakeSession, tmp_path: Path
+) -> None:
+    for out, multiple in (("same", 1.0), ("ten", 10.0)):
+        session(out, {"delta_sigma_rate": multiple}).run(after(1))  # Adam's first step is the rate, for each
+    first = {out: load_file(tmp_path / out / "checkpoint.safetensors") for out in ("same", "ten")}
+    for name in (name for name in first["same"] if name.startswith("parameter/")):
+        times = 10.0 if "delta_sigma" in name else 1.0
+        torch.testing.assert_close(first["ten"][name], times * first["same"][name], rtol=1e-3, atol=1e-9)
+    whole = session("whole", {"delta_sigma_rate": 10.0}).run()
+    assert session("ten", {"delta_sigma_rate": 10.0}, resume=True).run()["finished"]
+    assert whole["finished"]
+    files = [tmp_path / out / "adapter.safetensors" for out in ("ten", "whole")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
 def test_a_checkpoint_from_before_joined_rows_is_refused_by_its_recipe(
     session: MakeSession, tmp_path: Path
 ) -> None:
