@@ -190,7 +190,7 @@ def test_a_pipe_as_the_source_does_not_hang(store, tmp_path):
         lambda _: b"",
         lambda _: b"{",
         lambda _: b"\xff\xfe",
-        lambda index: json.dumps(index | {"format": 2}).encode(),
+        lambda index: json.dumps(index | {"format": 3}).encode(),
         lambda index: json.dumps(index | {"name": "other"}).encode(),
         lambda index: json.dumps(index | {"active": 7}).encode(),
         lambda index: json.dumps(index | {"active": "1"}).encode(),
