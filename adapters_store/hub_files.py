@@ -20,8 +20,8 @@ class HubFiles:
     def __init__(self, url: str) -> None:
         from huggingface_hub import HfFileSystem
 
-        self.where = url.rstrip("/")
-        self._root = self.where.removeprefix("hf://").strip("/")
+        self._root = url.removeprefix("hf://").strip("/")
+        self.where = f"hf://{self._root}"
         if "/" not in self._root:
             raise StoreError(f"{url}: a repository is wanted, as hf://owner/repository (SSVD_STORE)")
         self._files = HfFileSystem(skip_instance_cache=True, use_listings_cache=False)

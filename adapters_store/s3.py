@@ -31,8 +31,8 @@ class S3:
     def __init__(self, url: str) -> None:
         from s3fs import S3FileSystem
 
-        self.where = url.rstrip("/")
-        self._root = self.where.removeprefix("s3://").strip("/")
+        self._root = url.removeprefix("s3://").strip("/")
+        self.where = f"s3://{self._root}"
         if not self._root:
             raise StoreError(f"{url}: a bucket is wanted, as s3://bucket/prefix (SSVD_STORE)")
         # No attempt twice: it may have succeeded, and a condition would then find its own work in the way.

@@ -51,8 +51,9 @@ class Server:
 
     def report(self, method: str, path: str, **options: Any) -> Report:
         """Return the answer's JSON. Raises as `ask` does."""
+        answer = self.ask(method, path, **options)
         try:
-            found = self.ask(method, path, **options).json()
+            found = answer.json()
         except ValueError as error:
             raise StoreError(f"{self.url}{path} answers with no JSON: is it an ssvd server?") from error
         if not isinstance(found, dict):

@@ -67,9 +67,8 @@ def test_a_rollback_outlives_the_file_and_a_new_start(
 
 
 def test_a_bad_file_is_told_once_and_left(
-    watched: WatchedFolder, folder: Path, store: AdapterStore, recogniser: FakeRecogniser,
-    caplog: pytest.LogCaptureFixture,
-) -> None:  # fmt: skip
+    watched: WatchedFolder, folder: Path, store: AdapterStore, caplog: pytest.LogCaptureFixture
+) -> None:
     (folder / "ward.safetensors").write_bytes(b"no adapter" * 100)
     (folder / "Bad Name.safetensors").write_bytes(b"x")
     (folder / ".child.safetensors").write_bytes(b"hidden")

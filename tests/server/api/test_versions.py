@@ -132,7 +132,7 @@ def test_a_form_is_refused_by_name(client: TestClient, new: bytes) -> None:
 
 
 def test_adapters_have_a_limit_of_their_own(
-    store: AdapterStore, settings: ServerSettings, engine: Engine, new: bytes, clip: bytes
+    settings: ServerSettings, engine: Engine, new: bytes, clip: bytes
 ) -> None:
     tight = settings.model_copy(update={"max_upload_bytes": 500, "max_adapter_bytes": 50_000})
     with TestClient(create_app(tight, engine)) as client:
@@ -211,7 +211,7 @@ def test_a_pinned_version_stays_until_it_is_unpinned(client: TestClient, new: by
 
 
 def test_an_alias_stands_for_a_domain_or_a_version_and_hides_none(
-    client: TestClient, clip: bytes, new: bytes, recogniser: FakeRecogniser, store: AdapterStore
+    client: TestClient, clip: bytes, new: bytes
 ) -> None:
     def says(domain: str) -> str:
         response = post(client, clip, domain=domain)
@@ -289,7 +289,7 @@ def test_files_sent_at_once_all_become_versions(client: TestClient, tmp_path: Pa
     assert {hashlib.sha256(data).hexdigest() for data in files} <= digests
 
 
-def test_a_page_of_another_site_changes_nothing(client: TestClient, new: bytes) -> None:
+def test_a_page_of_another_site_changes_nothing(client: TestClient) -> None:
     evil = {"Origin": "https://evil.example"}
     response = client.post("/v1/domains/child/rollback", headers=evil)
     assert refusal(response, 403)["code"] == "origin_not_allowed"  # type: ignore[arg-type]
@@ -299,7 +299,7 @@ def test_a_page_of_another_site_changes_nothing(client: TestClient, new: bytes) 
 
 
 def test_a_change_that_cannot_be_logged_is_not_made(
-    client: TestClient, store: AdapterStore, new: bytes, tmp_path: Path
+    client: TestClient, store: AdapterStore, new: bytes
 ) -> None:
     log = store.audit.path
     log.unlink()
