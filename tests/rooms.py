@@ -28,8 +28,8 @@ FLOORS: dict[str, list[tuple[str, ...]]] = {
     ],
     "adapters_store": [
         ("__init__", "commands"),
-        ("actions", "server_actions"),
-        ("parcels",),
+        ("parcels", "server_actions"),
+        ("actions", "tables"),
         ("intent", "publish_check", "reports"),
         ("blends", "store"),
         ("catalogue",),
