@@ -38,12 +38,12 @@ class FileCache:
             AdapterError: what was downloaded has another digest.
             OSError: the folder cannot be written. Also what `download` raises.
         """
+        if self._has(sha256, size_bytes):  # without waiting for a download of another file
+            return
         path = self.path(sha256)
         with self._lock:  # one download at a time, and each once
-            with contextlib.suppress(FileNotFoundError):
-                if path.stat().st_size == size_bytes:
-                    os.utime(path)
-                    return
+            if self._has(sha256, size_bytes):
+                return
             make_folder(self.folder)
             with scratch_file(self.folder) as (_, scratch):
                 download(scratch)
@@ -59,6 +59,17 @@ class FileCache:
             with contextlib.suppress(FileExistsError):
                 os.link(file, self.path(sha256))
             self._make_room()
+
+    def _has(self, sha256: str, size_bytes: int) -> bool:
+        """Return whether a file is here, and note that it was asked for."""
+        path = self.path(sha256)
+        try:
+            if path.stat().st_size != size_bytes:
+                return False
+            os.utime(path)
+        except FileNotFoundError:
+            return False
+        return True
 
     def _make_room(self) -> None:
         remove_stale(self.folder)

@@ -1,8 +1,9 @@
 """Storage of a store that is elsewhere: documents in a short-lived copy in memory, adapter files in a cache.
 
 One look lists the documents with their tags and reads those whose tag has changed. Looks are `refresh_s`
-apart. While the store does not answer, what the last look found goes on being used, and a look is tried again
-after a while. A document is replaced on the condition that its tag is still the one that was read.
+apart. While the store does not answer or refuses, what the last look found goes on being used, and a look is
+tried again after a while. A document is replaced on the condition that its tag is still the one that was
+read.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ class RemoteStorage:
         self._refresh_s = elsewhere.refresh_s
         self._cache = FileCache(cache_root() / "adapters", elsewhere.cache_max_bytes)
         self._documents: dict[str, tuple[str, bytes]] | None = None  # tag, content; None: no look yet
-        self._failure = ""  # of the first look
+        self._failure = StoreError("")  # of the first look
         self._next_look_s = 0.0  # time.monotonic()
         self._looking = threading.Lock()
 
@@ -168,7 +169,7 @@ class RemoteStorage:
         try:
             if time.monotonic() < self._next_look_s:  # another thread has looked
                 if self._documents is None:
-                    raise StoreUnreachableError(self._failure)
+                    raise type(self._failure)(str(self._failure))
                 return self._documents
             return self._looked()
         finally:
@@ -178,10 +179,10 @@ class RemoteStorage:
         try:
             self._documents = self._found(self._documents or {})
             self._next_look_s = time.monotonic() + self._refresh_s
-        except StoreUnreachableError as error:
+        except StoreError as error:
             self._next_look_s = time.monotonic() + max(self._refresh_s, RETRY_S)
             if self._documents is None:
-                self._failure = str(error)
+                self._failure = error
                 raise
             logger.warning("%s; what it held before goes on being used", error)
         return self._documents

@@ -179,6 +179,10 @@ class _Handler(BaseHTTPRequestHandler):
             )
             return
         lines = [json.loads(line) for line in body.splitlines()]
+        parent = next(each["value"].get("parentCommit") for each in lines if each["key"] == "header")
+        if parent not in (None, repository.resolve(revision)):
+            self._refuse(412, message="A commit has happened since. Please refresh and try again.")
+            return
         before = repository.commits.get(repository.refs.get(revision, ""), {})
         added = {
             each["value"]["path"]: base64.b64decode(each["value"]["content"])

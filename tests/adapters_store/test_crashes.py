@@ -60,7 +60,7 @@ ACTIVE_AFTERWARDS = {"publish": 4, "activate": 1, "rollback": 2, "remove": 2, "p
 
 def state(store: AdapterStore) -> tuple:
     """All that a reader can see, read through to the bytes."""
-    return tuple(
+    domains = [
         (
             domain.name,
             domain.active.version,
@@ -68,7 +68,8 @@ def state(store: AdapterStore) -> tuple:
             [(each.version, each.read_bytes()) for each in domain.versions],
         )
         for domain in store.list()
-    ) + (store.aliases(),)
+    ]
+    return domains, store.aliases()
 
 
 def prepared(folder) -> AdapterStore:
