@@ -13,8 +13,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import RedirectResponse
 
-from server.api import catalogue, health, metrics, realtime, refusals, transcriptions
-from server.api.body_limit import BodyLimit
+from server.api import catalogue, health, metrics, realtime, refusals, transcriptions, versions
+from server.api.body_limit import BodyLimit, Limit
 from server.api.head import Head
 from server.api.naming import is_model_of
 from server.api.replies import PROVENANCE_HEADERS
@@ -27,6 +27,7 @@ from server.progress import Progress
 from server.samples import Samples
 from server.settings import ServerSettings, load_settings
 from server.state import ServerState
+from server.watched_folder import WatchedFolder
 from ssvd_asr.errors import SsvdError
 from ssvd_asr.extras import how_to_add, missing
 from ssvd_asr.version import __version__
@@ -63,30 +64,41 @@ def create_app(settings: ServerSettings | None = None, engine: Engine | None = N
             progress=Progress(),
             live=LiveSessions(settings.realtime_max_sessions),
             fetchers=CapacityLimiter(FETCHERS),
+            publishing=asyncio.Lock(),
         )
+        watched = None if settings.watch is None else WatchedFolder(settings.watch, running)
+        if watched is not None:
+            watched.start()
         if settings.preload:
             base = running.recogniser
             await run_in_threadpool(running.domains.preload, base.name, base.digest)
         try:
             yield
         finally:
+            if watched is not None:
+                await run_in_threadpool(watched.close)
             await run_in_threadpool(running.close, settings.drain_timeout_s)
 
     app = FastAPI(title="ssvd-asr", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     refusals.install(app)
-    app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes)
+    app.add_middleware(
+        BodyLimit,
+        audio=Limit(settings.max_upload_bytes, "SSVD_MAX_UPLOAD_BYTES"),
+        adapters=Limit(settings.max_adapter_bytes, "SSVD_MAX_ADAPTER_BYTES"),
+    )
     app.add_middleware(Head, except_below=UI_PATH)
     if settings.allowed_origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.allowed_origins,
-            allow_methods=["GET", "HEAD", "POST"],
+            allow_methods=["GET", "HEAD", "POST", "PUT", "DELETE"],
             allow_headers=["*"],
             expose_headers=["Retry-After", REQUEST_ID, *PROVENANCE_HEADERS.values()],
         )
     app.add_middleware(Watch)  # the last one added is the outermost
-    for part in (transcriptions, realtime, catalogue, health, metrics):
+    for part in (transcriptions, realtime, catalogue, versions, health, metrics):
         app.include_router(part.router)
+    app.include_router(versions.changes)
     if serves_page(settings):
         _mount_ui(app, settings)
     elif settings.ui is None:

@@ -44,6 +44,8 @@ class Domains:
         if is_blend(reference):
             return self._lease_blend(reference)
         version = self.store.resolve(reference)
+        if version.name != reference.partition("@")[0]:
+            reference = self.store.meaning(reference)  # of an alias, which may pin a version
         for move in range(MOVES):
             try:
                 lease = self.bank.lease(version)

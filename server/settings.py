@@ -12,6 +12,8 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from adapters_store.remote_storage import Elsewhere
+from adapters_store.store import MAX_ADAPTER_BYTES
 from server.aliases import read_aliases
 from server.auto_options import AutoOptions, Hints
 from ssvd_asr.audio.read import AudioLimits
@@ -46,8 +48,33 @@ class ServerSettings(BaseSettings):
         default="auto", description="Where it runs: `auto`, `cpu`, `cuda` or `cuda:<index>` (name)."
     )
     dtype: str = Field(default="auto", description="Number format: `auto`, `float32` or `bfloat16` (name).")
-    store: Path | None = Field(
-        default=None, description="Folder of published adapters; empty means the user's own (path)."
+    store: str | Path | None = Field(
+        default=None,
+        description="Where published adapters are: a folder, `s3://bucket/prefix` or "
+        "`hf://owner/repository`; empty means the user's own folder (path or URL).",
+    )
+    store_refresh_s: float = Field(
+        default=Elsewhere.refresh_s,
+        ge=0,
+        description="With a store at a URL, how old what is known of it may be: a change made elsewhere is "
+        "seen after so long (seconds).",
+    )
+    store_cache_max_bytes: int = Field(
+        default=Elsewhere.cache_max_bytes,
+        gt=0,
+        description="With a store at a URL, adapter files that are kept on this machine, in "
+        "`SSVD_CACHE_DIR` (bytes).",
+    )
+    watch: Path | None = Field(
+        default=None,
+        description="Folder in which adapter files put as NAME.safetensors are published as NAME; empty "
+        "watches none (path).",
+    )
+    max_adapter_bytes: int = Field(
+        default=MAX_ADAPTER_BYTES,
+        gt=0,
+        le=MAX_ADAPTER_BYTES,
+        description="Largest request that publishes an adapter over HTTP; more is 413 (bytes).",
     )
     language: str = Field(
         default="eng",
@@ -301,6 +328,11 @@ class ServerSettings(BaseSettings):
                 f"{self.max_duration_s:g}: a request of that length could never be accepted"
             )
         return self
+
+    @property
+    def elsewhere(self) -> Elsewhere:
+        """How a store at a URL is read."""
+        return Elsewhere(self.store_refresh_s, self.store_cache_max_bytes)
 
     @property
     def allowed_origins(self) -> tuple[str, ...]:

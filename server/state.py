@@ -28,6 +28,7 @@ class ServerState:
     progress: Progress
     live: LiveSessions
     fetchers: CapacityLimiter  # requests waiting for their domain's file at the same time
+    publishing: asyncio.Lock  # held while an adapter file is checked and published
 
 
 def state_of(request: Request) -> ServerState:

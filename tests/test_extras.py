@@ -29,6 +29,7 @@ BELONGS = {
     "server/serve_command.py": "serve",
     "server/state.py": "serve",
     "ui/": "ui",
+    "adapters_store/s3.py": "s3",
     "ssvd_asr/base/whisper/": "whisper",
     "ssvd_asr/manifests/cuts.py": "train",
     "ssvd_asr/manifests/packed.py": "train",

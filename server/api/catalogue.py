@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse
 
+from adapters_store.reports import describe_domain
 from adapters_store.versions import Domain, Version
 from server.api.naming import model_name
 from server.domains import problem_of
@@ -33,10 +34,11 @@ def model(model: str, request: Request) -> dict[str, Any]:
 
 
 @router.get("/v1/domains")
-def domains(request: Request) -> dict[str, Any]:
-    """List every domain of the store as it is on disk now, and the base that is served.
+def domains(request: Request, describe: bool = False) -> dict[str, Any]:
+    """List every domain of the store as it is now, the aliases, and the base that is served.
 
-    `auto` says that transcriptions take `domain=auto`: servers before it lack the field.
+    `auto` says that transcriptions take `domain=auto`: servers before it lack the field. With `describe`
+    each domain has a description of its versions and of the active one's file.
     """
     state = state_of(request)
     recogniser = state.engine.recogniser
@@ -44,7 +46,11 @@ def domains(request: Request) -> dict[str, Any]:
         "object": "list",
         "base": {"name": recogniser.name, "digest": recogniser.digest},
         "auto": True,
-        "data": [_domain(state, domain) for domain in state.store.list()],
+        "aliases": state.store.aliases(),
+        "data": [
+            _domain(state, domain) | ({"description": describe_domain(domain)} if describe else {})
+            for domain in state.store.list()
+        ],
     }
 
 

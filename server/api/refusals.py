@@ -37,6 +37,8 @@ from ssvd_asr.errors import (
     LanguageError,
     SsvdError,
     StoreError,
+    StoreRefusedError,
+    StoreUnreachableError,
     UnknownDomainError,
 )
 
@@ -47,6 +49,7 @@ _MEANING: tuple[tuple[type[SsvdError], int, str | None, str], ...] = (
     (UnknownDomainError, 404, "domain", "domain_not_found"),
     (BlendFormError, 422, "domain", "forms_differ"),
     (BlendError, 400, "domain", "invalid_blend"),
+    (StoreUnreachableError, 503, "domain", "store_unreachable"),
     (StoreError, 500, "domain", "store_damaged"),
     (AudioTooLongError, 422, "file", "audio_too_long"),
     (AudioLimitError, 422, "file", "audio_over_limit"),
@@ -63,7 +66,13 @@ _MEANING: tuple[tuple[type[SsvdError], int, str | None, str], ...] = (
     (DeadlineError, 504, None, "deadline_exceeded"),
     (AdapterError, 500, "domain", "adapter_refused"),
 )
-_EXPECTED = (DrainingError, BankFullError, DeadlineError)  # of a busy server: a line of the log, no traceback
+_EXPECTED = (
+    DrainingError,
+    BankFullError,
+    DeadlineError,
+    StoreUnreachableError,
+)  # of a busy server: a line of the log, no traceback
+_MISTAKES = ("invalid_name", "contradiction")  # codes of StoreRefusedError that no state of the store changes
 _UNKNOWN = (SsvdError, 500, None, "internal_error")
 
 
@@ -77,6 +86,9 @@ def error_of(error: SsvdError) -> tuple[int, dict[str, Any]]:
     """Return the status and the body of a refusal. Errors of the server are logged."""
     if isinstance(error, ApiError):
         return error.status, _body(error.status, str(error), code=error.code, param=error.param)
+    if isinstance(error, StoreRefusedError):
+        status = 400 if error.code in _MISTAKES else 409
+        return status, _body(status, str(error), code=error.code, param="domain")
     meaning = next((each for each in _MEANING if isinstance(error, each[0])), _UNKNOWN)
     status, param, code = meaning[1:]
     if isinstance(error, _EXPECTED):

@@ -12,22 +12,33 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from pathlib import Path
 
 from server.auto.candidates import Candidates
 from server.auto.wish import AutoWish
 from server.auto_options import AutoOptions
 from server.domains import Domains
-from server.engine.batches import Batches
+from server.engine.batches import Batches, is_out_of_memory
 from server.engine.choosing import Chooser
 from server.engine.cutting import Cut, audio_s_of, parts_of
+from server.engine.errands import Errands
 from server.engine.jobs import Job, Part
 from server.engine.messages import Decoded, Reply, Request
 from server.engine.queue import Scheduler, Waiting
 from server.engine.recogniser import Recogniser
 from server.engine.replying import reply_to
 from server.engine.segments import speech_of
-from server.errors import DEVICE_ENDED, DeadlineError, DrainingError, QueueFullError, late
+from server.errors import (
+    DEVICE_ENDED,
+    DeadlineError,
+    DrainingError,
+    OutOfMemoryError,
+    QueueFullError,
+    late,
+)
 from server.tally import QUEUE_SECONDS
+from ssvd_asr.adapter.read import read_bounded
 from ssvd_asr.audio.read import SAMPLE_RATE
 from ssvd_asr.audio.segment import find_spans
 from ssvd_asr.base.prompt import IDENTIFIED
@@ -63,6 +74,7 @@ class Engine:
         self._chooser = Chooser(
             domains, candidates, auto or AutoOptions(), self._enqueue_more, self._finish, self._check_time
         )
+        self._errands = Errands()
         self._draining = False
         self._unfinished: set[Job] = set()
         self._thread = threading.Thread(target=self._run, name="ssvd-device", daemon=True)
@@ -156,6 +168,37 @@ class Engine:
             raise
         return job.future
 
+    def check_adapter(self, file: Path) -> None:
+        """Check an adapter file that is to be published: whether this base can serve it, and its canary.
+
+        The canary runs on the device's thread, between two batches, with the base that serves. Do not call it
+        on an event loop.
+
+        Raises:
+            AdapterError: the file is no adapter, for another base or too large, or its canary fails.
+            DeadlineError: the device had no time for it within the limit of a request.
+            OutOfMemoryError: the device's memory has no room for the canary.
+            DrainingError: `drain` or `close` was called, or the device's thread has ended.
+        """
+        checked = self.recogniser.check_adapter(read_bounded(file))
+        self.domains.bank.check_fits(checked.packed)
+        if not self.ready:
+            raise DrainingError("the server is stopping and takes no new requests")
+        future = self._errands.add(checked.canary)
+        self._queue.wake()
+        try:
+            future.result(self.request_timeout_s)
+        except FutureTimeoutError:
+            future.cancel()
+            raise DeadlineError(
+                f"not checked within {self.request_timeout_s:g} s (SSVD_REQUEST_TIMEOUT_S): the server is "
+                "busy"
+            ) from None
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise OutOfMemoryError(f"the device's memory has no room for the canary: {error}") from error
+
     def drain(self) -> None:
         """Take no new requests. Accepted requests are still decoded."""
         self._draining = True
@@ -226,7 +269,15 @@ class Engine:
     def _run(self) -> None:
         """Decode batches until the queue is closed and drained. Runs on the device thread."""
         try:
-            while parts := self._queue.take(self._batches.budget_s, self._batches.max_domains):
+            while True:
+                self._errands.run()
+                parts = self._queue.take(
+                    self._batches.budget_s, self._batches.max_domains, lambda: bool(self._errands)
+                )
+                if not parts and self._errands:
+                    continue
+                if not parts:
+                    break
                 wanted = [part for part in parts if self._in_time(part)]
                 now_s = time.monotonic()
                 for part in wanted:
@@ -276,5 +327,6 @@ class Engine:
     def _give_up(self, why: str) -> None:
         """Fail every request, including those on the device. The queue must be closed."""
         self._queue.clear()
+        self._errands.close(DrainingError(why))
         for job in list(self._unfinished):
             job.fail(DrainingError(why))

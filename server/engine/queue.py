@@ -107,15 +107,24 @@ class Scheduler[T]:
             self._changed.notify()
             return True
 
-    def take(self, max_batch_s: float, max_domains: int) -> list[T]:
-        """Wait for pieces, then remove and return a batch. Empty once the queue is closed and drained.
+    def wake(self) -> None:
+        """Have a waiting `take` ask whether it is called away."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def take(
+        self, max_batch_s: float, max_domains: int, called_away: Callable[[], bool] = lambda: False
+    ) -> list[T]:
+        """Wait for pieces, then remove and return a batch.
+
+        Empty once the queue is closed and drained, or when there are no pieces and `called_away` holds.
 
         The first piece always goes. Others join in order of turn under three conditions: the number of rows
         times the longest row stays within `max_batch_s`, the domains besides the base stay within
         `max_domains`, and the lengths are SIMILAR.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed)
+            self._changed.wait_for(lambda: self._waiting or self._closed or called_away())
             taken: list[Waiting[T]] = []
             domains: set[str] = set()
             for piece in self._waiting:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from adapters_store.store import AdapterStore, default_root
+from adapters_store.store import AdapterStore, default_place
 from ssvd_asr.errors import AdapterError, StoreError, UnknownDomainError
 from tests.adapters_store.adapter_samples import adapter_bytes
 
@@ -271,7 +271,7 @@ def test_the_root_is_the_environments_or_the_users(monkeypatch, tmp_path):
     assert AdapterStore().root == tmp_path / "chosen"
     monkeypatch.delenv("SSVD_STORE")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    assert default_root() == tmp_path / "data" / "ssvd-asr" / "store"
+    assert default_place() == tmp_path / "data" / "ssvd-asr" / "store"
 
 
 def test_the_store_loads_no_torch():
