@@ -1,7 +1,7 @@
 """Every route that an app answers, its mounted apps' and included routers' too.
 
-`python -m tests.server.api.routes` prints those of a server with the page, in a process of its own, since gradio
-leaves event loops open.
+`python -m tests.server.api.routes` prints those of a server with the page. gradio leaves event loops open, so
+it has a process of its own.
 """
 
 from __future__ import annotations
