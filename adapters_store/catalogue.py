@@ -34,6 +34,11 @@ def default_place() -> Path | str:
     return Path(platformdirs.user_data_dir("ssvd-asr", appauthor=False)) / "store"
 
 
+def unknown_domain(name: str) -> UnknownDomainError:
+    """Return the error for a name that the store lacks, or that does not exist for a caller."""
+    return UnknownDomainError(f"no domain {name!r} in the store")
+
+
 class Catalogue:
     """Content of a store. It writes nothing, and needs neither a lock nor a place that exists.
 
@@ -168,7 +173,7 @@ class Catalogue:
     def _find(self, wanted: Reference, index: DomainIndex, builtin: Version | None) -> Version:
         versions = self._versions(index, builtin)
         if not versions:
-            raise UnknownDomainError(f"no domain {wanted.name!r} in the store")
+            raise unknown_domain(wanted.name)
         if not wanted.pinned:
             wanted = replace(wanted, version=index.active)
             if index.active not in [each.version for each in versions]:

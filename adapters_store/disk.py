@@ -95,11 +95,14 @@ def open_regular(descriptor: int, path: Path) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Make `path` hold `data`. If this fails or the machine stops, it holds all of it or its old content."""
+def write_file(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Make `path` hold `data`. If this fails or the machine stops, it holds all of it or its old content.
+
+    `mode`: who may read it; by default all, since a server may run under another user.
+    """
     with scratch_file(path.parent) as (descriptor, scratch):
         _write_all(descriptor, data)
-        os.fchmod(descriptor, 0o644)  # a server may run under another user
+        os.fchmod(descriptor, mode)
         os.fsync(descriptor)
         os.replace(scratch, path)
     sync_folder(path.parent)

@@ -14,7 +14,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import RedirectResponse
 
 from server.api import catalogue, health, metrics, realtime, refusals, transcriptions, versions
+from server.api.access import PAGE, Access
 from server.api.body_limit import BodyLimit, Limit
+from server.api.gate import Gate
 from server.api.head import Head
 from server.api.naming import is_model_of
 from server.api.replies import PROVENANCE_HEADERS
@@ -22,6 +24,10 @@ from server.api.watch import HEADER as REQUEST_ID
 from server.api.watch import Watch
 from server.engine.engine import Engine
 from server.engine.start import start_engine
+from server.intake import Intake
+from server.keys.quotas import HEADERS as QUOTA_HEADERS
+from server.keys.quotas import Quotas
+from server.keys.ring import KeyRing
 from server.live_sessions import LiveSessions
 from server.progress import Progress
 from server.samples import Samples
@@ -34,7 +40,7 @@ from ssvd_asr.version import __version__
 
 logger = logging.getLogger(__name__)
 
-UI_PATH = "/ui"
+UI_PATH = PAGE
 FETCHERS = 64  # threads that only wait for a disk, apart from those that compute
 
 
@@ -47,9 +53,10 @@ def create_app(settings: ServerSettings | None = None, engine: Engine | None = N
     """Build the app. Without an engine, the app loads its own on startup, before the first request.
 
     `uvicorn --factory server.app:create_app` runs it with the settings of the environment. `ssvd serve` adds
-    the drain on SIGTERM.
+    the drain on SIGTERM. Raises SsvdError as KeyRing does.
     """
     settings = settings if settings is not None else load_settings()
+    ring, quotas = KeyRing(settings.keys, settings.auth, settings.host), Quotas()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -60,7 +67,9 @@ def create_app(settings: ServerSettings | None = None, engine: Engine | None = N
             store=running.domains.store,
             engine=running,
             samples=Samples(running.domains.store.builtin),
-            decoders=asyncio.Semaphore(settings.max_decoders),
+            intake=Intake(settings.max_decoders, settings.decoders_max_bytes, settings.max_duration_s),
+            ring=ring,
+            quotas=quotas,
             progress=Progress(),
             live=LiveSessions(settings.realtime_max_sessions),
             fetchers=CapacityLimiter(FETCHERS),
@@ -82,6 +91,9 @@ def create_app(settings: ServerSettings | None = None, engine: Engine | None = N
     app = FastAPI(title="ssvd-asr", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     refusals.install(app)
     app.add_middleware(
+        Gate, access=Access(), ring=ring, quotas=quotas, metrics_public=settings.metrics_public
+    )
+    app.add_middleware(
         BodyLimit,
         audio=Limit(settings.max_upload_bytes, "SSVD_MAX_UPLOAD_BYTES"),
         adapters=Limit(settings.max_adapter_bytes, "SSVD_MAX_ADAPTER_BYTES"),
@@ -93,7 +105,7 @@ def create_app(settings: ServerSettings | None = None, engine: Engine | None = N
             allow_origins=settings.allowed_origins,
             allow_methods=["GET", "HEAD", "POST", "PUT", "DELETE"],
             allow_headers=["*"],
-            expose_headers=["Retry-After", REQUEST_ID, *PROVENANCE_HEADERS.values()],
+            expose_headers=["Retry-After", REQUEST_ID, *QUOTA_HEADERS, *PROVENANCE_HEADERS.values()],
         )
     app.add_middleware(Watch)  # the last one added is the outermost
     for part in (transcriptions, realtime, catalogue, versions, health, metrics):

@@ -16,6 +16,7 @@ from server.app import UI_PATH, create_app, local_url, serves_page
 from server.domains import problem_of
 from server.engine.engine import Engine
 from server.engine.start import open_store, start_engine
+from server.keys.ring import KeyRing
 from server.options import add_model_options
 from server.realtime.audio_input import MAX_MESSAGE_BYTES
 from server.samples import Samples
@@ -33,6 +34,7 @@ def main(argv: list[str]) -> int:
     settings = load_settings(**vars(_parser().parse_args(argv)))
     if settings.ui:  # asked for: told before the model is loaded
         require("ui")
+    KeyRing(settings.keys, settings.auth, settings.host)  # raises SsvdError where nobody could be let in
     open_store(settings).list()  # raises StoreError for a folder that cannot be read
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for ours in ("server", "uvicorn"):  # other libraries log warnings only
@@ -94,22 +96,36 @@ def ready_message(settings: ServerSettings, engine: Engine) -> str:
     """Return the text that says what is served where, with a curl command to try it."""
     url = local_url(settings)
     store = engine.domains.store
+    ring = KeyRing(settings.keys, settings.auth, settings.host)
     base, found = engine.recogniser, store.list()
     names = [each.name for each in found if problem_of(each.active, base.name, base.digest) is None]
     others = len(found) - len(names)
     clips = Samples(store.builtin)
     name, clip = next(
-        ((name, str(clips.of(name)[0].path)) for name in names if clips.of(name)), (None, "speech.wav")
+        (
+            (name, str(clips.of(name)[0].path))
+            for name in names
+            if clips.of(name) and name not in ring.private
+        ),
+        (None, "speech.wav"),
     )
     lines = [
         f"ssvd-asr {__version__} serves {base.name} at {url}",
         f"domains: {', '.join(names) or 'none yet'}" + (f" ({others} of another base)" if others else ""),
         *([f"page:    {url}{UI_PATH}"] if serves_page(settings) else []),
+        f"keys:    {_who_may(ring, url)}",
         "try:     curl"
+        + (' -H "Authorization: Bearer $SSVD_KEY"' if ring.asks else "")
         + (f" -F domain={name}" if name else "")
         + f" -F file=@{clip} {url}/v1/audio/transcriptions",
     ]
     return "\n".join(lines)
+
+
+def _who_may(ring: KeyRing, url: str) -> str:
+    if ring.asks:
+        return f"asked for; {len(ring.names)} in {ring.path}"
+    return f"none: anyone who reaches {url} may transcribe, in every domain that is not private"
 
 
 def _is_no_cancellation(record: logging.LogRecord) -> bool:

@@ -30,6 +30,7 @@ from ssvd_asr.mixing.compression import Compression
 
 _LIMITS = AudioLimits()
 PREFIX = "SSVD_"
+Auth = Literal["auto", "on", "off"]
 _SETTING_OF_LIMIT = {"max_bytes": "max_upload_bytes"}  # of those with another name
 # As browsers send it: a scheme, a host, and a port if it is not the scheme's own.
 _ORIGIN = re.compile(r"(?!https:.*:443$|http:.*:80$)https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
@@ -89,6 +90,19 @@ class ServerSettings(BaseSettings):
         description="Whether the demo page is served under /ui; empty means where the extra `ui` is "
         "installed (true or false).",
     )
+    auth: Auth = Field(
+        default="auto",
+        description="Who needs a key: `on` everyone; `auto` everyone, unless only this machine reaches the "
+        "address and there is no file of keys; `off` nobody (name).",
+    )
+    keys: Path | None = Field(
+        default=None, description="File of keys, as `ssvd keys` writes it; empty means the user's own (path)."
+    )
+    metrics_public: bool = Field(
+        default=False,
+        description="Whether /metrics, which names all domains, needs no admin's key where keys are asked "
+        "for (true or false).",
+    )
     cors_origins: str | None = Field(
         default=None,
         description="Origins whose pages may call the API from a browser, with commas between them; "
@@ -114,9 +128,16 @@ class ServerSettings(BaseSettings):
         description="Highest sampling rate of an upload; more is 422 (Hz).",
     )
     max_decoders: int = Field(
-        default=2,
+        default=4,
+        ge=2,
+        description="Uploads that are decoded to samples at the same time; one place is for uploads smaller "
+        "than all others (uploads).",
+    )
+    decoders_max_bytes: int = Field(
+        default=512 * 2**20,
         gt=0,
-        description="Uploads that are decoded to samples at the same time; bounds memory (uploads).",
+        description="Memory of uploads that are being decoded, by what their bytes may hold; an eighth is "
+        "for uploads smaller than all others (bytes).",
     )
     max_prompt_chars: int = Field(
         default=1000, ge=0, description="Longest `prompt` of a request; more is 422 (characters)."

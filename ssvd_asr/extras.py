@@ -12,6 +12,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "serve": (
         "anyio",
         "fastapi",
+        "limits",
         "prometheus_client",
         "python_multipart",
         "sse_starlette",

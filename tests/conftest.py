@@ -1,4 +1,4 @@
-"""What holds for all tests: no line goes to the audit log of who runs them."""
+"""What no test may touch: the keys and the audit log of whoever runs the tests."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 from adapters_store.audit import AUDIT_VARIABLE
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _own_audit_log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The log of changes, also of the processes that tests start."""
-    before = os.environ.get(AUDIT_VARIABLE)
-    os.environ[AUDIT_VARIABLE] = str(tmp_path_factory.mktemp("audit") / "audit.jsonl")
-    yield
-    del os.environ[AUDIT_VARIABLE]
-    if before is not None:
-        os.environ[AUDIT_VARIABLE] = before
+@pytest.fixture(autouse=True, scope="session")
+def _own_keys_and_log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Commands that tests start as processes inherit these too."""
+    folder = tmp_path_factory.mktemp("own")
+    names = {"SSVD_KEYS": folder / "keys.json", AUDIT_VARIABLE: folder / "audit.jsonl"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, path in names.items():
+            patch.setitem(os.environ, name, str(path))
+        yield

@@ -57,7 +57,7 @@ FLOORS: dict[str, list[tuple[str, ...]]] = {
         ("recipe", "arguments", "blend_fit", "blend_parts", "compare_plot"),
     ],
     "server": [
-        ("__init__", "serve_command", "transcribe_command"),
+        ("__init__", "keys_command", "serve_command", "transcribe_command"),
         ("app", "transcribing"),
         ("transcript_files", "transcript_record"),
         ("api/",),
@@ -68,7 +68,8 @@ FLOORS: dict[str, list[tuple[str, ...]]] = {
         ("auto/",),
         ("domains",),
         ("bank/",),
-        ("languages", "live_sessions", "options", "progress", "samples", "recordings", "settings"),
+        ("keys/",),
+        ("intake", "languages", "live_sessions", "options", "progress", "samples", "recordings", "settings"),
         ("aliases", "auto_options", "errors", "tally"),
     ],
     "ui": [

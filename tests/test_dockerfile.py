@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from adapters_store.audit import AUDIT_VARIABLE
 from server.api import health
 from server.serve_command import _parser
 from server.settings import PREFIX, ServerSettings
@@ -85,10 +86,11 @@ def test_it_does_not_run_as_root() -> None:
 
 def test_every_variable_is_a_setting() -> None:
     variables = dict(pair.split("=") for pair in shlex.split(" ".join(arguments("ENV"))))
-    known = {PREFIX + name.upper() for name in ServerSettings.model_fields} | {CACHE_VARIABLE}
+    known = {PREFIX + name.upper() for name in ServerSettings.model_fields}
+    known |= {CACHE_VARIABLE, AUDIT_VARIABLE}
     assert {name for name in variables if name.startswith(PREFIX)} <= known
-    assert variables["SSVD_STORE"].startswith(arguments("VOLUME")[0])
-    assert variables[CACHE_VARIABLE].startswith(arguments("VOLUME")[0])
+    for kept in ("SSVD_STORE", "SSVD_KEYS", AUDIT_VARIABLE, CACHE_VARIABLE):
+        assert variables[kept].startswith(arguments("VOLUME")[0])
 
 
 def test_the_command_exists_and_takes_its_arguments() -> None:

@@ -24,6 +24,7 @@ DISTRIBUTIONS = packages_distributions()
 # Files, and folders with all that is in them, which may import the modules of an extra.
 BELONGS = {
     "server/api/": "serve",
+    "server/keys/quotas.py": "serve",
     "server/realtime/": "serve",
     "server/app.py": "serve",
     "server/serve_command.py": "serve",

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from fastapi import Request
 
 from adapters_store.audit import Actor
+from server.api.gate import caller_of
 from server.errors import ApiError
 from server.state import state_of
 
@@ -15,8 +16,7 @@ ANONYMOUS = "anonymous"
 
 def actor_of(request: Request) -> Actor:
     """Return who a request comes from, for the audit log: the key's name, and the address."""
-    name = getattr(request.scope.get("ssvd_caller"), "name", None)
-    return Actor(name or ANONYMOUS, request.client.host if request.client else "unknown")
+    return Actor(caller_of(request).name or ANONYMOUS, request.client.host if request.client else "unknown")
 
 
 def check_origin(request: Request) -> None:

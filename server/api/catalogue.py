@@ -9,9 +9,11 @@ from fastapi.responses import FileResponse
 
 from adapters_store.reports import describe_domain
 from adapters_store.versions import Domain, Version
-from server.api.naming import model_name
-from server.domains import problem_of
+from server.api.gate import caller_of
+from server.api.naming import model_name, visible_aliases
+from server.domains import hiding, problem_of
 from server.errors import ApiError
+from server.keys.caller import Caller
 from server.samples import Sample
 from server.state import ServerState, state_of
 
@@ -21,13 +23,13 @@ router = APIRouter()
 @router.get("/v1/models")
 def models(request: Request) -> dict[str, Any]:
     """List the base, each domain made for it and the aliases, in OpenAI's shape."""
-    return {"object": "list", "data": _models(state_of(request))}
+    return {"object": "list", "data": _models(state_of(request), caller_of(request))}
 
 
 @router.get("/v1/models/{model:path}")
 def model(model: str, request: Request) -> dict[str, Any]:
     """Return one entry of /v1/models."""
-    for entry in _models(state_of(request)):
+    for entry in _models(state_of(request), caller_of(request)):
         if entry["id"] == model:
             return entry
     raise ApiError(404, f"model {model!r} is not served here", code="model_not_found", param="model")
@@ -35,21 +37,22 @@ def model(model: str, request: Request) -> dict[str, Any]:
 
 @router.get("/v1/domains")
 def domains(request: Request, describe: bool = False) -> dict[str, Any]:
-    """List every domain of the store as it is now, the aliases, and the base that is served.
+    """List every domain that exists for the caller, as it is now, with aliases and the base that is served.
 
     `auto` says that transcriptions take `domain=auto`: servers before it lack the field. With `describe`
     each domain has a description of its versions and of the active one's file.
     """
-    state = state_of(request)
+    state, caller = state_of(request), caller_of(request)
     recogniser = state.engine.recogniser
     return {
         "object": "list",
         "base": {"name": recogniser.name, "digest": recogniser.digest},
         "auto": True,
-        "aliases": state.store.aliases(),
+        "aliases": visible_aliases(recogniser.name, state.store.aliases(), caller.hidden),
         "data": [
-            _domain(state, domain) | ({"description": describe_domain(domain)} if describe else {})
-            for domain in state.store.list()
+            _domain(state, each) | ({"description": describe_domain(each)} if describe else {})
+            for each in state.store.list()
+            if caller.may_use(each.name)
         ],
     }
 
@@ -69,10 +72,12 @@ def sample_audio(name: str, sample_id: str, request: Request) -> FileResponse:
     raise ApiError(404, f"domain {name!r} has no sample {sample_id!r}", code="sample_not_found")
 
 
-def _models(state: ServerState) -> list[dict[str, Any]]:
+def _models(state: ServerState, caller: Caller) -> list[dict[str, Any]]:
     base = state.engine.recogniser.name
-    names = [None, *(each.name for each in state.store.list() if _problem(state, each.active) is None)]
-    listed = [*(model_name(base, name) for name in names), *state.settings.aliases]
+    shown = (each for each in state.store.list() if caller.may_use(each.name))
+    names = [None, *(each.name for each in shown if _problem(state, each.active) is None)]
+    aliases = visible_aliases(base, state.settings.aliases, caller.hidden)
+    listed = [*(model_name(base, name) for name in names), *aliases]
     return [{"id": each, "object": "model", "created": 0, "owned_by": "ssvd-asr"} for each in listed]
 
 
@@ -107,7 +112,7 @@ def _problem(state: ServerState, version: Version) -> str | None:
 
 def _samples(request: Request, name: str) -> tuple[Sample, ...]:
     state = state_of(request)
-    return state.samples.of(state.store.resolve(name).name)
+    return state.samples.of(hiding(state.store, caller_of(request).hidden)(name).name)
 
 
 def _sample(name: str, sample: Sample) -> dict[str, Any]:

@@ -23,7 +23,7 @@ async def healthz(request: Request) -> JSONResponse:
 @router.get("/readyz")
 async def readyz(request: Request) -> JSONResponse:
     """Return 200 while requests are taken, 503 once the server is stopping."""
-    engine = state_of(request).engine
-    if not engine.ready:
+    state = state_of(request)
+    if not state.engine.ready:
         return error_response(503, "the server is stopping", code="stopping", retry_after_s=1)
-    return JSONResponse({"status": "ready", "waiting_audio_s": round(engine.waiting_s, 1)})
+    return JSONResponse({"status": "ready", "waiting_audio_s": round(state.waiting_s, 1)})

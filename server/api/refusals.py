@@ -111,6 +111,14 @@ def _response(status: int, body: dict[str, Any], retry_after_s: int | None) -> J
     return JSONResponse(body, status_code=status, headers=headers)
 
 
+def refusal(error: SsvdError, scope: Scope) -> JSONResponse:
+    """Return the response for an error, and note its code. Errors of the server are logged."""
+    status, body = error_of(error)
+    note_refusal(scope, body["error"]["code"])
+    retry_after_s = {429: getattr(error, "retry_after_s", 1), 503: 1}.get(status)
+    return _response(status, body, retry_after_s)
+
+
 def install(app: FastAPI) -> None:
     """Add handlers that answer every exception in that shape."""
     app.add_exception_handler(SsvdError, _refused)
@@ -149,10 +157,7 @@ class _Faults:
 
 async def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, SsvdError)
-    status, body = error_of(error)
-    note_refusal(request.scope, body["error"]["code"])
-    retry_after_s = {429: getattr(error, "retry_after_s", 1), 503: 1}.get(status)
-    return _response(status, body, retry_after_s)
+    return refusal(error, request.scope)
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:

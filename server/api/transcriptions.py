@@ -15,6 +15,7 @@ from starlette.datastructures import UploadFile
 from server.api.asking import request_for
 from server.api.form import UNTIMED, AudioForm, TranscriptionForm, TranslationForm, request_schema
 from server.api.form_reading import open_form
+from server.api.gate import caller_of
 from server.api.replies import render
 from server.api.streaming import PieceStream, stream_reply
 from server.api.watch import CLIENT_LEFT, note_reply
@@ -22,9 +23,11 @@ from server.engine.each_channel import submit_recording
 from server.engine.messages import Reply
 from server.engine.messages import Request as Transcription
 from server.errors import late
+from server.keys.caller import Caller
+from server.keys.quotas import charged_s
 from server.progress import REQUEST_ID_HEADER, Pieces
 from server.state import ServerState, state_of
-from ssvd_asr.audio.read import read_recording
+from ssvd_asr.audio.read import SAMPLE_RATE, read_recording
 
 router = APIRouter()
 
@@ -60,11 +63,13 @@ async def _answer(request: Request, kind: type[AudioForm]) -> Response:
 async def _transcribe(
     request: Request, state: ServerState, pieces: Pieces, kind: type[AudioForm]
 ) -> Response:
+    caller = caller_of(request)
     async with open_form(request, kind) as (file, form):
+        state.quotas.check(caller)
         # In a thread: hundreds of keywords take tens of milliseconds to spell.
-        wanted = await run_in_threadpool(request_for, state, form.asked)
+        wanted = await run_in_threadpool(request_for, state, form.asked, caller)
         if wanted.domain is not None:
-            await _fetch(state, wanted.domain)
+            await _fetch(state, wanted.domain, wanted.hidden)
         stream = PieceStream() if form.streams else None
         wanted = replace(
             wanted,
@@ -74,8 +79,8 @@ async def _transcribe(
             on_progress=pieces.note,
             on_piece=None if stream is None else stream.put,
         )
-        async with state.decoders:
-            future = await run_in_threadpool(_submit, state, file, form, wanted)
+        async with state.intake.turn(file.size or 0):
+            future = await run_in_threadpool(_submit, state, file, form, wanted, caller)
     if stream is not None:
         return stream_reply(future, stream, form, state.engine.request_timeout_s, request.scope)
     reply = await _unless_client_leaves(request, future, state.engine.request_timeout_s)
@@ -85,20 +90,24 @@ async def _transcribe(
     return render(reply, form)
 
 
-async def _fetch(state: ServerState, domain: str) -> None:
-    """Wait until the domain is in memory. This comes before a decoder is held, which other requests need.
+async def _fetch(state: ServerState, domain: str, hidden: frozenset[str]) -> None:
+    """Wait until the domain is in memory. This comes before a place to decode is held, which others need.
 
     Raises as Domains.lease does.
     """
     domains = state.engine.domains
-    if not await run_in_threadpool(domains.at_hand, domain):
+    if not await run_in_threadpool(domains.at_hand, domain, hidden):
         await to_thread.run_sync(domains.fetch, domain, limiter=state.fetchers)
 
 
-def _submit(state: ServerState, file: UploadFile, form: AudioForm, wanted: Transcription) -> Future[Reply]:
-    """Decode the upload and queue it. This blocks, so run it in a thread."""
+def _submit(
+    state: ServerState, file: UploadFile, form: AudioForm, wanted: Transcription, caller: Caller
+) -> Future[Reply]:
+    """Decode the upload, queue it and charge the caller for it. This blocks, so run it in a thread."""
     recording = read_recording(file.file, state.settings.audio_limits, channel=form.chosen_channel)
-    return submit_recording(state.engine, recording, wanted)
+    seconds = sum(map(len, recording.waves)) / SAMPLE_RATE
+    with state.quotas.charging(caller, charged_s(seconds)):
+        return submit_recording(state.engine, recording, wanted)
 
 
 async def _unless_client_leaves(request: Request, future: Future[Reply], timeout_s: float) -> Reply | None:

@@ -23,7 +23,9 @@ from adapters_store.reports import (
 from adapters_store.store import AdapterStore
 from adapters_store.versions import Version
 from server.api.callers import actor_of, check_origin
+from server.api.gate import caller_of
 from server.api.multipart import read_form
+from server.domains import hiding
 from server.errors import ApiError
 from server.publishing import Intent
 from server.publishing import publish as publish_file
@@ -76,7 +78,7 @@ class Alias(BaseModel):
 @router.get("/v1/domains/{name}")
 def domain(name: str, request: Request) -> Report:
     """Return a domain with its versions, pins and history."""
-    found = _store(request).get(name)
+    found = _store(request).get(_visible(request, name).name)
     return describe_history(found, found.versions)
 
 
@@ -85,20 +87,19 @@ def diff(
     name: str, request: Request, one: str = Query(alias="from"), other: str = Query(alias="to")
 ) -> Report:
     """Return where the metadata of two versions differ."""
-    store = _store(request)
-    return describe_difference(_version(store, name, one), _version(store, name, other))
+    return describe_difference(_version(request, name, one), _version(request, name, other))
 
 
 @router.get("/v1/domains/{name}/versions/{version}")
 def version(name: str, version: str, request: Request) -> Report:
     """Return one version with the metadata of its file."""
-    return _described(_store(request), _version(_store(request), name, version))
+    return _described(_store(request), _version(request, name, version))
 
 
 @router.get("/v1/domains/{name}/versions/{version}/file", response_class=Response)
 def file(name: str, version: str, request: Request) -> Response:
     """Return a version's file, whose digest is checked first. Its ETag is the digest."""
-    found = _version(_store(request), name, version)
+    found = _version(request, name, version)
     headers = {
         "ETag": f'"{found.sha256}"',
         "Content-Disposition": f'attachment; filename="{found.name}-{found.version}.safetensors"',
@@ -128,7 +129,7 @@ async def publish(name: str, request: Request, response: Response) -> Report:
 def activate(name: str, wanted: Activation, request: Request) -> Report:
     """Make a version active."""
     store = _store(request)
-    number = _version(store, name, str(wanted.version)).version
+    number = _version(request, name, str(wanted.version)).version
     return describe_version(store.activate(name, number, by=actor_of(request)), active=True)
 
 
@@ -149,7 +150,7 @@ def remove_others(name: str, request: Request) -> Report:
 def remove(name: str, version: str, request: Request, force: bool = False) -> Report:
     """Remove a version; the active one with `force=true` only."""
     store = _store(request)
-    number = _version(store, name, version).version
+    number = _version(request, name, version).version
     check_active_is_meant(store, Reference(name, version=number), number, force=force, say=field)
     removed = store.remove(name, number, by=actor_of(request), keep_active=not force)
     return describe_removal(store, name, removed)
@@ -217,7 +218,7 @@ def _bad(name: str, what: str) -> ApiError:
 
 def _pinned(name: str, version: str, request: Request, *, pinned: bool) -> Report:
     store = _store(request)
-    number = _version(store, name, version).version
+    number = _version(request, name, version).version
     return describe_pin(store.pin(name, number, pinned=pinned, by=actor_of(request)), pinned=pinned)
 
 
@@ -225,9 +226,14 @@ def _store(request: Request) -> AdapterStore:
     return state_of(request).store
 
 
-def _version(store: AdapterStore, name: str, version: str) -> Version:
+def _visible(request: Request, reference: str) -> Version:
+    """Return what exists for the caller. Raises UnknownDomainError."""
+    return hiding(_store(request), caller_of(request).hidden)(reference)
+
+
+def _version(request: Request, name: str, version: str) -> Version:
     """Return a version of a domain by its number or digest. Raises UnknownDomainError, also for an alias."""
-    found = store.resolve(f"{name}@{version}")
+    found = _visible(request, f"{name}@{version}")
     if found.name != name:
         raise UnknownDomainError(f"no domain {name!r} in the store: it is an alias, of {found.name!r}")
     return found

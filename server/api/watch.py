@@ -53,7 +53,7 @@ class Watch:
 
     @staticmethod
     def _count(tally: Tally, scope: Scope, notes: dict[str, Any], took_s: float) -> None:
-        route = getattr(scope.get("route"), "path", None) or OTHER
+        route = getattr(scope.get("route"), "path", None) or notes.get("route") or OTHER
         domain = tally.label(notes.get("domain", ""))
         tally.add(REQUESTS, 1, route, str(notes["status"]), domain, notes.get("code", ""))
         tally.add(REQUEST_SECONDS, took_s, route, domain)
@@ -74,6 +74,13 @@ def note_refusal(scope: Scope, code: str) -> None:
     notes = scope.get(NOTES)
     if notes is not None:
         notes["code"] = code
+
+
+def note_route(scope: Scope, template: str | None) -> None:
+    """Note the route of a request that is refused before the router has seen it."""
+    notes = scope.get(NOTES)
+    if notes is not None:
+        notes["route"] = template
 
 
 def domain_label(reply: Reply) -> str:

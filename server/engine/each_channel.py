@@ -23,7 +23,7 @@ def submit_recording(engine: Engine, recording: Recording, request: Request) -> 
     if not recording.apart:
         warnings = (*request.warnings, *recording.warnings[0])
         return engine.submit(replace(request, wave=recording.waves[0], warnings=warnings))
-    lease = None if request.domain is None else engine.domains.lease(request.domain)
+    lease = None if request.domain is None else engine.domains.lease(request.domain, request.hidden)
     try:
         # A name may be published again between two submits; the digest stays.
         pinned = None if lease is None else lease.pinned

@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import replace
 from pathlib import Path
 
 from server.auto.candidates import Candidates
@@ -144,8 +145,10 @@ class Engine:
         self.recogniser.check_keywords(request.keywords)
         deadline_s = time.monotonic() + self.request_timeout_s
         if request.auto is not None:
-            self._chooser.check(request.auto)
-        lease = None if request.domain is None else self.domains.lease(request.domain)
+            wish = replace(request.auto, hidden=request.hidden)
+            request = replace(request, auto=wish)
+            self._chooser.check(wish)
+        lease = None if request.domain is None else self.domains.lease(request.domain, request.hidden)
         job = Job(request, lease, deadline_s)
         self._unfinished.add(job)
         job.future.add_done_callback(lambda _: self._leave(job))
@@ -161,7 +164,8 @@ class Engine:
                 listening = self._chooser.begin(job, parts, request.auto)
                 self._enqueue(job, listening, audio_s_of(parts) - audio_s_of(listening))
             else:
-                hinting = self._chooser.begin(job, parts, AutoWish(), hint=True) if request.hint else []
+                wish = AutoWish(hidden=request.hidden)
+                hinting = self._chooser.begin(job, parts, wish, hint=True) if request.hint else []
                 self._enqueue(job, [*hinting, *parts])
         except BaseException:
             job.future.cancel()
@@ -233,6 +237,7 @@ class Engine:
             domain=None if lease is None else lease.turn,
             audio_s=0.0 if part.optional else audio_s,  # a hint takes no room from requests
             row_s=min(HEARD_S, audio_s) if part.piece.listens else row_s,
+            caller=job.request.caller,
             blend=lease.sha256 if lease is not None and lease.parts else None,
         )
 
@@ -246,7 +251,8 @@ class Engine:
     def _enqueue(self, job: Job, parts: Sequence[Part], more_s: float = 0.0) -> None:
         waiting = [self._waiting(job, part) for part in parts]
         speed = self._batches.speed
-        wait_s = self._queue.ahead_s(waiting[-1].domain) / speed  # the first may be for a hint, by the base
+        last = waiting[-1]  # the first may be for a hint, by the base
+        wait_s = self._queue.ahead_s(last.domain, last.caller) / speed
         if self._batches.measured and wait_s > self.request_timeout_s:
             raise QueueFullError(
                 f"what goes before this takes about {wait_s:.0f} s: the limit is "

@@ -41,6 +41,8 @@ class Request:
     keywords: tuple[str, ...] = ()  # names and terms that the search prefers
     auto: AutoWish | None = None  # the domain is to be chosen; `domain` is None
     hint: bool = False  # whether to tell of a domain that suits the recording clearly better
+    caller: str | None = None  # who shares the device as one; all without a name are one
+    hidden: frozenset[str] = frozenset()  # names of domains that do not exist for the caller
 
 
 @dataclass(frozen=True, eq=False)

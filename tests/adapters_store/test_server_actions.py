@@ -15,6 +15,7 @@ from server.app import create_app
 from server.engine.start import engine_over
 from server.settings import ServerSettings
 from tests.server.fakes import FakeRecogniser, write_adapter
+from tests.server.keys.making import make_key
 from tests.server.live import listening
 
 Run = Callable[..., tuple[int, str, str]]
@@ -27,9 +28,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Adap
     store = AdapterStore(folder / "store", builtin=folder / "builtin")
     for seed in (1, 2):
         store.publish("child", write_adapter(folder / "child", seed, wer_after=seed / 10))
-    settings = ServerSettings(store=store.where, ui=False, preload=False)
+    keys = folder / "keys.json"
+    secret = make_key(keys, "ops", scope="admin")
+    settings = ServerSettings(store=store.where, ui=False, preload=False, keys=keys)
     engine = engine_over(FakeRecogniser(), settings, store)
-    with listening(create_app(settings, engine)) as url:
+    with listening(create_app(settings, engine)) as url, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSVD_KEY", secret)
         yield url, store
     engine.close(timeout_s=5)
 
@@ -132,6 +136,7 @@ def test_the_key_is_sent(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "httpx.Client", lambda **options: client(transport=httpx.MockTransport(answer), **options)
     )
+    monkeypatch.delenv("SSVD_KEY")  # of `served`
     assert "a key is wanted" in run("list", "--server", "http://host")[2]
     run("list", "--server", "http://host", "--key", "first")
     monkeypatch.setenv("SSVD_KEY", "second")

@@ -22,6 +22,7 @@ from fastapi.responses import StreamingResponse
 
 from adapters_store.store import AdapterStore
 from server import serve_command
+from server.api.access import TABLE
 from server.app import create_app
 from server.engine.engine import Engine
 from server.settings import ServerSettings
@@ -125,8 +126,12 @@ def test_what_was_accepted_is_finished_after_the_signal_and_readyz_says_so_first
 
 
 def test_a_stream_that_is_open_at_the_end_is_one_line_of_the_log(
-    settings: ServerSettings, engine: Engine, caplog: pytest.LogCaptureFixture
+    settings: ServerSettings,
+    engine: Engine,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setitem(TABLE, ("GET", "/endless"), "public")
     app = create_app(settings, engine)
 
     async def endless() -> AsyncIterator[bytes]:

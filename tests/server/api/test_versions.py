@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from server.engine.engine import Engine
 from server.settings import ServerSettings
 from tests.server.api.test_transcriptions import post, refusal
 from tests.server.fakes import DIGEST, TIMEOUT_S, FakeRecogniser, write_adapter
+from tests.server.keys.making import bearer, make_key
 
 VERSIONS = "/v1/domains/child/versions"
 
@@ -32,6 +33,23 @@ def audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[
     path = tmp_path / "audit.jsonl"
     monkeypatch.setenv(AUDIT_VARIABLE, str(path))
     return lambda: [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def settings(settings: ServerSettings, tmp_path: Path) -> ServerSettings:
+    return settings.model_copy(update={"keys": tmp_path / "keys.json"})
+
+
+@pytest.fixture
+def admin(tmp_path: Path) -> dict[str, str]:
+    """The headers of one who may change domains."""
+    return bearer(make_key(tmp_path / "keys.json", "ops", scope="admin"))
+
+
+@pytest.fixture
+def client(settings: ServerSettings, engine: Engine, admin: dict[str, str]) -> Iterator[TestClient]:
+    with TestClient(create_app(settings, engine), raise_server_exceptions=False, headers=admin) as client:
+        yield client
 
 
 @pytest.fixture
@@ -62,7 +80,7 @@ def test_a_published_file_answers_at_once_and_the_log_says_who_sent_it(
     assert "version 3" in post(client, clip, domain="child").json()["text"]
     assert recogniser.threads == {"ssvd-device"}  # the canary's thread is that of the batches
     line = audit()[-1]
-    assert line == line | {"who": "anonymous", "where": "testclient", "what": "domain.publish"}
+    assert line == line | {"who": "ops", "where": "testclient", "what": "domain.publish"}
     assert line == line | {"domain": "child", "version": 3, "sha256": digest}
 
 
@@ -132,10 +150,10 @@ def test_a_form_is_refused_by_name(client: TestClient, new: bytes) -> None:
 
 
 def test_adapters_have_a_limit_of_their_own(
-    settings: ServerSettings, engine: Engine, new: bytes, clip: bytes
+    settings: ServerSettings, engine: Engine, admin: dict[str, str], new: bytes, clip: bytes
 ) -> None:
     tight = settings.model_copy(update={"max_upload_bytes": 500, "max_adapter_bytes": 50_000})
-    with TestClient(create_app(tight, engine)) as client:
+    with TestClient(create_app(tight, engine), headers=admin) as client:
         assert send(client, new).status_code == 201
         error = refusal(send(client, bytes(60_000)), 413)
         assert "SSVD_MAX_ADAPTER_BYTES" in error["message"]
