@@ -9,7 +9,9 @@ ARG TORCH_BACKEND=cpu
 ENV PYTHONUNBUFFERED=1 \
     SSVD_HOST=0.0.0.0 \
     SSVD_STORE=/data/store \
-    SSVD_CACHE_DIR=/data/cache
+    SSVD_AUDIT_LOG=/data/audit.jsonl \
+    SSVD_CACHE_DIR=/data/cache \
+    HF_HOME=/data/hub
 WORKDIR /opt/ssvd-asr
 
 # Dependencies before the source: this layer is built again only when one of the two files changes.

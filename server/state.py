@@ -14,6 +14,7 @@ from server.live_sessions import LiveSessions
 from server.progress import Progress
 from server.samples import Samples
 from server.settings import ServerSettings
+from server.unanswered import Unanswered
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class ServerState:
     decoders: asyncio.Semaphore  # uploads being decoded at the same time
     progress: Progress
     live: LiveSessions
+    unanswered: Unanswered
     fetchers: CapacityLimiter  # requests waiting for their domain's file at the same time
 
 

@@ -34,7 +34,7 @@ FLOORS: dict[str, list[tuple[str, ...]]] = {
         ("packaged",),
         ("voices",),
         ("versions",),
-        ("disk", "index", "names"),
+        ("audit", "disk", "index", "names"),
     ],
     "training": [
         (
@@ -54,7 +54,7 @@ FLOORS: dict[str, list[tuple[str, ...]]] = {
     ],
     "server": [
         ("__init__", "serve_command", "transcribe_command"),
-        ("app", "transcribing"),
+        ("app", "draining", "transcribing"),
         ("transcript_files", "transcript_record"),
         ("api/",),
         ("reply_fields", "state", "subtitles"),
@@ -63,8 +63,19 @@ FLOORS: dict[str, list[tuple[str, ...]]] = {
         ("auto/",),
         ("domains",),
         ("bank/",),
-        ("languages", "live_sessions", "options", "progress", "samples", "recordings", "settings"),
-        ("aliases", "auto_options", "errors", "tally"),
+        ("logs", "options", "progress", "samples", "recordings"),
+        ("settings",),
+        ("configuration/",),
+        (
+            "aliases",
+            "auto_options",
+            "errors",
+            "languages",
+            "live_sessions",
+            "tally",
+            "traces",
+            "unanswered",
+        ),
     ],
     "ui": [
         ("__init__", "ui_command"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
@@ -11,13 +12,14 @@ from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
+from starlette.types import Scope
 
 from server.api.asking import request_for
 from server.api.form import UNTIMED, AudioForm, TranscriptionForm, TranslationForm, request_schema
 from server.api.form_reading import open_form
 from server.api.replies import render
 from server.api.streaming import PieceStream, stream_reply
-from server.api.watch import CLIENT_LEFT, note_reply
+from server.api.watch import CLIENT_LEFT, note_reply, note_stage
 from server.engine.each_channel import submit_recording
 from server.engine.messages import Reply
 from server.engine.messages import Request as Transcription
@@ -60,7 +62,9 @@ async def _answer(request: Request, kind: type[AudioForm]) -> Response:
 async def _transcribe(
     request: Request, state: ServerState, pieces: Pieces, kind: type[AudioForm]
 ) -> Response:
+    began_s = time.monotonic()
     async with open_form(request, kind) as (file, form):
+        note_stage(request.scope, "receive", began_s)
         # In a thread: hundreds of keywords take tens of milliseconds to spell.
         wanted = await run_in_threadpool(request_for, state, form.asked)
         if wanted.domain is not None:
@@ -75,7 +79,7 @@ async def _transcribe(
             on_piece=None if stream is None else stream.put,
         )
         async with state.decoders:
-            future = await run_in_threadpool(_submit, state, file, form, wanted)
+            future = await run_in_threadpool(_submit, state, file, form, wanted, request.scope)
     if stream is not None:
         return stream_reply(future, stream, form, state.engine.request_timeout_s, request.scope)
     reply = await _unless_client_leaves(request, future, state.engine.request_timeout_s)
@@ -95,9 +99,13 @@ async def _fetch(state: ServerState, domain: str) -> None:
         await to_thread.run_sync(domains.fetch, domain, limiter=state.fetchers)
 
 
-def _submit(state: ServerState, file: UploadFile, form: AudioForm, wanted: Transcription) -> Future[Reply]:
+def _submit(
+    state: ServerState, file: UploadFile, form: AudioForm, wanted: Transcription, scope: Scope
+) -> Future[Reply]:
     """Decode the upload and queue it. This blocks, so run it in a thread."""
+    began_s = time.monotonic()
     recording = read_recording(file.file, state.settings.audio_limits, channel=form.chosen_channel)
+    note_stage(scope, "decode audio", began_s)
     return submit_recording(state.engine, recording, wanted)
 
 
