@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import logging
 import os
 import signal
@@ -74,14 +75,17 @@ def main(argv: list[str]) -> int:
         )
         server.run(sockets=[listener])
     status = 0 if server.started else 1
-    if engine.alive:
+    if engine.alive or any(thread.name.startswith("AnyIO") for thread in threading.enumerate()):
         _leave(status)
     return status
 
 
 def _leave(status: int) -> NoReturn:
-    """End the process as it is: one that takes down its modules while the device's thread computes aborts."""
-    logging.shutdown()
+    """End the process while threads still work, for requests that were given up.
+
+    Python would wait for those that decode audio, and abort where the device's thread computes.
+    """
+    atexit._run_exitfuncs()
     flush_output()
     os._exit(status)
 
