@@ -29,7 +29,7 @@ from server.realtime.audio_input import MAX_MESSAGE_BYTES
 from server.samples import Samples
 from server.settings import ServerSettings, load
 from server.traces import traces_from
-from ssvd_asr.console import flush_output
+from ssvd_asr.console import drop, flush_output
 from ssvd_asr.errors import SsvdError
 from ssvd_asr.extras import require
 from ssvd_asr.parser import CommandParser
@@ -70,14 +70,21 @@ def main(argv: list[str]) -> int:
             proxy_headers=bool(settings.proxies),
             forwarded_allow_ips=list(settings.proxies),
         )
-        server = DrainingServer(
-            config, engine, settings, lambda: print(ready_message(settings, engine), flush=True)
-        )
+        server = DrainingServer(config, engine, settings, lambda: _tell(ready_message(settings, engine)))
         server.run(sockets=[listener])
     status = 0 if server.started else 1
     if engine.alive or any(thread.name.startswith("AnyIO") for thread in threading.enumerate()):
         _leave(status)
     return status
+
+
+def _tell(message: str) -> None:
+    """Print a message. Where nobody reads it, the log has it, and the server serves all the same."""
+    try:
+        print(message, flush=True)
+    except OSError as error:
+        drop(sys.stdout)
+        logger.warning("standard output cannot be written (%s): %s", error.strerror, message)
 
 
 def _leave(status: int) -> NoReturn:

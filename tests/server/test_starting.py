@@ -134,6 +134,17 @@ def test_what_is_wrong_at_the_start_is_told_in_one_line(
     assert told in line
 
 
+def test_a_message_that_nobody_reads_is_in_the_log_and_the_server_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as gone:
+        monkeypatch.setattr(sys, "stdout", gone)
+        serve_command._tell("it listens")
+    assert "(Broken pipe): it listens" in caplog.text
+
+
 def test_the_language_of_the_server_is_written_as_in_requests(
     settings: ServerSettings, engine: Engine, recogniser: FakeRecogniser, clip: bytes
 ) -> None:
