@@ -39,7 +39,7 @@ class BodyLimit:
     """ASGI middleware: 413 in OpenAI's shape for a body over `max_bytes`, whatever its Content-Length says.
 
     The app sees a disconnect when the body passes the limit. An answer that it starts after that is dropped.
-    A client that leaves before its body is read gets no answer, and the log one line.
+    A client that leaves before its body is read gets no answer, and is no fault.
     """
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
@@ -70,7 +70,7 @@ class BodyLimit:
             await self.app(scope, bounded_receive, watched_send)
         except ClientDisconnect:
             if body.count <= self.max_bytes:
-                logger.info("a client left after %d bytes of its upload", body.count)
+                logger.debug("a client left after %d bytes of its upload", body.count)
         except Exception:
             if body.count <= self.max_bytes:
                 raise
