@@ -13,7 +13,8 @@ ENV PYTHONUNBUFFERED=1 \
     SSVD_STORE=/data/store \
     SSVD_KEYS=/data/keys.json \
     SSVD_AUDIT_LOG=/data/audit.jsonl \
-    SSVD_CACHE_DIR=/data/cache
+    SSVD_CACHE_DIR=/data/cache \
+    HF_HOME=/data/hub
 WORKDIR /opt/ssvd-asr
 
 # Dependencies before the source: this layer is built again only when one of the two files changes.

@@ -63,8 +63,11 @@ def files_in(folder: Path) -> dict[str, Path]:
         raise StoreError(f"{folder} cannot be read: {error.strerror}") from error
     if not stat.S_ISDIR(mode):
         raise StoreError(f"{folder} is not a folder (links are not followed)")
-    with os.scandir(folder) as entries:
-        return {entry.name: Path(entry.path) for entry in entries if entry.is_file(follow_symlinks=False)}
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name: Path(entry.path) for entry in entries if entry.is_file(follow_symlinks=False)}
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be read: {error.strerror}") from error
 
 
 def read_file(path: Path, max_bytes: int) -> bytes:

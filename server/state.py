@@ -17,6 +17,7 @@ from server.live_sessions import LiveSessions
 from server.progress import Progress
 from server.samples import Samples
 from server.settings import ServerSettings
+from server.unanswered import Unanswered
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class ServerState:
     quotas: Quotas
     progress: Progress
     live: LiveSessions
+    unanswered: Unanswered
     fetchers: CapacityLimiter  # requests waiting for their domain's file at the same time
     publishing: asyncio.Lock  # held while an adapter file is checked and published
 

@@ -15,6 +15,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         "limits",
         "prometheus_client",
         "python_multipart",
+        "pythonjsonlogger",
         "sse_starlette",
         "starlette",
         "uvicorn",
@@ -26,12 +27,20 @@ MODULES: dict[str, tuple[str, ...]] = {
     "train": ("lhotse", "pyarrow", "tensorboard"),
     "processes": ("lightning_fabric",),
     "benchmark": ("matplotlib", "peft"),
+    "otel": ("opentelemetry.exporter.otlp.proto.http", "opentelemetry.sdk.trace", "opentelemetry.trace"),
 }
 
 
 def missing(extra: str) -> list[str]:
     """The modules of an extra that are not installed."""
-    return [module for module in MODULES[extra] if find_spec(module) is None]
+    return [module for module in MODULES[extra] if not _is_installed(module)]
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of a package that it lies in
+        return False
 
 
 def require(extra: str) -> None:

@@ -48,6 +48,7 @@ ADVICE = {
     "bank_full": _BUSY,
     "not_loaded": "The server could not load this domain in time. Please try again in a moment.",
     "out_of_memory": "The server has not enough memory for this recording now. Please try again later.",
+    "no_space": "The server has no room for this recording now. Please try again later.",
     "stopping": "The server is stopping. Please try again in a moment.",
     "adapter_refused": f"The file of this domain is damaged. {_RUNNER}",
     "store_damaged": f"The server's store of domains is damaged. {_RUNNER}",

@@ -51,7 +51,7 @@ class BodyLimit:
     """ASGI middleware: 413 in OpenAI's shape for a body over its limit, whatever its Content-Length says.
 
     The app sees a disconnect when the body passes the limit. An answer that it starts after that is dropped.
-    A client that leaves before its body is read gets no answer, and the log one line.
+    A client that leaves before its body is read gets no answer, and is no fault.
     """
 
     def __init__(self, app: ASGIApp, audio: Limit, adapters: Limit) -> None:
@@ -86,7 +86,7 @@ class BodyLimit:
             await self.app(scope, bounded_receive, watched_send)
         except ClientDisconnect:
             if body.count <= max_bytes:
-                logger.info("a client left after %d bytes of its upload", body.count)
+                logger.debug("a client left after %d bytes of its upload", body.count)
         except Exception:
             if body.count <= max_bytes:
                 raise

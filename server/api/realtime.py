@@ -19,7 +19,7 @@ from server.api.asking import Asked, request_for
 from server.api.gate import caller_of
 from server.api.refusals import error_of
 from server.api.replies import language_fields, logprob_fields, ssvd_fields
-from server.api.watch import domain_label
+from server.api.watch import domain_label, note_refusal
 from server.engine.messages import Reply, Request
 from server.errors import ApiError, DrainingError
 from server.keys.caller import Caller
@@ -200,5 +200,6 @@ async def _end(socket: WebSocket, error: SsvdError, code: int) -> None:
     """Say why, and close."""
     with suppress(WebSocketDisconnect, RuntimeError):  # the client was faster
         body = {**error_of(error)[1]["error"], "event_id": None}
+        note_refusal(socket.scope, body["code"])
         await socket.send_json(server_event("error", error=body))
         await socket.close(code)

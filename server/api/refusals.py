@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.api.watch import note_refusal
 from server.bank.loader import LoaderError
+from server.configuration.limits import with_settings_named
 from server.errors import (
     ApiError,
     BankFullError,
@@ -23,7 +24,6 @@ from server.errors import (
     OutOfMemoryError,
     QueueFullError,
 )
-from server.settings import with_settings_named
 from ssvd_asr.errors import (
     AdapterError,
     AudioError,
@@ -66,12 +66,8 @@ _MEANING: tuple[tuple[type[SsvdError], int, str | None, str], ...] = (
     (DeadlineError, 504, None, "deadline_exceeded"),
     (AdapterError, 500, "domain", "adapter_refused"),
 )
-_EXPECTED = (
-    DrainingError,
-    BankFullError,
-    DeadlineError,
-    StoreUnreachableError,
-)  # of a busy server: a line of the log, no traceback
+# Of a busy server: warnings. The others of _MEANING with a 5xx are of its operator: errors, in one line too.
+_EXPECTED = (DrainingError, BankFullError, DeadlineError, StoreUnreachableError)
 _MISTAKES = ("invalid_name", "contradiction")  # codes of StoreRefusedError that no state of the store changes
 _UNKNOWN = (SsvdError, 500, None, "internal_error")
 
@@ -94,7 +90,7 @@ def error_of(error: SsvdError) -> tuple[int, dict[str, Any]]:
     if isinstance(error, _EXPECTED):
         logger.warning("%s", error)
     elif status >= 500:
-        logger.error("%s", error, exc_info=error)
+        logger.error("%s", error, exc_info=error if meaning is _UNKNOWN else None)
     message = with_settings_named(str(error)) if isinstance(error, AudioLimitError) else str(error)
     return status, _body(status, message, code=code, param=param)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
@@ -18,12 +19,11 @@ from server.api.form_reading import open_form
 from server.api.gate import caller_of
 from server.api.replies import render
 from server.api.streaming import PieceStream, stream_reply
-from server.api.watch import CLIENT_LEFT, note_reply
+from server.api.watch import CLIENT_LEFT, note_reply, note_stage
 from server.engine.each_channel import submit_recording
 from server.engine.messages import Reply
 from server.engine.messages import Request as Transcription
 from server.errors import late
-from server.keys.caller import Caller
 from server.keys.quotas import charged_s
 from server.progress import REQUEST_ID_HEADER, Pieces
 from server.state import ServerState, state_of
@@ -64,7 +64,9 @@ async def _transcribe(
     request: Request, state: ServerState, pieces: Pieces, kind: type[AudioForm]
 ) -> Response:
     caller = caller_of(request)
+    began_s = time.monotonic()
     async with open_form(request, kind) as (file, form):
+        note_stage(request.scope, "receive", began_s)
         state.quotas.check(caller)
         # In a thread: hundreds of keywords take tens of milliseconds to spell.
         wanted = await run_in_threadpool(request_for, state, form.asked, caller)
@@ -80,7 +82,7 @@ async def _transcribe(
             on_piece=None if stream is None else stream.put,
         )
         async with state.intake.turn(file.size or 0):
-            future = await run_in_threadpool(_submit, state, file, form, wanted, caller)
+            future = await run_in_threadpool(_submit, request, state, file, form, wanted)
     if stream is not None:
         return stream_reply(future, stream, form, state.engine.request_timeout_s, request.scope)
     reply = await _unless_client_leaves(request, future, state.engine.request_timeout_s)
@@ -101,12 +103,14 @@ async def _fetch(state: ServerState, domain: str, hidden: frozenset[str]) -> Non
 
 
 def _submit(
-    state: ServerState, file: UploadFile, form: AudioForm, wanted: Transcription, caller: Caller
+    request: Request, state: ServerState, file: UploadFile, form: AudioForm, wanted: Transcription
 ) -> Future[Reply]:
     """Decode the upload, queue it and charge the caller for it. This blocks, so run it in a thread."""
+    began_s = time.monotonic()
     recording = read_recording(file.file, state.settings.audio_limits, channel=form.chosen_channel)
+    note_stage(request.scope, "decode audio", began_s)
     seconds = sum(map(len, recording.waves)) / SAMPLE_RATE
-    with state.quotas.charging(caller, charged_s(seconds)):
+    with state.quotas.charging(caller_of(request), charged_s(seconds)):
         return submit_recording(state.engine, recording, wanted)
 
 

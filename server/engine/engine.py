@@ -32,6 +32,7 @@ from server.engine.replying import reply_to
 from server.engine.segments import speech_of
 from server.errors import (
     DEVICE_ENDED,
+    STOPPED,
     DeadlineError,
     DrainingError,
     OutOfMemoryError,
@@ -207,6 +208,12 @@ class Engine:
         """Take no new requests. Accepted requests are still decoded."""
         self._draining = True
 
+    def give_up(self) -> None:
+        """Drain, and fail the accepted requests that are not answered yet, also those on the device."""
+        self.drain()
+        self._queue.close()  # before _give_up: requests still being cut must not enter it
+        self._give_up(STOPPED)
+
     def close(self, timeout_s: float) -> None:
         """Drain, wait at most `timeout_s` for accepted requests, fail the rest and end the threads."""
         self.drain()
@@ -217,7 +224,7 @@ class Engine:
         self._queue.close()
         self._thread.join(max(0.0, until_s - time.monotonic()))
         self._chooser.close()
-        self._give_up(f"the server stopped before this was decoded ({timeout_s} s to drain)")
+        self.give_up()
         self.domains.bank.close()
 
     def _leave(self, job: Job) -> None:
@@ -246,7 +253,7 @@ class Engine:
         try:
             self._queue.put([self._waiting(job, part) for part in parts], self._batches.speed, force=True)
         except RuntimeError as error:
-            raise DrainingError("the server stopped before this was decoded") from error
+            raise DrainingError(STOPPED) from error
 
     def _enqueue(self, job: Job, parts: Sequence[Part], more_s: float = 0.0) -> None:
         waiting = [self._waiting(job, part) for part in parts]
@@ -288,13 +295,16 @@ class Engine:
                 now_s = time.monotonic()
                 for part in wanted:
                     self.tally.add(QUEUE_SECONDS, now_s - part.queued_s)
+                    part.job.begin(part.queued_s, now_s)
                 results = self._batches.run([part.piece for part in wanted])
+                for job in {part.job for part in wanted}:
+                    job.note_batch(time.monotonic() - now_s)
                 for part, result in zip(wanted, results, strict=True):
                     self._note(part, result)
         except BaseException:  # logged here: `threading` ignores SystemExit
             logger.critical("the device's thread has ended, nothing more is decoded", exc_info=True)
-            self._draining = True
-            self._queue.close()  # before _give_up: requests still being cut must not enter it
+            self.drain()
+            self._queue.close()  # as in give_up
             self._give_up(DEVICE_ENDED)
 
     def _check_time(self, job: Job) -> None:

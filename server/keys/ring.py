@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
 
+from server.configuration.access import Auth
 from server.errors import ApiError
 from server.keys.book import Key, KeyBook, KeysError
 from server.keys.caller import Caller
 from server.keys.file import KEYS_VARIABLE, KeyFile, State
-from server.settings import Auth
 from ssvd_asr.errors import SsvdError
 
 logger = logging.getLogger(__name__)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
+import os
+import tempfile
 
 import httpx
 import pytest
@@ -127,3 +130,17 @@ def test_a_temperature_of_nought_may_be_written_in_any_way(
 def test_values_in_capitals_are_refused_by_name(client: TestClient, clip: bytes) -> None:
     assert "'TEXT'" in refusal(post(client, clip, response_format="TEXT"), 422)["message"]
     refusal(post(client, clip, domain="Child"), 404)
+
+
+def test_a_disk_without_room_for_an_upload_is_told_and_is_no_fault(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tempfile.SpooledTemporaryFile, "rollover", full)  # of more than 1 MB
+    error = refusal(post(client, bytes(1_500_000)), 507)
+    assert (error["code"], error["type"]) == ("no_space", "server_error")
+    assert "No space left" in error["message"]
+    assert "TMPDIR" in error["message"]
+    assert not [record for record in caplog.records if record.exc_info]

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from server.configuration.access import Auth
 from server.errors import ApiError
 from server.keys.ring import KeyRing, is_loopback
-from server.settings import Auth
 from ssvd_asr.errors import SsvdError
 from tests.server.keys.making import make_key, make_private, revoke
 
