@@ -71,7 +71,7 @@ class HubFiles:
             parent = tag
             if parent is None:
                 parent = str(self._api.model_info(self._repository, revision=self._branch).sha)
-                if self._files.exists(f"{self._repository}@{parent}/{self._inner(path)}"):
+                if self._is_there(f"{self._repository}@{parent}/{self._inner(path)}"):
                     raise ChangedMeanwhileError
             from huggingface_hub.errors import HfHubHTTPError
 
@@ -86,8 +86,11 @@ class HubFiles:
     def add(self, path: str, file: Path) -> None:
         """See Remote."""
         with self._asking():
-            if not self._files.exists(self._path(path)):
+            if not self._is_there(self._path(path)):
                 self._commit(path, str(file), None)
+
+    def _is_there(self, place: str) -> bool:
+        return bool(self._files.exists(place))  # type: ignore[no-untyped-call]
 
     def _commit(self, path: str, content: bytes | str, parent: str | None) -> None:
         from huggingface_hub import CommitOperationAdd

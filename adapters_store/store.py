@@ -28,6 +28,7 @@ from adapters_store.index import BUILTIN_VERSION, DomainIndex
 from adapters_store.names import Reference, check_name, parse_name, parse_reference
 from adapters_store.packaged import PACKAGED
 from adapters_store.remote_storage import Elsewhere
+from adapters_store.removal import removable
 from adapters_store.storage import ALIASES, STORE_VARIABLE, index_document
 from adapters_store.versions import Domain, Version
 from ssvd_asr.errors import StoreError, StoreRefusedError
@@ -180,7 +181,8 @@ class AdapterStore(Catalogue):
 
         def step(index: DomainIndex, builtin: Version | None) -> DomainIndex:
             nonlocal removed
-            removed = self._removable(wanted, index, builtin)
+            found = self._find(wanted, index, builtin)
+            removed = removable(found, wanted, index, self._versions(index, builtin))
             if keep_active and version == index.active:
                 raise StoreRefusedError(f"{name}@{version} has become active", code="version_active")
             return index.removed({each.version for each in removed}, has_builtin=builtin is not None)
@@ -228,32 +230,6 @@ class AdapterStore(Catalogue):
 
         with self._storage.writing():
             self._storage.update(ALIASES, change)
-
-    def _removable(
-        self, wanted: Reference, index: DomainIndex, builtin: Version | None
-    ) -> tuple[Version, ...]:
-        """Return the versions that `remove` takes away. Raises as it does."""
-        found = self._find(wanted, index, builtin)
-        doomed: tuple[Version, ...] = (found,)
-        if wanted.version is None:
-            doomed = tuple(
-                each
-                for each in self._versions(index, builtin)
-                if not each.builtin and each.version not in (index.active, *index.pinned)
-            )
-        elif found.version in index.pinned:
-            raise StoreRefusedError(
-                f"{found.reference} is pinned: unpin it before it is removed", code="version_pinned"
-            )
-        if found.builtin and (wanted.version is not None or not doomed):
-            raise StoreRefusedError(f"{found.reference} is built in and cannot be removed", code="built_in")
-        if not doomed:
-            others = "the others are pinned" if index.pinned else "the only version"
-            raise StoreRefusedError(
-                f"{found.reference} is active and {others}; name its number to remove it",
-                code="nothing_to_remove",
-            )
-        return doomed
 
     def _change(self, name: str, step: Step, by: Actor | None) -> tuple[DomainIndex, Version | None]:
         """Replace the index of a domain by what `step` makes of it; return that, and the built-in.

@@ -36,7 +36,7 @@ FLOORS: dict[str, list[tuple[str, ...]]] = {
         ("packaged", "places"),
         ("hub_files", "s3"),
         ("remote_storage",),
-        ("file_cache", "storage", "voices"),
+        ("file_cache", "removal", "storage", "voices"),
         ("aliases", "versions"),
         ("audit", "disk", "index", "names"),
     ],

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from server.auto.candidates import Candidates
 from server.auto.wish import AutoWish
 from server.auto_options import AutoOptions
 from server.domains import Domains
-from server.engine.batches import Batches, is_out_of_memory
+from server.engine.batches import Batches
 from server.engine.choosing import Chooser
 from server.engine.cutting import Cut, audio_s_of, parts_of
 from server.engine.errands import Errands
@@ -35,7 +34,6 @@ from server.errors import (
     STOPPED,
     DeadlineError,
     DrainingError,
-    OutOfMemoryError,
     QueueFullError,
     late,
 )
@@ -76,7 +74,7 @@ class Engine:
         self._chooser = Chooser(
             domains, candidates, auto or AutoOptions(), self._enqueue_more, self._finish, self._check_time
         )
-        self._errands = Errands()
+        self._errands = Errands(self._queue.wake)
         self._draining = False
         self._unfinished: set[Job] = set()
         self._thread = threading.Thread(target=self._run, name="ssvd-device", daemon=True)
@@ -189,20 +187,7 @@ class Engine:
         self.domains.bank.check_fits(checked.packed)
         if not self.ready:
             raise DrainingError("the server is stopping and takes no new requests")
-        future = self._errands.add(checked.canary)
-        self._queue.wake()
-        try:
-            future.result(self.request_timeout_s)
-        except FutureTimeoutError:
-            future.cancel()
-            raise DeadlineError(
-                f"not checked within {self.request_timeout_s:g} s (SSVD_REQUEST_TIMEOUT_S): the server is "
-                "busy"
-            ) from None
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise OutOfMemoryError(f"the device's memory has no room for the canary: {error}") from error
+        self._errands.do(checked.canary, self.request_timeout_s)
 
     def drain(self) -> None:
         """Take no new requests. Accepted requests are still decoded."""

@@ -6,8 +6,12 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 
 import torch
+
+from server.engine.batches import is_out_of_memory
+from server.errors import DeadlineError, OutOfMemoryError
 
 Errand = tuple[Callable[[], object], Future[None]]
 
@@ -15,13 +19,35 @@ Errand = tuple[Callable[[], object], Future[None]]
 class Errands:
     """The errands that wait. Thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, wake: Callable[[], object]) -> None:
+        """`wake` has the device's thread call `run`, if it waits for a batch."""
+        self._wake = wake
         self._waiting: deque[Errand] = deque()
         self._closed: Exception | None = None
         self._lock = threading.Lock()
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
+
+    def do(self, call: Callable[[], object], timeout_s: float) -> None:
+        """Have the device's thread make a call, and wait for it.
+
+        Raises what the call raises, what `close` was given, DeadlineError after `timeout_s`, and
+        OutOfMemoryError where the device's memory has no room.
+        """
+        future = self.add(call)
+        self._wake()
+        try:
+            future.result(timeout_s)
+        except FutureTimeoutError:
+            future.cancel()
+            raise DeadlineError(
+                f"not checked within {timeout_s:g} s (SSVD_REQUEST_TIMEOUT_S): the server is busy"
+            ) from None
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise OutOfMemoryError(f"the device's memory has no room for the canary: {error}") from error
 
     def add(self, call: Callable[[], object]) -> Future[None]:
         """Add an errand. The future raises what the call raises, or what `close` was given."""

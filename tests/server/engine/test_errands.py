@@ -59,7 +59,7 @@ def test_an_errand_that_comes_too_late_is_refused(
 
 
 def test_closed_errands_fail_at_once() -> None:
-    errands = Errands()
+    errands = Errands(lambda: None)
     waiting = errands.add(lambda: None)
     errands.close(DrainingError("over"))
     for future in (waiting, errands.add(lambda: None)):
