@@ -113,7 +113,9 @@ def build(client: ServerClient, visits: Visits) -> gr.Blocks:
         lists = [domain, example, about, note, key, outcome]
         results = [outcome, timeline, transcribed]
         private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-        for filling in (blocks.load, refresh.click, key.submit):
+        # A key takes the place of what was shown before, such as the request for one.
+        entered = key.submit(page.clear, None, results, **private)
+        for filling in (blocks.load, refresh.click, entered.then):
             filling(page.fill, [domain, example, key], lists, **private)
         domain.change(page.describe, [domain, key], about, **private)
         domain.input(page.clear, None, results, **private)

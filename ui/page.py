@@ -58,7 +58,7 @@ class Page:
             _about(catalogue, kept),
             render.about_base(catalogue),
             gr.skip(),
-            render.hint(WELCOME) if key else gr.skip(),  # in place of the request for one
+            gr.skip(),
         )
 
     def describe(self, domain: str | None, key: str | None = None) -> str:

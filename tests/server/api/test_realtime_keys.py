@@ -36,8 +36,13 @@ def keys(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def url(settings: ServerSettings, engine: Engine, keys: Path) -> Iterator[str]:
-    live = settings.model_copy(update={"keys": keys, "realtime_step_s": 0.4, "realtime_max_turn_s": 20.0})
+def step_s() -> float:
+    return 100.0  # no early text
+
+
+@pytest.fixture
+def url(settings: ServerSettings, engine: Engine, keys: Path, step_s: float) -> Iterator[str]:
+    live = settings.model_copy(update={"keys": keys, "realtime_step_s": step_s})
     with listening(create_app(live, engine)) as url:
         yield url
 
@@ -91,6 +96,7 @@ def test_turns_are_charged_and_one_too_many_fails_by_name(url: str, keys: Path) 
         assert turn(live, 0.5).error.code == "quota_exceeded"
 
 
+@pytest.mark.parametrize("step_s", [0.4])
 def test_early_text_is_charged_too_though_the_client_then_clears_the_buffer(url: str, keys: Path) -> None:
     with session(url, make_key(keys, "sly", audio_s_per_hour=5)) as live:
         event_of(live)
