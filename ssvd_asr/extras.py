@@ -23,7 +23,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "whisper": ("tokenizers", "transformers"),
     "train": ("lhotse", "pyarrow", "tensorboard"),
     "processes": ("lightning_fabric",),
-    "benchmark": ("matplotlib", "peft"),
+    "benchmark": ("locust", "matplotlib", "peft"),
 }
 
 

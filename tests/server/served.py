@@ -1,0 +1,47 @@
+"""`ssvd serve` in a process of its own, over a tiny random OWSM."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from adapters_store.store import AdapterStore
+from tests.random_owsm import write_random_owsm
+from tests.server.real import write_random_adapter
+
+
+class Served:
+    """A running server: its process, address, store, base, and an adapter that is not published yet."""
+
+    def __init__(self, root: Path, **settings: str) -> None:
+        """Start it below `root` with these environment variables, and wait until it is ready."""
+        self.store = AdapterStore(root / "store")
+        self.base = write_random_owsm(root / "tiny")
+        self.cache = root / "cache"
+        self.adapter = write_random_adapter(root / "adapter", self.base, self.cache)
+        command = [sys.executable, "-m", "ssvd_asr.cli", "serve", "--port", "0", "--no-ui", "--device", "cpu"]
+        command += ["--base", str(self.base), "--store", str(self.store.root)]
+        environment = {**os.environ, "SSVD_CACHE_DIR": str(self.cache), "SSVD_DRAIN_NOTICE_S": "0.2"}
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, env={**environment, **settings}
+        )
+        assert self.process.stdout is not None
+        self.ready = ""
+        while "try:" not in self.ready:
+            line = self.process.stdout.readline()
+            assert line, f"ssvd serve ended with {self.process.wait(30)}"
+            self.ready += line
+        found = re.search(r" at (http://127\.0\.0\.1:\d+)\n", self.ready)
+        assert found
+        self.url = found[1]
+
+    def close(self) -> None:
+        """End the process, if it has not ended itself."""
+        if self.process.poll() is None:
+            self.process.kill()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self.process.wait(30)
