@@ -73,13 +73,13 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     made = parser(__doc__)
     made.add_argument("--domains", type=int, default=64, help="random domains of the store")
     made.add_argument("--stage-s", type=float, default=20.0, help="seconds of each stage of a ramp")
-    made.add_argument("--beside-s", type=float, default=180.0, help="seconds beside a long recording")
+    made.add_argument("--beside-s", type=float, default=300.0, help="seconds beside a long recording")
     made.add_argument("--long-minutes", type=float, default=60.0, help="length of that recording")
     made.add_argument("--users", type=int, nargs="+", default=list(USERS), help="of each stage of a ramp")
     arguments = made.parse_args(argv)
     if arguments.quick:
-        arguments.domains, arguments.stage_s, arguments.users = 4, 2.0, [2, 32, 2]
-        arguments.beside_s, arguments.long_minutes = 4.0, 1.0
+        arguments.domains, arguments.stage_s, arguments.users = 4, 1.0, [2, 32, 2]
+        arguments.beside_s, arguments.long_minutes = 3.0, 1.0
     return arguments
 
 

@@ -25,7 +25,7 @@ _seen: list[dict[str, object]] = []
 _random = random.Random(0)
 
 
-class Speaker(HttpUser):  # type: ignore[misc]
+class Speaker(HttpUser):
     """Asks for one short clip after the other."""
 
     weight = 1
@@ -38,7 +38,7 @@ class Speaker(HttpUser):  # type: ignore[misc]
         _ask(self, "short", _random.choice(_clips), domain)
 
 
-class Lecturer(HttpUser):  # type: ignore[misc]
+class Lecturer(HttpUser):
     """Asks for one long recording after the other."""
 
     fixed_count = 1 if _long else 0
@@ -51,12 +51,12 @@ class Lecturer(HttpUser):  # type: ignore[misc]
         _ask(self, "long", _long, _plan["domains"][0])
 
 
-class Ramp(LoadTestShape):  # type: ignore[misc]
+class Ramp(LoadTestShape):
     """So many users in each stage of the plan."""
 
     def tick(self) -> tuple[int, float] | None:
         """Return the users now and how many may start a second, or None at the end."""
-        stage = _stage_at(self.get_run_time())
+        stage = _stage_at(self.get_run_time())  # type: ignore[no-untyped-call]
         if stage is None:
             return None
         users = int(_plan["stages"][stage]["users"])

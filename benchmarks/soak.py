@@ -83,14 +83,14 @@ async def _run(arguments: argparse.Namespace, folder: Path) -> dict[str, object]
     files = list(random_adapters(BASE, folder, arguments.adapters))
     history = History(NAMES)
     for number, name in enumerate(NAMES):
-        history.change(store, name, lambda n=name, i=number: store.publish(n, files[i % len(files)]))  # type: ignore[misc]
+        history.change(store, name, lambda n=name, i=number: store.publish(n, files[i % len(files)]))
     settings = {**LIMITS, "SSVD_QUEUE_MAX_AUDIO_S": str(QUEUE_S), "SSVD_STORE": str(store.root)}
     with running_server("--base", BASE, quiet=True, **settings) as url:
         sent = clips(40)
         rate = await capacity(url, sent, NAMES, arguments.capacity_s)
         soak = Soak(url, store, files, history, sent)
         await soak.run(OVERLOAD * rate, 60 * arguments.minutes)
-        record = soak.record()
+        record = soak.record(quick=arguments.quick)
     about = {"command": command(), "base": BASE, "minutes": arguments.minutes, "overload": OVERLOAD}
     return {**about, "capacity_per_s": rate, "asked_per_s": OVERLOAD * rate, **record}
 
@@ -163,8 +163,8 @@ class Soak:
         if len(versions) > 1 or name not in LASTING:
             self.store.remove(name, random.choice(versions).version)
 
-    def record(self) -> dict[str, object]:
-        """Return what the run showed. The history is whole now."""
+    def record(self, *, quick: bool) -> dict[str, object]:
+        """Return what the run showed. A quick one is too short to tell of memory and latency."""
         all_of_them = [*self.answers, *self.turns]
         wrong = [answer for answer in all_of_them if is_wrong(answer, self.history)]
         lost = Counter(answer.code for answer in all_of_them if answer.outcome == LOST)
@@ -186,15 +186,9 @@ class Soak:
             "memory_growth_mib": growth_mib,
             "slower": slower,
         }
-        passed = (
-            not wrong
-            and not lost
-            and not self.faults
-            and not self.watch.held
-            and outcomes[TRANSCRIBED] > 0
-            and growth_mib <= MAX_GROWTH_MIB
-            and slower <= MAX_SLOWER
-        )
+        steady = growth_mib <= MAX_GROWTH_MIB and slower <= MAX_SLOWER
+        right = not wrong and not lost and not self.faults and not self.watch.held
+        passed = right and outcomes[TRANSCRIBED] > 0 and (steady or quick)
         return {
             "passed": passed,
             "outcome": outcome,

@@ -58,7 +58,8 @@ class Watch:
 
     def growth_mib(self) -> float:
         """Return how much more memory the last windows have than those after the warm-up."""
-        return round(max(self.memory_mib[-COMPARED:]) - max(self.memory_mib[WARM_UP : WARM_UP + COMPARED]), 1)
+        first, last = self.memory_mib[WARM_UP : WARM_UP + COMPARED], self.memory_mib[-COMPARED:]
+        return round(statistics.median(last) - statistics.median(first), 1)
 
     def slower(self, answers: Sequence[Answer]) -> float:
         """Return the median latency of the last windows over that of those after the warm-up."""

@@ -15,6 +15,7 @@ URL = "/v1/audio/transcriptions"
 TIMEOUT_S = 120.0
 TRANSCRIBED, REFUSED, LEFT, LOST = "transcribed", "refused", "left", "lost"
 BUSY = (429, 503)
+CLIENTS = 16  # that capacity is measured with
 
 
 @dataclass(frozen=True)
@@ -71,22 +72,25 @@ async def ask(
     return ended(REFUSED if refused else LOST, code)
 
 
-async def capacity(url: str, sent: Sequence[bytes], domains: Sequence[str | None], seconds: float,
-                   clients: int = 16) -> float:  # fmt: skip
-    """Return the requests a second that are answered while so many clients ask without a pause."""
-    until_s = time.monotonic() + seconds
+async def capacity(url: str, sent: Sequence[bytes], domains: Sequence[str], seconds: float) -> float:
+    """Return the requests a second that are answered while CLIENTS ask without a pause.
+
+    Each domain is asked for once before.
+    """
     answered = 0
 
-    async def ask_on(number: int, client: httpx.AsyncClient) -> None:
+    async def ask_on(number: int, client: httpx.AsyncClient, until_s: float) -> None:
         nonlocal answered
         while time.monotonic() < until_s:
             answer = await ask(client, sent[number % len(sent)], domains[number % len(domains)])
-            answered += answer.outcome == TRANSCRIBED and answer.ended_s <= until_s
-            number += clients
+            answered += answer.outcome == TRANSCRIBED
+            number += CLIENTS
 
     async with client_of(url) as client:
-        await asyncio.gather(*(ask_on(number, client) for number in range(clients)))
-    return answered / seconds
+        await asyncio.gather(*(ask(client, sent[0], domain) for domain in domains))
+        began_s = time.monotonic()
+        await asyncio.gather(*(ask_on(number, client, began_s + seconds) for number in range(CLIENTS)))
+        return answered / (time.monotonic() - began_s)
 
 
 async def at_rate(per_s: float, seconds: float, send: Callable[[int], object]) -> None:

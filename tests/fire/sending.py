@@ -47,7 +47,7 @@ def raw_status(url: httpx.URL, data: bytes) -> int | None:
     """Return the status that answers some bytes; None where the server closes without one."""
     answer = b""
     with socket.create_connection((url.host, url.port or 80), TIMEOUT_S) as connection:
-        with suppress(ConnectionError):  # it may close before all is sent
+        with suppress(OSError):  # it may close before all is sent
             connection.sendall(data)
             connection.shutdown(socket.SHUT_WR)
         with suppress(ConnectionError):

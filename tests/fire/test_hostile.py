@@ -22,7 +22,7 @@ from tests.server.fakes import TIMEOUT_S
 from tests.server.served import Served
 
 CASES = [(kind, name) for kind, (_, cases) in ALL.items() for name in cases]
-ROUNDS = (50, 100)  # cases
+ROUNDS = (40, 80)  # cases
 TOGETHER = 3  # sent at the same time: fewer than there are places for live sessions
 MAX_GROWTH_BYTES = 24 * 2**20  # of a second round: pages that the allocator keeps, and no more
 MAX_PEAK_BYTES = 400 * 2**20  # over the memory before: several messages of 20 MB, twice each
