@@ -30,6 +30,7 @@ from benchmarks.random_domains import publish_random_domains
 from benchmarks.report import command, parser, table, version_of
 from benchmarks.traffic import clips
 from recipes.serving import running_server
+from ssvd_asr.errors import SsvdError
 
 BASE = "owsm-nano"
 USERS = (4, 8, 16, 32, 64, 32, 16, 8, 4)  # of the stages of a ramp
@@ -149,9 +150,10 @@ class Runs:
             "--stop-timeout",
             "0",
         ]
-        subprocess.run(
-            words, env={**os.environ, PLAN_VARIABLE: str(plan)}, check=True, stdout=subprocess.DEVNULL
-        )
+        environment = {**os.environ, PLAN_VARIABLE: str(plan)}
+        done = subprocess.run(words, env=environment, capture_output=True, text=True)
+        if done.returncode:
+            raise SsvdError(f"locust ended with {done.returncode}: {done.stderr[-2000:]}")
         seen = json.loads(out.read_text(encoding="utf-8"))
         began_s = next(each["began_s"] for each in seen if each["kind"] == "began")
         return [

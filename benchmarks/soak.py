@@ -186,7 +186,7 @@ class Soak:
             "memory_growth_mib": growth_mib,
             "slower": slower,
         }
-        steady = growth_mib <= MAX_GROWTH_MIB and slower <= MAX_SLOWER
+        steady = growth_mib <= MAX_GROWTH_MIB and slower is not None and slower <= MAX_SLOWER
         right = not wrong and not lost and not self.faults and not self.watch.held
         passed = right and outcomes[TRANSCRIBED] > 0 and (steady or quick)
         return {

@@ -61,14 +61,17 @@ class Watch:
         first, last = self.memory_mib[WARM_UP : WARM_UP + COMPARED], self.memory_mib[-COMPARED:]
         return round(statistics.median(last) - statistics.median(first), 1)
 
-    def slower(self, answers: Sequence[Answer]) -> float:
-        """Return the median latency of the last windows over that of those after the warm-up."""
+    def slower(self, answers: Sequence[Answer]) -> float | None:
+        """Return the median latency of the last windows over that of those after the warm-up.
+
+        None where nothing was transcribed in some of them.
+        """
         first, last = (
             [each.took_s for each in answers if each.outcome == TRANSCRIBED and self._window(each) in windows]
             for windows in (range(WARM_UP, WARM_UP + COMPARED), range(WINDOWS - COMPARED, WINDOWS))
         )
-        if not first or not last:  # nothing was transcribed in one of them
-            return float("inf")
+        if not first or not last:
+            return None
         return round(statistics.median(last) / statistics.median(first), 3)
 
     def windows(self, answers: Sequence[Answer]) -> list[dict[str, object]]:

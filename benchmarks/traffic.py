@@ -67,9 +67,17 @@ async def ask(
     if response.status_code == 200:
         made_by = response.json()["ssvd"]
         return ended(TRANSCRIBED, digest=made_by["adapter_sha256"], named=made_by["domain"])
-    code = response.json()["error"]["code"]
+    code = code_of(response)
     refused = response.status_code in BUSY or code == "domain_not_found"
     return ended(REFUSED if refused else LOST, code)
+
+
+def code_of(response: httpx.Response) -> str:
+    """Return the code of a refusal, or the status of an answer that has none."""
+    try:
+        return str(response.json()["error"]["code"])
+    except (ValueError, KeyError, TypeError):
+        return f"status {response.status_code} without a code"
 
 
 async def capacity(url: str, sent: Sequence[bytes], domains: Sequence[str], seconds: float) -> float:

@@ -18,7 +18,7 @@ import soxr
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from benchmarks.traffic import BUSY, LOST, REFUSED, TRANSCRIBED, URL, Answer
+from benchmarks.traffic import BUSY, LOST, REFUSED, TRANSCRIBED, URL, Answer, code_of
 from tests.fire.hostile import Refused
 from tests.fire.hostile_audio import AUDIO
 from tests.fire.hostile_forms import FORMS
@@ -54,7 +54,7 @@ class Hostile:
             return
         if response.status_code in BUSY:
             return
-        found = "" if response.status_code == 200 else response.json()["error"]["code"]
+        found = "" if response.status_code == 200 else code_of(response)
         if (response.status_code, found) != (status, code):
             faults.append(f"{name}: {response.status_code} {found}, not {status} {code}")
 
