@@ -26,7 +26,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "whisper": ("tokenizers", "transformers"),
     "train": ("lhotse", "pyarrow", "tensorboard"),
     "processes": ("lightning_fabric",),
-    "benchmark": ("matplotlib", "peft"),
+    "benchmark": ("locust", "matplotlib", "peft"),
     "otel": ("opentelemetry.exporter.otlp.proto.http", "opentelemetry.sdk.trace", "opentelemetry.trace"),
 }
 

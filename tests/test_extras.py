@@ -42,6 +42,7 @@ BELONGS = {
     "training/methods/peft.py": "benchmark",
     "training/bench/figures.py": "benchmark",
     "training/compare_plot.py": "benchmark",
+    "benchmarks/load_users.py": "benchmark",
 }
 # Imports that happen only where what they need is installed.
 PAGE = ("server/app.py", "ui.app")  # the extra `ui`
@@ -54,6 +55,7 @@ HIDDEN = {
     "tensorboard": "training/loop/log.py",  # imports torch.utils.tensorboard
     "python-multipart": "server/api/form_reading.py",  # starlette reads forms with it
     "websockets": "server/serve_command.py",  # uvicorn speaks WebSockets with it
+    "locust": "benchmarks/load_users.py",  # runs it
     "silero-vad": "ssvd_asr/audio/speech.py",  # reads its file, whose place find_spec tells
 }
 

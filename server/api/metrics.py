@@ -66,6 +66,10 @@ class _Numbers(Collector):
             "ssvd_bank_device_bytes": ("Memory of the slots.", bank.slots.nbytes),
             "ssvd_bank_host_domains": ("Domains in host memory.", len(bank.host)),
             "ssvd_bank_host_bytes": ("Host memory of domains.", bank.host.nbytes),
+            "ssvd_bank_leased_domains": (
+                "Domains that unfinished requests hold in host memory.",
+                bank.host.held,
+            ),
             "ssvd_store_domains": ("Domains on disk.", len(state.store.list())),
             **_device_memory(),
         }

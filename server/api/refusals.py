@@ -69,10 +69,15 @@ _MEANING: tuple[tuple[type[SsvdError], int, str | None, str], ...] = (
 # Of a busy server: warnings. The others of _MEANING with a 5xx are of its operator: errors, in one line too.
 _EXPECTED = (DrainingError, BankFullError, DeadlineError, StoreUnreachableError)
 _MISTAKES = ("invalid_name", "contradiction")  # codes of StoreRefusedError that no state of the store changes
+MAX_MESSAGE_CHARS = 2000  # of a refusal
 _UNKNOWN = (SsvdError, 500, None, "internal_error")
 
 
 def _body(status: int, message: str, *, code: str, param: str | None) -> dict[str, Any]:
+    """Return the error's body. The middle of a long message, which repeats what was sent, is left out."""
+    if len(message) > MAX_MESSAGE_CHARS:
+        half = MAX_MESSAGE_CHARS // 2
+        message = f"{message[:half]} [{len(message) - 2 * half} characters left out] {message[-half:]}"
     kinds = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
     kind = kinds.get(status, "invalid_request_error" if status < 500 else "server_error")
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}

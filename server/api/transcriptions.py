@@ -14,8 +14,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from server.api.asking import request_for
-from server.api.form import UNTIMED, AudioForm, TranscriptionForm, TranslationForm, request_schema
+from server.api.documented import refusals, transcript
+from server.api.form import UNTIMED, AudioForm, TranscriptionForm, TranslationForm
 from server.api.form_reading import open_form
+from server.api.form_schema import request_schema
 from server.api.gate import caller_of
 from server.api.replies import render
 from server.api.streaming import PieceStream, stream_reply
@@ -31,23 +33,35 @@ from ssvd_asr.audio.read import SAMPLE_RATE, read_recording
 
 router = APIRouter()
 
+REFUSALS = refusals(400, 404, 413, 415, 422, 429, 500, 503, 504)
+EVENTS = "text/event-stream"
+TEXTS = ("text/plain", "text/vtt")
+
 
 # With a slash too: clients send their upload twice after a redirect, or take its empty body for a text.
 @router.post("/v1/audio/transcriptions/", include_in_schema=False)
-@router.post("/v1/audio/transcriptions", openapi_extra=request_schema(TranscriptionForm))
+@router.post(
+    "/v1/audio/transcriptions",
+    openapi_extra=request_schema(TranscriptionForm),
+    responses=REFUSALS | transcript(*TEXTS, EVENTS),
+)
 async def transcribe(request: Request) -> Response:
     """Transcribe one file in one domain. The request and reply are OpenAI's, with `domain` beside `model`."""
     return await _answer(request, TranscriptionForm)
 
 
 @router.post("/v1/audio/translations/", include_in_schema=False)
-@router.post("/v1/audio/translations", openapi_extra=request_schema(TranslationForm))
+@router.post(
+    "/v1/audio/translations",
+    openapi_extra=request_schema(TranslationForm),
+    responses=REFUSALS | transcript(*TEXTS),
+)
 async def translate(request: Request) -> Response:
     """Translate one file to English in one domain, where the base was trained for that."""
     return await _answer(request, TranslationForm)
 
 
-@router.get("/v1/progress/{request_id}")
+@router.get("/v1/progress/{request_id}", responses=refusals(404, 422))
 async def progress(request_id: str, request: Request) -> dict[str, int]:
     """Return how many pieces a running request has, and how many of them are decoded."""
     pieces = state_of(request).progress.find(request_id)

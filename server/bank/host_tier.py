@@ -90,6 +90,12 @@ class HostTier:
         with self._lock:
             return sha256 in self._leases
 
+    @property
+    def held(self) -> int:
+        """How many domains are leased, and so cannot leave."""
+        with self._lock:
+            return len(self._leases)
+
     def acquire(self, version: Version) -> PackedAdapter:
         """Lease a version, loading it where needed. `release` must follow.
 

@@ -77,6 +77,7 @@ def test_batches_queue_and_bank_are_counted(
     assert of(found, "ssvd_bank_host_hits_total") >= 2
     assert of(found, "ssvd_bank_swap_seconds_count") == of(found, "ssvd_bank_slots_used") == 1
     assert of(found, "ssvd_store_domains") == 2
+    assert of(found, "ssvd_bank_leased_domains") == 0
     assert of(found, "ssvd_unfinished_requests") == of(found, "ssvd_queue_audio_seconds") == 0
     assert of(found, "ssvd_ready") == 1
 

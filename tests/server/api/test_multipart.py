@@ -120,6 +120,20 @@ def test_a_field_that_is_given_twice_is_refused_even_if_both_agree(
     assert (error["param"], "twice" in error["message"]) == (field, True)
 
 
+def test_a_part_of_a_field_beside_the_whole_is_not_called_given_twice(
+    client: TestClient, clip: bytes
+) -> None:
+    both = {"chunking_strategy": "auto", "chunking_strategy[threshold]": "0.5"}
+    assert "give one of both" in refusal(post(client, clip, **both), 400)["message"]
+
+
+def test_a_refusal_does_not_repeat_all_that_was_sent(client: TestClient, clip: bytes) -> None:
+    error = refusal(post(client, clip, language="e" * 10_000), 422)
+    assert len(error["message"]) < 2100
+    assert "characters left out" in error["message"]
+    assert "as english" in error["message"]  # what is allowed is still told
+
+
 @pytest.mark.parametrize("value", ["0", "0.0", "-0", " 0 ", "0e0"])
 def test_a_temperature_of_nought_may_be_written_in_any_way(
     client: TestClient, clip: bytes, value: str
