@@ -6,12 +6,17 @@ import re
 import signal
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
 from server import serve_command
+from server.engine.engine import Engine
+from server.serve_command import ready_message
+from server.settings import ServerSettings
 from ssvd_asr.errors import SsvdError
+from tests.server.keys.making import make_key
 from tests.server.served import Served
 from tests.speechlike import babble, wav_bytes
 
@@ -57,3 +62,22 @@ def test_a_port_in_use_is_told_before_any_model_is_loaded() -> None:
         pytest.raises(SsvdError, match=r"port \d+ \(SSVD_HOST, SSVD_PORT\).*in use"),
     ):
         serve_command.main(["--port", str(taken.getsockname()[1]), "--base", "nowhere"])
+
+
+def test_an_address_that_others_reach_is_refused_without_keys_before_any_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSVD_KEYS", str(tmp_path / "keys.json"))
+    with pytest.raises(SsvdError, match=r"other machines may reach 0\.0\.0\.0.*`ssvd keys add NAME`"):
+        serve_command.main(["--host", "0.0.0.0", "--base", "nowhere"])
+
+
+def test_the_first_lines_say_who_may_call_and_how_to_with_a_key(
+    settings: ServerSettings, engine: Engine, tmp_path: Path
+) -> None:
+    assert "keys:    none: anyone who reaches http://127.0.0.1:8000" in ready_message(settings, engine)
+    secret = make_key(tmp_path / "keys.json", "a")
+    told = ready_message(settings.model_copy(update={"keys": tmp_path / "keys.json"}), engine)
+    assert f"keys:    asked for; 1 in {tmp_path / 'keys.json'}" in told
+    assert 'curl -H "Authorization: Bearer $SSVD_KEY"' in told
+    assert secret not in told
