@@ -22,10 +22,12 @@ from tests.server.fakes import TIMEOUT_S
 from tests.server.served import Served
 
 CASES = [(kind, name) for kind, (_, cases) in ALL.items() for name in cases]
-ROUNDS = (40, 80)  # cases
+SAMPLED, MAX_ROUNDS = 50, 6  # cases of a round, and rounds in which memory may settle
+# Of tens of megabytes, of which the allocator keeps now more and now less.
+VAST = ("audio over OpenAI's limit", "a compressed bomb", "far over the limit", "over the limit")
 TOGETHER = 3  # sent at the same time: fewer than there are places for live sessions
-MAX_GROWTH_BYTES = 24 * 2**20  # of a second round: pages that the allocator keeps, and no more
-MAX_PEAK_BYTES = 400 * 2**20  # over the memory before: several messages of 20 MB, twice each
+MAX_GROWTH_BYTES = 2 * 2**20  # of a round of SAMPLED cases, most of which carry kilobytes
+MAX_PEAK_BYTES = 200 * 2**20  # over the memory before
 NOTHING = {
     "ssvd_unfinished_requests": 0.0,
     "ssvd_queue_audio_seconds": 0.0,
@@ -184,21 +186,25 @@ def test_a_page_of_a_stranger_opens_no_session(served: Served) -> None:
 def test_many_of_them_at_once_and_again_cost_neither_memory_nor_files(
     served: Served, client: httpx.Client
 ) -> None:
-    """The second round must find what the first left: nothing."""
-    rounds = [Random(seed).sample(CASES, size) for seed, size in enumerate(ROUNDS)]
+    """A leak grows with every round. What the allocator keeps for later does not."""
     process = Path(f"/proc/{served.process.pid}")
+    cases = Random(1).sample([case for case in CASES if case[1] not in VAST], SAMPLED)
     held_bytes, open_files = [], []
-    for cases in rounds:
+    for _ in range(MAX_ROUNDS):
         before_bytes = settled(client)["process_resident_memory_bytes"]
         (process / "clear_refs").write_text("5")  # the peak begins again
         with ThreadPoolExecutor(TOGETHER) as threads:
             list(threads.map(lambda case: send(client, case), cases))
         found = settled(client)
+        assert peak_bytes(process) - before_bytes < MAX_PEAK_BYTES
         held_bytes.append(found["process_resident_memory_bytes"])
         open_files.append(found["process_open_fds"])
-        assert peak_bytes(process) - before_bytes < MAX_PEAK_BYTES
-    assert held_bytes[1] - held_bytes[0] < MAX_GROWTH_BYTES
-    assert abs(open_files[1] - open_files[0]) <= TOGETHER  # connections that the client keeps
+        if len(held_bytes) > 1 and held_bytes[-1] - held_bytes[-2] < MAX_GROWTH_BYTES:
+            break
+    else:
+        pytest.fail(f"the server's memory grows: {held_bytes}")
+    print(f"memory after each round: {[int(each) // 2**20 for each in held_bytes]} MiB")
+    assert abs(open_files[-1] - open_files[0]) <= TOGETHER  # connections that the client keeps
     assert served.process.poll() is None
     assert client.get("/readyz").status_code == 200
     assert asked(client, "child").json()["ssvd"]["domain"] == "child"
