@@ -47,7 +47,7 @@ class LimitSettings(BaseModel):
         default=1000, ge=0, description="Longest `prompt` of a request; more is 422 (characters)."
     )
     queue_max_audio_s: float = Field(
-        default=1200.0,
+        default=3600.0,
         gt=0,
         description="Audio that may wait for the device, before padding; more is 429 (seconds of audio).",
     )

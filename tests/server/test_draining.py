@@ -22,6 +22,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from adapters_store.versions import Version
+from server.api.access import TABLE
 from server.app import create_app
 from server.bank.packed import PackedAdapter
 from server.draining import DrainingServer
@@ -207,8 +208,10 @@ def test_a_live_session_hears_of_its_turn_and_is_closed_as_going_away(
 
 
 def test_a_stream_that_is_open_at_the_end_is_one_line_of_the_log(
-    start: Start, caplog: pytest.LogCaptureFixture
+    start: Start, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(TABLE, ("GET", "/endless"), "public")
+
     async def endless() -> AsyncIterator[bytes]:
         while True:
             yield b"alive"
