@@ -40,6 +40,8 @@ from ssvd_asr.errors import (
     StoreRefusedError,
     StoreUnreachableError,
     UnknownDomainError,
+    WrongBaseError,
+    WrongBasisError,
 )
 
 logger = logging.getLogger(__name__)
@@ -64,6 +66,8 @@ _MEANING: tuple[tuple[type[SsvdError], int, str | None, str], ...] = (
     (LoaderError, 503, "domain", "not_loaded"),
     (OutOfMemoryError, 503, None, "out_of_memory"),
     (DeadlineError, 504, None, "deadline_exceeded"),
+    (WrongBaseError, 422, "domain", "wrong_base"),
+    (WrongBasisError, 422, "domain", "wrong_basis"),
     (AdapterError, 500, "domain", "adapter_refused"),
 )
 # Of a busy server: warnings. The others of _MEANING with a 5xx are of its operator: errors, in one line too.

@@ -16,6 +16,7 @@ OTHER_VARIABLES = (
     AUDIT_VARIABLE,  # the log of changes
     CACHE_VARIABLE,  # the cache of factors
     "SSVD_KEY",  # the key of a command that calls a server
+    "SSVD_LOAD_PLAN",  # benchmarks/load.py tells it to its users
     "SSVD_BENCHMARK_TURN",  # benchmarks/suite.py numbers its runs
     "SSVD_WHISPER_BASE",  # a Whisper that tests may use
 )

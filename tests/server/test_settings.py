@@ -142,7 +142,10 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_arguments_go_before_variables_before_the_file_before_defaults(file: Path) -> None:
+def test_arguments_go_before_variables_before_the_file_before_defaults(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SSVD_KEYS")  # of all tests
     loaded = load({"port": 9999, "base": None}, file)
     settings = loaded.settings
     assert (settings.port, settings.host, settings.preload, settings.dtype) == (
@@ -165,7 +168,7 @@ def test_arguments_go_before_variables_before_the_file_before_defaults(file: Pat
         ("[bank]\nmax_bytes = 5", r":1: \[bank\]: settings stand in no table"),
         ("port = ", r": .*\(at .*\)"),
         ("port = 1\nport = 2", ": Cannot overwrite a value"),
-        ("max_duration_s = 9999", "queue_max_audio_s=1200 is less than max_duration_s=9999"),
+        ("max_duration_s = 9999", "queue_max_audio_s=3600 is less than max_duration_s=9999"),
     ],
 )
 def test_a_file_that_is_not_understood_is_refused_with_its_line(file: Path, text: str, told: str) -> None:
