@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastapi import Security
+from fastapi.security import HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
 
 Responses = dict[int | str, dict[str, Any]]
@@ -57,21 +59,32 @@ class TranscriptionReply(BaseModel):
 
 _WHY = {
     400: "A field is missing, repeated, unknown or malformed.",
+    401: "The server asks for a key, and there is none, or an unknown or expired one.",
+    403: "The key is not an admin's, or a page of another site sent the request.",
     404: "There is no such domain, model, sample or running request.",
-    413: "The body is over SSVD_MAX_UPLOAD_BYTES.",
+    409: "The store does not make this change, or only with a further word, which the message names.",
+    413: "The body is over SSVD_MAX_UPLOAD_BYTES or SSVD_MAX_ADAPTER_BYTES.",
     415: "The audio cannot be read, or the body is no form.",
     422: "A value is beyond a limit, or beyond what this base can do.",
-    429: "Too much audio waits for the device.",
+    429: "Too much audio waits for the device, or a limit of the key is reached.",
     500: "An adapter or the store is damaged, or the server has a bug.",
-    503: "The server stops, its device has ended, or there is no room for the domain now.",
+    503: "The server stops, its device has ended, its keys or store cannot be read, or it has no room now.",
     504: "The request's time ended before it was decoded.",
+    507: "The server's disk has no room for the upload.",
 }
 _RETRY = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}}
 _RETRIED = (429, 503)
+OF_KEYS = (401, 503)
+# Says that a route may need a key; the gate looks at it.
+KEY: Any = Security(
+    HTTPBearer(auto_error=False, description="A key of `ssvd keys add`, where the server asks for one.")
+)
 
 
-def refusals(*statuses: int) -> Responses:
+def refusals(*statuses: int, public: bool = False) -> Responses:
     """Return the entries of a route's refusals for the OpenAPI document.
+
+    Those of keys are among them, unless the route is `public`.
 
     A route with parameters needs 422, else FastAPI adds one of another shape.
     """
@@ -81,7 +94,7 @@ def refusals(*statuses: int) -> Responses:
             "description": _WHY[status],
             **({"headers": _RETRY} if status in _RETRIED else {}),
         }
-        for status in statuses
+        for status in sorted({*statuses, *(() if public else OF_KEYS)})
     }
 
 

@@ -13,7 +13,7 @@ from server.state import state_of
 router = APIRouter()
 
 
-@router.get("/healthz", responses=refusals(503))
+@router.get("/healthz", responses=refusals(503, public=True))
 async def healthz(request: Request) -> JSONResponse:
     """Return 200 while the device's thread lives, else 503, so that a supervisor restarts the process."""
     if not state_of(request).engine.alive:
@@ -21,7 +21,7 @@ async def healthz(request: Request) -> JSONResponse:
     return JSONResponse({"status": "ok"})
 
 
-@router.get("/readyz", responses=refusals(503))
+@router.get("/readyz", responses=refusals(503, public=True))
 async def readyz(request: Request) -> JSONResponse:
     """Return 200 while requests are taken, 503 once the server is stopping."""
     state = state_of(request)

@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from server.api.asking import request_for
-from server.api.documented import refusals, transcript
+from server.api.documented import KEY, refusals, transcript
 from server.api.form import UNTIMED, AudioForm, TranscriptionForm, TranslationForm
 from server.api.form_reading import open_form
 from server.api.form_schema import request_schema
@@ -31,7 +31,7 @@ from server.progress import REQUEST_ID_HEADER, Pieces
 from server.state import ServerState, state_of
 from ssvd_asr.audio.read import SAMPLE_RATE, read_recording
 
-router = APIRouter()
+router = APIRouter(dependencies=[KEY])
 
 REFUSALS = refusals(400, 404, 413, 415, 422, 429, 500, 503, 504)
 EVENTS = "text/event-stream"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 
@@ -23,8 +23,10 @@ from adapters_store.reports import (
 from adapters_store.store import AdapterStore
 from adapters_store.versions import Version
 from server.api.callers import actor_of, check_origin
+from server.api.documented import KEY, Responses, refusals
 from server.api.gate import caller_of
 from server.api.multipart import read_form
+from server.api.parameters import check_parameters
 from server.domains import hiding
 from server.errors import ApiError
 from server.publishing import Intent
@@ -32,10 +34,22 @@ from server.publishing import publish as publish_file
 from server.state import ServerState, state_of
 from ssvd_asr.errors import AdapterError, UnknownDomainError, WrongBaseError, WrongBasisError
 
-router = APIRouter()
-changes = APIRouter(dependencies=[Depends(check_origin)])
+router = APIRouter(dependencies=[KEY, Depends(check_parameters)])
+changes = APIRouter(dependencies=[KEY, Depends(check_parameters), Depends(check_origin)])
 
 FIELDS = ("as", "over", "activate")
+# For the OpenAPI document; adapters_store/names.py refuses what does not fit.
+NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+REFERENCE = r"^[a-z0-9][a-z0-9._-]{0,63}(@[1-9][0-9]{0,8})?$"
+OF_CHANGES = refusals(400, 403, 404, 409, 422, 500)
+OF_PUBLISHING = refusals(400, 403, 404, 409, 413, 415, 422, 500, 504, 507)
+FILE: Responses = {
+    200: {
+        "description": "The file.",
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    },
+    304: {"description": "The client has it, by its ETag."},
+}
 _TRUTH = {"true": True, "1": True, "false": False, "0": False}
 _CODES = ((WrongBaseError, "wrong_base"), (WrongBasisError, "wrong_basis"))
 _FORM: dict[str, Any] = {
@@ -72,17 +86,17 @@ class Alias(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    stands_for: StrictStr  # "child" or "child@3"
+    stands_for: StrictStr = Field(json_schema_extra={"pattern": REFERENCE})  # "child" or "child@3"
 
 
-@router.get("/v1/domains/{name}")
+@router.get("/v1/domains/{name}", responses=refusals(400, 404, 422, 500))
 def domain(name: str, request: Request) -> Report:
     """Return a domain with its versions, pins and history."""
     found = _store(request).get(_visible(request, name).name)
     return describe_history(found, found.versions)
 
 
-@router.get("/v1/domains/{name}/diff")
+@router.get("/v1/domains/{name}/diff", responses=refusals(400, 404, 422, 500))
 def diff(
     name: str, request: Request, one: str = Query(alias="from"), other: str = Query(alias="to")
 ) -> Report:
@@ -90,13 +104,17 @@ def diff(
     return describe_difference(_version(request, name, one), _version(request, name, other))
 
 
-@router.get("/v1/domains/{name}/versions/{version}")
+@router.get("/v1/domains/{name}/versions/{version}", responses=refusals(400, 404, 422, 500))
 def version(name: str, version: str, request: Request) -> Report:
     """Return one version with the metadata of its file."""
     return _described(_store(request), _version(request, name, version))
 
 
-@router.get("/v1/domains/{name}/versions/{version}/file", response_class=Response)
+@router.get(
+    "/v1/domains/{name}/versions/{version}/file",
+    response_class=Response,
+    responses=refusals(400, 403, 404, 422, 500) | FILE,
+)
 def file(name: str, version: str, request: Request) -> Response:
     """Return a version's file, whose digest is checked first. Its ETag is the digest."""
     found = _version(request, name, version)
@@ -110,7 +128,7 @@ def file(name: str, version: str, request: Request) -> Response:
     return Response(found.read_bytes(), media_type="application/octet-stream", headers=headers)
 
 
-@changes.post("/v1/domains/{name}/versions", status_code=201, openapi_extra=_FORM)
+@changes.post("/v1/domains/{name}/versions", status_code=201, openapi_extra=_FORM, responses=OF_PUBLISHING)
 async def publish(name: str, request: Request, response: Response) -> Report:
     """Check an adapter file on the base that serves, and add it as a version of a domain."""
     state, by = state_of(request), actor_of(request)
@@ -125,7 +143,7 @@ async def publish(name: str, request: Request, response: Response) -> Report:
     return published
 
 
-@changes.post("/v1/domains/{name}/activate")
+@changes.post("/v1/domains/{name}/activate", responses=OF_CHANGES)
 def activate(name: str, wanted: Activation, request: Request) -> Report:
     """Make a version active."""
     store = _store(request)
@@ -133,20 +151,20 @@ def activate(name: str, wanted: Activation, request: Request) -> Report:
     return describe_version(store.activate(name, number, by=actor_of(request)), active=True)
 
 
-@changes.post("/v1/domains/{name}/rollback")
+@changes.post("/v1/domains/{name}/rollback", responses=OF_CHANGES)
 def rollback(name: str, request: Request) -> Report:
     """Make the version active that was so before."""
     return describe_version(_store(request).rollback(name, by=actor_of(request)), active=True)
 
 
-@changes.delete("/v1/domains/{name}/versions")
+@changes.delete("/v1/domains/{name}/versions", responses=OF_CHANGES)
 def remove_others(name: str, request: Request) -> Report:
     """Remove all versions but the active and the pinned ones."""
     store = _store(request)
     return describe_removal(store, parse_name(name), store.remove(name, by=actor_of(request)))
 
 
-@changes.delete("/v1/domains/{name}/versions/{version}")
+@changes.delete("/v1/domains/{name}/versions/{version}", responses=OF_CHANGES)
 def remove(name: str, version: str, request: Request, force: bool = False) -> Report:
     """Remove a version; the active one with `force=true` only."""
     store = _store(request)
@@ -156,26 +174,28 @@ def remove(name: str, version: str, request: Request, force: bool = False) -> Re
     return describe_removal(store, name, removed)
 
 
-@changes.put("/v1/domains/{name}/versions/{version}/pin")
+@changes.put("/v1/domains/{name}/versions/{version}/pin", responses=OF_CHANGES)
 def pin(name: str, version: str, request: Request) -> Report:
     """Keep a version from being removed."""
     return _pinned(name, version, request, pinned=True)
 
 
-@changes.delete("/v1/domains/{name}/versions/{version}/pin")
+@changes.delete("/v1/domains/{name}/versions/{version}/pin", responses=OF_CHANGES)
 def unpin(name: str, version: str, request: Request) -> Report:
     """Let a version be removed again."""
     return _pinned(name, version, request, pinned=False)
 
 
-@changes.put("/v1/domain-aliases/{alias}")
-def set_alias(alias: str, wanted: Alias, request: Request) -> Report:
+@changes.put("/v1/domain-aliases/{alias}", responses=OF_CHANGES)
+def set_alias(
+    alias: Annotated[str, Path(json_schema_extra={"pattern": NAME})], wanted: Alias, request: Request
+) -> Report:
     """Let a name stand for a domain, or for one version of it."""
     _store(request).set_alias(alias, wanted.stands_for, by=actor_of(request))
     return describe_alias(alias, parse_reference(wanted.stands_for).text)
 
 
-@changes.delete("/v1/domain-aliases/{alias}")
+@changes.delete("/v1/domain-aliases/{alias}", responses=OF_CHANGES)
 def remove_alias(alias: str, request: Request) -> Report:
     """Remove an alias."""
     _store(request).remove_alias(alias, by=actor_of(request))
