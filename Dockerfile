@@ -1,5 +1,7 @@
 # CPU:  docker build -t ssvd-asr .
+#       docker run -v ssvd:/data ssvd-asr ssvd keys add NAME      # prints a key; without one it does not start
 #       docker run -p 8000:8000 -v ssvd:/data ssvd-asr
+#       docker run -p 127.0.0.1:8000:8000 -e SSVD_AUTH=off -v ssvd:/data ssvd-asr      # this machine only, no keys
 # GPU:  docker build -t ssvd-asr:gpu --build-arg TORCH_BACKEND=cu130 .
 #       docker run --gpus all -p 8000:8000 -v ssvd:/data ssvd-asr:gpu
 FROM python:3.12-slim
@@ -9,7 +11,10 @@ ARG TORCH_BACKEND=cpu
 ENV PYTHONUNBUFFERED=1 \
     SSVD_HOST=0.0.0.0 \
     SSVD_STORE=/data/store \
-    SSVD_CACHE_DIR=/data/cache
+    SSVD_KEYS=/data/keys.json \
+    SSVD_AUDIT_LOG=/data/audit.jsonl \
+    SSVD_CACHE_DIR=/data/cache \
+    HF_HOME=/data/hub
 WORKDIR /opt/ssvd-asr
 
 # Dependencies before the source: this layer is built again only when one of the two files changes.

@@ -6,6 +6,7 @@ version and sha256. Lines are only added, each by one write that is synced befor
 
 from __future__ import annotations
 
+import errno
 import getpass
 import json
 import os
@@ -17,7 +18,7 @@ from ssvd_asr.errors import StoreError
 
 AUDIT_VARIABLE = "SSVD_AUDIT_LOG"
 
-_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+_APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,17 @@ class AuditLog:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.path, _APPEND, 0o640)
             try:
-                os.write(descriptor, line.encode() + b"\n")  # one write: lines of two processes do not mix
+                # One write: lines of two processes do not mix. What a full disk tore off stays a line alone.
+                data = (b"" if _ends_in_a_line(descriptor) else b"\n") + line.encode() + b"\n"
+                if os.write(descriptor, data) != len(data):
+                    raise OSError(errno.ENOSPC, "the line was written in part")
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
         except OSError as error:
             raise StoreError(f"audit log {self.path} ({AUDIT_VARIABLE}): {error}") from error
+
+
+def _ends_in_a_line(descriptor: int) -> bool:
+    size = os.fstat(descriptor).st_size
+    return not size or os.pread(descriptor, 1, size - 1) == b"\n"

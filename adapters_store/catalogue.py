@@ -1,6 +1,7 @@
-"""Catalogue for readers of the store: names, versions and digests, read from disk on every call.
+"""Catalogue for readers of the store: names, versions and digests.
 
-No index is cached, so the next `resolve` sees what another process has published.
+Of a folder no index is cached, so the next `resolve` sees what another process has published. Of a store
+elsewhere it sees what was there at most `Elsewhere.refresh_s` ago.
 """
 
 from __future__ import annotations
@@ -10,57 +11,101 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from adapters_store.disk import files_in, read_file
+from adapters_store.aliases import Aliases
 from adapters_store.index import BUILTIN_VERSION, DomainIndex
-from adapters_store.names import Reference, check_name, is_name, parse_name, parse_reference
+from adapters_store.names import Reference, parse_name, parse_reference
 from adapters_store.packaged import PACKAGED, builtins
+from adapters_store.places import open_storage
+from adapters_store.remote_storage import Elsewhere
+from adapters_store.storage import ALIASES, STORE_VARIABLE, FolderStorage, index_document
 from adapters_store.versions import Domain, Version
 from adapters_store.voices import Voices
 from ssvd_asr.errors import StoreError, UnknownDomainError
 
-STORE_VARIABLE = "SSVD_STORE"
-ADAPTER_SUFFIX = ".safetensors"
-INDEX_SUFFIX = ".json"
-MAX_INDEX_BYTES = 16 * 2**20
-
 logger = logging.getLogger(__name__)
 
 
-def default_root() -> Path:
+def default_place() -> Path | str:
     """Return SSVD_STORE if it is set, else a folder in the user's data folder by platformdirs."""
     if chosen := os.environ.get(STORE_VARIABLE):
-        return Path(chosen)
+        return chosen
     import platformdirs
 
     return Path(platformdirs.user_data_dir("ssvd-asr", appauthor=False)) / "store"
 
 
-class Catalogue:
-    """Content of a store. It writes nothing, and needs neither a lock nor a root that exists."""
+def unknown_domain(name: str) -> UnknownDomainError:
+    """Return the error for a name that the store lacks, or that does not exist for a caller."""
+    return UnknownDomainError(f"no domain {name!r} in the store")
 
-    def __init__(self, root: Path | str | None = None, builtin: Path | str = PACKAGED) -> None:
-        """Open a store without writing. The first publish creates the root.
+
+class Catalogue:
+    """Content of a store. It writes nothing, and needs neither a lock nor a place that exists.
+
+    Attributes:
+        where: the folder or the URL, for messages.
+        root: the folder, or None for a store elsewhere.
+    """
+
+    def __init__(
+        self,
+        place: Path | str | None = None,
+        builtin: Path | str = PACKAGED,
+        elsewhere: Elsewhere | None = None,
+    ) -> None:
+        """Open a store without writing. The first publish creates it.
 
         Args:
-            root: default `default_root()`.
+            place: a folder, or a URL as s3://bucket/prefix; default `default_place()`.
             builtin: the folder of built-in adapters.
+            elsewhere: how a store that a URL names is read.
+
+        Raises StoreError for a URL of an unknown kind.
         """
-        self.root = Path(default_root() if root is None else root).absolute()
+        self._storage = open_storage(default_place() if place is None else place, elsewhere or Elsewhere())
+        self.where = self._storage.where
+        self.root = self._storage.root if isinstance(self._storage, FolderStorage) else None
         self.builtin = Path(builtin)
-        self._domains = self.root / "domains"
-        self._adapters = self.root / "adapters"
         self.voices = Voices(self.root, self.builtin)
 
     def resolve(self, reference: str) -> Version:
         """Find "child" (its active version), "child@3" or "child@sha256:<12 or more digits>".
+
+        A name may be an alias, of a name that no domain has.
 
         Raises:
             UnknownDomainError: there is no such name or version.
             StoreError: the domain's index is damaged.
         """
         wanted = parse_reference(reference)
-        index, builtin = self._load(wanted.name)
-        return self._find(wanted, index, builtin)
+        try:
+            return self._resolve(wanted)
+        except UnknownDomainError:
+            meant = self._meaning(wanted)
+            if meant is None:
+                raise
+        try:
+            return self._resolve(meant)
+        except UnknownDomainError as error:
+            raise UnknownDomainError(f"{wanted.name!r} is an alias of {meant.text!r}: {error}") from error
+
+    def meaning(self, reference: str) -> str:
+        """Return a reference without an alias: what it stands for, or itself.
+
+        Raises UnknownDomainError for what is no reference, and StoreError as `resolve` does.
+        """
+        wanted = parse_reference(reference)
+        if not self.has(wanted.name) and (meant := self._meaning(wanted)) is not None:
+            return meant.text
+        return reference
+
+    def aliases(self) -> dict[str, str]:
+        """Return the reference that each alias stands for, by alias. Raises StoreError."""
+        return dict(sorted(Aliases.from_json(self._storage.read(ALIASES)).aliases.items()))
+
+    def has(self, name: str) -> bool:
+        """Return whether a domain of this name has versions. Raises StoreError if its index is damaged."""
+        return bool(self._versions(*self._load(name)))
 
     def versions(self, name: str) -> tuple[Version, ...]:
         """Return all versions of a name, in order of their number.
@@ -80,7 +125,7 @@ class Catalogue:
         """
         index, builtin = self._load(parse_name(name))
         active = self._find(Reference(index.name), index, builtin)
-        return Domain(index.name, active, self._versions(index, builtin), index.events)
+        return Domain(index.name, active, self._versions(index, builtin), index.events, index.pinned)
 
     def heir(self, name: str, version: int) -> Version | None:
         """Return the version that would answer for a name if this one, its active one, were removed.
@@ -99,7 +144,7 @@ class Catalogue:
         domain `get` raises the error.
         """
         found = []
-        for name in sorted({*self._index_names(), *builtins(self.builtin)}):
+        for name in sorted({*self._storage.index_names(), *builtins(self.builtin)}):
             try:
                 found.append(self.get(name))
             except UnknownDomainError:
@@ -108,22 +153,27 @@ class Catalogue:
                 logger.error("%s", error)
         return found
 
+    def _resolve(self, wanted: Reference) -> Version:
+        return self._find(wanted, *self._load(wanted.name))
+
+    def _meaning(self, wanted: Reference) -> Reference | None:
+        return Aliases.from_json(self._storage.read(ALIASES)).meaning(wanted)
+
     def _load(self, name: str) -> tuple[DomainIndex, Version | None]:
-        """Return the index now on disk, and the built-in of this name unless the index has a version 1."""
+        """Return the index in the store, and the built-in of this name unless the index has a version 1."""
+        return self._parsed(name, self._storage.read(index_document(name)))
+
+    def _parsed(self, name: str, text: bytes | None) -> tuple[DomainIndex, Version | None]:
         builtin = builtins(self.builtin).get(name)
-        path = files_in(self._domains).get(f"{name}{INDEX_SUFFIX}")
-        if path is None:
+        if text is None:
             return DomainIndex.empty(name, has_builtin=builtin is not None), builtin
-        try:
-            index = DomainIndex.from_json(read_file(path, MAX_INDEX_BYTES), name)
-        except OSError as error:
-            raise StoreError(f"index of domain {name!r} cannot be read: {error}") from error
+        index = DomainIndex.from_json(text, name)
         return index, None if index.find(BUILTIN_VERSION) else builtin
 
     def _find(self, wanted: Reference, index: DomainIndex, builtin: Version | None) -> Version:
         versions = self._versions(index, builtin)
         if not versions:
-            raise UnknownDomainError(f"no domain {wanted.name!r} in the store")
+            raise unknown_domain(wanted.name)
         if not wanted.pinned:
             wanted = replace(wanted, version=index.active)
             if index.active not in [each.version for each in versions]:
@@ -146,27 +196,19 @@ class Catalogue:
         )
 
     def _versions(self, index: DomainIndex, builtin: Version | None) -> tuple[Version, ...]:
-        published = tuple(
-            Version(
-                name=index.name,
-                version=entry.version,
-                sha256=entry.sha256,
-                size_bytes=entry.size_bytes,
-                path=self._adapter_path(entry.sha256),
-                builtin=False,
-                published_at=entry.published_at,
+        published = []
+        for entry in index.versions:
+            path, fetch = self._storage.adapter(entry.sha256, entry.size_bytes)
+            published.append(
+                Version(
+                    name=index.name,
+                    version=entry.version,
+                    sha256=entry.sha256,
+                    size_bytes=entry.size_bytes,
+                    path=path,
+                    builtin=False,
+                    published_at=entry.published_at,
+                    fetch=fetch,
+                )
             )
-            for entry in index.versions
-        )
-        return published if builtin is None else (builtin, *published)
-
-    def _index_path(self, name: str) -> Path:
-        return self._domains / f"{check_name(name)}{INDEX_SUFFIX}"
-
-    def _adapter_path(self, sha256: str) -> Path:
-        return self._adapters / f"{sha256}{ADAPTER_SUFFIX}"
-
-    def _index_names(self) -> set[str]:
-        """Return the names that have an index. Other files in the folder are ignored."""
-        files = (file for file in files_in(self._domains) if file.endswith(INDEX_SUFFIX))
-        return set(filter(is_name, (file.removesuffix(INDEX_SUFFIX) for file in files)))
+        return tuple(published) if builtin is None else (builtin, *published)

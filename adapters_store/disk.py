@@ -63,8 +63,11 @@ def files_in(folder: Path) -> dict[str, Path]:
         raise StoreError(f"{folder} cannot be read: {error.strerror}") from error
     if not stat.S_ISDIR(mode):
         raise StoreError(f"{folder} is not a folder (links are not followed)")
-    with os.scandir(folder) as entries:
-        return {entry.name: Path(entry.path) for entry in entries if entry.is_file(follow_symlinks=False)}
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name: Path(entry.path) for entry in entries if entry.is_file(follow_symlinks=False)}
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be read: {error.strerror}") from error
 
 
 def read_file(path: Path, max_bytes: int) -> bytes:
@@ -81,6 +84,12 @@ def read_file(path: Path, max_bytes: int) -> bytes:
     return data
 
 
+def hash_of(path: Path) -> str:
+    """Return the SHA-256 of a file, lower-case hexadecimal. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def open_regular(descriptor: int, path: Path) -> BinaryIO:
     """Return the descriptor as a file. If it is not a regular one, close it and raise StoreError."""
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -89,42 +98,62 @@ def open_regular(descriptor: int, path: Path) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Make `path` hold `data`. If this fails or the machine stops, it holds all of it or its old content."""
-    with _scratch(path.parent) as (descriptor, scratch):
+def write_file(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Make `path` hold `data`. If this fails or the machine stops, it holds all of it or its old content.
+
+    `mode`: who may read it; by default all, since a server may run under another user.
+    """
+    with scratch_file(path.parent) as (descriptor, scratch):
         _write_all(descriptor, data)
-        os.fchmod(descriptor, 0o644)  # a server may run under another user
+        os.fchmod(descriptor, mode)
         os.fsync(descriptor)
         os.replace(scratch, path)
     sync_folder(path.parent)
 
 
 @contextlib.contextmanager
-def staged_copy(source: Path, folder: Path, max_bytes: int) -> Iterator[Staged]:
+def staged_copy(source: Path | BinaryIO, folder: Path, max_bytes: int) -> Iterator[Staged]:
     """Copy a file into the store's folder and hash it. The copy is removed unless `commit` moves it.
+
+    An open file is read from its position on and stays open.
 
     Raises:
         OSError: the folder cannot be written.
         StoreError: the source cannot be read, is not a regular file, is empty or larger than max_bytes.
     """
+    with _opened(source) as file, scratch_file(folder) as (descriptor, path):
+        digest, size = hashlib.sha256(), 0
+        while chunk := file.read(_CHUNK_BYTES):
+            size += len(chunk)
+            if size > max_bytes:
+                raise StoreError(
+                    f"{_named(source)} is larger than the limit of {max_bytes} bytes (max_bytes)"
+                )
+            digest.update(chunk)
+            _write_all(descriptor, chunk)
+        if not size:
+            raise StoreError(f"{_named(source)} is empty")
+        os.fchmod(descriptor, 0o444)  # versions do not change
+        os.fsync(descriptor)
+        yield Staged(path, digest.hexdigest(), size)
+
+
+@contextlib.contextmanager
+def _opened(source: Path | BinaryIO) -> Iterator[BinaryIO]:
+    if not isinstance(source, Path):
+        yield source
+        return
     # The source may be a link, as in many caches, because only the copy of its bytes is used.
     try:
         opened = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise StoreError(f"{source} cannot be read: {error.strerror}") from error
-    with open_regular(opened, source) as file, _scratch(folder) as (descriptor, path):
-        digest, size = hashlib.sha256(), 0
-        while chunk := file.read(_CHUNK_BYTES):
-            size += len(chunk)
-            if size > max_bytes:
-                raise StoreError(f"{source} is larger than the limit of {max_bytes} bytes (max_bytes)")
-            digest.update(chunk)
-            _write_all(descriptor, chunk)
-        if not size:
-            raise StoreError(f"{source} is empty")
-        os.fchmod(descriptor, 0o444)  # versions do not change
-        os.fsync(descriptor)
-        yield Staged(path, digest.hexdigest(), size)
+    with open_regular(opened, source) as file:
+        yield file
+
+
+def _named(source: Path | BinaryIO) -> str:
+    return str(source) if isinstance(source, Path) else "the file"
 
 
 def commit(staged: Staged, path: Path) -> None:
@@ -163,7 +192,7 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _scratch(folder: Path) -> Iterator[tuple[int, Path]]:
+def scratch_file(folder: Path) -> Iterator[tuple[int, Path]]:
     """Create a scratch file beside its later place. It is removed at the end if it is still there."""
     descriptor, name = tempfile.mkstemp(prefix=_STAGED, dir=folder)
     try:

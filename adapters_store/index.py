@@ -1,7 +1,8 @@
-"""Index of a domain: its versions, the active one, and the history of changes.
+"""Index of a domain: its versions, the active one, the pinned ones, and the history of changes.
 
-These are pure values and transitions. store.py writes them to disk: publishing, activating, rolling back and
-removing all take effect by replacing this one small file.
+These are pure values and transitions. store.py writes them to disk: every change takes effect by replacing
+this one small file. Format 2 has pins and versions that were added without becoming active. An index without
+them is written in format 1, which earlier servers read.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ssvd_asr.errors import StoreError
+from ssvd_asr.errors import StoreError, StoreRefusedError
 
 FORMAT: Literal[1] = 1
+FORMAT_WITH_PINS: Literal[2] = 2
 BUILTIN_VERSION = 1  # a built-in adapter is always version 1 of its name
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Number = Annotated[int, Field(ge=1, le=999_999_999)]
+_OF_FORMAT_2 = ("add", "pin", "unpin")  # actions of events
 
 
 class _Strict(BaseModel):
@@ -38,7 +41,7 @@ class Event(_Strict):
     """Change to the domain, and the version that it concerns."""
 
     at: str = Field(max_length=40)  # ISO 8601, UTC
-    action: Literal["publish", "activate", "rollback", "remove"]
+    action: Literal["publish", "activate", "rollback", "remove", "add", "pin", "unpin"]
     version: Number
 
 
@@ -47,15 +50,17 @@ class DomainIndex(_Strict):
 
     `previous` is the stack for rollback: the versions that were active before, newest last. In a file,
     `active` is null only if every version was removed. The file stays, so that no number is reused.
+    `pinned` versions are not removed until they are unpinned.
     """
 
-    format: Literal[1] = FORMAT
+    format: Literal[1, 2] = FORMAT
     name: str
     next_version: Number
     active: Number | None
     previous: tuple[Number, ...] = ()
     versions: tuple[Entry, ...] = ()
     events: tuple[Event, ...] = ()
+    pinned: tuple[Number, ...] = ()  # in order
 
     @model_validator(mode="after")
     def _consistent(self) -> DomainIndex:
@@ -65,6 +70,8 @@ class DomainIndex(_Strict):
         for number in (*self.previous, *([] if self.active is None else [self.active])):
             if number not in numbers and number != BUILTIN_VERSION:
                 raise ValueError(f"version {number} is active or was, and is not in the list")
+        if any(number not in numbers for number in self.pinned):
+            raise ValueError(f"of the pinned versions {list(self.pinned)} one is not in the list")
         return self
 
     @classmethod
@@ -93,24 +100,42 @@ class DomainIndex(_Strict):
 
     def to_json(self) -> bytes:
         """Return the file's bytes."""
-        return self.model_dump_json(indent=1).encode() + b"\n"
+        if not self.pinned and all(event.action not in _OF_FORMAT_2 for event in self.events):
+            earlier = self.model_copy(update={"format": FORMAT})
+            return earlier.model_dump_json(indent=1, exclude={"pinned"}).encode() + b"\n"
+        return self.model_copy(update={"format": FORMAT_WITH_PINS}).model_dump_json(indent=1).encode() + b"\n"
 
     def find(self, version: int) -> Entry | None:
         """Return the entry of a version, or None if there is none. A built-in has none."""
         return next((entry for entry in self.versions if entry.version == version), None)
 
-    def published(self, sha256: str, size_bytes: int) -> DomainIndex:
-        """Return the index with a new active version. A version that has these bytes is reused."""
-        for entry in self.versions:
-            if entry.sha256 == sha256:
-                return self._now("publish", entry.version)
+    def number_of(self, sha256: str) -> int | None:
+        """Return the number of the version with this digest, or None if there is none."""
+        return next((entry.version for entry in self.versions if entry.sha256 == sha256), None)
+
+    def published(self, sha256: str, size_bytes: int, *, activate: bool = True) -> DomainIndex:
+        """Return the index with a new version, active unless `activate` is false.
+
+        A version that has these bytes is reused.
+
+        Raises:
+            StoreRefusedError: the version would not be active, and no other is.
+        """
+        if not activate and self.active is None:
+            raise StoreRefusedError(
+                f"{self.name!r} has no version yet, so that its first one has to become active",
+                code="first_version",
+            )
+        known = self.number_of(sha256)
+        if known is not None:
+            return self._now("publish", known) if activate else self
         entry = Entry(
             version=self.next_version, sha256=sha256, size_bytes=size_bytes, published_at=_timestamp()
         )
         grown = self.model_copy(
             update={"versions": (*self.versions, entry), "next_version": self.next_version + 1}
         )
-        return grown._now("publish", entry.version)
+        return grown._now("publish", entry.version) if activate else grown._noted("add", entry.version)
 
     def activated(self, version: int) -> DomainIndex:
         """Return the index with an existing version (or the built-in) active."""
@@ -120,10 +145,13 @@ class DomainIndex(_Strict):
         """Return the index with the version active before this one. Doing it again goes further back.
 
         Raises:
-            StoreError: no version was active before.
+            StoreRefusedError: no version was active before.
         """
         if not self.previous:
-            raise StoreError(f"{self.name!r} cannot be rolled back: nothing was active before {self.active}")
+            raise StoreRefusedError(
+                f"{self.name!r} cannot be rolled back: nothing was active before {self.active}",
+                code="nothing_before",
+            )
         target = self.previous[-1]
         return self.model_copy(
             update={
@@ -156,6 +184,18 @@ class DomainIndex(_Strict):
                 "events": (*self.events, *events),
             }
         )
+
+    def with_pin(self, version: int, *, pinned: bool) -> DomainIndex:
+        """Return the index with a version pinned or not."""
+        if (version in self.pinned) == pinned:
+            return self
+        left = {*self.pinned, version} if pinned else {*self.pinned} - {version}
+        changed = self.model_copy(update={"pinned": tuple(sorted(left))})
+        return changed._noted("pin" if pinned else "unpin", version)
+
+    def _noted(self, action: Literal["add", "pin", "unpin"], version: int) -> DomainIndex:
+        event = Event(at=_timestamp(), action=action, version=version)
+        return self.model_copy(update={"events": (*self.events, event)})
 
     def _now(self, action: Literal["publish", "activate"], version: int) -> DomainIndex:
         if version == self.active:

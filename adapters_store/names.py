@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ssvd_asr.errors import StoreError, UnknownDomainError
+from ssvd_asr.errors import StoreRefusedError, UnknownDomainError
 
 MIN_DIGEST_DIGITS = 12
 AUTO = "auto"  # in a request: the server chooses; no domain is called so
@@ -54,15 +54,18 @@ def check_name(name: str) -> str:
     """Return the name if a domain may have it.
 
     Raises:
-        StoreError: no domain may have this name.
+        StoreRefusedError: no domain may have this name.
     """
     if not is_name(name):
-        raise StoreError(
+        raise StoreRefusedError(
             f"domain name {name[:80]!r} must be 1 to 64 of a-z, 0-9, '.', '_' and '-' "
-            "and begin with a letter or a digit"
+            "and begin with a letter or a digit",
+            code="invalid_name",
         )
     if name == AUTO:
-        raise StoreError(f"no domain can be called {AUTO!r}: a request says so to have one chosen")
+        raise StoreRefusedError(
+            f"no domain can be called {AUTO!r}: a request says so to have one chosen", code="invalid_name"
+        )
     return name
 
 
@@ -91,9 +94,12 @@ def parse_name(text: str) -> str:
 
     Raises:
         UnknownDomainError: the text is not a reference.
-        StoreError: the reference pins a version.
+        StoreRefusedError: the reference pins a version.
     """
     reference = parse_reference(text)
     if reference.pinned:
-        raise StoreError(f"{text[:120]!r} names a version; here the name {reference.name!r} alone is wanted")
+        raise StoreRefusedError(
+            f"{text[:120]!r} names a version; here the name {reference.name!r} alone is wanted",
+            code="invalid_name",
+        )
     return reference.name

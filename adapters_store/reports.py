@@ -1,19 +1,19 @@
-"""Reports on domains and versions, as JSON and as tables."""
+"""Reports on domains and versions as JSON values, which commands print with --json and the server answers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
+from adapters_store.catalogue import Catalogue
 from adapters_store.versions import Domain, Version
-from ssvd_asr.errors import AdapterError
+from ssvd_asr.errors import AdapterError, UnknownDomainError
 
-DATA = ("test", "valid")  # on which `ssvd train` scores
-WER_COLUMNS = ("WER before", "after", "measured on")
+Report = dict[str, Any]
 
 
-def describe_domain(domain: Domain) -> dict[str, Any]:
-    """Return a domain as JSON values, with its active version's digest and summary."""
+def describe_domain(domain: Domain) -> Report:
+    """Return a domain, with its active version's digest and summary."""
     return {
         "name": domain.name,
         "active": domain.active.version,
@@ -24,8 +24,8 @@ def describe_domain(domain: Domain) -> dict[str, Any]:
     }
 
 
-def describe_version(version: Version, *, active: bool) -> dict[str, Any]:
-    """Return a version as JSON values."""
+def describe_version(version: Version, *, active: bool) -> Report:
+    """Return a version."""
     return {
         "name": version.name,
         "version": version.version,
@@ -38,40 +38,55 @@ def describe_version(version: Version, *, active: bool) -> dict[str, Any]:
     }
 
 
-def domain_table(domains: Iterable[Domain]) -> str:
-    """Return a table with one line for each domain.
-
-    The error rates before and after are of the same data. Those of two domains are of different data.
-    """
-    rows: list[tuple[str, ...]] = [("domain", "active", "sha256", "versions", "base", *WER_COLUMNS)]
-    for domain in domains:
-        summary = _summary(domain.active)
-        rows.append(
-            (
-                domain.name,
-                f"{domain.active.version}{' built-in' if domain.active.builtin else ''}",
-                domain.active.sha256[:12],
-                ",".join(str(version.version) for version in domain.versions),
-                *_base_and_wer(summary),
-            )
-        )
-    return _aligned(rows)
+def describe_store(store: Catalogue) -> Report:
+    """Return every domain of a store and its aliases."""
+    return {
+        "store": store.where,
+        "domains": [describe_domain(domain) for domain in store.list()],
+        "aliases": store.aliases(),
+    }
 
 
-def version_table(domain: Domain, versions: Iterable[Version]) -> str:
-    """Return a table with one line for each version, then one line for each event of the domain."""
-    rows: list[tuple[str, ...]] = [("version", "sha256", "kB", "published", "base", *WER_COLUMNS)]
-    for version in versions:
-        star = "*" if version == domain.active else ""
-        published = "built-in" if version.builtin else str(version.published_at)
-        size = f"{version.size_bytes / 1000:.0f}"
-        row = (f"{version.version}{star}", version.sha256[:12], size, published)
-        rows.append((*row, *_base_and_wer(_summary(version))))
-    events = [f"{event.at}  {event.action} {event.version}" for event in domain.events]
-    return "\n".join([f"{domain.name} (* is active)", _aligned(rows), *events])
+def describe_history(domain: Domain, shown: Iterable[Version]) -> Report:
+    """Return a domain with some of its versions and its history."""
+    return describe_domain(domain) | {
+        "versions": [describe_version(version, active=version == domain.active) for version in shown],
+        "pinned": list(domain.pinned),
+        "events": [event.model_dump() for event in domain.events],
+    }
 
 
-def _summary(version: Version) -> dict[str, Any]:
+def describe_removal(store: Catalogue, name: str, removed: Iterable[Version]) -> Report:
+    """Return what was removed of a domain, and the version that answers now, null if none does."""
+    try:
+        active: int | None = store.get(name).active.version
+    except UnknownDomainError:
+        active = None
+    return {"name": name, "removed": [version.version for version in removed], "active": active}
+
+
+def describe_pin(version: Version, *, pinned: bool) -> Report:
+    """Return whether a version is pinned."""
+    return {"name": version.name, "version": version.version, "sha256": version.sha256, "pinned": pinned}
+
+
+def describe_alias(alias: str, stands_for: str | None) -> Report:
+    """Return what an alias stands for; null: it is removed."""
+    return {"alias": alias, "stands_for": stands_for}
+
+
+def describe_difference(one: Version, other: Version) -> Report:
+    """Return where the metadata of two versions of a domain differ: field, value before, value after."""
+    before, after = _flat(one), _flat(other)
+    changed = {
+        field: [before.get(field), after.get(field)]
+        for field in sorted(before.keys() | after.keys())
+        if before.get(field) != after.get(field)
+    }
+    return {"name": one.name, "from": one.version, "to": other.version, "changed": changed}
+
+
+def _summary(version: Version) -> Report:
     """Return the file's metadata, with its layers only counted, or why it cannot be read."""
     try:
         metadata = version.metadata
@@ -92,31 +107,19 @@ def _summary(version: Version) -> dict[str, Any]:
     }
 
 
-def _base_and_wer(summary: dict[str, Any]) -> tuple[str, ...]:
-    if "error" in summary:
-        return ("DAMAGED: " + str(summary["error"]), "", "", "")
-    training = summary["training"]
-    return (
-        str(summary["base_name"]),
-        _percent(training.get("wer_before")),
-        _percent(training.get("wer_after")),
-        _scored_on(training) if "wer_after" in training else "-",
-    )
+def _flat(version: Version) -> Report:
+    """Return what a version's file says as one level, with dots in the names of inner fields."""
+    outer = {"sha256": version.sha256, "size_bytes": version.size_bytes, **_summary(version)}
+    if "error" not in outer:
+        outer["k"] = dict(version.metadata.ks)
+    flat: Report = {}
 
+    def lay(prefix: str, value: object) -> None:
+        if isinstance(value, dict) and value:
+            for name, inner in value.items():
+                lay(f"{prefix}.{name}" if prefix else str(name), inner)
+        else:
+            flat[prefix] = value
 
-def _scored_on(training: dict[str, Any]) -> str:
-    """Return the data of the error rates, as "600 test utterances", if the file says it."""
-    what, many = training.get("evaluated_on"), training.get("evaluated_utterances")
-    known = what in DATA and isinstance(many, int)
-    return f"{many} {what} utterances" if known else "unnamed data"
-
-
-def _percent(ratio: object) -> str:
-    return f"{100 * ratio:.1f} %" if isinstance(ratio, int | float) else "-"
-
-
-def _aligned(rows: Sequence[tuple[str, ...]]) -> str:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    lay("", outer)
+    return flat

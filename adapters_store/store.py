@@ -1,58 +1,72 @@
 """Store of adapters: immutable versions named by their digest, one of them active for each domain.
 
-    <root>/domains/<name>.json              a domain's index, the only file that ever changes (index.py)
+    <root>/domains/<name>.json              a domain's index (index.py); these and the aliases alone change
+    <root>/aliases.json                     names that stand for a domain or a version (aliases.py)
     <root>/adapters/<sha256>.safetensors    one file for each content, never changed
     <root>/.lock                            held by writers; readers need none
 
 A change becomes visible only when an index is replaced.  A crash at any point leaves the old state, and at
 worst an adapter file that no index names, which the next writer removes.  Built-in adapters are in a folder
 outside the root, read only, each version 1 of its name.  Versions published under their names begin at 2.
+
+A store elsewhere (places.py) has the same files without the lock: a changed index replaces the one that was
+read, or nothing, and adapter files stay.  Each change is a line of the audit log before it becomes visible.
+A change that fails after that has a line without an event in the index.
 """
 
 from __future__ import annotations
 
-import logging
-import os
-import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import BinaryIO
 
-import filelock
-
-from adapters_store.catalogue import ADAPTER_SUFFIX, INDEX_SUFFIX, STORE_VARIABLE, Catalogue, default_root
-from adapters_store.disk import (
-    Staged,
-    commit,
-    files_in,
-    is_scratch,
-    make_folder,
-    remove_file,
-    remove_stale,
-    staged_copy,
-    write_file,
-)
+from adapters_store.aliases import Aliases
+from adapters_store.audit import Actor, AuditLog, local_user
+from adapters_store.catalogue import Catalogue, default_place
+from adapters_store.disk import Staged
 from adapters_store.index import BUILTIN_VERSION, DomainIndex
-from adapters_store.names import Reference, check_name, parse_name
+from adapters_store.names import Reference, check_name, parse_name, parse_reference
+from adapters_store.packaged import PACKAGED
+from adapters_store.remote_storage import Elsewhere
+from adapters_store.removal import removable
+from adapters_store.storage import ALIASES, STORE_VARIABLE, index_document
 from adapters_store.versions import Domain, Version
-from ssvd_asr.errors import StoreError
+from ssvd_asr.errors import StoreError, StoreRefusedError
 
-__all__ = ["STORE_VARIABLE", "AdapterStore", "Domain", "Version", "check_name", "default_root"]
+__all__ = ["STORE_VARIABLE", "AdapterStore", "Domain", "Version", "check_name", "default_place"]
 
-LOCK_TIMEOUT_S = 30.0  # writers hold it for milliseconds, because checks run before
 MAX_ADAPTER_BYTES = 512 * 2**20
 
-_ADAPTER_FILE = re.compile(r"[0-9a-f]{64}\.safetensors")
-
 Check = Callable[[Path], object]
-
-logger = logging.getLogger(__name__)
+Step = Callable[[DomainIndex, Version | None], DomainIndex]  # the index now, the built-in; the index then
 
 
 class AdapterStore(Catalogue):
-    """Store under one root. Any number of stores and processes may work on the same root."""
+    """Store at one place. Any number of stores and processes may work on the same place.
 
-    def publish(self, name: str, file: Path | str, *, check: Check | None = None) -> Version:
+    Its changes take `by`, who makes them; without it, the user of this process does.
+    """
+
+    def __init__(
+        self,
+        place: Path | str | None = None,
+        builtin: Path | str = PACKAGED,
+        elsewhere: Elsewhere | None = None,
+        audit: AuditLog | None = None,
+    ) -> None:
+        """See Catalogue. `audit`: default the log at `default_audit_path()`."""
+        super().__init__(place, builtin, elsewhere)
+        self.audit = AuditLog() if audit is None else audit
+
+    def publish(
+        self,
+        name: str,
+        file: Path | str | BinaryIO,
+        *,
+        check: Check | None = None,
+        activate: bool = True,
+        by: Actor | None = None,
+    ) -> Version:
         """Copy an adapter file into the store as a new version of the name, and make it active.
 
         Only the copy is checked and published; the file is not needed afterwards.  If the name already has a
@@ -60,28 +74,40 @@ class AdapterStore(Catalogue):
 
         Args:
             check: called with the path of the copy before anything is visible; an exception refuses the copy.
+            activate: if false, the version that is active stays so.
 
         Raises:
             AdapterError: the file is no adapter.
             StoreError: the name is not allowed, the file cannot be read, or the root cannot be written.
+            StoreRefusedError: the name is an alias, or no version would be active.
         """
         check_name(name)
         from ssvd_asr.adapter.read import inspect_adapter
 
-        with self._writable(), staged_copy(Path(file), self._adapters, MAX_ADAPTER_BYTES) as staged:
+        source = Path(file) if isinstance(file, str) else file
+        with self._storage.staged(source, MAX_ADAPTER_BYTES) as staged:
             inspect_adapter(staged.path)
             _run(check, staged)
-            with self._lock():
-                self._sweep()
-                index, builtin = self._load(name)
-                if builtin is not None and staged.sha256 == builtin.sha256:
-                    changed = index.activated(BUILTIN_VERSION)
-                else:
-                    commit(staged, self._adapter_path(staged.sha256))
-                    changed = index.published(staged.sha256, staged.size_bytes)
-                return self._write(index, changed, builtin)
+            with self._storage.writing():
+                self._storage.sweep(self._named)
+                if name in Aliases.from_json(self._storage.read(ALIASES)).aliases:
+                    raise StoreRefusedError(
+                        f"{name!r} is an alias: choose another name, or remove the alias",
+                        code="name_is_alias",
+                    )
 
-    def activate(self, name: str, version: int) -> Version:
+                def step(index: DomainIndex, builtin: Version | None) -> DomainIndex:
+                    if builtin is not None and staged.sha256 == builtin.sha256:
+                        return index.activated(BUILTIN_VERSION) if activate else index
+                    changed = index.published(staged.sha256, staged.size_bytes, activate=activate)
+                    self._storage.keep(staged)
+                    return changed
+
+                changed, builtin = self._change(name, step, by)
+                number = changed.number_of(staged.sha256) or BUILTIN_VERSION
+                return self._find(Reference(name, version=number), changed, builtin)
+
+    def activate(self, name: str, version: int, *, by: Actor | None = None) -> Version:
         """Make an existing version of the name active.
 
         Raises:
@@ -89,106 +115,161 @@ class AdapterStore(Catalogue):
             StoreError: the root cannot be written.
         """
         wanted = Reference(parse_name(name), version=version)
-        with self._writable(), self._lock():
-            index, builtin = self._load(wanted.name)
-            self._find(wanted, index, builtin)
-            return self._write(index, index.activated(version), builtin)
 
-    def rollback(self, name: str) -> Version:
+        def step(index: DomainIndex, builtin: Version | None) -> DomainIndex:
+            self._find(wanted, index, builtin)
+            return index.activated(version)
+
+        with self._storage.writing():
+            return self._active(*self._change(wanted.name, step, by))
+
+    def rollback(self, name: str, *, by: Actor | None = None) -> Version:
         """Make the previously active version active. Doing it again goes further back.
 
         Raises:
             UnknownDomainError: there is no such name.
-            StoreError: none was active before, or the root cannot be written.
+            StoreRefusedError: none was active before.
+            StoreError: the root cannot be written.
         """
         wanted = Reference(parse_name(name))
-        with self._writable(), self._lock():
-            index, builtin = self._load(wanted.name)
-            self._find(wanted, index, builtin)
-            return self._write(index, index.rolled_back(), builtin)
 
-    def remove(self, name: str, version: int | None = None) -> tuple[Version, ...]:
-        """Remove a version, or all versions but the active one; return what was removed.
+        def step(index: DomainIndex, builtin: Version | None) -> DomainIndex:
+            self._find(wanted, index, builtin)
+            return index.rolled_back()
+
+        with self._storage.writing():
+            return self._active(*self._change(wanted.name, step, by))
+
+    def pin(self, name: str, version: int, *, pinned: bool = True, by: Actor | None = None) -> Version:
+        """Keep a version from being removed, or with `pinned=False` let it be removed again.
+
+        Raises:
+            UnknownDomainError: there is no such name or version.
+            StoreRefusedError: the version is built in, and cannot be removed anyway.
+            StoreError: the root cannot be written.
+        """
+        wanted = Reference(parse_name(name), version=version)
+
+        def step(index: DomainIndex, builtin: Version | None) -> DomainIndex:
+            if (found := self._find(wanted, index, builtin)).builtin:
+                raise StoreRefusedError(
+                    f"{found.reference} is built in and cannot be removed anyway", code="built_in"
+                )
+            return index.with_pin(version, pinned=pinned)
+
+        with self._storage.writing():
+            return self._find(wanted, *self._change(wanted.name, step, by))
+
+    def remove(
+        self, name: str, version: int | None = None, *, by: Actor | None = None, keep_active: bool = False
+    ) -> tuple[Version, ...]:
+        """Remove a version, or all versions but the active and the pinned ones; return what was removed.
 
         The active version is removed only if its number is given.  The version active before it then takes
         over; if none is left, the name becomes unknown.  Numbers are never reused.
 
+        Args:
+            keep_active: refuse to remove a version that is active at that moment.
+
         Raises:
             UnknownDomainError: there is no such name or version.
-            StoreError: the version is built in, there is no version but the active one, or the root cannot be
-                written.
+            StoreRefusedError: the version is built in or pinned, or there is none to remove.
+            StoreError: the root cannot be written.
         """
         wanted = Reference(parse_name(name), version=version)
-        with self._writable(), self._lock():
-            index, builtin = self._load(wanted.name)
+        removed: tuple[Version, ...] = ()
+
+        def step(index: DomainIndex, builtin: Version | None) -> DomainIndex:
+            nonlocal removed
             found = self._find(wanted, index, builtin)
-            doomed: tuple[Version, ...] = (found,)
-            if version is None:
-                others = self._versions(index, builtin)
-                doomed = tuple(each for each in others if not each.builtin and each.version != index.active)
-            if found.builtin and (version is not None or not doomed):
-                raise StoreError(f"{found.reference} is built in and cannot be removed")
-            if not doomed:
-                raise StoreError(
-                    f"{found.reference} is active and the only version; name its number to remove it"
+            removed = removable(found, wanted, index, self._versions(index, builtin))
+            if keep_active and version == index.active:
+                raise StoreRefusedError(f"{name}@{version} has become active", code="version_active")
+            return index.removed({each.version for each in removed}, has_builtin=builtin is not None)
+
+        with self._storage.writing():
+            self._change(wanted.name, step, by)
+            self._storage.sweep(self._named)
+            return removed
+
+    def set_alias(self, alias: str, stands_for: str, *, by: Actor | None = None) -> Version:
+        """Let a name stand for a domain, or for one version of it; return what it means now.
+
+        Raises:
+            UnknownDomainError: there is no such domain or version.
+            StoreRefusedError: a domain has the name, so that the alias would hide it.
+            StoreError: the name is not allowed, or the root cannot be written.
+        """
+        check_name(alias)
+        wanted = parse_reference(stands_for)
+        with self._storage.writing():
+            if self.has(alias):
+                raise StoreRefusedError(
+                    f"{alias!r} is a domain, which an alias of that name would hide", code="name_is_domain"
                 )
-            numbers = {each.version for each in doomed}
-            changed = index.removed(numbers, has_builtin=builtin is not None)
-            write_file(self._index_path(index.name), changed.to_json())
-            self._sweep()
-            return doomed
+            found = self._resolve(wanted)
 
-    def _write(self, index: DomainIndex, changed: DomainIndex, builtin: Version | None) -> Version:
-        """Write a changed index to disk, and return its active version."""
-        version = self._find(Reference(changed.name), changed, builtin)
-        if changed != index:
-            write_file(self._index_path(changed.name), changed.to_json())
-        return version
+            def change(text: bytes | None) -> bytes | None:
+                known = Aliases.from_json(text)
+                if known.aliases.get(alias) == wanted.text:
+                    return None
+                who = by or local_user()
+                self.audit.add("alias.set", who, alias=alias, stands_for=wanted.text, sha256=found.sha256)
+                return known.with_alias(alias, wanted.text).to_json()
 
-    def _sweep(self) -> None:
-        """Remove leftovers of crashed writers: stale copies, and adapter files that no index names."""
-        remove_stale(self._adapters)
-        remove_stale(self._domains)
-        named = set()
-        names = self._index_names()
-        strange = {
-            file
-            for file in os.listdir(self._domains)
-            if file.removesuffix(INDEX_SUFFIX) not in names and not is_scratch(file)
-        }
-        if strange:  # a moved or linked index may name adapter files that look unused
-            logger.warning("nothing is swept: %s is no index of the store", self._domains / min(strange))
-            return
-        for name in names:
-            try:
-                index, _ = self._load(name)
-            except StoreError as error:
-                logger.warning("nothing is swept: %s", error)
-                return  # the files that a damaged index names are unknown
-            named |= {f"{entry.sha256}{ADAPTER_SUFFIX}" for entry in index.versions}
-        for file, path in files_in(self._adapters).items():
-            if _ADAPTER_FILE.fullmatch(file) and file not in named:
-                remove_file(path)
+            self._storage.update(ALIASES, change)
+            return found
 
-    @contextmanager
-    def _lock(self) -> Iterator[None]:
-        try:
-            with filelock.FileLock(self.root / ".lock", timeout=LOCK_TIMEOUT_S):
-                yield
-        except filelock.Timeout as error:
-            raise StoreError(
-                f"store {self.root} has been locked by another process for {LOCK_TIMEOUT_S} s"
-            ) from error
+    def remove_alias(self, alias: str, *, by: Actor | None = None) -> None:
+        """Remove an alias. Raises UnknownDomainError if there is none, StoreError if it cannot be written."""
 
-    @contextmanager
-    def _writable(self) -> Iterator[None]:
-        """Make the folders, and turn the operating system's errors into StoreError."""
-        try:
-            make_folder(self._domains)
-            make_folder(self._adapters)
-            yield
-        except OSError as error:
-            raise StoreError(f"store {self.root} ({STORE_VARIABLE}): {error}") from error
+        def change(text: bytes | None) -> bytes:
+            changed = Aliases.from_json(text).without(alias)
+            self.audit.add("alias.remove", by or local_user(), alias=alias)
+            return changed.to_json()
+
+        with self._storage.writing():
+            self._storage.update(ALIASES, change)
+
+    def _change(self, name: str, step: Step, by: Actor | None) -> tuple[DomainIndex, Version | None]:
+        """Replace the index of a domain by what `step` makes of it; return that, and the built-in.
+
+        A line of the audit log for each new event comes first.
+        """
+        made: tuple[DomainIndex, Version | None] | None = None
+
+        def change(text: bytes | None) -> bytes | None:
+            nonlocal made
+            index, builtin = self._parsed(name, text)
+            changed = step(index, builtin)
+            made = changed, builtin
+            if changed == index:
+                return None
+            if changed.active is not None:
+                self._active(changed, builtin)  # raises if this installation has not that built-in
+            digests = {each.version: each.sha256 for each in self._versions(index, builtin)}
+            digests |= {entry.version: entry.sha256 for entry in changed.versions}
+            for event in changed.events[len(index.events) :]:
+                self.audit.add(
+                    f"domain.{event.action}",
+                    by or local_user(),
+                    domain=name,
+                    version=event.version,
+                    sha256=digests[event.version],
+                )
+            return changed.to_json()
+
+        self._storage.update(index_document(name), change)
+        assert made is not None
+        return made
+
+    def _active(self, index: DomainIndex, builtin: Version | None) -> Version:
+        return self._find(Reference(index.name), index, builtin)
+
+    def _named(self) -> set[str]:
+        """Return the digests that any index names. Raises StoreError if one is damaged."""
+        names: Iterable[str] = self._storage.index_names()
+        return {entry.sha256 for name in names for entry in self._load(name)[0].versions}
 
 
 def _run(check: Check | None, staged: Staged) -> None:

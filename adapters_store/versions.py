@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,9 +30,10 @@ class Version:
     version: int
     sha256: str  # of the file, lower-case hexadecimal
     size_bytes: int
-    path: Path
+    path: Path  # on this machine; of a store elsewhere it is there after `file()`
     builtin: bool
     published_at: str | None  # ISO 8601, UTC; None for a built-in
+    fetch: Callable[[], None] | None = field(default=None, compare=False, repr=False)  # of a store elsewhere
 
     @property
     def reference(self) -> str:
@@ -43,6 +45,17 @@ class Version:
         """Reference "name@sha256:...", which means this file whatever happens to the store's numbers."""
         return pinned_reference(self.name, self.sha256)
 
+    def file(self) -> Path:
+        """Return the path of the file, which is fetched first if the store is elsewhere and it is not here.
+
+        Raises:
+            AdapterUnreadableError: the store does not answer.
+            AdapterError: what the store has is not this file.
+        """
+        if self.fetch is not None:
+            self.fetch()
+        return self.path
+
     def read_bytes(self) -> bytes:
         """Return the file's bytes after checking their digest.
 
@@ -51,7 +64,7 @@ class Version:
             AdapterError: the file is gone, a link, not readable for this process, or not as it was published.
         """
         try:
-            data = read_file(self.path, self.size_bytes)
+            data = read_file(self.file(), self.size_bytes)
         except (OSError, StoreError) as error:
             passing = isinstance(error, OSError) and error.errno not in _LASTING
             kind = AdapterUnreadableError if passing else AdapterError
@@ -79,6 +92,7 @@ class Domain:
     active: Version
     versions: tuple[Version, ...]
     events: tuple[Event, ...]  # oldest first
+    pinned: tuple[int, ...] = ()  # numbers of versions that are not removed
 
 
 @lru_cache(maxsize=_METADATA_KEPT)
@@ -86,5 +100,4 @@ def _verified_metadata(version: Version) -> AdapterMetadata:
     # The key is all of a version with its digest, so an entry is not reused for other bytes.
     from ssvd_asr.adapter.read import inspect_adapter
 
-    version.read_bytes()
-    return inspect_adapter(version.path)
+    return inspect_adapter(version.read_bytes())

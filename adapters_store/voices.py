@@ -28,8 +28,10 @@ FileState = tuple[str, int, int]  # path, ctime in ns, size in bytes
 class Voices:
     """The summaries that a store and the package hold."""
 
-    def __init__(self, root: Path, packaged: Path) -> None:
-        self.folders = (root / FOLDER, packaged / FOLDER)
+    def __init__(self, root: Path | None, packaged: Path) -> None:
+        """`root` is the store's folder. A store elsewhere has none: summaries are in its adapters only."""
+        self._own = None if root is None else root / FOLDER
+        self.folders = (*(() if self._own is None else (self._own,)), packaged / FOLDER)
 
     def of_version(self, version: Version) -> VoiceSummary | None:
         """Return the summary of a version: the one written beside it, else the file's own, else None.
@@ -60,8 +62,16 @@ class Voices:
         return None
 
     def write(self, digest: str, summary: VoiceSummary) -> Path:
-        """Write the summary of a base or a version into the store, in place of an earlier one."""
-        return write_beside(self.folders[0], digest, summary)
+        """Write the summary of a base or a version into the store, in place of an earlier one.
+
+        Raises StoreError if the store is elsewhere, or cannot be written.
+        """
+        if self._own is None:
+            raise StoreError(
+                "summaries of voices are written only into a store in a folder; `ssvd train` writes one into "
+                "the adapter itself"
+            )
+        return write_beside(self._own, digest, summary)
 
 
 def write_beside(folder: Path, digest: str, summary: VoiceSummary) -> Path:

@@ -166,7 +166,7 @@ def write(
         "torch": torch.__version__,
         "espnet": version_of("espnet"),
         "python": platform.python_version(),
-        "command": _command(),
+        "command": command(),
         "quick": quick,
         **about,
         "complete": False,
@@ -220,7 +220,7 @@ def _cell(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _command() -> str:
+def command() -> str:
     """Return the command for a reader, without --out and with absolute paths cut to their names."""
     module = getattr(sys.modules["__main__"], "__spec__", None)
     words = ["python", "-m", module.name if module is not None else Path(sys.argv[0]).stem]

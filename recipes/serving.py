@@ -7,21 +7,29 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 @contextmanager
-def running_server(*options: str, quiet: bool = False, **settings: str) -> Iterator[str]:
+def running_server(
+    *options: str, quiet: bool = False, folder: Path | None = None, **settings: str
+) -> Iterator[str]:
     """Run `ssvd serve` without its page on a free port while the block runs; yield its address.
 
     Args:
         options: of the command.
         quiet: drop what it logs.
+        folder: the source to run; the current folder's by default.
         settings: environment variables.
     """
     command = [sys.executable, "-m", "ssvd_asr.cli", "serve", *options, "--no-ui", "--port", "0"]
     log = subprocess.DEVNULL if quiet else None
-    environment = {**os.environ, **settings}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment) as process:
+    environment = {**os.environ, "SSVD_AUTH": "off", **settings}  # a measurement has no key
+    if folder is not None:
+        environment["PYTHONPATH"] = str(folder)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment, cwd=folder
+    ) as process:
         assert process.stdout is not None
         try:
             yield process.stdout.readline().split()[-1]

@@ -13,27 +13,38 @@ from starlette.concurrency import run_in_threadpool
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import RedirectResponse
 
-from server.api import catalogue, health, metrics, realtime, refusals, transcriptions
-from server.api.body_limit import BodyLimit
+from server.api import catalogue, health, metrics, realtime, refusals, transcriptions, versions
+from server.api.access import PAGE, Access
+from server.api.body_limit import BodyLimit, Limit
+from server.api.gate import Gate
 from server.api.head import Head
 from server.api.naming import is_model_of
 from server.api.replies import PROVENANCE_HEADERS
+from server.api.stopping import Stopping
 from server.api.watch import HEADER as REQUEST_ID
 from server.api.watch import Watch
 from server.engine.engine import Engine
 from server.engine.start import start_engine
+from server.intake import Intake
+from server.keys.quotas import HEADERS as QUOTA_HEADERS
+from server.keys.quotas import Quotas
+from server.keys.ring import KeyRing
 from server.live_sessions import LiveSessions
 from server.progress import Progress
 from server.samples import Samples
 from server.settings import ServerSettings, load_settings
 from server.state import ServerState
+from server.traces import Traces
+from server.unanswered import Unanswered
+from server.watched_folder import WatchedFolder
 from ssvd_asr.errors import SsvdError
 from ssvd_asr.extras import how_to_add, missing
 from ssvd_asr.version import __version__
 
 logger = logging.getLogger(__name__)
 
-UI_PATH = "/ui"
+UI_PATH = PAGE
+CLOSE_S = 5.0  # for what the device is decoding
 FETCHERS = 64  # threads that only wait for a disk, apart from those that compute
 
 
@@ -42,13 +53,19 @@ def serves_page(settings: ServerSettings) -> bool:
     return not missing("ui") if settings.ui is None else settings.ui
 
 
-def create_app(settings: ServerSettings | None = None, engine: Engine | None = None) -> FastAPI:
+def create_app(
+    settings: ServerSettings | None = None, engine: Engine | None = None, traces: Traces | None = None
+) -> FastAPI:
     """Build the app. Without an engine, the app loads its own on startup, before the first request.
 
     `uvicorn --factory server.app:create_app` runs it with the settings of the environment. `ssvd serve` adds
-    the drain on SIGTERM.
+    the drain on SIGTERM. Raises SsvdError as KeyRing does.
     """
     settings = settings if settings is not None else load_settings()
+    if engine is not None:  # told here, and not as a failure of the app
+        _check_aliases(settings, engine.recogniser.name)
+    ring, quotas = KeyRing(settings.keys, settings.auth, settings.host), Quotas()
+    unanswered = Unanswered()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -59,34 +76,55 @@ def create_app(settings: ServerSettings | None = None, engine: Engine | None = N
             store=running.domains.store,
             engine=running,
             samples=Samples(running.domains.store.builtin),
-            decoders=asyncio.Semaphore(settings.max_decoders),
+            intake=Intake(settings.max_decoders, settings.decoders_max_bytes, settings.max_duration_s),
+            ring=ring,
+            quotas=quotas,
             progress=Progress(),
             live=LiveSessions(settings.realtime_max_sessions),
+            unanswered=unanswered,
             fetchers=CapacityLimiter(FETCHERS),
+            publishing=asyncio.Lock(),
         )
+        watched = None if settings.watch is None else WatchedFolder(settings.watch, running)
+        if watched is not None:
+            watched.start()
         if settings.preload:
             base = running.recogniser
             await run_in_threadpool(running.domains.preload, base.name, base.digest)
         try:
             yield
         finally:
-            await run_in_threadpool(running.close, settings.drain_timeout_s)
+            if watched is not None:
+                await run_in_threadpool(watched.close)
+            # Nobody waits for more: `ssvd serve` has drained, and other servers end requests before this.
+            await run_in_threadpool(running.close, CLOSE_S)
+            if traces is not None:
+                await run_in_threadpool(traces.close)
 
     app = FastAPI(title="ssvd-asr", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     refusals.install(app)
-    app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes)
+    app.add_middleware(
+        Gate, access=Access(), ring=ring, quotas=quotas, metrics_public=settings.metrics_public
+    )
+    app.add_middleware(
+        BodyLimit,
+        audio=Limit(settings.max_upload_bytes, "SSVD_MAX_UPLOAD_BYTES"),
+        adapters=Limit(settings.max_adapter_bytes, "SSVD_MAX_ADAPTER_BYTES"),
+    )
     app.add_middleware(Head, except_below=UI_PATH)
+    app.add_middleware(Stopping, unanswered=unanswered)
     if settings.allowed_origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.allowed_origins,
-            allow_methods=["GET", "HEAD", "POST"],
+            allow_methods=["GET", "HEAD", "POST", "PUT", "DELETE"],
             allow_headers=["*"],
-            expose_headers=["Retry-After", REQUEST_ID, *PROVENANCE_HEADERS.values()],
+            expose_headers=["Retry-After", REQUEST_ID, *QUOTA_HEADERS, *PROVENANCE_HEADERS.values()],
         )
-    app.add_middleware(Watch)  # the last one added is the outermost
-    for part in (transcriptions, realtime, catalogue, health, metrics):
+    app.add_middleware(Watch, traces=traces)  # the last one added is the outermost
+    for part in (transcriptions, realtime, catalogue, versions, health, metrics):
         app.include_router(part.router)
+    app.include_router(versions.changes)
     if serves_page(settings):
         _mount_ui(app, settings)
     elif settings.ui is None:

@@ -6,10 +6,12 @@ The lookup happens once, before the request is queued.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
-from adapters_store.blends import blend_of, is_blend, parse_blend, resolve_blend
+from adapters_store.blends import blend_of, is_blend, parse_blend, pinned_domain, resolve_blend
+from adapters_store.catalogue import unknown_domain
+from adapters_store.names import parse_reference
 from adapters_store.store import AdapterStore
 from adapters_store.versions import Version
 from server.bank.bank import Bank, Lease
@@ -18,6 +20,7 @@ from ssvd_asr.errors import AdapterError, StoreError
 
 logger = logging.getLogger(__name__)
 
+NONE_HIDDEN: frozenset[str] = frozenset()
 MOVES = 5  # lookups of a name: its version may be removed after it is resolved and before it is read
 
 
@@ -29,8 +32,10 @@ class Domains:
         self.bank = bank
         self._served: dict[str, Version] = {}  # name: version last leased in this process
 
-    def lease(self, reference: str) -> Lease:
+    def lease(self, reference: str, hidden: frozenset[str] = NONE_HIDDEN) -> Lease:
         """Resolve "child", "child@2", "child@sha256:..." or a blend of such on disk and lease it.
+
+        Names in `hidden` do not exist for whoever asks.
 
         If the active version of a name is refused, lease an earlier one: the version this process served
         last, else the newest older one that loads. A pinned version has no replacement.
@@ -41,9 +46,13 @@ class Domains:
             BlendError: it is no blend, or its parts are not of one form.
             BankFullError, LoaderError: the version cannot be loaded now.
         """
+        if hidden:  # the same lookups in the same order, and so the same errors as of unknown names
+            pinned_domain(reference, hiding(self.store, hidden))
         if is_blend(reference):
             return self._lease_blend(reference)
         version = self.store.resolve(reference)
+        if version.name != reference.partition("@")[0]:
+            reference = self.store.meaning(reference)  # of an alias, which may pin a version
         for move in range(MOVES):
             try:
                 lease = self.bank.lease(version)
@@ -59,9 +68,9 @@ class Domains:
             self._served[version.name] = version
         return lease
 
-    def at_hand(self, reference: str) -> bool:
+    def at_hand(self, reference: str, hidden: frozenset[str] = NONE_HIDDEN) -> bool:
         """Return whether `lease` would wait for no file. Raises UnknownDomainError and BlendError."""
-        resolve = self.store.resolve
+        resolve = hiding(self.store, hidden)
         found = resolve_blend(reference, resolve) if is_blend(reference) else resolve(reference)
         return found.sha256 in self.bank.host  # one only in a slot is read again
 
@@ -118,6 +127,24 @@ class Domains:
             key=lambda each: each.version,
             reverse=True,
         )
+
+
+def hiding(store: AdapterStore, hidden: frozenset[str]) -> Callable[[str], Version]:
+    """Return the store's `resolve` for whom some names do not exist, nor aliases that stand for them.
+
+    Its error is the one of an unknown name.
+    """
+    if not hidden:
+        return store.resolve
+
+    def visible(reference: str) -> Version:
+        name = parse_reference(reference).name
+        meant = name if store.has(name) else store.aliases().get(name, name).partition("@")[0]
+        if meant in hidden:
+            raise unknown_domain(name)
+        return store.resolve(reference)
+
+    return visible
 
 
 def problem_of(version: Version, base_name: str, base_digest: str) -> str | None:

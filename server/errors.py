@@ -7,6 +7,7 @@ import math
 from ssvd_asr.errors import SsvdError
 
 DEVICE_ENDED = "the device's thread has ended; the server's log has the reason"
+STOPPED = "the server stopped before this was finished (SSVD_DRAIN_TIMEOUT_S)"
 
 
 class QueueFullError(SsvdError):

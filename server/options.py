@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+
+from adapters_store.places import place_of
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -11,4 +12,4 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--base", help="owsm-nano, a hub tag as openai/whisper-base, or a folder")
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:<index>")
     parser.add_argument("--dtype", help="auto, float32 or bfloat16")
-    parser.add_argument("--store", type=Path, help="folder of published adapters")
+    parser.add_argument("--store", type=place_of, help="published adapters: a folder, s3://... or hf://...")

@@ -10,10 +10,14 @@ from fastapi import Request
 
 from adapters_store.store import AdapterStore
 from server.engine.engine import Engine
+from server.intake import Intake
+from server.keys.quotas import Quotas
+from server.keys.ring import KeyRing
 from server.live_sessions import LiveSessions
 from server.progress import Progress
 from server.samples import Samples
 from server.settings import ServerSettings
+from server.unanswered import Unanswered
 
 
 @dataclass(frozen=True)
@@ -24,10 +28,19 @@ class ServerState:
     store: AdapterStore
     engine: Engine
     samples: Samples
-    decoders: asyncio.Semaphore  # uploads being decoded at the same time
+    intake: Intake  # uploads before and while they are decoded to samples
+    ring: KeyRing
+    quotas: Quotas
     progress: Progress
     live: LiveSessions
+    unanswered: Unanswered
     fetchers: CapacityLimiter  # requests waiting for their domain's file at the same time
+    publishing: asyncio.Lock  # held while an adapter file is checked and published
+
+    @property
+    def waiting_s(self) -> float:
+        """Seconds of audio that wait for the device, or are decoded to samples for it before."""
+        return self.engine.waiting_s + self.intake.audio_s
 
 
 def state_of(request: Request) -> ServerState:

@@ -116,8 +116,10 @@ SLOT_SWAPS = Measure("ssvd_bank_swap_seconds", "Putting a domain into a slot of 
 SLOT_EVICTIONS = Measure("ssvd_bank_slot_evictions", "Domains that left their slot.")
 REFUSED_DOMAINS = Measure("ssvd_bank_fallbacks", "Leases of an earlier version for a refused one.")
 REQUESTS = Measure("ssvd_requests", "Answered requests.", ("route", "status", "domain", "code"))
-REQUEST_SECONDS = Measure("ssvd_request_seconds", "Time to the whole answer.", ("route", "domain"), SECONDS)
-AUDIO_SECONDS = Measure("ssvd_request_audio_seconds", "Audio of answered requests.", ("domain",))
+REQUEST_SECONDS = Measure(
+    "ssvd_request_seconds", "Time to the whole answer.", ("route", "status", "domain"), SECONDS
+)
+AUDIO_SECONDS = Measure("ssvd_request_audio_seconds", "Audio of answered requests.", ("status", "domain"))
 TURNS = Measure("ssvd_live_turns", "Completed turns of live sessions.", ("domain",))
 
 MEASURES = tuple(each for each in list(globals().values()) if isinstance(each, Measure))

@@ -11,12 +11,12 @@ from typing import Any
 from tqdm import tqdm
 
 from server.auto.wish import wish_of
+from server.configuration.limits import with_settings_named
 from server.engine.each_channel import submit_recording
 from server.engine.engine import Engine
 from server.engine.messages import Reply, Request
 from server.languages import requested_language
 from server.recordings import Recording
-from server.settings import with_settings_named
 from server.transcript_files import TranscriptFormat, entry, written
 from server.transcript_record import TranscriptRecord
 from ssvd_asr.audio.limits import AudioLimits

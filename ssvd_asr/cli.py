@@ -49,6 +49,7 @@ COMMANDS: dict[str, Command] = {
     "serve": Command(
         "server.serve_command:main", "serve every domain from one base model over HTTP", "serve"
     ),
+    "keys": Command("server.keys_command:main", "who may call the server, and which domains are private"),
     "ui": Command("ui.ui_command:main", "open the demo page for a running server", "ui"),
     "adapters": Command("adapters_store.commands:main", "list, publish, roll back and remove adapters"),
     "adapters blend": Command(

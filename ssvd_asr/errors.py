@@ -49,6 +49,18 @@ class StoreError(SsvdError):
     """The store refuses a request: a bad name, a read-only domain, a missing version."""
 
 
+class StoreRefusedError(StoreError):
+    """The store does not make a change that it could make. `code` says why, for programs."""
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class StoreUnreachableError(StoreError):
+    """The store does not answer now, or others hold it for too long."""
+
+
 class DataError(SsvdError):
     """A manifest or data directory cannot be used."""
 

@@ -12,24 +12,35 @@ MODULES: dict[str, tuple[str, ...]] = {
     "serve": (
         "anyio",
         "fastapi",
+        "limits",
         "prometheus_client",
         "python_multipart",
+        "pythonjsonlogger",
         "sse_starlette",
         "starlette",
         "uvicorn",
         "websockets",
     ),
-    "ui": ("gradio", "httpx"),
+    "ui": ("gradio",),
+    "s3": ("s3fs",),
     "whisper": ("tokenizers", "transformers"),
     "train": ("lhotse", "pyarrow", "tensorboard"),
     "processes": ("lightning_fabric",),
-    "benchmark": ("matplotlib", "peft"),
+    "benchmark": ("locust", "matplotlib", "peft"),
+    "otel": ("opentelemetry.exporter.otlp.proto.http", "opentelemetry.sdk.trace", "opentelemetry.trace"),
 }
 
 
 def missing(extra: str) -> list[str]:
     """The modules of an extra that are not installed."""
-    return [module for module in MODULES[extra] if find_spec(module) is None]
+    return [module for module in MODULES[extra] if not _is_installed(module)]
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of a package that it lies in
+        return False
 
 
 def require(extra: str) -> None:

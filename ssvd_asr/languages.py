@@ -27,18 +27,26 @@ swahili tam tamil tel telugu tgk tajik tha thai tuk turkmen tgl tagalog tur turk
 ukrainian urd urdu uzb uzbek vie vietnamese yid yiddish yor yoruba yue cantonese zho chinese
 """
 _NAMES: dict[str, str] = dict(re.findall(r"\b(\w{3})\s(\w+)", _NAME_TABLE))
-_BY_NAME = {name.replace("_", " "): code for code, name in _NAMES.items()}
+# Other English names, as Whisper has them and as people write them.
+_OTHER_NAMES = {
+    "burmese": "mya", "castilian": "spa", "farsi": "fas", "flemish": "nld", "haitian": "hat",
+    "irish": "gle", "letzeburgesch": "ltz", "mandarin": "zho", "moldavian": "ron", "moldovan": "ron",
+    "norwegian bokmal": "nob", "norwegian bokmål": "nob", "norwegian nynorsk": "nno", "panjabi": "pan",
+    "pushto": "pus", "sinhalese": "sin", "valencian": "cat",
+}  # fmt: skip
+_BY_NAME = {name.replace("_", " "): code for code, name in _NAMES.items()} | _OTHER_NAMES
 _TWO_LETTERS = {three: two for two, three in ISO_639_3.items()}
 _NOT_LANGUAGES = {"asr"}  # a task token, in the same brackets
 # Codes of ISO 639-1 that were withdrawn. Whisper's own is jw.
 _WITHDRAWN = {"jw": "jav", "iw": "heb", "in": "ind", "ji": "yid"}
 # A language, and a script, a region or both, which no base tells apart: "en-US", "zh_Hant", "sr-Latn-RS".
 _TAG = re.compile(r"([a-z]{2,3})(?:[-_][a-z]{4})?(?:[-_](?:[a-z]{2}|[0-9]{3}))?")
+_BETWEEN_WORDS = re.compile(r"[\s_-]+")
 _SHOWN = 12  # languages of a base that an error names
 
 
 def language_symbol(wanted: str) -> str:
-    """Return the symbol of a language given as "en", "en-US", "eng", "<eng>" or "english", in any case.
+    """Return the symbol of a language given as "en", "en-US", "eng", "<eng>" or "English", in any case.
 
     A base may not have it. Script and region are left out.
 
@@ -47,8 +55,8 @@ def language_symbol(wanted: str) -> str:
     bare = wanted.strip().strip("<>").casefold()
     if bare in _NOT_LANGUAGES:
         raise LanguageError(f"{wanted!r} is a task of the base, not a language")
-    if bare in _BY_NAME:
-        return f"<{_BY_NAME[bare]}>"
+    if (name := " ".join(_BETWEEN_WORDS.split(bare))) in _BY_NAME:
+        return f"<{_BY_NAME[name]}>"
     tag = _TAG.fullmatch(bare)
     if tag is None:
         raise LanguageError(

@@ -1,4 +1,4 @@
-"""Local server that speaks the Hugging Face hub's protocol, as far as downloading a model needs it.
+"""Local server that speaks the Hugging Face hub's protocol, as far as models are downloaded and committed.
 
 Repositories are folders of files, with several commits. Small files are served through a redirect on the same
 host, large ones (as with Git LFS) through a redirect to a store on another host, which takes ranges of bytes.
@@ -7,6 +7,7 @@ Each request is kept, so that tests count requests instead of seconds.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -36,6 +37,10 @@ class Repository:
             for path in sorted(folder.rglob("*"))
             if path.is_file()
         }
+        return self.commit_files(files, *names)
+
+    def commit_files(self, files: dict[str, bytes], *names: str) -> str:
+        """Add a commit of these files, as `commit` does."""
         digest = hashlib.sha1()
         for name, content in files.items():
             digest.update(name.encode() + hashlib.sha1(content).digest())
@@ -131,6 +136,73 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer."""
         self._answer()
 
+    def do_POST(self) -> None:
+        """Make a repository or a commit, or tell about paths."""
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        path = unquote(urlsplit(self.path).path)
+        with self.hub.lock:
+            self.hub.seen.append(
+                Seen("POST", path, self.headers.get("Host", ""), None, self.headers.get("Authorization"))
+            )
+        if self.hub.status is not None:
+            self._refuse(self.hub.status)
+        elif "/paths-info/" in path:
+            self._paths_info(path.removeprefix("/api/models/"), body)
+        elif self.headers.get("Authorization") is None:
+            self._refuse(401, message="Invalid username or password.")
+        elif path == "/api/validate-yaml":
+            self._json({"errors": [], "warnings": []})
+        elif path == "/api/repos/create":
+            self._create(json.loads(body))
+        else:
+            self._commit(path.removeprefix("/api/models/"), body)
+
+    def _create(self, asked: dict[str, str]) -> None:
+        owner = asked.get("organization") or "me"
+        tag = f"{owner}/{asked['name']}"
+        known = tag in self.hub.repositories
+        self.hub.repositories.setdefault(tag, Repository())
+        url = json.dumps({"url": f"{self.hub.endpoint}/{tag}"}).encode()
+        self._send(409 if known else 200, url, {"Content-Type": "application/json"})
+
+    def _commit(self, rest: str, body: bytes) -> None:
+        """Answer /api/models/TAG/preupload/REV and .../commit/REV; all files come in the commit."""
+        owner, name, what, revision = rest.split("/", 3)
+        tag = f"{owner}/{name}"
+        repository = self._repository(tag)
+        if repository is None:
+            return
+        if what == "preupload":
+            files = [each["path"] for each in json.loads(body)["files"]]
+            self._json(
+                {"files": [{"path": each, "uploadMode": "regular", "shouldIgnore": False} for each in files]}
+            )
+            return
+        lines = [json.loads(line) for line in body.splitlines()]
+        parent = next(each["value"].get("parentCommit") for each in lines if each["key"] == "header")
+        if parent not in (None, repository.resolve(revision)):
+            self._refuse(412, message="A commit has happened since. Please refresh and try again.")
+            return
+        before = repository.commits.get(repository.refs.get(revision, ""), {})
+        added = {
+            each["value"]["path"]: base64.b64decode(each["value"]["content"])
+            for each in lines
+            if each["key"] == "file"
+        }
+        commit = repository.commit_files({**before, **added})
+        self._json({"commitUrl": f"{self.hub.endpoint}/{tag}/commit/{commit}", "commitOid": commit})
+
+    def _paths_info(self, rest: str, body: bytes) -> None:
+        """Answer /api/models/TAG/paths-info/REV."""
+        owner, name, _, revision = rest.split("/", 3)
+        repository = self._repository(f"{owner}/{name}")
+        commit = None if repository is None else repository.resolve(revision)
+        if repository is None or commit is None:
+            return
+        files = repository.commits[commit]
+        wanted = json.loads(body)["paths"]
+        self._json([each for path in wanted for each in _below(files, path, itself=True)])
+
     def _answer(self) -> None:
         path = unquote(urlsplit(self.path).path)
         told = [self.headers.get(name) for name in ("Range", "Authorization")]
@@ -155,13 +227,20 @@ class _Handler(BaseHTTPRequestHandler):
         if repository is None:
             return
         what, revision = (more[0], more[1]) if len(more) == 2 else ("revision", MAIN)
+        folder = ""
+        if what == "tree":
+            revision, _, folder = revision.partition("/")
         commit = repository.resolve(revision)
         if commit is None:
             self._refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
             return
         files = repository.commits[commit]
         if what == "tree":
-            self._json([_entry(path, content) for path, content in files.items()])
+            self._json(
+                [_entry(path, content) for path, content in files.items()]
+                if "recursive=true" in urlsplit(self.path).query.lower()
+                else _below(files, folder)
+            )
             return
         self._json(
             {
@@ -259,6 +338,19 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content[:sent])
         if sent is not None and sent < len(content):
             self.close_connection = True
+
+
+def _below(files: Mapping[str, bytes], folder: str, *, itself: bool = False) -> list[dict[str, object]]:
+    """Return the entries of what is in a folder, or with `itself` that of the folder or file."""
+    if itself:
+        if folder in files:
+            return [_entry(folder, files[folder])]
+        inside = any(path.startswith(f"{folder}/") for path in files)
+        entry: dict[str, object] = {"type": "directory", "oid": "0" * 40, "size": 0, "path": folder}
+        return [entry] if inside else []
+    start = f"{folder}/" if folder else ""
+    names = {path.removeprefix(start).partition("/")[0] for path in files if path.startswith(start)}
+    return [entry for name in sorted(names) for entry in _below(files, f"{start}{name}", itself=True)]
 
 
 def _entry(path: str, content: bytes) -> dict[str, object]:

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from adapters_store.audit import AUDIT_VARIABLE
 from server.api import health
+from server.configuration.names import check_variables
 from server.serve_command import _parser
-from server.settings import PREFIX, ServerSettings
+from server.settings import ServerSettings
 from ssvd_asr.basis.cache import CACHE_VARIABLE
 from ssvd_asr.cli import COMMANDS
 
@@ -85,10 +87,15 @@ def test_it_does_not_run_as_root() -> None:
 
 def test_every_variable_is_a_setting() -> None:
     variables = dict(pair.split("=") for pair in shlex.split(" ".join(arguments("ENV"))))
-    known = {PREFIX + name.upper() for name in ServerSettings.model_fields} | {CACHE_VARIABLE}
-    assert {name for name in variables if name.startswith(PREFIX)} <= known
-    assert variables["SSVD_STORE"].startswith(arguments("VOLUME")[0])
-    assert variables[CACHE_VARIABLE].startswith(arguments("VOLUME")[0])
+    check_variables(variables, ServerSettings.model_fields)
+    for name in (
+        "SSVD_STORE",
+        "SSVD_KEYS",
+        AUDIT_VARIABLE,
+        CACHE_VARIABLE,
+        "HF_HOME",
+    ):  # what the server writes
+        assert variables[name].startswith(arguments("VOLUME")[0])
 
 
 def test_the_command_exists_and_takes_its_arguments() -> None:

@@ -7,7 +7,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import packages_distributions
+from importlib.metadata import files, packages_distributions
 
 import pytest
 from packaging.requirements import Requirement
@@ -24,11 +24,16 @@ DISTRIBUTIONS = packages_distributions()
 # Files, and folders with all that is in them, which may import the modules of an extra.
 BELONGS = {
     "server/api/": "serve",
+    "server/keys/quotas.py": "serve",
     "server/realtime/": "serve",
     "server/app.py": "serve",
     "server/serve_command.py": "serve",
+    "server/draining.py": "serve",
+    "server/logs.py": "serve",
     "server/state.py": "serve",
+    "server/traces.py": "otel",
     "ui/": "ui",
+    "adapters_store/s3.py": "s3",
     "ssvd_asr/base/whisper/": "whisper",
     "ssvd_asr/manifests/cuts.py": "train",
     "ssvd_asr/manifests/packed.py": "train",
@@ -37,6 +42,7 @@ BELONGS = {
     "training/methods/peft.py": "benchmark",
     "training/bench/figures.py": "benchmark",
     "training/compare_plot.py": "benchmark",
+    "benchmarks/load_users.py": "benchmark",
 }
 # Imports that happen only where what they need is installed.
 PAGE = ("server/app.py", "ui.app")  # the extra `ui`
@@ -49,6 +55,7 @@ HIDDEN = {
     "tensorboard": "training/loop/log.py",  # imports torch.utils.tensorboard
     "python-multipart": "server/api/form_reading.py",  # starlette reads forms with it
     "websockets": "server/serve_command.py",  # uvicorn speaks WebSockets with it
+    "locust": "benchmarks/load_users.py",  # runs it
     "silero-vad": "ssvd_asr/audio/speech.py",  # reads its file, whose place find_spec tells
 }
 
@@ -70,7 +77,22 @@ def within(extra: str) -> set[str]:
 
 def distributions_of(module: str) -> set[str]:
     """The distributions that bring a module."""
-    return set(map(canonicalize_name, DISTRIBUTIONS.get(module.partition(".")[0], [])))
+    found = set(map(canonicalize_name, DISTRIBUTIONS.get(module.partition(".")[0], [])))
+    if len(found) == 1:
+        return set(found)
+    # Several share the top of a namespace, as opentelemetry's: that one which has the module's file.
+    return {name for name in found if files_of(name) & places_of(module)} or set(found)
+
+
+@cache
+def files_of(distribution: str) -> frozenset[str]:
+    return frozenset(path.as_posix() for path in files(distribution) or ())
+
+
+def places_of(module: str) -> set[str]:
+    """Where a module may lie, or the module of a name that is imported from it."""
+    path = module.replace(".", "/")
+    return {f"{path}/__init__.py", f"{path}.py"}
 
 
 def is_third_party(module: str) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapters_store.blends import MAX_PARTS
+from adapters_store.places import place_of
 from adapters_store.store import STORE_VARIABLE, AdapterStore
 from ssvd_asr.errors import BlendError
 from ssvd_asr.manifests.read import check_source
@@ -59,7 +60,9 @@ def _parser() -> argparse.ArgumentParser:
         help="find the weights with the lowest WER on these validation data, each one of "
         + ", ".join(f"{weight:g}" for weight in GRID),
     )
-    parser.add_argument("--store", type=Path, help=f"its folder (default: {STORE_VARIABLE}, else the user's)")
+    parser.add_argument(
+        "--store", type=place_of, help=f"its folder (default: {STORE_VARIABLE}, else the user's)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     add_base_arguments(parser)
     return parser

@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adapters_store.places import place_of
 from adapters_store.store import STORE_VARIABLE, AdapterStore
 from ssvd_asr.manifests.read import check_source
 from ssvd_asr.output_paths import check_output_file
@@ -64,7 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data-b", type=Path, metavar="DATA", help="data of B, decoded by base, A and B")
     parser.add_argument("--first", type=int, metavar="N", help="only the first N entries of the data")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw a picture (.svg, .png or .pdf)")
-    parser.add_argument("--store", type=Path, help=f"its folder (default: {STORE_VARIABLE}, else the user's)")
+    parser.add_argument(
+        "--store", type=place_of, help=f"its folder (default: {STORE_VARIABLE}, else the user's)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     add_base_arguments(parser)
     return parser

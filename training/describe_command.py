@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from adapters_store.places import place_of
 from adapters_store.store import STORE_VARIABLE, AdapterStore
 from ssvd_asr.adapter.voices import FEWEST_UTTERANCES
 from ssvd_asr.errors import DataError, WrongBaseError
@@ -48,7 +49,9 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("domain", nargs="?", help="name, name@version or name@sha256:...")
     which.add_argument("--the-base", action="store_true", help="the base in place of a domain")
     parser.add_argument("--data", type=Path, required=True, help="recordings of its voices, as for training")
-    parser.add_argument("--store", type=Path, help=f"its folder (default: {STORE_VARIABLE}, else the user's)")
+    parser.add_argument(
+        "--store", type=place_of, help=f"its folder (default: {STORE_VARIABLE}, else the user's)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     add_base_arguments(parser)
     return parser

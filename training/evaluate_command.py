@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapters_store.blends import is_blend
+from adapters_store.places import place_of
 from ssvd_asr.decoding.options import METHODS
 from ssvd_asr.device import DTYPES
 from ssvd_asr.errors import DataError
@@ -74,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     what.add_argument("--adapter", type=Path, help="an adapter file")
     what.add_argument("--weights", type=Path, help="weights of `ssvd train --method full`")
-    parser.add_argument("--store", type=Path, help="the store's folder (default: the user's)")
+    parser.add_argument("--store", type=place_of, help="the store's folder (default: the user's)")
     parser.add_argument("--hypotheses", type=Path, help="write id, ref and hyp as JSON lines")
     parser.add_argument("--batch", type=count, default=EVALUATION_BATCH, help="utterances decoded together")
     parser.add_argument(
@@ -126,7 +127,7 @@ def _adapter(arguments: argparse.Namespace, base: BaseModel) -> tuple[dict[str, 
         from adapters_store.store import AdapterStore
 
         version = AdapterStore(arguments.store).resolve(arguments.domain)
-        path = version.path
+        path = version.file()
         provenance |= {"domain": version.name, "version": version.version}
     if path is None:
         return {}, provenance

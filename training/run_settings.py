@@ -52,6 +52,6 @@ class RunSettings:
     cache_bytes: int = 4 * 2**30  # of decoded audio in memory
     resume: bool = False
     publish: bool = False
-    store: Path | None = None  # None: the user's store
+    store: Path | str | None = None  # None: the user's store
     recompute: bool = False  # gradient checkpointing: less memory, more time
     progress: bool = True

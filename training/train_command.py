@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from adapters_store.intent import check_not_over_builtin
 from adapters_store.names import check_name
+from adapters_store.places import place_of
 from adapters_store.store import AdapterStore
 from ssvd_asr.adapter.forms import BUDGET_RULES, DEFAULT_MAP, DIRECTIONS, MAPS
 from ssvd_asr.device import DTYPES
@@ -82,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument("--publish", action="store_true", help="publish in the store as a new version")
     parser.add_argument("--over", metavar="DOMAIN", help="the domain again, to publish over a built-in one")
-    parser.add_argument("--store", type=Path, help="the store's folder (default: the user's)")
+    parser.add_argument("--store", type=place_of, help="the store's folder (default: the user's)")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     add_base_arguments(parser)
     parser.add_argument("--dtype", choices=DTYPES, default="auto", help="bfloat16: autocast")

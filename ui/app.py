@@ -92,6 +92,8 @@ def build(client: ServerClient, visits: Visits) -> gr.Blocks:
                 timeline = gr.HTML(padding=False, elem_id="ssvd-lanes", js_on_load=player.PLAY_FROM_WORD)
             with gr.Column(min_width=300):
                 gr.HTML("<h2>2. Who is speaking?</h2>", padding=False, elem_classes="ssvd-flush")
+                # In the browser's page only: a reload forgets it.
+                key = gr.Textbox(label="Key", type="password", elem_id="ssvd-key", value="", visible=False)
                 with gr.Row(elem_classes="ssvd-domain-row"):
                     domain = gr.Dropdown(label="Domain", elem_id="ssvd-domain", scale=1, **any_value)
                     refresh = gr.Button("Refresh", size="sm", elem_id="ssvd-refresh", scale=0, min_width=90)
@@ -108,14 +110,16 @@ def build(client: ServerClient, visits: Visits) -> gr.Blocks:
         transcribed = gr.State()  # path of the recording that the outcome is about
         file = gr.JSON(visible="hidden")
 
-        lists = [domain, example, about, note, outcome]
+        lists = [domain, example, about, note, key, outcome]
         results = [outcome, timeline, transcribed]
         private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-        blocks.load(page.fill, [domain, example], lists, **private)
-        refresh.click(page.fill, [domain, example], lists, **private)
-        domain.change(page.describe, domain, about, **private)
+        # A key takes the place of what was shown before, such as the request for one.
+        entered = key.submit(page.clear, None, results, **private)
+        for filling in (blocks.load, refresh.click, entered.then):
+            filling(page.fill, [domain, example, key], lists, **private)
+        domain.change(page.describe, [domain, key], about, **private)
         domain.input(page.clear, None, results, **private)
-        example.input(page.fetch, example, [audio, domain, *results], **private)
+        example.input(page.fetch, [example, key], [audio, domain, *results], **private)
         audio.change(page.choose, audio, None, **private)
         # The visitor's own recording is not an example, and its words are not known.
         other.upload(lambda path: path, other, audio, **private)
@@ -127,7 +131,7 @@ def build(client: ServerClient, visits: Visits) -> gr.Blocks:
         started = go.click(lambda: _running(True), None, [go, stop], queue=False, **private)
         transcription = started.then(
             page.transcribe,
-            [audio, domain, example],
+            [audio, domain, example, key],
             results,
             api_visibility="undocumented",
             show_progress="hidden",
@@ -136,7 +140,7 @@ def build(client: ServerClient, visits: Visits) -> gr.Blocks:
         transcription.then(lambda: _running(False), None, [go, stop], **private)
         transcription.failure(lambda: render.problem(OUTDATED), None, outcome, **private)
         stop.click(page.cancel, None, None, queue=False, **private)
-        asked = outcome.download(page.subtitles, transcribed, file, **private, **as_many)
+        asked = outcome.download(page.subtitles, [transcribed, key], file, **private, **as_many)
         asked.success(None, file, None, js=player.SAVE_FILE)
         asked.success(None, js=player.ASK_AGAIN)
         asked.failure(None, js=player.ASK_AGAIN)  # a .then of js alone does not run after a failure

@@ -90,11 +90,23 @@ class Transcript:
 class ServerClient:
     """Client of one server. It is thread-safe, because every call is a request of its own."""
 
-    def __init__(self, url: str, transport: httpx.MockTransport | None = None) -> None:
-        """`transport` replaces the network in tests."""
+    def __init__(
+        self, url: str, transport: httpx.MockTransport | None = None, key: str | None = None
+    ) -> None:
+        """`transport` replaces the network in tests. `key` is sent with every request."""
         self.url = url.rstrip("/")
+        self._mock = transport
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._transport: httpx.BaseTransport | None = transport
         self._async_transport: httpx.AsyncBaseTransport | None = transport
+
+    def with_key(self, key: str | None) -> ServerClient:
+        """Return a client of the same server that sends this key, or none if there is nothing in it."""
+        given = (key or "").strip()
+        if not given:
+            return self
+        # What no header can hold is no key: the server says so.
+        return ServerClient(self.url, self._mock, given if given.isascii() and given.isprintable() else "?")
 
     def catalogue(self) -> Catalogue:
         """Return the base and the domains that can be used now.
@@ -147,7 +159,7 @@ class ServerClient:
     async def pieces_done(self, request_id: str) -> tuple[int, int]:
         """Return (pieces decoded, pieces) of a running request; 0 and 0 where it is not known."""
         try:
-            async with httpx.AsyncClient(transport=self._async_transport, **_CONNECTION) as client:
+            async with self._connection() as client:
                 body = (await client.get(f"{self.url}/v1/progress/{request_id}")).raise_for_status().json()
             return int(body["pieces_done"]), int(body["pieces"])
         except (httpx.HTTPError, ValueError, KeyError, TypeError):
@@ -167,7 +179,7 @@ class ServerClient:
         except FileNotFoundError as error:
             raise ServerProblem(GONE) from error
         with self._told():
-            async with httpx.AsyncClient(transport=self._async_transport, **_CONNECTION) as client:
+            async with self._connection() as client:
                 response = await client.post(
                     f"{self.url}/v1/audio/transcriptions",
                     files={"file": ("recording", content)},
@@ -175,6 +187,9 @@ class ServerClient:
                     headers=headers,
                 )
         return _unless_refused(response)
+
+    def _connection(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=self._async_transport, headers=self._headers, **_CONNECTION)
 
     def _json(self, method: str, path: str) -> dict[str, Any]:
         return self._parsed(self._send(method, path))
@@ -187,9 +202,12 @@ class ServerClient:
         return body
 
     def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
-        with self._told(), httpx.Client(transport=self._transport, **_CONNECTION) as client:
+        with self._told(), self._at_once() as client:
             response = client.request(method, self.url + path, **request)
         return _unless_refused(response)
+
+    def _at_once(self) -> httpx.Client:
+        return httpx.Client(transport=self._transport, headers=self._headers, **_CONNECTION)
 
     @contextmanager
     def _told(self) -> Iterator[None]:

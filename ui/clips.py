@@ -1,7 +1,12 @@
-"""Example recordings of the page: listed for the menu, fetched from the server when chosen."""
+"""Example recordings of the page: listed for the menu, fetched from the server when chosen.
+
+What a visitor may hear is the server's to say, by the visitor's key. So each method asks it, through the
+visitor's client.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from pathlib import Path
 from urllib.parse import unquote
@@ -13,46 +18,51 @@ MENU_WORDS = 7  # of a clip's text
 
 
 class Clips:
-    """Clips of one server. Each is fetched once into `folder`."""
+    """Clips of one server by keys as "child/clip-1". The audio of each is fetched once into `folder`."""
 
-    def __init__(self, client: ServerClient, folder: Path) -> None:
-        self._client = client
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._known: dict[str, Clip] = {}  # by key, as "child/clip-1"
         self._fetching = threading.Lock()
 
-    def refresh(self, catalogue: Catalogue) -> list[tuple[str, str]]:
+    def refresh(self, client: ServerClient, catalogue: Catalogue) -> list[tuple[str, str]]:
         """Ask for the clips of every domain, and return (label, key) pairs for the menu.
 
         Raises ServerProblem.
         """
-        found = [clip for domain in catalogue.domains for clip in self._client.clips(domain.name)]
-        self._known = {f"{clip.domain}/{clip.id}": clip for clip in found}
-        return [(_label(clip), key) for key, clip in self._known.items()]
+        found = [clip for domain in catalogue.domains for clip in client.clips(domain.name)]
+        return [(_label(clip), f"{clip.domain}/{clip.id}") for clip in found]
 
-    def fetch(self, key: str) -> Path:
+    def fetch(self, client: ServerClient, key: str) -> Path:
         """Return the path of the clip's audio, fetching it if needed.
 
-        Raises ServerProblem, also for a clip of a page that is older than this process.
+        Raises ServerProblem, also for a clip that the server does not have, or not for this visitor.
         """
-        clip = self._known.get(key)
+        clip = _find(client, key)
         if clip is None:
             raise ServerProblem("The server does not know this example any more. Please refresh the list.")
         with self._fetching:
             # The file name does not use the server's name of the clip, which is not trusted.
-            path = self._folder / f"{list(self._known).index(key)}-{clip.domain}.ogg"
+            path = self._folder / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.ogg"
             if not path.exists():
-                path.write_bytes(self._client.audio(clip))
+                path.write_bytes(client.audio(clip))
             return path
 
     def domain(self, key: str) -> str:
         """Return the domain that a clip is of."""
-        return self._known[key].domain
+        return key.partition("/")[0]
 
-    def words(self, key: str | None) -> str | None:
+    def words(self, client: ServerClient, key: str | None) -> str | None:
         """Return the text of a clip, or None for a recording that is not one."""
-        clip = self._known.get(key or "")
+        try:
+            clip = None if key is None else _find(client, key)
+        except ServerProblem:
+            return None  # the transcript is there, and is shown without what was said
         return None if clip is None else clip.text
+
+
+def _find(client: ServerClient, key: str) -> Clip | None:
+    domain, _, clip_id = key.partition("/")
+    return next((clip for clip in client.clips(domain) if clip.id == clip_id), None)
 
 
 def _label(clip: Clip) -> str:

@@ -33,16 +33,23 @@ class Page:
     def __init__(self, client: ServerClient, visits: Visits) -> None:
         self._client = client
         self._visits = visits
-        self._clips = Clips(client, visits.own)
+        self._clips = Clips(visits.own)
         self._running: dict[str, asyncio.Task[Any]] = {}  # by visit
 
-    def fill(self, domain: str | None, example: str | None) -> tuple[Any, Any, str, str, Any]:
-        """Fill the menus with the server's domains and clips. A choice that is still there is kept."""
+    def fill(
+        self, domain: str | None, example: str | None, key: str | None = None
+    ) -> tuple[Any, Any, str, str, Any, Any]:
+        """Fill the menus with the server's domains and clips. A choice that is still there is kept.
+
+        The field for a key appears where the server asks for one.
+        """
+        client = self._client.with_key(key)
         try:
-            catalogue = self._client.catalogue()
-            choices = self._clips.refresh(catalogue)
+            catalogue = client.catalogue()
+            choices = self._clips.refresh(client, catalogue)
         except ServerProblem as problem:
-            return gr.skip(), gr.skip(), "", "", _told(problem)
+            wanted = gr.update(visible=True) if problem.wants_key else gr.skip()
+            return gr.skip(), gr.skip(), "", "", wanted, _told(problem)
         menu = _menu(catalogue)
         kept = domain if domain in dict(menu).values() else (menu[0][1] if menu else None)
         return (
@@ -51,12 +58,13 @@ class Page:
             _about(catalogue, kept),
             render.about_base(catalogue),
             gr.skip(),
+            gr.skip(),
         )
 
-    def describe(self, domain: str | None) -> str:
+    def describe(self, domain: str | None, key: str | None = None) -> str:
         """Return the line under the domain selector."""
         try:
-            return _about(self._client.catalogue(), domain)
+            return _about(self._client.with_key(key).catalogue(), domain)
         except ServerProblem as problem:
             return _told(problem)
 
@@ -69,13 +77,16 @@ class Page:
         self._stop(_visit(request))
         return render.hint(WELCOME), "", None
 
-    def fetch(self, example: str | None, request: gr.Request) -> tuple[Any, Any, str, str, str | None]:
+    def fetch(
+        self, example: str | None, request: gr.Request, key: str | None = None
+    ) -> tuple[Any, Any, str, str, str | None]:
         """Return a clip's file for the player, its domain for the menu, and an empty outcome."""
         empty = self.clear(request)
         if example is None:
             return gr.skip(), gr.skip(), *empty
         try:
-            return str(self._clips.fetch(example)), self._clips.domain(example), *empty
+            clip = self._clips.fetch(self._client.with_key(key), example)
+            return str(clip), self._clips.domain(example), *empty
         except ServerProblem as problem:
             return None, gr.skip(), _told(problem), "", None
 
@@ -90,7 +101,12 @@ class Page:
         self._visits.leave(visit)
 
     async def transcribe(
-        self, audio: str | None, domain: str | None, example: str | None, request: gr.Request
+        self,
+        audio: str | None,
+        domain: str | None,
+        example: str | None,
+        request: gr.Request,
+        key: str | None = None,
     ) -> AsyncIterator[Shown]:
         """Yield what is shown: in the end both transcripts, their lanes, and the recording's path.
 
@@ -104,11 +120,13 @@ class Page:
         self._visits.claim(visit, audio)
         self._stop(visit)
         ids = [secrets.token_urlsafe(16) for _ in range(1 if domain is None else 2)]
-        task = self._running[visit] = asyncio.ensure_future(self._both(Path(audio), domain, ids))
+        client = self._client.with_key(key)
+        task = self._running[visit] = asyncio.ensure_future(self._both(client, Path(audio), domain, ids))
         try:
-            async for told in self._progress(task, ids):
+            async for told in self._progress(client, task, ids):
                 yield told, "", None
             base, adapted = task.result()
+            words = await asyncio.to_thread(self._clips.words, client, example)
             if self._running.get(visit) is not task:  # another choice was made meanwhile
                 raise asyncio.CancelledError
         except ServerProblem as failure:
@@ -118,33 +136,35 @@ class Page:
                 raise
             yield render.hint(CANCELLED), "", None
         else:
-            shown = render.result(base, adapted, self._clips.words(example), Path(audio).stem)
+            shown = render.result(base, adapted, words, Path(audio).stem)
             yield shown, lanes.lanes(*render.sides(base, adapted)), audio
         finally:
             task.cancel()
             if self._running.get(visit) is task:
                 del self._running[visit]
 
-    async def _progress(self, task: asyncio.Task[Any], ids: Sequence[str]) -> AsyncIterator[str]:
+    async def _progress(
+        self, client: ServerClient, task: asyncio.Task[Any], ids: Sequence[str]
+    ) -> AsyncIterator[str]:
         """Yield how far the requests of a task are, as often as that changes, until it has ended."""
         yield render.progress(0, 0)
         before = (0, 0)
         while not (await asyncio.wait({task}, timeout=PROGRESS_S))[0]:
-            pieces = await asyncio.gather(*map(self._client.pieces_done, ids))
+            pieces = await asyncio.gather(*map(client.pieces_done, ids))
             done, total = map(sum, zip(*pieces, strict=True))
             if (done, total) != before and all(each[1] for each in pieces):
                 before = (done, total)
                 yield render.progress(done, total)
 
     async def _both(
-        self, audio: Path, domain: str | None, ids: Sequence[str]
+        self, client: ServerClient, audio: Path, domain: str | None, ids: Sequence[str]
     ) -> tuple[Transcript, Transcript | None]:
         """Transcribe with the base and, if there is one, with the domain or AUTO, at the same time."""
         try:
             async with asyncio.TaskGroup() as group:
                 wanted = [None] if domain is None else [None, domain]
                 tasks = [
-                    group.create_task(self._client.transcribe(audio, each, request_id))
+                    group.create_task(client.transcribe(audio, each, request_id))
                     for each, request_id in zip(wanted, ids, strict=True)
                 ]
         except ExceptionGroup as failed:
@@ -156,7 +176,9 @@ class Page:
         if task is not None:
             task.get_loop().call_soon_threadsafe(task.cancel)
 
-    async def subtitles(self, transcribed: str | None, asked: gr.EventData) -> dict[str, str]:
+    async def subtitles(
+        self, transcribed: str | None, asked: gr.EventData, key: str | None = None
+    ) -> dict[str, str]:
         """Return the file that a visitor asked for, as {"name", "content"}. It is not written anywhere.
 
         Raises gr.Error, which the page shows.
@@ -164,7 +186,8 @@ class Page:
         if transcribed is None or asked.format not in SUBTITLE_FORMATS:
             raise gr.Error("There is no such file.", print_exception=False)
         try:
-            content = await self._client.subtitles(Path(transcribed), asked.domain, asked.format)
+            client = self._client.with_key(key)
+            content = await client.subtitles(Path(transcribed), asked.domain, asked.format)
         except ServerProblem as problem:
             raise gr.Error(escape(str(problem)), print_exception=False) from problem
         return {"name": asked.name, "content": content}

@@ -10,14 +10,21 @@ GONE = "The recording is no longer here: it is deleted when its page is closed. 
 class ServerProblem(Exception):
     """The server refused or did not answer. The message is a sentence to show.
 
-    `reason` is the server's own message: for whoever runs it, with limits and settings.
+    `reason` is the server's own message: for whoever runs it, with limits and settings. `code` is its code.
     """
 
-    def __init__(self, message: str, reason: str | None = None) -> None:
+    def __init__(self, message: str, reason: str | None = None, code: str = "") -> None:
         super().__init__(message)
         self.reason = reason
+        self.code = code
+
+    @property
+    def wants_key(self) -> bool:
+        """Whether the server asks for a key, or for another one."""
+        return self.code == NO_KEY
 
 
+NO_KEY = "invalid_api_key"
 _BUSY = "The server is busy. Please try again in a moment."
 _RUNNER = "Please tell whoever runs the server."
 # What a refusal means for a visitor, by its code.
@@ -32,11 +39,16 @@ ADVICE = {
     "audio_too_long": "The recording is too long for this server.",
     "unsupported_keyword": "The server cannot listen for one of these words.",
     "invalid_audio": "The server cannot transcribe this recording.",
+    NO_KEY: "This server asks for a key. Please type yours into the field Key and press Enter.",
+    "quota_exceeded": "Your key has no audio left for now. Please try again later.",
+    "too_many_requests": "Too many requests with your key are running. Please try again in a moment.",
+    "keys_unreadable": f"The server cannot check keys now. {_RUNNER}",
     "queue_full": _BUSY,
     "deadline_exceeded": "The server was too busy to transcribe this. Please try again later.",
     "bank_full": _BUSY,
     "not_loaded": "The server could not load this domain in time. Please try again in a moment.",
     "out_of_memory": "The server has not enough memory for this recording now. Please try again later.",
+    "no_space": "The server has no room for this recording now. Please try again later.",
     "stopping": "The server is stopping. Please try again in a moment.",
     "adapter_refused": f"The file of this domain is damaged. {_RUNNER}",
     "store_damaged": f"The server's store of domains is damaged. {_RUNNER}",
@@ -51,4 +63,4 @@ def in_words(response: httpx.Response) -> ServerProblem:
     except (ValueError, KeyError, TypeError, AttributeError):
         reason, code = f"It answered {response.status_code} {response.reason_phrase}.", ""
     refused = "The server refused this." if response.status_code < 500 else f"The server failed. {_RUNNER}"
-    return ServerProblem(ADVICE.get(code, refused), reason)
+    return ServerProblem(ADVICE.get(code, refused), reason, code)

@@ -85,7 +85,7 @@ def _fill(store: AdapterStore, adapters: Path, count: int) -> None:
         metadata = loaded.metadata.model_copy(
             update={"voices": VoiceSummary.of(loaded.metadata.voices.probe, moved)}
         )
-        path = store.root.parent / "copy.safetensors"
+        path = Path(store.where).parent / "copy.safetensors"
         save_adapter(path, loaded.adapter, metadata=metadata)
         store.publish(f"{original}-{copy}", path)
 

@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, default=Path("data/espeak"))
     parser.add_argument("--utterances", type=int, default=40, help="the first of each test set")
     arguments = parser.parse_args(argv)
-    with TestClient(create_app(ServerSettings(ui=False))) as client:
+    with TestClient(create_app(ServerSettings(ui=False, auth="off"))) as client:
         found = {
             domain: measure(client, arguments.data / f"{domain}-test", domain, arguments.utterances)
             for domain in DOMAINS

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from server.aliases import aliased
-from server.api.naming import wanted_domain
+from server.api.naming import visible_aliases, wanted_domain
 from server.auto.wish import MODES, Mode, wish_of
 from server.engine.messages import Request
 from server.errors import ApiError
+from server.keys.caller import Caller
 from server.languages import AUTO, distinct, is_auto, requested_language
 from server.state import ServerState
 from ssvd_asr.base.prompt import RECOGNITION, TO_ENGLISH
@@ -45,8 +46,8 @@ class Asked:
         return self.translates and not (self.language or self.languages)
 
 
-def request_for(state: ServerState, asked: Asked) -> Request:
-    """Return the request. Side effects: none, and the domain is not looked up yet.
+def request_for(state: ServerState, asked: Asked, caller: Caller) -> Request:
+    """Return the caller's request. Side effects: none, and the domain is not looked up yet.
 
     Raises ApiError, LanguageError, KeywordError, and as wish_of does.
     """
@@ -55,7 +56,8 @@ def request_for(state: ServerState, asked: Asked) -> Request:
     _check_prompt(asked.prompt, state)
     base, keywords = state.engine.recogniser, distinct_keywords(asked.keywords)
     base.check_keywords(keywords)
-    domain = wanted_domain(base.name, aliased(state.settings.aliases, asked.model), asked.domain)
+    aliases = visible_aliases(base.name, state.settings.aliases, caller.hidden)
+    domain = wanted_domain(base.name, aliased(aliases, asked.model), asked.domain)
     auto = wish_of(domain, asked.auto or MODES[0])
     if auto is None and asked.auto is not None:
         raise ApiError(400, "auto goes with domain=auto", code="contradiction", param="auto")
@@ -76,6 +78,8 @@ def request_for(state: ServerState, asked: Asked) -> Request:
         task=TO_ENGLISH if asked.translates else RECOGNITION,
         scores_tokens=asked.scores_tokens,
         keywords=keywords,
+        caller=caller.name,
+        hidden=caller.hidden,
     )
 
 

@@ -1,8 +1,10 @@
-"""Size limit on every request body, counted while it is read (SSVD_MAX_UPLOAD_BYTES)."""
+"""Size limit on every request body, counted while it is read: of audio, or of an adapter to be published."""
 
 from __future__ import annotations
 
 import logging
+import re
+from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
@@ -17,7 +19,17 @@ logger = logging.getLogger(__name__)
 # is still sending sees a broken pipe instead of the answer. A client that sends more is cut off.
 DISCARD_FACTOR = 2
 
+_PUBLISHES = re.compile(r"/v1/domains/[^/]+/versions/?")
+
 GONE: Message = {"type": "http.disconnect"}
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The largest body, and the setting that changes it."""
+
+    max_bytes: int
+    setting: str
 
 
 class _Body:
@@ -36,58 +48,63 @@ class _Body:
 
 
 class BodyLimit:
-    """ASGI middleware: 413 in OpenAI's shape for a body over `max_bytes`, whatever its Content-Length says.
+    """ASGI middleware: 413 in OpenAI's shape for a body over its limit, whatever its Content-Length says.
 
     The app sees a disconnect when the body passes the limit. An answer that it starts after that is dropped.
-    A client that leaves before its body is read gets no answer, and the log one line.
+    A client that leaves before its body is read gets no answer, and is no fault.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, audio: Limit, adapters: Limit) -> None:
         self.app = app
-        self.max_bytes = max_bytes
+        self.audio = audio
+        self.adapters = adapters
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        publishes = scope["method"] == "POST" and _PUBLISHES.fullmatch(scope["path"])
+        limit = self.adapters if publishes else self.audio
+        max_bytes = limit.max_bytes
         body = _Body(receive)
-        if _declared(scope) > self.max_bytes:
-            await self._refuse(body, scope, receive, send)
+        if _declared(scope) > max_bytes:
+            await _refuse(limit, body, scope, receive, send)
             return
         answering = False
 
         async def bounded_receive() -> Message:
-            message = await body.receive() if body.count <= self.max_bytes else GONE
-            return message if body.count <= self.max_bytes else GONE
+            message = await body.receive() if body.count <= max_bytes else GONE
+            return message if body.count <= max_bytes else GONE
 
         async def watched_send(message: Message) -> None:
             nonlocal answering
-            if body.count <= self.max_bytes or answering:
+            if body.count <= max_bytes or answering:
                 answering = True
                 await send(message)
 
         try:
             await self.app(scope, bounded_receive, watched_send)
         except ClientDisconnect:
-            if body.count <= self.max_bytes:
-                logger.info("a client left after %d bytes of its upload", body.count)
+            if body.count <= max_bytes:
+                logger.debug("a client left after %d bytes of its upload", body.count)
         except Exception:
-            if body.count <= self.max_bytes:
+            if body.count <= max_bytes:
                 raise
-        if body.count > self.max_bytes and not answering:
-            await self._refuse(body, scope, receive, send)
+        if body.count > max_bytes and not answering:
+            await _refuse(limit, body, scope, receive, send)
 
-    async def _refuse(self, body: _Body, scope: Scope, receive: Receive, send: Send) -> None:
-        while not body.ended and body.count <= DISCARD_FACTOR * self.max_bytes:
-            await body.receive()
-        note_refusal(scope, "upload_too_large")
-        response = error_response(
-            413,
-            f"the request body is over the limit of {self.max_bytes} bytes (SSVD_MAX_UPLOAD_BYTES)",
-            code="upload_too_large",
-            param="file",
-        )
-        await response(scope, receive, send)
+
+async def _refuse(limit: Limit, body: _Body, scope: Scope, receive: Receive, send: Send) -> None:
+    while not body.ended and body.count <= DISCARD_FACTOR * limit.max_bytes:
+        await body.receive()
+    note_refusal(scope, "upload_too_large")
+    response = error_response(
+        413,
+        f"the request body is over the limit of {limit.max_bytes} bytes ({limit.setting})",
+        code="upload_too_large",
+        param="file",
+    )
+    await response(scope, receive, send)
 
 
 def _declared(scope: Scope) -> int:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from server.api.asking import Asked
 from server.api.chunking import ServerVad
+from server.auto.wish import MODES
 from ssvd_asr.audio.read import Channel, parse_channel
 from ssvd_asr.audio.segment import CutRule
-from ssvd_asr.decoding.keywords import MAX_KEYWORDS
+from ssvd_asr.decoding.keywords import MAX_KEYWORD_CHARS, MAX_KEYWORDS
 
 ResponseFormat = Literal["json", "text", "srt", "verbose_json", "vtt"]
 FORMATS: tuple[ResponseFormat, ...] = get_args(ResponseFormat)
@@ -30,16 +31,24 @@ class AudioForm(BaseModel):
     domain: str | None = Field(
         default=None,
         description="`child`, `child@2`, `child@sha256:<digest>`, `child*0.8+scottish*0.8`, or `auto`.",
+        examples=["child"],
     )
     auto: str | None = Field(
         default=None,
         description="With `domain=auto`: `full`, or `fast`, which compares no transcripts.",
+        json_schema_extra={"enum": list(MODES)},
     )
-    language: str | None = Field(default=None, description="As `en`, `eng`, `en-US`, `english` or `auto`.")
+    language: str | None = Field(
+        default=None, description="As `en`, `eng`, `en-US`, `english` or `auto`.", examples=["en"]
+    )
     response_format: str = Field(
-        default="json", description="`json`, `text`, `srt`, `vtt` or `verbose_json`."
+        default="json", description="How the reply is written.", json_schema_extra={"enum": list(FORMATS)}
     )
-    temperature: float = Field(default=0.0, description="Only 0: decoding draws nothing at random.")
+    temperature: float = Field(
+        default=0.0,
+        description="Only 0: decoding draws nothing at random.",
+        json_schema_extra={"minimum": 0, "maximum": 0},
+    )
     prompt: str = Field(default="", description="What was said before the audio, as text.")
     languages: tuple[str, ...] = Field(
         default=(), description="Languages to choose from, as `language`; one of both is given."
@@ -47,6 +56,7 @@ class AudioForm(BaseModel):
     channel: str = Field(
         default="mix",
         description="The number of one channel of the file, from 0; `mix`; or `each`, transcribed apart.",
+        json_schema_extra={"pattern": "^(mix|each|[0-9]+)$"},
     )
     chunking_strategy: ServerVad | str = Field(
         default="auto",
@@ -120,11 +130,22 @@ class TranscriptionForm(AudioForm):
 
     stream: bool = Field(default=False, description="Whether the reply comes as server-sent events.")
     timestamp_granularities: tuple[str, ...] = Field(
-        default=(), description="`word`, `segment` or both; with `verbose_json` only."
+        default=(),
+        description="`word`, `segment` or both; with `verbose_json` only.",
+        json_schema_extra={"items": {"type": "string", "enum": list(GRANULARITIES)}},
     )
-    include: tuple[str, ...] = Field(default=(), description="`logprobs`; with `json` only.")
+    include: tuple[str, ...] = Field(
+        default=(),
+        description="`logprobs`; with `json` only.",
+        json_schema_extra={"items": {"type": "string", "enum": ["logprobs"]}, "maxItems": 1},
+    )
     keywords: tuple[str, ...] = Field(
-        default=(), description=f"Names and terms that may be said, up to {MAX_KEYWORDS}."
+        default=(),
+        description=f"Names and terms that may be said, up to {MAX_KEYWORDS}.",
+        json_schema_extra={
+            "items": {"type": "string", "maxLength": MAX_KEYWORD_CHARS},
+            "maxItems": MAX_KEYWORDS,
+        },
     )
     known_speaker_names: tuple[str, ...] = Field(default=(), description="Not supported.")
     known_speaker_references: tuple[str, ...] = Field(default=(), description="Not supported.")
@@ -157,11 +178,3 @@ class TranslationForm(AudioForm):
     def translates(self) -> bool:
         """See AudioForm."""
         return True
-
-
-def request_schema(kind: type[AudioForm]) -> dict[str, Any]:
-    """Return the form's entry for the OpenAPI document. FastAPI cannot derive it from the route."""
-    schema = kind.model_json_schema()
-    schema["properties"] = {"file": {"type": "string", "format": "binary"}, **schema["properties"]}
-    schema["required"] = ["file"]
-    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}

@@ -82,7 +82,9 @@ def _split(form: FormData) -> tuple[FormFile, dict[str, Any]]:
             continue
         elif (member := chunking.member_of(key)) is not None:
             members = fields.setdefault(chunking.FIELD, {})
-            if not isinstance(members, dict) or member in members:
+            if not isinstance(members, dict):
+                raise _bad(key, f"is given beside {chunking.FIELD} as a whole; give one of both")
+            if member in members:
                 raise _bad(key, "is given twice")
             members[member] = value
         elif name in LISTS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
+from server.api.documented import refusals
 from server.api.refusals import error_response
 from server.errors import DEVICE_ENDED
 from server.state import state_of
@@ -12,7 +13,7 @@ from server.state import state_of
 router = APIRouter()
 
 
-@router.get("/healthz")
+@router.get("/healthz", responses=refusals(503, public=True))
 async def healthz(request: Request) -> JSONResponse:
     """Return 200 while the device's thread lives, else 503, so that a supervisor restarts the process."""
     if not state_of(request).engine.alive:
@@ -20,10 +21,10 @@ async def healthz(request: Request) -> JSONResponse:
     return JSONResponse({"status": "ok"})
 
 
-@router.get("/readyz")
+@router.get("/readyz", responses=refusals(503, public=True))
 async def readyz(request: Request) -> JSONResponse:
     """Return 200 while requests are taken, 503 once the server is stopping."""
-    engine = state_of(request).engine
-    if not engine.ready:
+    state = state_of(request)
+    if not state.engine.ready:
         return error_response(503, "the server is stopping", code="stopping", retry_after_s=1)
-    return JSONResponse({"status": "ready", "waiting_audio_s": round(engine.waiting_s, 1)})
+    return JSONResponse({"status": "ready", "waiting_audio_s": round(state.waiting_s, 1)})

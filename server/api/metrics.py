@@ -53,9 +53,11 @@ class _Numbers(Collector):
         numbers = {
             "ssvd_ready": ("Whether requests are taken.", engine.ready),
             "ssvd_queue_audio_seconds": (
-                "Audio that waits for the device.",
-                engine.waiting_s,
+                "Audio that waits for the device, also of uploads that are being decoded.",
+                state.waiting_s,
             ),
+            "ssvd_uploads_waiting": ("Uploads that wait to be decoded to samples.", state.intake.waiting),
+            "ssvd_uploads_decoding": ("Uploads that are being decoded to samples.", state.intake.running),
             "ssvd_unfinished_requests": ("Accepted requests that are not answered yet.", engine.unfinished),
             "ssvd_device_speed": ("Padded seconds of audio decoded a second, lately.", engine.speed),
             "ssvd_live_sessions": ("Live sessions that are open.", state.live.open),
@@ -64,6 +66,10 @@ class _Numbers(Collector):
             "ssvd_bank_device_bytes": ("Memory of the slots.", bank.slots.nbytes),
             "ssvd_bank_host_domains": ("Domains in host memory.", len(bank.host)),
             "ssvd_bank_host_bytes": ("Host memory of domains.", bank.host.nbytes),
+            "ssvd_bank_leased_domains": (
+                "Domains that unfinished requests hold in host memory.",
+                bank.host.held,
+            ),
             "ssvd_store_domains": ("Domains on disk.", len(state.store.list())),
             **_device_memory(),
         }

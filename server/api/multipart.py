@@ -59,7 +59,7 @@ async def read_form(request: Request, *, max_files: int, max_fields: int, max_fi
     """Return a request's form. Close it after use: its files may lie on the disk.
 
     Raises ApiError 415 for a body that is compressed, in an unknown charset or no form, and 400 for a form
-    that is malformed, cut off or over a limit.
+    that is malformed, cut off or over a limit; 507 where there is no room for it on the disk.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
@@ -78,6 +78,11 @@ async def read_form(request: Request, *, max_files: int, max_fields: int, max_fi
             cause = error.__cause__  # python-multipart's, which starlette does not tell
             reason = str(cause if isinstance(cause, FormParserError) else error.message).rstrip(".")
             raise ApiError(400, f"the form cannot be read: {reason}", code="invalid_form") from error
+        except OSError as error:  # of the file to which a large upload is written
+            raise ApiError(
+                507, f"the upload cannot be kept while it is read: {error.strerror} (TMPDIR of the server)",
+                code="no_space", param="file",
+            ) from error  # fmt: skip
 
 
 def _check_charset(content_type: str) -> None:

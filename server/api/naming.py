@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
 from adapters_store.blends import is_blend
 from server.errors import ApiError
 
@@ -29,6 +32,15 @@ def model_name(base: str, domain: str | None) -> str:
 def is_model_of(base: str, model: str) -> bool:
     """Return whether a name is that of the base or has the form of one of its domains'."""
     return model == base or model.startswith(f"{base}:")
+
+
+def visible_aliases(base: str, aliases: Mapping[str, str], hidden: frozenset[str]) -> dict[str, str]:
+    """Return the aliases that stand for no hidden domain, nor for a blend or a choice of one."""
+    return {
+        alias: model
+        for alias, model in aliases.items()
+        if not hidden.intersection(re.split(r"[^a-z0-9._-]+", model.removeprefix(f"{base}:")))
+    }
 
 
 def _domain_of(base: str, model: str) -> str | None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,11 +16,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from server.api.asking import Asked, request_for
+from server.api.gate import caller_of
 from server.api.refusals import error_of
 from server.api.replies import language_fields, logprob_fields, ssvd_fields
-from server.api.watch import domain_label
+from server.api.watch import domain_label, note_refusal
 from server.engine.messages import Reply, Request
 from server.errors import ApiError, DrainingError
+from server.keys.caller import Caller
 from server.realtime.config import SessionConfig
 from server.realtime.events import Transcription, server_event
 from server.realtime.session import LiveLimits, LiveSession
@@ -76,12 +79,12 @@ async def _serve(socket: WebSocket, state: ServerState) -> None:
     if asked:
         name = next(iter(asked))
         raise ApiError(400, f"{name} is not a parameter here", code="invalid_value", param=name)
-    settings = state.settings
+    settings, caller = state.settings, caller_of(socket)
     session = await run_in_threadpool(  # it looks the domain up, on a disk that may be slow
         LiveSession,
         _sender(socket),
-        partial(_submit, state),
-        partial(_plan, state),
+        partial(_submit, state, caller),
+        partial(_plan, state, caller),
         partial(_told, state),
         lambda error: dict(error_of(error)[1]["error"]),
         lambda: state.engine.waiting_s > 0,
@@ -134,8 +137,11 @@ def _may_connect(socket: WebSocket, state: ServerState) -> bool:
     return "*" in allowed or origin in allowed or urlsplit(origin).netloc == socket.headers.get("host")
 
 
-def _plan(state: ServerState, wanted: Transcription, scores_tokens: bool) -> Request:
-    """Return the request for each turn of a session. Raises as request_for and Domains.at_hand do."""
+def _plan(state: ServerState, caller: Caller, wanted: Transcription, scores_tokens: bool) -> Request:
+    """Return the request for each turn of a session.
+
+    Raises as request_for, Domains.at_hand and KeyRing.again do.
+    """
     languages = wanted.languages or ()
     if wanted.language is not None and languages:
         raise ApiError(
@@ -152,14 +158,18 @@ def _plan(state: ServerState, wanted: Transcription, scores_tokens: bool) -> Req
             scores_tokens=scores_tokens,
             keywords=wanted.keywords or (),
         ),
+        state.ring.again(caller),
     )
     if request.domain is not None:
-        state.engine.domains.at_hand(request.domain)
+        state.engine.domains.at_hand(request.domain, request.hidden)
     return request
 
 
-def _submit(state: ServerState, request: Request) -> Future[Reply]:
-    return state.engine.submit(request)
+def _submit(state: ServerState, caller: Caller, request: Request, new_s: int) -> Future[Reply]:
+    """Queue audio of which `new_s` are not charged yet. The key may have changed since the session began."""
+    now = state.ring.again(caller)
+    with state.quotas.charging(now, new_s):
+        return state.engine.submit(replace(request, hidden=now.hidden))
 
 
 def _told(state: ServerState, reply: Reply, scores_tokens: bool) -> dict[str, Any]:
@@ -190,5 +200,6 @@ async def _end(socket: WebSocket, error: SsvdError, code: int) -> None:
     """Say why, and close."""
     with suppress(WebSocketDisconnect, RuntimeError):  # the client was faster
         body = {**error_of(error)[1]["error"], "event_id": None}
+        note_refusal(socket.scope, body["code"])
         await socket.send_json(server_event("error", error=body))
         await socket.close(code)

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.api.watch import note_refusal
 from server.bank.loader import LoaderError
+from server.configuration.limits import with_settings_named
 from server.errors import (
     ApiError,
     BankFullError,
@@ -23,7 +24,6 @@ from server.errors import (
     OutOfMemoryError,
     QueueFullError,
 )
-from server.settings import with_settings_named
 from ssvd_asr.errors import (
     AdapterError,
     AudioError,
@@ -37,7 +37,11 @@ from ssvd_asr.errors import (
     LanguageError,
     SsvdError,
     StoreError,
+    StoreRefusedError,
+    StoreUnreachableError,
     UnknownDomainError,
+    WrongBaseError,
+    WrongBasisError,
 )
 
 logger = logging.getLogger(__name__)
@@ -47,6 +51,7 @@ _MEANING: tuple[tuple[type[SsvdError], int, str | None, str], ...] = (
     (UnknownDomainError, 404, "domain", "domain_not_found"),
     (BlendFormError, 422, "domain", "forms_differ"),
     (BlendError, 400, "domain", "invalid_blend"),
+    (StoreUnreachableError, 503, "domain", "store_unreachable"),
     (StoreError, 500, "domain", "store_damaged"),
     (AudioTooLongError, 422, "file", "audio_too_long"),
     (AudioLimitError, 422, "file", "audio_over_limit"),
@@ -61,13 +66,22 @@ _MEANING: tuple[tuple[type[SsvdError], int, str | None, str], ...] = (
     (LoaderError, 503, "domain", "not_loaded"),
     (OutOfMemoryError, 503, None, "out_of_memory"),
     (DeadlineError, 504, None, "deadline_exceeded"),
+    (WrongBaseError, 422, "domain", "wrong_base"),
+    (WrongBasisError, 422, "domain", "wrong_basis"),
     (AdapterError, 500, "domain", "adapter_refused"),
 )
-_EXPECTED = (DrainingError, BankFullError, DeadlineError)  # of a busy server: a line of the log, no traceback
+# Of a busy server: warnings. The others of _MEANING with a 5xx are of its operator: errors, in one line too.
+_EXPECTED = (DrainingError, BankFullError, DeadlineError, StoreUnreachableError)
+_MISTAKES = ("invalid_name", "contradiction")  # codes of StoreRefusedError that no state of the store changes
+MAX_MESSAGE_CHARS = 2000  # of a refusal
 _UNKNOWN = (SsvdError, 500, None, "internal_error")
 
 
 def _body(status: int, message: str, *, code: str, param: str | None) -> dict[str, Any]:
+    """Return the error's body. The middle of a long message, which repeats what was sent, is left out."""
+    if len(message) > MAX_MESSAGE_CHARS:
+        half = MAX_MESSAGE_CHARS // 2
+        message = f"{message[:half]} [{len(message) - 2 * half} characters left out] {message[-half:]}"
     kinds = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
     kind = kinds.get(status, "invalid_request_error" if status < 500 else "server_error")
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
@@ -77,12 +91,15 @@ def error_of(error: SsvdError) -> tuple[int, dict[str, Any]]:
     """Return the status and the body of a refusal. Errors of the server are logged."""
     if isinstance(error, ApiError):
         return error.status, _body(error.status, str(error), code=error.code, param=error.param)
+    if isinstance(error, StoreRefusedError):
+        status = 400 if error.code in _MISTAKES else 409
+        return status, _body(status, str(error), code=error.code, param="domain")
     meaning = next((each for each in _MEANING if isinstance(error, each[0])), _UNKNOWN)
     status, param, code = meaning[1:]
     if isinstance(error, _EXPECTED):
         logger.warning("%s", error)
     elif status >= 500:
-        logger.error("%s", error, exc_info=error)
+        logger.error("%s", error, exc_info=error if meaning is _UNKNOWN else None)
     message = with_settings_named(str(error)) if isinstance(error, AudioLimitError) else str(error)
     return status, _body(status, message, code=code, param=param)
 
@@ -97,6 +114,14 @@ def error_response(
 def _response(status: int, body: dict[str, Any], retry_after_s: int | None) -> JSONResponse:
     headers = None if retry_after_s is None else {"Retry-After": str(retry_after_s)}
     return JSONResponse(body, status_code=status, headers=headers)
+
+
+def refusal(error: SsvdError, scope: Scope) -> JSONResponse:
+    """Return the response for an error, and note its code. Errors of the server are logged."""
+    status, body = error_of(error)
+    note_refusal(scope, body["error"]["code"])
+    retry_after_s = {429: getattr(error, "retry_after_s", 1), 503: 1}.get(status)
+    return _response(status, body, retry_after_s)
 
 
 def install(app: FastAPI) -> None:
@@ -137,10 +162,7 @@ class _Faults:
 
 async def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, SsvdError)
-    status, body = error_of(error)
-    note_refusal(request.scope, body["error"]["code"])
-    retry_after_s = {429: getattr(error, "retry_after_s", 1), 503: 1}.get(status)
-    return _response(status, body, retry_after_s)
+    return refusal(error, request.scope)
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
@@ -13,38 +14,54 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from server.api.asking import request_for
-from server.api.form import UNTIMED, AudioForm, TranscriptionForm, TranslationForm, request_schema
+from server.api.documented import KEY, refusals, transcript
+from server.api.form import UNTIMED, AudioForm, TranscriptionForm, TranslationForm
 from server.api.form_reading import open_form
+from server.api.form_schema import request_schema
+from server.api.gate import caller_of
 from server.api.replies import render
 from server.api.streaming import PieceStream, stream_reply
-from server.api.watch import CLIENT_LEFT, note_reply
+from server.api.watch import CLIENT_LEFT, note_reply, note_stage
 from server.engine.each_channel import submit_recording
 from server.engine.messages import Reply
 from server.engine.messages import Request as Transcription
 from server.errors import late
+from server.keys.quotas import charged_s
 from server.progress import REQUEST_ID_HEADER, Pieces
 from server.state import ServerState, state_of
-from ssvd_asr.audio.read import read_recording
+from ssvd_asr.audio.read import SAMPLE_RATE, read_recording
 
-router = APIRouter()
+router = APIRouter(dependencies=[KEY])
+
+REFUSALS = refusals(400, 404, 413, 415, 422, 429, 500, 503, 504)
+EVENTS = "text/event-stream"
+TEXTS = ("text/plain", "text/vtt")
 
 
 # With a slash too: clients send their upload twice after a redirect, or take its empty body for a text.
 @router.post("/v1/audio/transcriptions/", include_in_schema=False)
-@router.post("/v1/audio/transcriptions", openapi_extra=request_schema(TranscriptionForm))
+@router.post(
+    "/v1/audio/transcriptions",
+    openapi_extra=request_schema(TranscriptionForm),
+    responses=REFUSALS | transcript(*TEXTS, EVENTS),
+)
 async def transcribe(request: Request) -> Response:
     """Transcribe one file in one domain. The request and reply are OpenAI's, with `domain` beside `model`."""
     return await _answer(request, TranscriptionForm)
 
 
 @router.post("/v1/audio/translations/", include_in_schema=False)
-@router.post("/v1/audio/translations", openapi_extra=request_schema(TranslationForm))
+@router.post(
+    "/v1/audio/translations",
+    openapi_extra=request_schema(TranslationForm),
+    responses=REFUSALS | transcript(*TEXTS),
+)
 async def translate(request: Request) -> Response:
     """Translate one file to English in one domain, where the base was trained for that."""
     return await _answer(request, TranslationForm)
 
 
-@router.get("/v1/progress/{request_id}")
+@router.get("/v1/progress/{request_id}", responses=refusals(404, 422))
 async def progress(request_id: str, request: Request) -> dict[str, int]:
     """Return how many pieces a running request has, and how many of them are decoded."""
     pieces = state_of(request).progress.find(request_id)
@@ -60,11 +77,15 @@ async def _answer(request: Request, kind: type[AudioForm]) -> Response:
 async def _transcribe(
     request: Request, state: ServerState, pieces: Pieces, kind: type[AudioForm]
 ) -> Response:
+    caller = caller_of(request)
+    began_s = time.monotonic()
     async with open_form(request, kind) as (file, form):
+        note_stage(request.scope, "receive", began_s)
+        state.quotas.check(caller)
         # In a thread: hundreds of keywords take tens of milliseconds to spell.
-        wanted = await run_in_threadpool(request_for, state, form.asked)
+        wanted = await run_in_threadpool(request_for, state, form.asked, caller)
         if wanted.domain is not None:
-            await _fetch(state, wanted.domain)
+            await _fetch(state, wanted.domain, wanted.hidden)
         stream = PieceStream() if form.streams else None
         wanted = replace(
             wanted,
@@ -74,8 +95,8 @@ async def _transcribe(
             on_progress=pieces.note,
             on_piece=None if stream is None else stream.put,
         )
-        async with state.decoders:
-            future = await run_in_threadpool(_submit, state, file, form, wanted)
+        async with state.intake.turn(file.size or 0):
+            future = await run_in_threadpool(_submit, request, state, file, form, wanted)
     if stream is not None:
         return stream_reply(future, stream, form, state.engine.request_timeout_s, request.scope)
     reply = await _unless_client_leaves(request, future, state.engine.request_timeout_s)
@@ -85,20 +106,26 @@ async def _transcribe(
     return render(reply, form)
 
 
-async def _fetch(state: ServerState, domain: str) -> None:
-    """Wait until the domain is in memory. This comes before a decoder is held, which other requests need.
+async def _fetch(state: ServerState, domain: str, hidden: frozenset[str]) -> None:
+    """Wait until the domain is in memory. This comes before a place to decode is held, which others need.
 
     Raises as Domains.lease does.
     """
     domains = state.engine.domains
-    if not await run_in_threadpool(domains.at_hand, domain):
+    if not await run_in_threadpool(domains.at_hand, domain, hidden):
         await to_thread.run_sync(domains.fetch, domain, limiter=state.fetchers)
 
 
-def _submit(state: ServerState, file: UploadFile, form: AudioForm, wanted: Transcription) -> Future[Reply]:
-    """Decode the upload and queue it. This blocks, so run it in a thread."""
+def _submit(
+    request: Request, state: ServerState, file: UploadFile, form: AudioForm, wanted: Transcription
+) -> Future[Reply]:
+    """Decode the upload, queue it and charge the caller for it. This blocks, so run it in a thread."""
+    began_s = time.monotonic()
     recording = read_recording(file.file, state.settings.audio_limits, channel=form.chosen_channel)
-    return submit_recording(state.engine, recording, wanted)
+    note_stage(request.scope, "decode audio", began_s)
+    seconds = sum(map(len, recording.waves)) / SAMPLE_RATE
+    with state.quotas.charging(caller_of(request), charged_s(seconds)):
+        return submit_recording(state.engine, recording, wanted)
 
 
 async def _unless_client_leaves(request: Request, future: Future[Reply], timeout_s: float) -> Reply | None:

@@ -15,7 +15,7 @@ from adapters_store.store import AdapterStore
 from adapters_store.versions import Version
 from adapters_store.voices import FileState, file_name
 from server.auto.wish import AutoWish
-from server.domains import problem_of
+from server.domains import hiding, problem_of
 from ssvd_asr.adapter.voices import VoiceRanking, VoiceSummary
 from ssvd_asr.errors import AdapterError, StoreError
 
@@ -47,16 +47,18 @@ class Candidates:
     def check(self, wish: AutoWish) -> None:
         """Raise UnknownDomainError for a name that the store lacks, AdapterError for another base's."""
         for name in wish.names or ():
-            problem = problem_of(self._store.resolve(name), self._base, self._digest)
+            found = hiding(self._store, wish.hidden)(name)
+            problem = problem_of(found, self._base, self._digest)
             if problem is not None:
                 raise AdapterError(f"domain {name!r} cannot be chosen: {problem}")
 
     def of(self, wish: AutoWish) -> tuple[Candidate, ...]:
         """Return the base and the domains of a wish. Reads files: do not call it on the device's thread."""
         if wish.names is None:
-            versions = [domain.active for domain in self._store.list() if self._is_for_us(domain.active)]
+            shown = [each.active for each in self._store.list() if each.name not in wish.hidden]
+            versions = [version for version in shown if self._is_for_us(version)]
         else:
-            versions = [self._store.resolve(name) for name in wish.names]
+            versions = [hiding(self._store, wish.hidden)(name) for name in wish.names]
         try:
             written = self._store.voices.written()
         except (StoreError, OSError) as error:

@@ -18,10 +18,12 @@ class AutoWish:
 
     Attributes:
         names: references to choose from, beside the base; None: all domains of the base.
+        hidden: names of domains that do not exist for whoever asks.
     """
 
     names: tuple[str, ...] | None = None
     mode: Mode = "full"
+    hidden: frozenset[str] = frozenset()
 
 
 def wish_of(domain: str | None, mode: Mode = MODES[0]) -> AutoWish | None:

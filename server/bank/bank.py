@@ -165,6 +165,11 @@ class Bank:
         packed = self.host.acquire_blend(blend, lambda: self._blended(blend, parts))
         return self._staged(Lease(blend, packed, self.host))
 
+    def check_fits(self, packed: PackedAdapter) -> None:
+        """Raise AdapterError for an adapter that does not fit one of the memories even alone."""
+        self.slots.check_fits(packed.ks)
+        self.host.check_fits(packed)
+
     def preload(self, version: Version) -> None:
         """Load and stage a version in the background, if nothing has to be evicted for it."""
         self._loader.submit(partial(self._load_ahead, version), ahead=True)

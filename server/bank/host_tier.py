@@ -72,6 +72,14 @@ class HostTier:
         with self._lock:
             return sha256 in self._entries
 
+    def check_fits(self, packed: PackedAdapter) -> None:
+        """Raise AdapterError for an adapter that is larger than all of the tier."""
+        if packed.nbytes > self.max_bytes:
+            raise AdapterError(
+                f"it takes {packed.nbytes} bytes of host memory, "
+                f"the limit is {self.max_bytes} (SSVD_BANK_HOST_MAX_BYTES)"
+            )
+
     def waiting(self, sha256: str) -> PackedAdapter | None:
         """Return a version if a request leases it, else None."""
         with self._lock:
@@ -81,6 +89,12 @@ class HostTier:
         """Return whether a request leases a version."""
         with self._lock:
             return sha256 in self._leases
+
+    @property
+    def held(self) -> int:
+        """How many domains are leased, and so cannot leave."""
+        with self._lock:
+            return len(self._leases)
 
     def acquire(self, version: Version) -> PackedAdapter:
         """Lease a version, loading it where needed. `release` must follow.
@@ -177,11 +191,7 @@ class HostTier:
         try:
             with self._tally.timing(HOST_LOADS):
                 packed = self._read(version)
-            if packed.nbytes > self.max_bytes:
-                raise AdapterError(
-                    f"it takes {packed.nbytes} bytes of host memory, "
-                    f"the limit is {self.max_bytes} (SSVD_BANK_HOST_MAX_BYTES)"
-                )
+            self.check_fits(packed)
         except AdapterUnreadableError as error:
             raise LoaderError(str(error)) from error
         except AdapterError as refusal:
@@ -226,7 +236,9 @@ class HostTier:
 
 def _file_state(version: Version) -> FileState:
     try:
-        found = version.path.stat()
+        found = version.file().stat()
+    except AdapterUnreadableError as error:
+        raise LoaderError(str(error)) from error
     except OSError as error:
         raise AdapterError(f"{version.reference}: its file is gone: {error}") from error
     return found.st_ctime_ns, found.st_size

@@ -77,7 +77,7 @@ class Batches:
         return self._after(failure, trace, pieces)
 
     def _after(self, failure: Exception, trace: str, pieces: Sequence[Piece]) -> list[Decoded | Exception]:
-        memory = _is_out_of_memory(failure)
+        memory = is_out_of_memory(failure)
         if memory:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
@@ -127,7 +127,7 @@ class Batches:
         return len(pieces) * longest / SAMPLE_RATE
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """Return whether memory ran out. torch has no error class for the CPU's or CUDA libraries' memory."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)) is not None

@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import groupby
 
 from server.engine.engine import Engine
-from server.engine.messages import OnProgress, Reply, Request
+from server.engine.messages import OnProgress, Reply, Request, Timing
 from ssvd_asr.audio.read import Recording
 from ssvd_asr.writing import joined_texts
 
@@ -23,7 +23,7 @@ def submit_recording(engine: Engine, recording: Recording, request: Request) -> 
     if not recording.apart:
         warnings = (*request.warnings, *recording.warnings[0])
         return engine.submit(replace(request, wave=recording.waves[0], warnings=warnings))
-    lease = None if request.domain is None else engine.domains.lease(request.domain)
+    lease = None if request.domain is None else engine.domains.lease(request.domain, request.hidden)
     try:
         # A name may be published again between two submits; the digest stays.
         pinned = None if lease is None else lease.pinned
@@ -98,6 +98,20 @@ def merged(replies: Sequence[Reply]) -> Reply:
             replace(each, channel=channel) for channel, reply in enumerate(replies) for each in reply.chosen
         ),
         channels=tuple(reply.text for reply in replies),
+        timing=_whole([reply.timing for reply in replies]),
+    )
+
+
+def _whole(timings: Sequence[Timing | None]) -> Timing | None:
+    """Return the timing of all channels. They share batches, so that of the longest counts."""
+    known = [each for each in timings if each is not None]
+    if not known:
+        return None
+    return Timing(
+        queued_s=min(each.queued_s for each in known),
+        begun_s=min(each.begun_s for each in known),
+        decoded_s=max(each.decoded_s for each in known),
+        device_s=max(each.device_s for each in known),
     )
 
 

@@ -12,6 +12,8 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
+from dataclasses import replace
+from pathlib import Path
 
 from server.auto.candidates import Candidates
 from server.auto.wish import AutoWish
@@ -20,14 +22,23 @@ from server.domains import Domains
 from server.engine.batches import Batches
 from server.engine.choosing import Chooser
 from server.engine.cutting import Cut, audio_s_of, parts_of
+from server.engine.errands import Errands
 from server.engine.jobs import Job, Part
 from server.engine.messages import Decoded, Reply, Request
 from server.engine.queue import Scheduler, Waiting
 from server.engine.recogniser import Recogniser
 from server.engine.replying import reply_to
 from server.engine.segments import speech_of
-from server.errors import DEVICE_ENDED, DeadlineError, DrainingError, QueueFullError, late
+from server.errors import (
+    DEVICE_ENDED,
+    STOPPED,
+    DeadlineError,
+    DrainingError,
+    QueueFullError,
+    late,
+)
 from server.tally import QUEUE_SECONDS
+from ssvd_asr.adapter.read import read_bounded
 from ssvd_asr.audio.read import SAMPLE_RATE
 from ssvd_asr.audio.segment import find_spans
 from ssvd_asr.base.prompt import IDENTIFIED
@@ -63,6 +74,7 @@ class Engine:
         self._chooser = Chooser(
             domains, candidates, auto or AutoOptions(), self._enqueue_more, self._finish, self._check_time
         )
+        self._errands = Errands(self._queue.wake)
         self._draining = False
         self._unfinished: set[Job] = set()
         self._thread = threading.Thread(target=self._run, name="ssvd-device", daemon=True)
@@ -132,8 +144,10 @@ class Engine:
         self.recogniser.check_keywords(request.keywords)
         deadline_s = time.monotonic() + self.request_timeout_s
         if request.auto is not None:
-            self._chooser.check(request.auto)
-        lease = None if request.domain is None else self.domains.lease(request.domain)
+            wish = replace(request.auto, hidden=request.hidden)
+            request = replace(request, auto=wish)
+            self._chooser.check(wish)
+        lease = None if request.domain is None else self.domains.lease(request.domain, request.hidden)
         job = Job(request, lease, deadline_s)
         self._unfinished.add(job)
         job.future.add_done_callback(lambda _: self._leave(job))
@@ -149,16 +163,41 @@ class Engine:
                 listening = self._chooser.begin(job, parts, request.auto)
                 self._enqueue(job, listening, audio_s_of(parts) - audio_s_of(listening))
             else:
-                hinting = self._chooser.begin(job, parts, AutoWish(), hint=True) if request.hint else []
+                wish = AutoWish(hidden=request.hidden)
+                hinting = self._chooser.begin(job, parts, wish, hint=True) if request.hint else []
                 self._enqueue(job, [*hinting, *parts])
         except BaseException:
             job.future.cancel()
             raise
         return job.future
 
+    def check_adapter(self, file: Path) -> None:
+        """Check an adapter file that is to be published: whether this base can serve it, and its canary.
+
+        The canary runs on the device's thread, between two batches, with the base that serves. Do not call it
+        on an event loop.
+
+        Raises:
+            AdapterError: the file is no adapter, for another base or too large, or its canary fails.
+            DeadlineError: the device had no time for it within the limit of a request.
+            OutOfMemoryError: the device's memory has no room for the canary.
+            DrainingError: `drain` or `close` was called, or the device's thread has ended.
+        """
+        checked = self.recogniser.check_adapter(read_bounded(file))
+        self.domains.bank.check_fits(checked.packed)
+        if not self.ready:
+            raise DrainingError("the server is stopping and takes no new requests")
+        self._errands.do(checked.canary, self.request_timeout_s)
+
     def drain(self) -> None:
         """Take no new requests. Accepted requests are still decoded."""
         self._draining = True
+
+    def give_up(self) -> None:
+        """Drain, and fail the accepted requests that are not answered yet, also those on the device."""
+        self.drain()
+        self._queue.close()  # before _give_up: requests still being cut must not enter it
+        self._give_up(STOPPED)
 
     def close(self, timeout_s: float) -> None:
         """Drain, wait at most `timeout_s` for accepted requests, fail the rest and end the threads."""
@@ -170,7 +209,7 @@ class Engine:
         self._queue.close()
         self._thread.join(max(0.0, until_s - time.monotonic()))
         self._chooser.close()
-        self._give_up(f"the server stopped before this was decoded ({timeout_s} s to drain)")
+        self.give_up()
         self.domains.bank.close()
 
     def _leave(self, job: Job) -> None:
@@ -190,6 +229,7 @@ class Engine:
             domain=None if lease is None else lease.turn,
             audio_s=0.0 if part.optional else audio_s,  # a hint takes no room from requests
             row_s=min(HEARD_S, audio_s) if part.piece.listens else row_s,
+            caller=job.request.caller,
             blend=lease.sha256 if lease is not None and lease.parts else None,
         )
 
@@ -198,12 +238,13 @@ class Engine:
         try:
             self._queue.put([self._waiting(job, part) for part in parts], self._batches.speed, force=True)
         except RuntimeError as error:
-            raise DrainingError("the server stopped before this was decoded") from error
+            raise DrainingError(STOPPED) from error
 
     def _enqueue(self, job: Job, parts: Sequence[Part], more_s: float = 0.0) -> None:
         waiting = [self._waiting(job, part) for part in parts]
         speed = self._batches.speed
-        wait_s = self._queue.ahead_s(waiting[-1].domain) / speed  # the first may be for a hint, by the base
+        last = waiting[-1]  # the first may be for a hint, by the base
+        wait_s = self._queue.ahead_s(last.domain, last.caller) / speed
         if self._batches.measured and wait_s > self.request_timeout_s:
             raise QueueFullError(
                 f"what goes before this takes about {wait_s:.0f} s: the limit is "
@@ -226,18 +267,29 @@ class Engine:
     def _run(self) -> None:
         """Decode batches until the queue is closed and drained. Runs on the device thread."""
         try:
-            while parts := self._queue.take(self._batches.budget_s, self._batches.max_domains):
+            while True:
+                self._errands.run()
+                parts = self._queue.take(
+                    self._batches.budget_s, self._batches.max_domains, lambda: bool(self._errands)
+                )
+                if not parts and self._errands:
+                    continue
+                if not parts:
+                    break
                 wanted = [part for part in parts if self._in_time(part)]
                 now_s = time.monotonic()
                 for part in wanted:
                     self.tally.add(QUEUE_SECONDS, now_s - part.queued_s)
+                    part.job.begin(part.queued_s, now_s)
                 results = self._batches.run([part.piece for part in wanted])
+                for job in {part.job for part in wanted}:
+                    job.note_batch(time.monotonic() - now_s)
                 for part, result in zip(wanted, results, strict=True):
                     self._note(part, result)
         except BaseException:  # logged here: `threading` ignores SystemExit
             logger.critical("the device's thread has ended, nothing more is decoded", exc_info=True)
-            self._draining = True
-            self._queue.close()  # before _give_up: requests still being cut must not enter it
+            self.drain()
+            self._queue.close()  # as in give_up
             self._give_up(DEVICE_ENDED)
 
     def _check_time(self, job: Job) -> None:
@@ -276,5 +328,6 @@ class Engine:
     def _give_up(self, why: str) -> None:
         """Fail every request, including those on the device. The queue must be closed."""
         self._queue.clear()
+        self._errands.close(DrainingError(why))
         for job in list(self._unfinished):
             job.fail(DrainingError(why))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from server.bank.bank import Lease
-from server.engine.messages import Chosen, Decoded, FloatArray, Piece, Reply, Request
+from server.engine.messages import Chosen, Decoded, FloatArray, Piece, Reply, Request, Timing
 from server.engine.placing import Joiner
 
 
@@ -39,6 +39,8 @@ class Job:
     settled: list[Decoded] = field(default_factory=list)  # the first pieces, with the words that are theirs
     _held: list[Lease] = field(default_factory=list)  # of candidates, released at the end
     _left: bool = False
+    _begun: tuple[float, float] | None = None  # when its first piece was queued and taken; time.monotonic()
+    _device_s: float = 0.0
     _joined: int = 0  # pieces that the joiner has
     _shares: dict[str | None, tuple[int, int, Lease | None]] = field(default_factory=dict)  # by digest
     _joiner: Joiner = field(init=False)
@@ -82,6 +84,19 @@ class Job:
             known, first, _ = self._shares.get(digest, (0, index, lease))
             self._shares[digest] = known + samples, min(first, index), lease
             *_, self.lease = max(self._shares.values(), key=lambda share: (share[0], -share[1]))
+
+    def begin(self, queued_s: float, begun_s: float) -> None:
+        """Note when a piece was queued and taken by the device; the first counts."""
+        self._begun = self._begun or (queued_s, begun_s)
+
+    def note_batch(self, took_s: float) -> None:
+        """Note how long a batch took that had pieces of this."""
+        self._device_s += took_s
+
+    @property
+    def timing(self) -> Timing | None:
+        """When it was worked for, up to now; None if the device has taken nothing of it."""
+        return None if self._begun is None else Timing(*self._begun, time.monotonic(), self._device_s)
 
     def take(self, index: int, decoded: Decoded) -> None:
         """Take a piece's words. Side effect: tells whoever asked of the pieces that are certain now."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +41,8 @@ class Request:
     keywords: tuple[str, ...] = ()  # names and terms that the search prefers
     auto: AutoWish | None = None  # the domain is to be chosen; `domain` is None
     hint: bool = False  # whether to tell of a domain that suits the recording clearly better
+    caller: str | None = None  # who shares the device as one; all without a name are one
+    hidden: frozenset[str] = frozenset()  # names of domains that do not exist for the caller
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,6 +220,23 @@ class Chosen:
 
 
 @dataclass(frozen=True)
+class Timing:
+    """When the device worked for a request: times of time.monotonic(), and seconds.
+
+    Attributes:
+        queued_s: when the first piece that was taken had come into the queue.
+        begun_s: when the device took it.
+        decoded_s: when the reply was made.
+        device_s: how long the batches took that had pieces of the request.
+    """
+
+    queued_s: float
+    begun_s: float
+    decoded_s: float
+    device_s: float
+
+
+@dataclass(frozen=True)
 class Reply:
     """The answer to a request."""
 
@@ -232,6 +251,7 @@ class Reply:
     chosen: tuple[Chosen, ...] = ()  # where the request left the domain to the server
     tokens: tuple[SaidToken, ...] = ()  # of the text, if the request wanted them
     usage: Usage = Usage()
+    timing: Timing | None = field(default=None, compare=False)  # None where nothing was decoded
 
     @property
     def words(self) -> tuple[TimedWord, ...]:

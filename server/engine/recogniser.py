@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -19,6 +19,8 @@ from server.bank.packed import Layout, PackedAdapter, check_cores, layout_of, pa
 from server.engine.messages import Decoded, Piece, SaidToken, Usage
 from server.engine.placing import placed
 from ssvd_asr.adapted_model import AdaptedModel, adapt
+from ssvd_asr.adapter.canary import check_publishable
+from ssvd_asr.adapter.metadata import AdapterMetadata
 from ssvd_asr.adapter.read import inspect_adapter, load_adapter
 from ssvd_asr.audio.read import SAMPLE_RATE
 from ssvd_asr.base.load import load_base
@@ -38,6 +40,14 @@ Times = Literal["aligned", "base"]  # where times come from, see the setting
 
 MAX_LAYOUTS = 64  # kept, 1.3 MB each for a 1B model; reading one again takes a fifth of a check's time
 MAX_KNOWN = 100_000  # digests kept of files that have been checked
+
+
+@dataclass(frozen=True)
+class CheckedAdapter:
+    """An adapter file that this base can serve, and what is left to check: on the device's thread only."""
+
+    packed: PackedAdapter
+    canary: Callable[[], object]  # raises AdapterError
 
 
 class Recogniser(AdapterSource, Protocol):
@@ -65,6 +75,13 @@ class Recogniser(AdapterSource, Protocol):
 
     def row_samples(self, samples: int) -> int:
         """Return the length to which a piece of `samples` is padded when it is alone in a batch."""
+        ...
+
+    def check_adapter(self, data: bytes) -> CheckedAdapter:
+        """Check a file that is to be published as `read_adapter` does; its canary is left. On any thread.
+
+        Raises AdapterError if the file is damaged, or made for another base or basis.
+        """
         ...
 
     def decode(self, pieces: Sequence[Piece], mount: Mount) -> list[Decoded]:
@@ -180,6 +197,12 @@ class ModelRecogniser:
         _remember(self._layouts, sha256, layout, MAX_LAYOUTS)
         return pack(data, layout, pinned=self.device.type == "cuda")
 
+    def check_adapter(self, data: bytes) -> CheckedAdapter:
+        """See Recogniser."""
+        loaded = load_adapter(data, self._base, self._factors)
+        packed = self._servable(data, loaded.metadata)
+        return CheckedAdapter(packed, lambda: check_publishable(loaded, self._adapted, self._base))
+
     def make_stack(self, slots: int, k: Mapping[str, int]) -> CoreStack:
         """See AdapterSource."""
         return CoreStack(
@@ -267,8 +290,12 @@ class ModelRecogniser:
         return piece.task != RECOGNITION or (piece.timestamps and self._times == "base")
 
     def _checked(self, data: bytes) -> Layout:
-        loaded = load_adapter(data, self._base, self._factors)
-        layout = layout_of(data, loaded.metadata)
+        metadata = load_adapter(data, self._base, self._factors).metadata
+        return self._servable(data, metadata).layout
+
+    def _servable(self, data: bytes, metadata: AdapterMetadata) -> PackedAdapter:
+        """Return a loaded file's numbers. Raises AdapterError if the device cannot hold its cores."""
+        layout = layout_of(data, metadata)
         for name, k in layout.ks.items():
             held = self._adapted.layers[name].rank
             if k > held:
@@ -276,8 +303,9 @@ class ModelRecogniser:
                     f"layer {name!r}: its core takes directions up to {k}, the device holds {held} of them "
                     "(SSVD_BASIS_SHARE)"
                 )
-        check_cores(pack(data, layout), self.dtype, self.compression)
-        return layout
+        packed = pack(data, layout)
+        check_cores(packed, self.dtype, self.compression)
+        return packed
 
 
 def _scored(found: Hypothesis) -> Iterator[tuple[int, float]]:

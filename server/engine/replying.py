@@ -30,6 +30,7 @@ def reply_to(job: Job, base: str, base_digest: str) -> Reply:
         decoding=decoding,
         tokens=tuple(token for each in decoded for token in each.tokens),
         usage=sum((each.usage for each in decoded), Usage()),
+        timing=job.timing,
         chosen=tuple(sorted(job.chosen, key=lambda each: each.start_s)),
         warnings=(
             *job.request.warnings,

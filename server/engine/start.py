@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 def open_store(settings: ServerSettings) -> AdapterStore:
     """The store that the settings name."""
-    return AdapterStore(settings.store)
+    return AdapterStore(settings.store or None, elsewhere=settings.elsewhere)
 
 
 def start_engine(settings: ServerSettings) -> Engine:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ from server.engine.messages import Reply, Request
 from server.errors import fault
 from server.realtime.agreement import Agreement
 from server.realtime.events import new_id, server_event
+from ssvd_asr.audio.read import SAMPLE_RATE
 from ssvd_asr.errors import SsvdError
 
 Event = dict[str, Any]
@@ -29,6 +31,7 @@ class Turn:
     agreement: Agreement = field(default_factory=Agreement)
     early: asyncio.Task[None] | None = None
     decoded: int = 0  # samples that the last early decoding had
+    charged_s: int = 0  # seconds that its client was charged for
 
     @property
     def is_being_decoded(self) -> bool:
@@ -47,7 +50,7 @@ class TurnDecoder:
     def __init__(
         self,
         send: Callable[[Event], Awaitable[None]],
-        submit: Callable[[Request], Future[Reply]],
+        submit: Callable[[Request, int], Future[Reply]],
         told: Callable[[Reply, bool], Event],
         error_of: Callable[[SsvdError], Event],
     ) -> None:
@@ -77,7 +80,7 @@ class TurnDecoder:
 
     async def _complete(self, turn: Turn, request: Request, then: Callable[[Request, Reply], None]) -> None:
         try:
-            reply = await self._decode(request)
+            reply = await self._decode(turn, request, math.ceil(len(request.wave) / SAMPLE_RATE))
             rest = turn.agreement.end(reply.text)
             if rest:
                 await self._tell("delta", turn, delta=rest)
@@ -95,18 +98,27 @@ class TurnDecoder:
 
     async def _tell_early(self, turn: Turn, request: Request) -> None:
         try:
-            reply = await self._decode(request)
+            reply = await self._decode(turn, request, len(request.wave) // SAMPLE_RATE)
         except Exception:
             return  # the whole turn's decoding tells what is wrong
         new = turn.agreement.update(reply.text)
         if new:
             await self._tell("delta", turn, delta=new)
 
-    async def _decode(self, request: Request) -> Reply:
-        """Return the reply. Cancelling this cancels the request."""
-        submitting = asyncio.ensure_future(run_in_threadpool(self._submit, request))
+    async def _decode(self, turn: Turn, request: Request, seconds: int) -> Reply:
+        """Return the reply, and charge for those of the turn's seconds that are not charged yet.
+
+        Early text is charged for as it comes: a client that then clears the buffer has had it. Cancelling
+        this cancels the request.
+        """
+        new_s = max(0, seconds - turn.charged_s)
+        turn.charged_s += new_s
+        submitting = asyncio.ensure_future(run_in_threadpool(self._submit, request, new_s))
         try:
             future = await asyncio.shield(submitting)
+        except SsvdError:
+            turn.charged_s -= new_s
+            raise
         except asyncio.CancelledError:  # the thread goes on, and nobody would know its request
             submitting.add_done_callback(_give_up)
             raise

@@ -54,7 +54,7 @@ class LiveSession:
     def __init__(
         self,
         send: Callable[[Event], Awaitable[None]],
-        submit: Callable[[Request], Future[Reply]],
+        submit: Callable[[Request, int], Future[Reply]],
         plan: Callable[[Transcription, bool], Request],
         told: Callable[[Reply, bool], Event],
         error_of: Callable[[SsvdError], Event],
@@ -65,7 +65,8 @@ class LiveSession:
         """Take what the session does through others.
 
         Args:
-            submit: queues a request; it blocks. Raises as Engine.submit does.
+            submit: queues a request and charges its client for so many seconds; it blocks. Raises as
+                Engine.submit does, and ApiError.
             plan: returns a request without audio for what the client wants; the flag asks for tokens. Raises
                 ApiError or SsvdError.
             told: returns the fields that a completed turn has beside its transcript, `ssvd` among them.

@@ -122,7 +122,7 @@ def test_the_active_version_is_removed_only_by_force_and_what_answers_is_told(st
 
 
 def test_an_adapter_of_another_domain_and_a_built_in_name_want_a_word(make, run, monkeypatch):
-    monkeypatch.setattr("adapters_store.commands._base", lambda _: None)
+    monkeypatch.setattr("adapters_store.actions.base_of", lambda _: None)
     monkeypatch.setattr("adapters_store.publish_check.publish_check", lambda _: None)
     file = make(1, domain="carib")
     for arguments, told in [

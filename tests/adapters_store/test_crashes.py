@@ -52,16 +52,24 @@ ACTIONS = {
     "activate": lambda store, _: store.activate("child", 1),
     "rollback": lambda store, _: store.rollback("child"),
     "remove": lambda store, _: store.remove("child", 3),
+    "pin": lambda store, _: store.pin("child", 2),
+    "alias": lambda store, _: store.set_alias("kids", "child@2"),
 }
-ACTIVE_AFTERWARDS = {"publish": 4, "activate": 1, "rollback": 2, "remove": 2}
+ACTIVE_AFTERWARDS = {"publish": 4, "activate": 1, "rollback": 2, "remove": 2, "pin": 3, "alias": 3}
 
 
 def state(store: AdapterStore) -> tuple:
     """All that a reader can see, read through to the bytes."""
-    return tuple(
-        (domain.name, domain.active.version, [(each.version, each.read_bytes()) for each in domain.versions])
+    domains = [
+        (
+            domain.name,
+            domain.active.version,
+            domain.pinned,
+            [(each.version, each.read_bytes()) for each in domain.versions],
+        )
         for domain in store.list()
-    )
+    ]
+    return domains, store.aliases()
 
 
 def prepared(folder) -> AdapterStore:

@@ -190,7 +190,7 @@ def test_a_pipe_as_the_source_does_not_hang(store, tmp_path):
         lambda _: b"",
         lambda _: b"{",
         lambda _: b"\xff\xfe",
-        lambda index: json.dumps(index | {"format": 2}).encode(),
+        lambda index: json.dumps(index | {"format": 3}).encode(),
         lambda index: json.dumps(index | {"name": "other"}).encode(),
         lambda index: json.dumps(index | {"active": 7}).encode(),
         lambda index: json.dumps(index | {"active": "1"}).encode(),
@@ -235,10 +235,10 @@ def test_a_root_that_cannot_be_written_says_its_setting(make, builtin, tmp_path)
 def test_a_held_lock_ends_in_a_sentence(store, make, monkeypatch):
     import filelock
 
-    import adapters_store.store
+    import adapters_store.storage
 
     store.publish("ward", make(1))
-    monkeypatch.setattr(adapters_store.store, "LOCK_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(adapters_store.storage, "LOCK_TIMEOUT_S", 0.05)
     with (
         filelock.FileLock(store.root / ".lock"),
         pytest.raises(StoreError, match=r"locked by another .* 0\.05 s"),

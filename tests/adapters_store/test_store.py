@@ -1,12 +1,14 @@
 """What names, numbers and digests mean, and that they go on meaning it."""
 
 import hashlib
+import json
 import subprocess
 import sys
 
 import pytest
 
-from adapters_store.store import AdapterStore, default_root
+from adapters_store.packaged import write_builtin
+from adapters_store.store import AdapterStore, default_place
 from ssvd_asr.errors import AdapterError, StoreError, UnknownDomainError
 from tests.adapters_store.adapter_samples import adapter_bytes
 
@@ -271,9 +273,47 @@ def test_the_root_is_the_environments_or_the_users(monkeypatch, tmp_path):
     assert AdapterStore().root == tmp_path / "chosen"
     monkeypatch.delenv("SSVD_STORE")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    assert default_root() == tmp_path / "data" / "ssvd-asr" / "store"
+    assert default_place() == tmp_path / "data" / "ssvd-asr" / "store"
 
 
 def test_the_store_loads_no_torch():
     code = "import sys, adapters_store.store, adapters_store.commands; print('torch' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
+
+
+def test_an_index_is_in_the_format_that_earlier_servers_read_until_it_cannot_be(store, make):
+    path = store.root / "domains" / "ward.json"
+
+    def written() -> dict:
+        return json.loads(path.read_bytes())
+
+    store.publish("ward", make(1))
+    store.publish("ward", make(2))
+    store.rollback("ward")
+    assert (written()["format"], "pinned" in written()) == (1, False)
+    earlier = path.read_bytes()
+    store.pin("ward", 2)
+    assert (written()["format"], written()["pinned"]) == (2, [2])
+    path.write_bytes(earlier)
+    assert store.publish("ward", make(3), activate=False).version == 3
+    assert written()["format"] == 2
+    assert store.resolve("ward").version == 1
+
+
+def test_a_domain_that_comes_with_an_upgrade_is_not_hidden_by_an_alias(store, make):
+    store.publish("ward", make(1))
+    store.set_alias("carib", "ward")
+    assert store.resolve("carib").name == "ward"
+    write_builtin(store.builtin, "carib", make(5))
+    assert store.resolve("carib").builtin
+    assert store.meaning("carib") == "carib"
+
+
+def test_a_damaged_list_of_aliases_is_said_and_domains_serve(store, make):
+    store.publish("ward", make(1))
+    (store.root / "aliases.json").write_text('{"format": 1, "aliases": {"../x": "ward"}}')
+    assert store.resolve("ward").version == 1
+    with pytest.raises(StoreError, match="aliases of the store are damaged"):
+        store.resolve("kids")
+    with pytest.raises(StoreError, match="aliases of the store are damaged"):
+        store.set_alias("kids", "ward")

@@ -26,8 +26,9 @@ from ssvd_asr.adapter.blend import blend_adapters
 from ssvd_asr.adapter.forms import MAPS, CoreForm
 from ssvd_asr.adapter.read import load_adapter
 from ssvd_asr.adapter.write import describe_adapter, save_adapter
-from ssvd_asr.errors import BlendError, StoreError, UnknownDomainError
+from ssvd_asr.errors import BlendError, UnknownDomainError
 from ssvd_asr.transcription import Transcript, transcribe
+from tests.server.history import History
 
 NEAR_TIE = 1e-4  # of two scores: rounding on another path may then choose the other token (promise 2)
 NAMES = ("child", "ward", "court", "gone")
@@ -133,38 +134,6 @@ class Oracle:
 
 
 @dataclass
-class History:
-    """Which digests answered for a name, and between which times they came and went."""
-
-    changes: dict[str, list[tuple[float, float, str | None]]] = field(
-        default_factory=lambda: {name: [] for name in NAMES}
-    )
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def change(self, store: AdapterStore, name: str, act: Callable[[], object]) -> None:
-        """Do something to a name and note what is active afterwards."""
-        begun_s = time.monotonic()
-        try:
-            act()
-        except (StoreError, UnknownDomainError):  # nothing to roll back, nothing to remove
-            return
-        try:
-            active: str | None = store.resolve(name).sha256
-        except UnknownDomainError:
-            active = None
-        with self.lock:
-            self.changes[name].append((begun_s, time.monotonic(), active))
-
-    def possible(self, name: str, begun_s: float, ended_s: float) -> set[str | None]:
-        """What may have answered for the name at any moment between the two times."""
-        with self.lock:
-            changes = list(self.changes[name])
-        settled = [active for _, done_s, active in changes if done_s <= begun_s]
-        during = {active for start_s, done_s, active in changes if done_s > begun_s and start_s <= ended_s}
-        return during | set(settled[-1:] or [None])
-
-
-@dataclass
 class Outcome:
     """What became of the requests."""
 
@@ -186,7 +155,7 @@ class Churn:
     ) -> None:
         self.engine, self.store, self.files, self.oracle = engine, store, files, oracle
         self.cancels = cancels  # share of the requests whose client hangs up
-        self.outcome, self.history = Outcome(), History()
+        self.outcome, self.history = Outcome(), History(NAMES)
         self._lock = threading.Lock()
         self._over = threading.Event()
         for index, name in enumerate(NAMES):

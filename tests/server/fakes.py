@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from adapters_store.versions import Version
 from server.bank.mount import Mount
 from server.bank.packed import PackedAdapter, layout_of, pack
 from server.engine.messages import Decoded, Piece, PieceDecoding, SaidToken, TextSegment, Usage
+from server.engine.recogniser import CheckedAdapter
 from ssvd_asr.adapter.adapter import Adapter
 from ssvd_asr.adapter.read import inspect_adapter
 from ssvd_asr.adapter.write import describe_adapter, save_adapter
@@ -21,7 +23,7 @@ from ssvd_asr.audio.read import SAMPLE_RATE
 from ssvd_asr.basis.factors import canonical_svd
 from ssvd_asr.decoding.align import TimedWord
 from ssvd_asr.decoding.hypothesis import Said
-from ssvd_asr.errors import AdapterError, KeywordError
+from ssvd_asr.errors import AdapterError, KeywordError, WrongBaseError
 from ssvd_asr.layer.linear import AdaptedLinear
 from ssvd_asr.mixing.core_stack import CoreStack
 
@@ -68,6 +70,8 @@ class FakeRecogniser:
         self.batches: list[list[str | None]] = []  # domains of the rows, of every batch begun
         self.read: Callable[[Version], PackedAdapter] = read_packed
         self.threads: set[str] = set()
+        self.decoding = False
+        self.canaries: list[bool] = []  # whether a batch was being decoded, for each
         self.loads: list[str] = []  # references of the versions loaded, in order
         self.refuse: set[str] = set()  # digests
         self.fail: BaseException | None = None
@@ -94,12 +98,28 @@ class FakeRecogniser:
             raise AdapterError("its singular values are of another planet")
         return self.read(version)
 
+    def check_adapter(self, data: bytes) -> CheckedAdapter:
+        metadata = inspect_adapter(data)
+        if metadata.base_digest != self.digest:
+            raise WrongBaseError(f"made for base {metadata.base_name}")
+
+        def canary() -> None:
+            self.threads.add(threading.current_thread().name)
+            self.canaries.append(self.decoding)
+            if hashlib.sha256(data).hexdigest() in self.refuse:
+                raise AdapterError("canary: its outputs deviate")
+            if self.fail is not None:
+                raise self.fail
+
+        return CheckedAdapter(pack(data, layout_of(data, metadata)), canary)
+
     def make_stack(self, slots: int, k: Mapping[str, int]) -> CoreStack:
         return CoreStack(self.layers, slots, k, hot_bytes=0)
 
     def decode(self, pieces: Sequence[Piece], mount: Mount) -> list[Decoded]:
         self.threads.add(threading.current_thread().name)
         self.batches.append([piece.lease and piece.lease.name for piece in pieces])
+        self.decoding = True
         self.started.release()
         assert self.go.wait(30), "the test never let decoding go on"
         assert self.turns is None or self.turns.acquire(timeout=TIMEOUT_S), "the test gave no turn"
@@ -110,6 +130,7 @@ class FakeRecogniser:
         if self.max_rows is not None and len(pieces) > self.max_rows:
             raise torch.OutOfMemoryError(f"{len(pieces)} rows are too many")
         self.pieces += pieces
+        self.decoding = False
         return [self._say(piece) for piece in pieces]
 
     def _say(self, piece: Piece) -> Decoded:

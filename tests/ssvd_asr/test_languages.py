@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
 
 from ssvd_asr.base.whisper.languages import ISO_639_3 as WHISPERS
 from ssvd_asr.errors import LanguageError
@@ -17,10 +18,31 @@ def test_every_way_to_write_a_language_is_one_symbol(asked: str) -> None:
     assert language_symbol(asked) == supported_language(asked, ["<nld>"], "it") == language(asked) == "<nld>"
 
 
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [
+        ("Haitian Creole", "hat"),
+        ("haitian_creole", "hat"),
+        ("haitian-creole", "hat"),
+        ("Flemish", "nld"),
+        ("farsi", "fas"),
+        ("Mandarin", "zho"),
+        ("Norwegian  Nynorsk", "nno"),
+    ],
+)
+def test_a_language_may_have_several_names(asked: str, code: str) -> None:
+    assert language_symbol(asked) == f"<{code}>"
+
+
 @pytest.mark.parametrize("code", WHISPERS)
 def test_whispers_own_codes_and_names_are_understood(code: str) -> None:
     assert language_symbol(code) == f"<{WHISPERS[code]}>"
     assert language_symbol(language_name(WHISPERS[code])) == f"<{WHISPERS[code]}>"
+
+
+@pytest.mark.parametrize("name", TO_LANGUAGE_CODE)
+def test_every_name_that_whisper_understands_is_understood(name: str) -> None:
+    assert language_symbol(name) == language_symbol(TO_LANGUAGE_CODE[name])
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def values(menu: Any) -> list[str]:
 
 
 def test_the_lists_are_the_server_s_and_what_is_chosen_stays_chosen(page: Page, server: FakeServer) -> None:
-    domain, example, about, note, _ = page.fill(None, None)
+    domain, example, about, note, *_ = page.fill(None, None)
     assert (values(domain), domain["value"]) == (["child", "scottish"], "child")
     assert example["choices"] == [
         ("child: one child clip", "child/a"),

@@ -177,7 +177,9 @@ def recording_of(folder: Path, name: str) -> Path:
 def test_a_page_alone_leaves_nothing_however_it_is_ended(tmp_path: Path, ending: signal.Signals) -> None:
     with page_alone(tmp_path) as (page, address):
         client = Client(address, verbose=False)  # its page stays open
-        client.predict(handle_file(str(recording_of(tmp_path, "anna"))), None, None, api_name="/transcribe")
+        client.predict(
+            handle_file(str(recording_of(tmp_path, "anna"))), None, None, "", api_name="/transcribe"
+        )
         assert len(list(tmp_path.glob("ssvd-ui-*/*/anna.wav"))) == 1
         page.send_signal(ending)
         wait_until(lambda: list(tmp_path.glob("ssvd-ui-*")) == [])
@@ -195,7 +197,9 @@ def test_a_recording_of_a_client_without_a_heartbeat_goes_and_a_present_visitor_
 
     with page_alone(tmp_path, unclaimed_s=4, sweep_s=0.1) as (_, address):
         client = Client(address, verbose=False)
-        client.predict(handle_file(str(recording_of(tmp_path, "anna"))), None, None, api_name="/transcribe")
+        client.predict(
+            handle_file(str(recording_of(tmp_path, "anna"))), None, None, "", api_name="/transcribe"
+        )
         with recording_of(tmp_path, "bert").open("rb") as file:
             reply = httpx.post(f"{address}/gradio_api/upload", files={"files": file})
         (path,) = reply.raise_for_status().json()

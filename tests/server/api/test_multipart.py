@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
+import os
+import tempfile
 
 import httpx
 import pytest
@@ -117,6 +120,20 @@ def test_a_field_that_is_given_twice_is_refused_even_if_both_agree(
     assert (error["param"], "twice" in error["message"]) == (field, True)
 
 
+def test_a_part_of_a_field_beside_the_whole_is_not_called_given_twice(
+    client: TestClient, clip: bytes
+) -> None:
+    both = {"chunking_strategy": "auto", "chunking_strategy[threshold]": "0.5"}
+    assert "give one of both" in refusal(post(client, clip, **both), 400)["message"]
+
+
+def test_a_refusal_does_not_repeat_all_that_was_sent(client: TestClient, clip: bytes) -> None:
+    error = refusal(post(client, clip, language="e" * 10_000), 422)
+    assert len(error["message"]) < 2100
+    assert "characters left out" in error["message"]
+    assert "as english" in error["message"]  # what is allowed is still told
+
+
 @pytest.mark.parametrize("value", ["0", "0.0", "-0", " 0 ", "0e0"])
 def test_a_temperature_of_nought_may_be_written_in_any_way(
     client: TestClient, clip: bytes, value: str
@@ -127,3 +144,17 @@ def test_a_temperature_of_nought_may_be_written_in_any_way(
 def test_values_in_capitals_are_refused_by_name(client: TestClient, clip: bytes) -> None:
     assert "'TEXT'" in refusal(post(client, clip, response_format="TEXT"), 422)["message"]
     refusal(post(client, clip, domain="Child"), 404)
+
+
+def test_a_disk_without_room_for_an_upload_is_told_and_is_no_fault(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tempfile.SpooledTemporaryFile, "rollover", full)  # of more than 1 MB
+    error = refusal(post(client, bytes(1_500_000)), 507)
+    assert (error["code"], error["type"]) == ("no_space", "server_error")
+    assert "No space left" in error["message"]
+    assert "TMPDIR" in error["message"]
+    assert not [record for record in caplog.records if record.exc_info]

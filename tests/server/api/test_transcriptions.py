@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -420,13 +422,31 @@ def test_the_upload_limit_holds_on_every_route(client: TestClient) -> None:
 
 
 def test_a_refused_adapter_is_500_with_the_reason(
-    client: TestClient, store: AdapterStore, recogniser: FakeRecogniser, clip: bytes
+    client: TestClient,
+    store: AdapterStore,
+    recogniser: FakeRecogniser,
+    clip: bytes,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     recogniser.refuse.add(store.resolve("scottish").sha256)
     error = refusal(post(client, clip, domain="scottish"), 500)
     assert error["code"] == "adapter_refused"
     assert "another planet" in error["message"]
     assert error["type"] == "server_error"
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_a_store_that_cannot_be_read_is_told_in_one_line_of_the_log(
+    client: TestClient, clip: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def denied(path: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(os, "scandir", denied)
+    error = refusal(post(client, clip, domain="child"), 500)
+    assert error["code"] == "store_damaged"
+    assert "Permission denied" in error["message"]
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 def test_a_disk_that_fails_is_503_and_the_next_request_tries_again(

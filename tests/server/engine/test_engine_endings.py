@@ -33,7 +33,7 @@ def test_draining_refuses_new_work_and_finishes_the_old(
 def test_closing_fails_what_the_deadline_cut_off(engine: Engine, request_: Request) -> None:
     waiting = engine.submit(request_)
     engine.close(timeout_s=0.05)
-    with pytest.raises(DrainingError, match=r"0\.05 s to drain"):
+    with pytest.raises(DrainingError, match="SSVD_DRAIN_TIMEOUT_S"):
         waiting.result(0)
 
 
@@ -44,7 +44,7 @@ def test_closing_fails_what_is_still_on_the_device(
     running = engine.submit(replace(request_, domain="child"))
     assert recogniser.started.acquire(timeout=TIMEOUT_S)
     engine.close(timeout_s=0.05)
-    with pytest.raises(DrainingError, match=r"0\.05 s to drain"):
+    with pytest.raises(DrainingError, match="SSVD_DRAIN_TIMEOUT_S"):
         running.result(0)
     assert engine.idle
     with caplog.at_level(logging.ERROR):

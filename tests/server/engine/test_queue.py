@@ -21,8 +21,14 @@ class Clock:
         return self.now_s
 
 
-def piece(item: str, domain: str | None = None, audio_s: float = 10, row_s: float = WINDOW_S) -> Waiting[str]:
-    return Waiting(item, item.partition("-")[0], domain, audio_s, row_s)
+def piece(
+    item: str,
+    domain: str | None = None,
+    audio_s: float = 10,
+    row_s: float = WINDOW_S,
+    caller: str | None = None,
+) -> Waiting[str]:
+    return Waiting(item, item.partition("-")[0], domain, audio_s, row_s, caller)
 
 
 def take(queue: Scheduler[str], rows: int = 1, domains: int = 99) -> list[str]:
@@ -139,6 +145,79 @@ def test_no_domain_starves_however_many_others_come(backlog: int, per_turn: int)
             return
         queue.put([piece(f"late{turn}", f"late{turn}")], speed=WINDOW_S)  # for ever
     raise AssertionError(f"{last} was never reached")
+
+
+def test_a_caller_with_many_requests_in_many_domains_does_not_hold_up_another() -> None:
+    queue: Scheduler[str] = Scheduler(10_000, clock=lambda: 0.0)
+    for number in range(100):
+        queue.put([piece(f"a{number}", f"domain {number % 10}", caller="a")], speed=1.0)
+    queue.put([piece("b0", "domain 3", caller="b")], speed=1.0)
+    queue.put([piece("c0")], speed=1.0)  # without a key
+    assert queue.ahead_s("domain 3", "b") == queue.ahead_s("new", "b") == 4 * WINDOW_S  # a0 a1 b0 c0
+    assert queue.ahead_s("domain 3", "a") > 10 * WINDOW_S
+    assert [take(queue)[0] for _ in range(3)] == ["a0", "b0", "c0"]
+
+
+def test_callers_share_the_device_evenly_however_many_domains_each_uses() -> None:
+    queue: Scheduler[str] = Scheduler(10_000, clock=lambda: 0.0)
+    for number in range(12):
+        queue.put([piece(f"wide{number}", f"domain {number}", caller="wide")], speed=1.0)
+    for number in range(12):
+        queue.put([piece(f"narrow{number}", "domain 0", caller="narrow")], speed=1.0)
+    callers = [take(queue)[0].rstrip("0123456789") for _ in range(24)]
+    for taken in range(2, 24, 2):
+        assert callers[:taken].count("wide") == taken // 2
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xyz"), st.floats(1, 10)), max_size=30))
+def test_a_caller_s_own_pieces_follow_each_other_as_if_it_were_alone(
+    puts: list[tuple[str, str, float]],
+) -> None:
+    clock = Clock()
+    queue: Scheduler[str] = Scheduler(10_000, clock)
+    alone: Scheduler[str] = Scheduler(10_000, clock)
+    for number, (caller, domain, row_s) in enumerate(puts):
+        clock.now_s += 0.5
+        queue.put([piece(f"{caller}-{number}", domain, row_s=row_s, caller=caller)], speed=1.0)
+        if caller == "a":
+            alone.put([piece(f"{caller}-{number}", domain, row_s=row_s, caller=caller)], speed=1.0)
+    shares = [each.share_s for each in queue._waiting]
+    assert shares == sorted(shares)
+    own = [each.item for each in queue._waiting if each.caller == "a"]
+    assert own == [each.item for each in alone._waiting]
+    assert all(each.share_s >= each.turn_s for each in queue._waiting)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(1, 12), st.integers(1, 3))
+def test_no_caller_starves_however_many_others_come(backlog: int, per_turn: int) -> None:
+    """New callers without end, each in a domain of its own, hold a piece up only until its own share."""
+    clock = Clock()
+    queue: Scheduler[str] = Scheduler(10**9, clock)
+    for index in range(backlog):
+        queue.put([piece(f"old{index}", f"domain {index % 3}", caller="old")], speed=WINDOW_S)
+    newcomers = 0
+    for turn in range(backlog * (per_turn + 2) + 10):
+        for _ in range(per_turn if turn < backlog else 1):
+            newcomers += 1
+            new = piece(f"new{newcomers}", f"domain {newcomers}", caller=f"new{newcomers}")
+            queue.put([new], speed=WINDOW_S)
+        take(queue)
+        clock.now_s += 1.0
+        if not any(each.caller == "old" for each in queue._waiting):
+            return
+    raise AssertionError("the last piece was never reached")
+
+
+def test_a_caller_s_pieces_move_up_when_one_of_its_requests_is_gone() -> None:
+    clock = Clock()
+    queue: Scheduler[str] = Scheduler(10_000, clock)
+    queue.put([piece(f"gone-{index}", "x", caller="a") for index in range(50)], speed=1.0)
+    queue.put([piece("kept-0", "y", caller="a"), piece("kept-1", "y", caller="a")], speed=1.0)
+    clock.now_s = 1.0
+    queue.put([piece(f"{index}-b", "z", caller="b") for index in range(50)], speed=1.0)
+    queue.discard("gone")
+    assert [take(queue)[0] for _ in range(4)] == ["kept-0", "0-b", "kept-1", "1-b"]
 
 
 def test_what_is_discarded_is_not_taken_and_makes_room() -> None:

@@ -1,0 +1,138 @@
+"""Files of a store in a repository of the Hugging Face hub. A change is a commit on the commit that was read.
+
+huggingface_hub finds token and endpoint: HF_TOKEN, HF_ENDPOINT.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from adapters_store.remote_storage import ChangedMeanwhileError
+from adapters_store.storage import MAX_DOCUMENT_BYTES
+from ssvd_asr.errors import AdapterError, SsvdError, StoreError, StoreUnreachableError
+
+_CHANGED, _REFUSED = (409, 412), (401, 403, 404)  # statuses
+
+
+class HubFiles:
+    """See `Remote`. `hf://owner/repository[@branch][/folder]`; nothing is asked before the first call."""
+
+    def __init__(self, url: str) -> None:
+        from huggingface_hub import HfApi, HfFileSystem
+
+        self._root = url.removeprefix("hf://").strip("/")
+        self.where = f"hf://{self._root}"
+        if "/" not in self._root:
+            raise StoreError(f"{url}: a repository is wanted, as hf://owner/repository (SSVD_STORE)")
+        owner, name, *folders = self._root.split("/")
+        name, _, branch = name.partition("@")
+        self._repository, self._branch, self._folder = f"{owner}/{name}", branch or None, "/".join(folders)
+        self._files = HfFileSystem(skip_instance_cache=True, use_listings_cache=False)
+        self._api = HfApi()
+
+    def tags(self, folder: str) -> dict[str, str]:
+        """See Remote."""
+        with self._asking():
+            try:
+                entries = self._files.ls(self._path(folder), detail=True, refresh=True)
+            except FileNotFoundError:
+                if folder:
+                    return {}
+                raise
+        files: list[dict[str, Any]] = [each for each in entries if isinstance(each, dict)]
+        return {
+            each["name"].rpartition("/")[2]: str(each["blob_id"])
+            for each in files
+            if each["type"] == "file" and each["size"] <= MAX_DOCUMENT_BYTES
+        }
+
+    def read(self, paths: Iterable[str]) -> dict[str, bytes]:
+        """See Remote."""
+        with self._asking():
+            return {path: bytes(self._files.cat_file(self._path(path))) for path in paths}
+
+    def now(self, path: str) -> tuple[str, bytes] | None:
+        """See Remote. The tag is the commit, with which all of the repository is as it was read."""
+        with self._asking():
+            commit = str(self._api.model_info(self._repository, revision=self._branch).sha)
+            place = f"{self._repository}@{commit}/{self._inner(path)}"
+            try:
+                return commit, bytes(self._files.cat_file(place))
+            except FileNotFoundError:
+                return None
+
+    def put(self, path: str, data: bytes, tag: str | None) -> str:
+        """See Remote. A file that is not there yet is committed on the commit in which it was not."""
+        with self._asking():
+            parent = tag
+            if parent is None:
+                parent = str(self._api.model_info(self._repository, revision=self._branch).sha)
+                if self._is_there(f"{self._repository}@{parent}/{self._inner(path)}"):
+                    raise ChangedMeanwhileError
+            from huggingface_hub.errors import HfHubHTTPError
+
+            try:
+                self._commit(path, data, parent)
+            except HfHubHTTPError as error:
+                if error.response is not None and error.response.status_code in _CHANGED:
+                    raise ChangedMeanwhileError from error
+                raise
+        return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()  # as `tags` tells it
+
+    def add(self, path: str, file: Path) -> None:
+        """See Remote."""
+        with self._asking():
+            if not self._is_there(self._path(path)):
+                self._commit(path, str(file), None)
+
+    def _is_there(self, place: str) -> bool:
+        return bool(self._files.exists(place))  # type: ignore[no-untyped-call]
+
+    def _commit(self, path: str, content: bytes | str, parent: str | None) -> None:
+        from huggingface_hub import CommitOperationAdd
+
+        self._api.create_commit(
+            self._repository,
+            [CommitOperationAdd(self._inner(path), content)],
+            commit_message=path,
+            revision=self._branch,
+            parent_commit=parent,
+        )
+
+    def _inner(self, path: str) -> str:
+        return f"{self._folder}/{path}" if self._folder else path
+
+    def fetch(self, path: str, size_bytes: int, target: Path) -> None:
+        """See Remote."""
+        with self._asking():
+            try:
+                found = self._files.size(self._path(path))
+                if found != size_bytes:
+                    raise AdapterError(f"it has {found} bytes, not {size_bytes}")
+                self._files.get_file(self._path(path), str(target))
+            except FileNotFoundError:
+                raise AdapterError("it is gone") from None
+
+    def _path(self, path: str) -> str:
+        return f"{self._root}/{path}".rstrip("/")
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Turn what huggingface_hub and the libraries below it raise into our errors."""
+        try:
+            yield
+        except (SsvdError, ChangedMeanwhileError):
+            raise
+        except FileNotFoundError as error:
+            raise StoreError(f"store {self.where} is not there: {error}") from error
+        except Exception as error:
+            if getattr(getattr(error, "response", None), "status_code", None) in _REFUSED:
+                reason = str(error).strip().partition("\n")[0]
+                raise StoreError(f"store {self.where}: the hub refuses: {reason}") from error
+            raise StoreUnreachableError(
+                f"store {self.where} does not answer: {type(error).__name__}: {error}"
+            ) from error

@@ -1,0 +1,38 @@
+"""Who makes a request that changes something, and whether a page of another site made the browser send it."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from fastapi import Request
+
+from adapters_store.audit import Actor
+from server.api.gate import caller_of
+from server.errors import ApiError
+from server.state import state_of
+
+ANONYMOUS = "anonymous"
+
+
+def actor_of(request: Request) -> Actor:
+    """Return who a request comes from, for the audit log: the key's name, and the address."""
+    return Actor(caller_of(request).name or ANONYMOUS, request.client.host if request.client else "unknown")
+
+
+def check_origin(request: Request) -> None:
+    """Raise ApiError 403 for a request that a page of a site sends which SSVD_CORS_ORIGINS does not allow.
+
+    A browser sends some requests of any page without asking first, and only keeps the answer from the page.
+    Clients that are no browsers send no Origin.
+    """
+    origin = request.headers.get("origin")
+    if origin is None:
+        return
+    allowed = state_of(request).settings.allowed_origins
+    if "*" in allowed or origin in allowed or urlsplit(origin).netloc == request.headers.get("host"):
+        return
+    raise ApiError(
+        403,
+        f"pages of {origin[:200]} may change nothing here (SSVD_CORS_ORIGINS)",
+        code="origin_not_allowed",
+    )
