@@ -51,14 +51,14 @@ class FileCache:
                 if found != sha256:
                     raise AdapterError(f"sha256 {found} came for {sha256}")
                 os.replace(scratch, path)
-            self._make_room()
+            self._make_room(path)
 
     def add(self, sha256: str, file: Path) -> None:
         """Add a file that is in the folder under another name. Its digest must be this one."""
         with self._lock:
             with contextlib.suppress(FileExistsError):
                 os.link(file, self.path(sha256))
-            self._make_room()
+            self._make_room(self.path(sha256))
 
     def _has(self, sha256: str, size_bytes: int) -> bool:
         """Return whether a file is here, and note that it was asked for."""
@@ -71,7 +71,8 @@ class FileCache:
             return False
         return True
 
-    def _make_room(self) -> None:
+    def _make_room(self, added: Path) -> None:
+        """Remove files, but not the added one: in the clock's steps another may be as new as it."""
         remove_stale(self.folder)
         found = []
         for name, path in files_in(self.folder).items():
@@ -82,5 +83,6 @@ class FileCache:
         for asked_s, nbytes, path in sorted(found):
             if size <= self.max_bytes or time.time() - asked_s < _IN_USE_S:
                 return
-            path.unlink(missing_ok=True)
-            size -= nbytes
+            if path != added:
+                path.unlink(missing_ok=True)
+                size -= nbytes
