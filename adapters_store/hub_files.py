@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from adapters_store.remote_storage import ChangedMeanwhileError
+from adapters_store.remote_storage import ChangedMeanwhileError, fetch_file
 from adapters_store.storage import MAX_DOCUMENT_BYTES
-from ssvd_asr.errors import AdapterError, SsvdError, StoreError, StoreUnreachableError
+from ssvd_asr.errors import SsvdError, StoreError, StoreUnreachableError
 
 _CHANGED, _REFUSED = (409, 412), (401, 403, 404)  # statuses
 
@@ -109,13 +109,7 @@ class HubFiles:
     def fetch(self, path: str, size_bytes: int, target: Path) -> None:
         """See Remote."""
         with self._asking():
-            try:
-                found = self._files.size(self._path(path))
-                if found != size_bytes:
-                    raise AdapterError(f"it has {found} bytes, not {size_bytes}")
-                self._files.get_file(self._path(path), str(target))
-            except FileNotFoundError:
-                raise AdapterError("it is gone") from None
+            fetch_file(self._files, self._path(path), size_bytes, target)
 
     def _path(self, path: str) -> str:
         return f"{self._root}/{path}".rstrip("/")

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from adapters_store.disk import Staged, make_folder, staged_copy
 from adapters_store.file_cache import FileCache
@@ -47,6 +47,20 @@ class Elsewhere:
 
 class ChangedMeanwhileError(Exception):
     """A document is not the one that was read."""
+
+
+def fetch_file(files: Any, place: str, size_bytes: int, target: Path) -> None:
+    """Copy a file of an fsspec file system to this machine.
+
+    Raises AdapterError if it is gone or has another size.
+    """
+    try:
+        found = files.size(place)
+        if found != size_bytes:
+            raise AdapterError(f"it has {found} bytes, not {size_bytes}")
+        files.get_file(place, str(target))
+    except FileNotFoundError:
+        raise AdapterError("it is gone") from None
 
 
 class Remote(Protocol):

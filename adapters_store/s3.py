@@ -11,9 +11,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from adapters_store.remote_storage import ChangedMeanwhileError
+from adapters_store.remote_storage import ChangedMeanwhileError, fetch_file
 from adapters_store.storage import MAX_DOCUMENT_BYTES
-from ssvd_asr.errors import AdapterError, SsvdError, StoreError, StoreUnreachableError
+from ssvd_asr.errors import SsvdError, StoreError, StoreUnreachableError
 
 CONNECT_S, READ_S = 3.0, 10.0  # a request waits for the store at most so long
 _CHANGED = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
@@ -98,13 +98,7 @@ class S3:
     def fetch(self, path: str, size_bytes: int, target: Path) -> None:
         """See Remote."""
         with self._asking():
-            try:
-                found = self._files.size(self._path(path))
-                if found != size_bytes:
-                    raise AdapterError(f"it has {found} bytes, not {size_bytes}")
-                self._files.get_file(self._path(path), str(target))
-            except FileNotFoundError:
-                raise AdapterError("it is gone") from None
+            fetch_file(self._files, self._path(path), size_bytes, target)
 
     def _check_conditions(self) -> None:
         """Raise StoreError if the service ignores conditions: then changes could be lost."""
