@@ -32,6 +32,7 @@ class Turn:
     early: asyncio.Task[None] | None = None
     decoded: int = 0  # samples that the last early decoding had
     charged_s: int = 0  # seconds that its client was charged for
+    charging: asyncio.Lock = field(default_factory=asyncio.Lock)  # held until a charge is made or refused
 
     @property
     def is_being_decoded(self) -> bool:
@@ -111,18 +112,21 @@ class TurnDecoder:
         Early text is charged for as it comes: a client that then clears the buffer has had it. Cancelling
         this cancels the request.
         """
-        new_s = max(0, seconds - turn.charged_s)
-        turn.charged_s += new_s
-        submitting = asyncio.ensure_future(run_in_threadpool(self._submit, request, new_s))
+        submitting = asyncio.ensure_future(self._charged(turn, request, seconds))
         try:
             future = await asyncio.shield(submitting)
-        except SsvdError:
-            turn.charged_s -= new_s
-            raise
         except asyncio.CancelledError:  # the thread goes on, and nobody would know its request
             submitting.add_done_callback(_give_up)
             raise
         return await asyncio.wrap_future(future)
+
+    async def _charged(self, turn: Turn, request: Request, seconds: int) -> Future[Reply]:
+        """Queue a request. Only what was accepted before counts as charged, and not what may be refused."""
+        async with turn.charging:
+            new_s = max(0, seconds - turn.charged_s)
+            future = await run_in_threadpool(self._submit, request, new_s)
+            turn.charged_s += new_s
+            return future
 
     async def _tell(self, kind: str, turn: Turn, **fields: Any) -> None:
         name = f"conversation.item.input_audio_transcription.{kind}"
