@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from fastapi import Request
+from starlette.datastructures import Headers
 
 from adapters_store.audit import Actor
 from server.api.gate import caller_of
@@ -25,14 +27,21 @@ def check_origin(request: Request) -> None:
     A browser sends some requests of any page without asking first, and only keeps the answer from the page.
     Clients that are no browsers send no Origin.
     """
-    origin = request.headers.get("origin")
-    if origin is None:
-        return
-    allowed = state_of(request).settings.allowed_origins
-    if "*" in allowed or origin in allowed or urlsplit(origin).netloc == request.headers.get("host"):
+    if comes_from_allowed(request.headers, state_of(request).settings.allowed_origins):
         return
     raise ApiError(
         403,
-        f"pages of {origin[:200]} may change nothing here (SSVD_CORS_ORIGINS)",
+        f"pages of {request.headers['origin'][:200]} may change nothing here (SSVD_CORS_ORIGINS)",
         code="origin_not_allowed",
     )
+
+
+def comes_from_allowed(headers: Headers, allowed: Collection[str]) -> bool:
+    """Return whether a request comes from no page, from one of this server, or from an origin allowed."""
+    origin = headers.get("origin")
+    if origin is None or "*" in allowed or origin in allowed:
+        return True
+    try:
+        return urlsplit(origin).netloc == headers.get("host")
+    except ValueError:  # no address, as http://[
+        return False

@@ -9,13 +9,13 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, WebSocket
 from starlette.concurrency import run_in_threadpool
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from server.api.asking import Asked, request_for
+from server.api.callers import comes_from_allowed
 from server.api.gate import caller_of
 from server.api.refusals import error_of
 from server.api.replies import language_fields, logprob_fields, ssvd_fields
@@ -42,7 +42,8 @@ GOING_AWAY, POLICY, TRY_LATER = 1001, 1008, 1013
 async def realtime(socket: WebSocket) -> None:
     """Transcribe audio as it comes. OpenAI's client and its events work unchanged."""
     state: ServerState = socket.app.state.ssvd
-    if not _may_connect(socket, state):
+    # Browsers let any page open a WebSocket, and name its origin.
+    if not comes_from_allowed(socket.headers, state.settings.allowed_origins):
         await socket.close(POLICY)  # before it is accepted: the client gets 403
         return
     offered = SUBPROTOCOL in socket.scope.get("subprotocols", ())
@@ -126,15 +127,6 @@ async def _until_it_ends(socket: WebSocket, state: ServerState, session: LiveSes
 def _text_of(data: bytes | None) -> str:
     """Return a binary message as text; what is none becomes text that is no event, and is refused."""
     return (data or b"").decode(errors="replace")
-
-
-def _may_connect(socket: WebSocket, state: ServerState) -> bool:
-    """Return whether a page may connect. Browsers let any page open a WebSocket, and name its origin."""
-    origin = socket.headers.get("origin")
-    if origin is None:
-        return True
-    allowed = state.settings.allowed_origins
-    return "*" in allowed or origin in allowed or urlsplit(origin).netloc == socket.headers.get("host")
 
 
 def _plan(state: ServerState, caller: Caller, wanted: Transcription, scores_tokens: bool) -> Request:

@@ -371,10 +371,12 @@ def test_an_address_that_is_not_understood_begins_no_session(url: str, query: st
         assert json.loads(socket.recv(TIMEOUT_S))["error"]["param"] == param
 
 
-def test_a_page_of_another_origin_cannot_connect(url: str) -> None:
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://["])
+def test_a_page_of_another_origin_cannot_connect(url: str, origin: str) -> None:
     address = f"ws{url.removeprefix('http')}/v1/realtime?intent=transcription"
-    with pytest.raises(InvalidStatus), connect(address, origin="https://evil.example"):  # type: ignore[arg-type]
+    with pytest.raises(InvalidStatus) as refused, connect(address, origin=origin):  # type: ignore[arg-type]
         pass
+    assert refused.value.response.status_code == 403
     with connect(address, origin=url) as socket:  # type: ignore[arg-type]
         assert json.loads(socket.recv(TIMEOUT_S))["type"] == "session.created"
 

@@ -307,8 +307,9 @@ def test_files_sent_at_once_all_become_versions(client: TestClient, tmp_path: Pa
     assert {hashlib.sha256(data).hexdigest() for data in files} <= digests
 
 
-def test_a_page_of_another_site_changes_nothing(client: TestClient) -> None:
-    evil = {"Origin": "https://evil.example"}
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "", "http://["])
+def test_a_page_of_another_site_changes_nothing(client: TestClient, origin: str) -> None:
+    evil = {"Origin": origin}
     response = client.post("/v1/domains/child/rollback", headers=evil)
     assert refusal(response, 403)["code"] == "origin_not_allowed"  # type: ignore[arg-type]
     assert client.get("/v1/domains", headers=evil).status_code == 200
