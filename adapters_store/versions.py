@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 from collections.abc import Callable
@@ -63,16 +64,24 @@ class Version:
             AdapterUnreadableError: the disk fails, or the process has too many files open.
             AdapterError: the file is gone, a link, not readable for this process, or not as it was published.
         """
+        data, found = self._read()
+        if found != self.sha256 and self.fetch is not None:  # the copy here is damaged, not the store
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+            data, found = self._read()
+        if found != self.sha256:
+            raise AdapterError(f"{self.reference}: its file has changed: sha256 {found}, not {self.sha256}")
+        return data
+
+    def _read(self) -> tuple[bytes, str]:
+        """Return the file's bytes and their digest. Raises as `read_bytes` does, but for a wrong digest."""
         try:
             data = read_file(self.file(), self.size_bytes)
         except (OSError, StoreError) as error:
             passing = isinstance(error, OSError) and error.errno not in _LASTING
             kind = AdapterUnreadableError if passing else AdapterError
             raise kind(f"{self.reference}: its file cannot be read: {error}") from error
-        found = hashlib.sha256(data).hexdigest()
-        if found != self.sha256:
-            raise AdapterError(f"{self.reference}: its file has changed: sha256 {found}, not {self.sha256}")
-        return data
+        return data, hashlib.sha256(data).hexdigest()
 
     @property
     def metadata(self) -> AdapterMetadata:

@@ -183,6 +183,15 @@ def test_what_is_in_memory_is_used_while_the_bucket_does_not_answer(
         store.resolve("ward").read_bytes()
 
 
+def test_a_damaged_copy_on_this_machine_is_fetched_again(open_: Open, make: Callable[[int], Path]) -> None:
+    store = open_()
+    version = store.publish("ward", make(1))
+    version.path.chmod(0o600)
+    version.path.write_bytes(bytes(version.size_bytes))  # as a power cut leaves it
+    assert store.resolve("ward").read_bytes() == adapter_bytes(1)
+    assert store.resolve("ward").metadata.training["seed"] == 1
+
+
 def test_a_bucket_at_no_address_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, builtin: Path) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(StoreUnreachableError, match="does not answer"):
