@@ -14,6 +14,7 @@ from typing import Any
 
 from adapters_store.audit import AuditLog, local_user
 from adapters_store.names import check_name
+from adapters_store.store import AdapterStore
 from server.keys.book import (
     ALL,
     SCOPES,
@@ -27,6 +28,7 @@ from server.keys.book import (
 )
 from server.keys.file import KEYS_VARIABLE, KeyFile
 from server.settings import load_settings
+from ssvd_asr.errors import SsvdError
 from ssvd_asr.parser import CommandParser
 
 Report = tuple[dict[str, Any], str]  # for --json, and as text
@@ -54,7 +56,7 @@ def _add(file: KeyFile, arguments: argparse.Namespace) -> Report:
         domains=domains,
         audio_s_per_hour=_count("--audio-s-per-hour", arguments.audio_s_per_hour),
         concurrent=_count("--concurrent", arguments.concurrent),
-        expires=None if arguments.expires is None else parse_expiry(arguments.expires),
+        expires=_expiry(arguments.expires),
         added=datetime.now(UTC),
     )
     book = _change(file, lambda book: book.with_key(key), "key.add", key)
@@ -116,9 +118,24 @@ def _set_private(
     book = file.change(
         lambda book: book.with_private(change(book)), AuditLog(), local_user(), what, domains=" ".join(names)
     )
+    if what == "domain.private":
+        _note_unknown(names)
     if not book.keys:
         _note("there are no keys: unless SSVD_AUTH=off, a server asks for one from now on (`ssvd keys add`)")
     return {"private": list(book.private)}, f"private domains: {', '.join(book.private) or 'none'}"
+
+
+def _note_unknown(names: tuple[str, ...]) -> None:
+    """Say which of these are no domains: a wrong name, or an alias, leaves a domain open to everybody."""
+    settings = load_settings()
+    try:
+        store = AdapterStore(settings.store, elsewhere=settings.elsewhere)
+        unknown = [name for name in names if not store.has(name)]
+    except (SsvdError, ModuleNotFoundError) as error:
+        _note(f"whether there are such domains is not known: {error}")
+        return
+    for name in unknown:
+        _note(f"store {store.where} has no domain {name} yet: check the name; an alias hides no domain")
 
 
 def _change(file: KeyFile, change: Callable[[KeyBook], KeyBook], what: str, key: Key) -> KeyBook:
@@ -162,6 +179,16 @@ def _note(text: str) -> None:
 def _domains(text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     return names if names == (ALL,) else tuple(map(check_name, names))
+
+
+def _expiry(text: str | None) -> datetime | None:
+    """Return when a new key is over. Raises KeysError for a time that is past."""
+    if text is None:
+        return None
+    over = parse_expiry(text)
+    if over <= datetime.now(UTC):
+        raise KeysError(f"--expires {text} is past: nobody could use the key")
+    return over
 
 
 def _count(option: str, count: int | None) -> int | None:

@@ -151,4 +151,7 @@ def parse_expiry(text: str) -> datetime:
         raise KeysError(f"{text[:40]!r} is no date: use 2027-01-31 or 2027-01-31T12:00+00:00") from error
     if read.tzinfo is None:
         raise KeysError(f"{text!r} has no offset from UTC: use 2027-01-31, or 2027-01-31T12:00+00:00")
-    return read.astimezone(UTC)
+    try:
+        return read.astimezone(UTC)
+    except OverflowError as error:
+        raise KeysError(f"{text!r} is beyond the years that a date may have") from error

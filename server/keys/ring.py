@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import shlex
 import threading
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -54,8 +56,14 @@ class KeyRing:
                 why = "there is a file of keys"
             raise SsvdError(
                 f"{why}, and {self._file.path} ({KEYS_VARIABLE}) holds no key: make one with "
-                "`ssvd keys add NAME`, or let everyone in with SSVD_AUTH=off"
+                f"`{self._how()}`, or let everyone in with SSVD_AUTH=off"
             )
+
+    def _how(self) -> str:
+        """Return the command that adds a key to this file, which a TOML file may name."""
+        command = "ssvd keys add NAME"
+        same = KeyFile(os.environ.get(KEYS_VARIABLE) or None).path == self._file.path
+        return command if same else f"{KEYS_VARIABLE}={shlex.quote(str(self._file.path))} {command}"
 
     @property
     def asks(self) -> bool:

@@ -133,6 +133,8 @@ def test_keys_that_are_made_at_once_are_all_kept(tmp_path: Path) -> None:
         (["add", "b", "--audio-s-per-hour", "-5"], "at least 1"),
         (["add", "b", "--expires", "tomorrow"], "'tomorrow' is no date"),
         (["add", "b", "--expires", "2027-01-31T12:00"], "no offset"),
+        (["add", "b", "--expires", "9999-12-31T23:59-12:00"], "beyond the years"),
+        (["add", "b", "--expires", "2020-01-31"], "--expires 2020-01-31 is past"),
         (["show", "b"], "no key is called 'b'; there are: a"),
         (["revoke", "b"], "no key is called"),
         (["rotate", "b"], "no key is called"),
@@ -150,6 +152,20 @@ def test_what_cannot_be_is_refused_in_one_line(
     assert len(said.splitlines()) == 1
     assert re.search(told, said), said
     assert keys.read_bytes() == before
+
+
+def test_a_private_name_that_is_no_domain_is_told(
+    keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SSVD_STORE", str(tmp_path / "store"))
+    run(capsys, "add", "a")
+    out, said = run(capsys, "private", "chlid", "child")
+    assert out == "private domains: child, chlid"
+    assert "has no domain chlid yet" in said
+    assert len(said.splitlines()) == 1
+    monkeypatch.setenv("SSVD_STORE", "gs://nowhere")
+    assert "is not known" in run(capsys, "private", "ward")[1]
+    assert KeyFile(keys).read().private == ("child", "chlid", "ward")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"keys": [{"name": "a"}]}', b"\xff\xfe", b'{"version": 2}'])

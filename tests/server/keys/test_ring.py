@@ -12,6 +12,7 @@ import pytest
 
 from server.configuration.access import Auth
 from server.errors import ApiError
+from server.keys.file import KEYS_VARIABLE
 from server.keys.ring import KeyRing, is_loopback
 from ssvd_asr.errors import SsvdError
 from tests.server.keys.making import make_key, make_private, revoke
@@ -45,9 +46,19 @@ def test_without_keys_only_this_machine_or_who_says_so_gets_a_server(
     if starts:
         assert KeyRing(path, auth, host).caller(None).name is None
         return
-    with pytest.raises(SsvdError, match=r"holds no key.*`ssvd keys add NAME`.*SSVD_AUTH=off") as refusal:
+    with pytest.raises(SsvdError, match=r"holds no key.*`SSVD_KEYS=\S+ ssvd keys add NAME`.*=off") as refusal:
         KeyRing(path, auth, host)
     assert len(str(refusal.value).splitlines()) == 1
+
+
+def test_the_command_that_is_told_adds_a_key_to_the_file_that_is_read(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEYS_VARIABLE, str(path))
+    with pytest.raises(SsvdError, match="`ssvd keys add NAME`"):
+        KeyRing(path, "on", LOCAL)
+    with pytest.raises(SsvdError, match=r"`SSVD_KEYS=./the keys/of\.json. ssvd keys add NAME`"):
+        KeyRing(Path("/the keys/of.json"), "on", LOCAL)  # as a file of --config may name it
 
 
 @pytest.mark.parametrize("host", ["", "127.0.0.1.example.org", "0", "localhost.example.org"])
