@@ -38,9 +38,10 @@ def list_all(store: AdapterStore, _: argparse.Namespace) -> Report:
 
 def show(store: AdapterStore, arguments: argparse.Namespace) -> Report:
     """Describe a domain, or one version."""
-    wanted = parse_reference(arguments.domain)
-    domain = store.get(wanted.name)
-    return describe_history(domain, (store.resolve(arguments.domain),) if wanted.pinned else domain.versions)
+    found = store.resolve(arguments.domain)  # an alias too
+    domain = store.get(found.name)
+    pinned = parse_reference(arguments.domain).pinned
+    return describe_history(domain, (found,) if pinned else domain.versions)
 
 
 def publish(store: AdapterStore, arguments: argparse.Namespace) -> Report:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -76,7 +77,7 @@ def show(server: Server, arguments: argparse.Namespace) -> Report:
     wanted = parse_reference(arguments.domain)
     report = server.report("GET", _domain(wanted.name))
     if wanted.pinned:
-        report["versions"] = [server.report("GET", _version(wanted))]
+        report["versions"] = [server.report("GET", _version(_meant(server, wanted, report)))]
     return report
 
 
@@ -132,8 +133,10 @@ def pin(server: Server, arguments: argparse.Namespace) -> Report:
 def download(server: Server, arguments: argparse.Namespace) -> Report:
     """Fetch a version's file and check its digest."""
     wanted = parse_reference(arguments.domain)
+    domain = server.report("GET", _domain(wanted.name))
+    wanted = _meant(server, wanted, domain)
     if not wanted.pinned:
-        wanted = Reference(wanted.name, version=server.report("GET", _domain(wanted.name))["active"])
+        wanted = Reference(wanted.name, version=domain["active"])
     report = server.report("GET", _version(wanted))
     data = server.ask("GET", f"{_version(wanted)}/file").content
     found = hashlib.sha256(data).hexdigest()
@@ -146,6 +149,15 @@ def diff(server: Server, arguments: argparse.Namespace) -> Report:
     """Compare the metadata of two versions."""
     path = f"{_domain(parse_name(arguments.name))}/diff"
     return server.report("GET", path, params={"from": arguments.one, "to": arguments.other})
+
+
+def _meant(server: Server, wanted: Reference, domain: Report) -> Reference:
+    """Return a reference without an alias. `domain`: the server's answer for the name of `wanted`."""
+    if wanted.name == domain["name"]:
+        return wanted
+    if wanted.pinned:
+        return replace(wanted, name=domain["name"])
+    return parse_reference(server.report("GET", "/v1/domains")["aliases"][wanted.name])
 
 
 def _domain(name: str) -> str:

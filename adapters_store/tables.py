@@ -9,6 +9,7 @@ from typing import Any
 from adapters_store.reports import Report
 
 DATA = ("test", "valid")  # on which `ssvd train` scores
+CELL_CHARS = 80  # of a value, such as a blend's parts; --json has it whole
 WER_COLUMNS = ("WER before", "after", "measured on")
 
 
@@ -113,7 +114,8 @@ def _reference(report: Report) -> str:
 
 
 def _cell(value: object) -> str:
-    return "-" if value is None else value if isinstance(value, str) else json.dumps(value)
+    text = "-" if value is None else value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= CELL_CHARS else f"{text[: CELL_CHARS - 3]}..."
 
 
 def _base_and_wer(summary: Report) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import pytest
 from adapters_store.commands import main
 from adapters_store.publish_check import publish_check
 from adapters_store.store import AdapterStore
+from adapters_store.tables import difference_table
 from ssvd_asr.errors import AdapterError, WrongBaseError
 from tests.adapters_store.adapter_samples import adapter_file
 
@@ -58,6 +59,13 @@ def test_list_as_json_is_one_object(store, make, report):
     assert child["base_name"] == "owsm-test"
     assert child["training"] == {"seed": 1, "wer_before": 0.5, "wer_after": 0.125}
     assert (child["layers"], child["k_min"], child["k_max"]) == (1, 3, 3)
+
+
+def test_a_long_value_does_not_widen_the_table_of_differences():
+    changed = {"training.blend": [None, ["x" * 9000]], "p": [0.5, 0.25]}
+    table = difference_table({"name": "ward", "from": 1, "to": 2, "changed": changed})
+    assert max(map(len, table.splitlines())) < 250
+    assert '["xxx' in table
 
 
 def test_the_table_has_a_line_a_domain(store, run):

@@ -68,6 +68,26 @@ def test_reports_are_those_of_the_store(served: tuple[str, AdapterStore], run: R
         assert {**its, "store": None} == {**mine, "store": None}
 
 
+def test_an_alias_is_shown_and_downloaded_as_what_it_stands_for(
+    served: tuple[str, AdapterStore], run: Run, tmp_path: Path
+) -> None:
+    url, store = served
+    store.set_alias("kids", "child")
+    store.set_alias("first", "child@1")
+    for number, arguments in enumerate(
+        (["show", "kids"], ["show", "first"], ["show", "kids@1"], ["download", "first"], ["download", "kids"])
+    ):
+        if arguments[0] == "download":
+            arguments += ["--out", str(tmp_path / f"{number}")]
+        here = run(*arguments, "--store", store.where)
+        (tmp_path / f"{number}").unlink(missing_ok=True)
+        assert run(*arguments, "--server", url) == here
+        assert here[0] == 0
+    assert (tmp_path / "3").read_bytes() == store.resolve("child@1").read_bytes()
+    for alias in ("kids", "first"):
+        store.remove_alias(alias)
+
+
 def test_changes_are_made_by_the_server(served: tuple[str, AdapterStore], run: Run, tmp_path: Path) -> None:
     url, store = served
     file = write_adapter(tmp_path / "ward.safetensors", 9)
