@@ -15,7 +15,8 @@ from server.configuration.names import nearest
 from ssvd_asr.errors import SsvdError
 
 _HIDDEN = "***"
-_USER_OF_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+# A password may have "/" and "@" in it. A name alone has no "/": hf://owner/name@branch names no user.
+_USER_OF_URL = re.compile(r"(?<=://)([^/@:\s]*:\S+|[^/@\s]+)(?=@)")
 
 
 def places_of(file: Path, known: Iterable[str]) -> dict[str, str]:

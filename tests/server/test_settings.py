@@ -201,10 +201,17 @@ def test_the_printed_settings_are_a_file_that_gives_the_same(
     )
 
 
-def test_what_a_url_says_of_its_user_is_not_printed() -> None:
-    loaded = load({"base": "s3://name:secret@place/base"})
+@pytest.mark.parametrize(
+    "user", ["name:secret", "secret", "name:sec/secret", "name:secret@secret", ":secret"]
+)
+def test_what_a_url_says_of_its_user_is_not_printed(user: str) -> None:
+    loaded = load({"base": f"s3://{user}@place/base"})
     assert "secret" not in loaded.as_toml() + loaded.changes()
     assert "s3://***@place/base" in loaded.as_toml()
+
+
+def test_a_branch_in_a_url_is_printed() -> None:
+    assert "hf://owner/name@branch/folder" in load({"store": "hf://owner/name@branch/folder"}).as_toml()
 
 
 def test_the_example_is_a_file_of_settings() -> None:
