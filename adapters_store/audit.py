@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ssvd_asr.errors import StoreError
+from ssvd_asr.errors import unwritable
 
 AUDIT_VARIABLE = "SSVD_AUDIT_LOG"
 
@@ -61,7 +61,7 @@ class AuditLog:
             concerns: further members of the object.
 
         Raises:
-            StoreError: the line cannot be written; the caller then makes no change.
+            StoreUnwritableError: the line cannot be written; the caller then makes no change.
         """
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"at": at, "who": by.who, "where": by.where, "what": what, **concerns})
@@ -77,7 +77,7 @@ class AuditLog:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            raise StoreError(f"audit log {self.path} ({AUDIT_VARIABLE}): {error}") from error
+            raise unwritable(f"audit log {self.path} ({AUDIT_VARIABLE})", error) from error
 
 
 def _ends_in_a_line(descriptor: int) -> bool:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from ssvd_asr.errors import StoreError
+from ssvd_asr.errors import AdapterError, StoreError
 
 _CHUNK_BYTES = 2**20
 _STAGED = ".staged-"
@@ -119,7 +119,8 @@ def staged_copy(source: Path | BinaryIO, folder: Path, max_bytes: int) -> Iterat
 
     Raises:
         OSError: the folder cannot be written.
-        StoreError: the source cannot be read, is not a regular file, is empty or larger than max_bytes.
+        StoreError: the source cannot be read, is not a regular file, or is larger than max_bytes.
+        AdapterError: the source is empty.
     """
     with _opened(source) as file, scratch_file(folder) as (descriptor, path):
         digest, size = hashlib.sha256(), 0
@@ -132,7 +133,7 @@ def staged_copy(source: Path | BinaryIO, folder: Path, max_bytes: int) -> Iterat
             digest.update(chunk)
             _write_all(descriptor, chunk)
         if not size:
-            raise StoreError(f"{_named(source)} is empty")
+            raise AdapterError(f"{_named(source)} is empty")
         os.fchmod(descriptor, 0o444)  # versions do not change
         os.fsync(descriptor)
         yield Staged(path, digest.hexdigest(), size)

@@ -23,7 +23,13 @@ from adapters_store.disk import Staged, make_folder, staged_copy
 from adapters_store.file_cache import FileCache
 from adapters_store.names import is_name
 from adapters_store.storage import ADAPTER_SUFFIX, ALIASES, DOMAINS, INDEX_SUFFIX, Change
-from ssvd_asr.errors import AdapterError, AdapterUnreadableError, StoreError, StoreUnreachableError
+from ssvd_asr.errors import (
+    AdapterError,
+    AdapterUnreadableError,
+    StoreError,
+    StoreUnreachableError,
+    unwritable,
+)
 
 RETRY_S = 5.0  # at least, between looks at a store that does not answer
 ATTEMPTS = 12  # of a change that others get ahead of
@@ -132,9 +138,12 @@ class RemoteStorage:
     @contextmanager
     def staged(self, source: Path | BinaryIO, max_bytes: int) -> Iterator[Staged]:
         """See Storage."""
-        make_folder(self._cache.folder)
-        with staged_copy(source, self._cache.folder, max_bytes) as staged:
-            yield staged
+        try:
+            make_folder(self._cache.folder)
+            with staged_copy(source, self._cache.folder, max_bytes) as staged:
+                yield staged
+        except OSError as error:
+            raise unwritable(f"cache {self._cache.folder} (SSVD_CACHE_DIR)", error) from error
 
     @contextmanager
     def writing(self) -> Iterator[None]:

@@ -29,7 +29,7 @@ from adapters_store.disk import (
     write_file,
 )
 from adapters_store.names import is_name
-from ssvd_asr.errors import StoreError, StoreUnreachableError
+from ssvd_asr.errors import StoreError, StoreUnreachableError, unwritable
 
 STORE_VARIABLE = "SSVD_STORE"
 DOMAINS = "domains"  # folder of the indexes
@@ -185,4 +185,4 @@ class FolderStorage:
             make_folder(self._adapters)
             yield
         except OSError as error:
-            raise StoreError(f"store {self.root} ({STORE_VARIABLE}): {error}") from error
+            raise unwritable(f"store {self.root} ({STORE_VARIABLE})", error) from error

@@ -1,5 +1,9 @@
 """Errors that a user can cause. Each message names the value, the limit and the setting that changes it."""
 
+import errno
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 class SsvdError(ValueError):
     """Base class of all errors that this project raises on purpose."""
@@ -55,6 +59,20 @@ class StoreRefusedError(StoreError):
     def __init__(self, message: str, *, code: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class StoreUnwritableError(StoreError):
+    """The store, or the log of its changes, cannot be written."""
+
+
+class StoreFullError(StoreUnwritableError):
+    """The store's disk, or that of the log of its changes, is full."""
+
+
+def unwritable(what: str, error: OSError) -> StoreUnwritableError:
+    """Return the operating system's error as one of the store."""
+    kind = StoreFullError if error.errno in _FULL else StoreUnwritableError
+    return kind(f"{what}: {error}")
 
 
 class StoreUnreachableError(StoreError):

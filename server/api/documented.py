@@ -70,7 +70,7 @@ _WHY = {
     500: "An adapter or the store is damaged, or the server has a bug.",
     503: "The server stops, its device has ended, its keys or store cannot be read, or it has no room now.",
     504: "The request's time ended before it was decoded.",
-    507: "The server's disk has no room for the upload.",
+    507: "The server's disk has no room for the upload, or for a change of the store.",
 }
 _RETRY = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}}
 _RETRIED = (429, 503)

@@ -37,8 +37,10 @@ from ssvd_asr.errors import (
     LanguageError,
     SsvdError,
     StoreError,
+    StoreFullError,
     StoreRefusedError,
     StoreUnreachableError,
+    StoreUnwritableError,
     UnknownDomainError,
     WrongBaseError,
     WrongBasisError,
@@ -52,6 +54,8 @@ _MEANING: tuple[tuple[type[SsvdError], int, str | None, str], ...] = (
     (BlendFormError, 422, "domain", "forms_differ"),
     (BlendError, 400, "domain", "invalid_blend"),
     (StoreUnreachableError, 503, "domain", "store_unreachable"),
+    (StoreFullError, 507, "domain", "no_space"),
+    (StoreUnwritableError, 500, "domain", "store_unwritable"),
     (StoreError, 500, "domain", "store_damaged"),
     (AudioTooLongError, 422, "file", "audio_too_long"),
     (AudioLimitError, 422, "file", "audio_over_limit"),
@@ -170,7 +174,9 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     first = error.errors()[0]
     param = ".".join(str(part) for part in first["loc"][1:]) or None
     note_refusal(request.scope, "invalid_value")
-    return error_response(422, f"{param}: {first['msg']}", code="invalid_value", param=param)
+    return error_response(
+        422, f"{param or first['loc'][0]}: {first['msg']}", code="invalid_value", param=param
+    )
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:

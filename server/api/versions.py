@@ -41,7 +41,7 @@ FIELDS = ("as", "over", "activate")
 # For the OpenAPI document; adapters_store/names.py refuses what does not fit.
 NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 REFERENCE = r"^[a-z0-9][a-z0-9._-]{0,63}(@[1-9][0-9]{0,8})?$"
-OF_CHANGES = refusals(400, 403, 404, 409, 422, 500)
+OF_CHANGES = refusals(400, 403, 404, 409, 422, 500, 507)
 OF_PUBLISHING = refusals(400, 403, 404, 409, 413, 415, 422, 500, 504, 507)
 FILE: Responses = {
     200: {

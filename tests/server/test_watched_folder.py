@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import time
@@ -15,6 +16,7 @@ from server.app import create_app
 from server.engine.engine import Engine
 from server.settings import ServerSettings
 from server.watched_folder import WatchedFolder
+from ssvd_asr.errors import StoreError
 from tests.server.fakes import TIMEOUT_S, FakeRecogniser, write_adapter
 
 
@@ -96,6 +98,67 @@ def test_a_file_is_tried_again_while_the_server_is_busy(
     busy.go.set()
     watched.look()
     assert store.resolve("ward").version == 1
+
+
+def test_a_file_that_a_full_disk_kept_out_is_told_once_and_published_later(
+    watched: WatchedFolder,
+    folder: Path,
+    store: AdapterStore,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    write_adapter(folder / "ward.safetensors", 7)
+    with monkeypatch.context() as patched:
+        patched.setattr("adapters_store.disk._write_all", full)
+        looks(watched, 4)
+    assert caplog.text.count("No space left") == 1
+    watched.look()
+    assert store.resolve("ward").version == 1
+
+
+def test_a_file_is_looked_at_again_when_it_becomes_readable(
+    watched: WatchedFolder, folder: Path, store: AdapterStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_adapter(folder / "ward.safetensors", 7)
+
+    def denied(*_: object) -> str:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("server.watched_folder.hash_of", denied)
+        looks(watched)
+    path.chmod(0o604)
+    looks(watched)
+    assert store.resolve("ward").version == 1
+
+
+def test_a_folder_that_is_a_link_is_watched_and_one_that_fails_is_told_once(
+    tmp_path: Path,
+    engine: Engine,
+    folder: Path,
+    store: AdapterStore,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(folder)
+    write_adapter(folder / "ward.safetensors", 7)
+    looks(WatchedFolder(link, engine))
+    assert store.resolve("ward").version == 1
+
+    def fails(_: Path) -> None:
+        raise StoreError("it cannot be read")
+
+    monkeypatch.setattr("server.watched_folder.files_in", fails)
+    watched = WatchedFolder(link, engine, look_s=0.001)
+    watched.start()
+    time.sleep(0.1)
+    watched.close()
+    assert caplog.text.count("(SSVD_WATCH) cannot be looked at") == 1
+    assert "Traceback" not in caplog.text
 
 
 def test_a_missing_folder_is_waited_for(

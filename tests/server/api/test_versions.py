@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -315,6 +317,31 @@ def test_a_page_of_another_site_changes_nothing(client: TestClient, origin: str)
     assert client.get("/v1/domains", headers=evil).status_code == 200
     own = {"Origin": str(client.base_url)}
     assert client.post("/v1/domains/child/rollback", headers=own).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "code"),
+    [(errno.ENOSPC, 507, "no_space"), (errno.EROFS, 500, "store_unwritable")],
+)
+def test_a_disk_that_takes_no_change_is_told_from_a_damaged_store(
+    client: TestClient, new: bytes, monkeypatch: pytest.MonkeyPatch, number: int, status: int, code: str
+) -> None:
+    def fails(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("adapters_store.disk._write_all", fails)
+    assert refusal(send(client, new), status)["code"] == code
+    response = client.put("/v1/domain-aliases/kids", json={"stands_for": "child"})
+    assert refusal(response, status)["code"] == code  # type: ignore[arg-type]
+
+
+def test_an_empty_file_is_no_adapter(client: TestClient) -> None:
+    assert refusal(send(client, b""), 422)["code"] == "invalid_adapter"
+
+
+def test_a_body_that_is_no_object_is_refused_in_words(client: TestClient) -> None:
+    response = client.post("/v1/domains/child/activate", json=[1])
+    assert refusal(response, 422)["message"].startswith("body: ")  # type: ignore[arg-type]
 
 
 def test_a_change_that_cannot_be_logged_is_not_made(

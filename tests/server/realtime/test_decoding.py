@@ -1,4 +1,4 @@
-"""Decoding of turns: each second is charged for once, and none is charged for by a request that was refused."""
+"""Decoding of turns: each second is charged for once, when a request for it is accepted."""
 
 from __future__ import annotations
 
