@@ -9,15 +9,15 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, WebSocket
 from starlette.concurrency import run_in_threadpool
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from server.api.asking import Asked, request_for
-from server.api.gate import caller_of
-from server.api.refusals import error_of
+from server.api.callers import refuse_other_sites
+from server.api.gate import caller_of, deny
+from server.api.refusals import error_of, refusal
 from server.api.replies import language_fields, logprob_fields, ssvd_fields
 from server.api.watch import domain_label, note_refusal
 from server.engine.messages import Reply, Request
@@ -38,12 +38,16 @@ SUBPROTOCOL = "realtime"  # browsers name it, since they cannot send headers
 GOING_AWAY, POLICY, TRY_LATER = 1001, 1008, 1013
 
 
+# With a slash too: a WebSocket is not redirected, and a client would get a 403 without a reason.
+@router.websocket("/v1/realtime/")
 @router.websocket("/v1/realtime")
 async def realtime(socket: WebSocket) -> None:
     """Transcribe audio as it comes. OpenAI's client and its events work unchanged."""
     state: ServerState = socket.app.state.ssvd
-    if not _may_connect(socket, state):
-        await socket.close(POLICY)  # before it is accepted: the client gets 403
+    try:
+        refuse_other_sites(socket, state, "hold no session here")  # any page may open a WebSocket
+    except ApiError as error:
+        await deny(socket, refusal(error, socket.scope))
         return
     offered = SUBPROTOCOL in socket.scope.get("subprotocols", ())
     await socket.accept(SUBPROTOCOL if offered else None)
@@ -126,15 +130,6 @@ async def _until_it_ends(socket: WebSocket, state: ServerState, session: LiveSes
 def _text_of(data: bytes | None) -> str:
     """Return a binary message as text; what is none becomes text that is no event, and is refused."""
     return (data or b"").decode(errors="replace")
-
-
-def _may_connect(socket: WebSocket, state: ServerState) -> bool:
-    """Return whether a page may connect. Browsers let any page open a WebSocket, and name its origin."""
-    origin = socket.headers.get("origin")
-    if origin is None:
-        return True
-    allowed = state.settings.allowed_origins
-    return "*" in allowed or origin in allowed or urlsplit(origin).netloc == socket.headers.get("host")
 
 
 def _plan(state: ServerState, caller: Caller, wanted: Transcription, scores_tokens: bool) -> Request:
