@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,14 @@ from ui.auto import AUTO
 from ui.client import Catalogue, ServerClient, Transcript
 from ui.clips import Clips
 from ui.files import SUBTITLE_FORMATS
-from ui.refusals import ServerProblem
+from ui.refusals import NO_PLACE, ServerProblem
 from ui.visits import Visits
 
 FIND_OUT = "Find out"  # label of AUTO
 WELCOME = "Choose a recording, and a domain if you know it, then press Transcribe."
 CANCELLED = f"Cancelled. {WELCOME}"
 PROGRESS_S = 0.5  # between two looks at how far a transcription is
+PLACE_S = 1.0  # after an answer, until the server has given its place up, as its Retry-After says
 
 Shown = tuple[str, str, str | None]  # outcome, lanes, path of the recording that they are about
 
@@ -159,17 +161,22 @@ class Page:
     async def _both(
         self, client: ServerClient, audio: Path, domain: str | None, ids: Sequence[str]
     ) -> tuple[Transcript, Transcript | None]:
-        """Transcribe with the base and, if there is one, with the domain or AUTO, at the same time."""
+        """Transcribe with the base and, if there is one, with the domain or AUTO.
+
+        Both at the same time, or one after the other where the visitor's key allows one request at a time.
+        """
+        if domain is None:
+            return await client.transcribe(audio, None, ids[0]), None
+        free = asyncio.Event(), asyncio.Event()  # of each: it has ended, or has no place
         try:
             async with asyncio.TaskGroup() as group:
-                wanted = [None] if domain is None else [None, domain]
                 tasks = [
-                    group.create_task(client.transcribe(audio, each, request_id))
-                    for each, request_id in zip(wanted, ids, strict=True)
+                    group.create_task(_in_turn(partial(client.transcribe, audio, each, request_id), *events))
+                    for each, request_id, events in zip((None, domain), ids, (free, free[::-1]), strict=True)
                 ]
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from failed
-        return tasks[0].result(), None if domain is None else tasks[1].result()
+        return tasks[0].result(), tasks[1].result()
 
     def _stop(self, visit: str) -> None:
         task = self._running.pop(visit, None)
@@ -191,6 +198,26 @@ class Page:
         except ServerProblem as problem:
             raise gr.Error(escape(str(problem)), print_exception=False) from problem
         return {"name": asked.name, "content": content}
+
+
+async def _in_turn(
+    transcribe: Callable[[], Awaitable[Transcript]], free: asyncio.Event, other: asyncio.Event
+) -> Transcript:
+    """Transcribe. If the key has no place for it, try once more when the other has ended.
+
+    `free` is set when this one holds no place; `other` is that of the other.
+    """
+    try:
+        return await transcribe()
+    except ServerProblem as problem:
+        if problem.code != NO_PLACE:
+            raise
+        free.set()
+        await other.wait()
+        await asyncio.sleep(PLACE_S)
+        return await transcribe()
+    finally:
+        free.set()
 
 
 def _told(problem: ServerProblem) -> str:

@@ -25,6 +25,8 @@ class ServerProblem(Exception):
 
 
 NO_KEY = "invalid_api_key"
+NO_PLACE = "too_many_requests"  # as many requests of the key run as it may have
+WRONG_KEY = "This server asks for a key, and does not take this one. Please check it and press Enter again."
 _BUSY = "The server is busy. Please try again in a moment."
 _RUNNER = "Please tell whoever runs the server."
 # What a refusal means for a visitor, by its code.
@@ -41,7 +43,7 @@ ADVICE = {
     "invalid_audio": "The server cannot transcribe this recording.",
     NO_KEY: "This server asks for a key. Please type yours into the field Key and press Enter.",
     "quota_exceeded": "Your key has no audio left for now. Please try again later.",
-    "too_many_requests": "Too many requests with your key are running. Please try again in a moment.",
+    NO_PLACE: "Too many requests with your key are running. Please try again in a moment.",
     "keys_unreadable": f"The server cannot check keys now. {_RUNNER}",
     "queue_full": _BUSY,
     "deadline_exceeded": "The server was too busy to transcribe this. Please try again later.",
@@ -62,5 +64,7 @@ def in_words(response: httpx.Response) -> ServerProblem:
         reason, code = str(error["message"]), str(error.get("code"))
     except (ValueError, KeyError, TypeError, AttributeError):
         reason, code = f"It answered {response.status_code} {response.reason_phrase}.", ""
+    if code == NO_KEY and "Authorization" in response.request.headers:
+        return ServerProblem(WRONG_KEY, reason, code)
     refused = "The server refused this." if response.status_code < 500 else f"The server failed. {_RUNNER}"
     return ServerProblem(ADVICE.get(code, refused), reason, code)

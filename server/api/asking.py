@@ -16,6 +16,7 @@ from server.languages import AUTO, distinct, is_auto, requested_language
 from server.state import ServerState
 from ssvd_asr.base.prompt import RECOGNITION, TO_ENGLISH
 from ssvd_asr.decoding.keywords import distinct_keywords
+from ssvd_asr.errors import LanguageError
 from ssvd_asr.languages import supported_language
 
 NO_AUDIO = np.zeros(0, np.float32)
@@ -51,7 +52,6 @@ def request_for(state: ServerState, asked: Asked, caller: Caller) -> Request:
 
     Raises ApiError, LanguageError, KeywordError, and as wish_of does.
     """
-    leaves_language_open = asked.leaves_language_open
     _check_task(asked, state)
     _check_prompt(asked.prompt, state)
     base, keywords = state.engine.recogniser, distinct_keywords(asked.keywords)
@@ -61,17 +61,12 @@ def request_for(state: ServerState, asked: Asked, caller: Caller) -> Request:
     auto = wish_of(domain, asked.auto or MODES[0])
     if auto is None and asked.auto is not None:
         raise ApiError(400, "auto goes with domain=auto", code="contradiction", param="auto")
-    wanted = AUTO if leaves_language_open else asked.language or next(iter(asked.languages), None)
-    language, warnings = requested_language(wanted, state.settings.language, base)
+    language, languages, warnings = _languages(asked, state)
     return Request(
         wave=NO_AUDIO,
         domain=None if auto is not None else domain,
         language=language,
-        languages=tuple(
-            dict.fromkeys(
-                supported_language(each, base.languages, f"base {base.name}") for each in asked.languages
-            )
-        ),
+        languages=languages,
         previous_text=asked.prompt.strip() or None,
         warnings=warnings,
         auto=auto,
@@ -81,6 +76,24 @@ def request_for(state: ServerState, asked: Asked, caller: Caller) -> Request:
         caller=caller.name,
         hidden=caller.hidden,
     )
+
+
+def _languages(asked: Asked, state: ServerState) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """Return the symbol of the language, those to choose from, and what the reply says about them.
+
+    Raises LanguageError for what `language` names, and ApiError for what `languages` does.
+    """
+    base = state.engine.recogniser
+    try:
+        wanted = AUTO if asked.leaves_language_open else asked.language or next(iter(asked.languages), None)
+        language, warnings = requested_language(wanted, state.settings.language, base)
+        several = (supported_language(each, base.languages, f"base {base.name}") for each in asked.languages)
+        return language, tuple(dict.fromkeys(several)), warnings
+    except LanguageError as error:
+        if not asked.languages:
+            raise
+        code = "unsupported_language"
+        raise ApiError(422, str(error), code=code, param="languages") from error
 
 
 def _check_task(asked: Asked, state: ServerState) -> None:

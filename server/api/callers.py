@@ -7,11 +7,12 @@ from urllib.parse import urlsplit
 
 from fastapi import Request
 from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
 
 from adapters_store.audit import Actor
 from server.api.gate import caller_of
 from server.errors import ApiError
-from server.state import state_of
+from server.state import ServerState, state_of
 
 ANONYMOUS = "anonymous"
 
@@ -22,16 +23,24 @@ def actor_of(request: Request) -> Actor:
 
 
 def check_origin(request: Request) -> None:
-    """Raise ApiError 403 for a request that a page of a site sends which SSVD_CORS_ORIGINS does not allow.
+    """Raise ApiError 403 for a change that a page of another site sends. See `refuse_other_sites`."""
+    refuse_other_sites(request, state_of(request), "change nothing here")
 
-    A browser sends some requests of any page without asking first, and only keeps the answer from the page.
-    Clients that are no browsers send no Origin.
+
+def refuse_other_sites(connection: HTTPConnection, state: ServerState, what: str) -> None:
+    """Raise ApiError 403 for what a page of a site sends which SSVD_CORS_ORIGINS does not allow.
+
+    A browser sends some requests of any page without asking first, and only keeps the answer from the page;
+    a WebSocket's it does not even keep. Clients that are no browsers send no Origin.
+
+    Args:
+        what: what such pages may not do, after "may".
     """
-    if comes_from_allowed(request.headers, state_of(request).settings.allowed_origins):
+    if comes_from_allowed(connection.headers, state.settings.allowed_origins):
         return
     raise ApiError(
         403,
-        f"pages of {request.headers['origin'][:200]} may change nothing here (SSVD_CORS_ORIGINS)",
+        f"pages of {connection.headers['origin'][:200]} may {what} (SSVD_CORS_ORIGINS)",
         code="origin_not_allowed",
     )
 

@@ -139,7 +139,13 @@ async def _answer(response: JSONResponse, scope: Scope, receive: Receive, send: 
             if message["type"] != "http.request" or not message.get("more_body", False):
                 break
         await response(scope, receive, send)
-    elif DENIAL in scope.get("extensions", {}):
-        await WebSocket(scope, receive, send).send_denial_response(response)
     else:
-        await send({"type": "websocket.close", "code": POLICY})
+        await deny(WebSocket(scope, receive, send), response)
+
+
+async def deny(socket: WebSocket, response: JSONResponse) -> None:
+    """Refuse a WebSocket before it is accepted, with the reason where the web server can send one."""
+    if DENIAL in socket.scope.get("extensions", {}):
+        await socket.send_denial_response(response)
+    else:
+        await socket.close(POLICY)

@@ -14,7 +14,7 @@ def check_parameters(request: Request) -> None:
     known = [field.alias for field in route.dependant.query_params]
     for name in request.query_params:
         if name not in known:
-            there = f"there are {', '.join(known)}" if known else "it has none"
+            there = f"it has {', '.join(known)}" if known else "it has none"
             raise ApiError(
                 400, f"{name[:80]!r} is no parameter of {route.path}: {there}",
                 code="invalid_value", param=name[:80],

@@ -15,9 +15,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from server.api.asking import Asked, request_for
-from server.api.callers import comes_from_allowed
-from server.api.gate import caller_of
-from server.api.refusals import error_of
+from server.api.callers import refuse_other_sites
+from server.api.gate import caller_of, deny
+from server.api.refusals import error_of, refusal
 from server.api.replies import language_fields, logprob_fields, ssvd_fields
 from server.api.watch import domain_label, note_refusal
 from server.engine.messages import Reply, Request
@@ -38,13 +38,16 @@ SUBPROTOCOL = "realtime"  # browsers name it, since they cannot send headers
 GOING_AWAY, POLICY, TRY_LATER = 1001, 1008, 1013
 
 
+# With a slash too: a WebSocket is not redirected, and a client would get a 403 without a reason.
+@router.websocket("/v1/realtime/")
 @router.websocket("/v1/realtime")
 async def realtime(socket: WebSocket) -> None:
     """Transcribe audio as it comes. OpenAI's client and its events work unchanged."""
     state: ServerState = socket.app.state.ssvd
-    # Browsers let any page open a WebSocket, and name its origin.
-    if not comes_from_allowed(socket.headers, state.settings.allowed_origins):
-        await socket.close(POLICY)  # before it is accepted: the client gets 403
+    try:
+        refuse_other_sites(socket, state, "hold no session here")  # any page may open a WebSocket
+    except ApiError as error:
+        await deny(socket, refusal(error, socket.scope))
         return
     offered = SUBPROTOCOL in socket.scope.get("subprotocols", ())
     await socket.accept(SUBPROTOCOL if offered else None)

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from sse_starlette import EventSourceResponse
@@ -51,10 +51,14 @@ class PieceStream:
             yield piece
 
 
-class _Cancelling(EventSourceResponse):
-    """Cancels its request when it ends, also where the client left before the first event was made."""
+class StreamedReply(EventSourceResponse):
+    """Cancels its request when it ends, also where the client left before the first event was made.
+
+    `held` is closed then: what belongs to the request as long as it runs.
+    """
 
     future: Future[Reply]
+    held: ExitStack
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events."""
@@ -62,19 +66,20 @@ class _Cancelling(EventSourceResponse):
             await super().__call__(scope, receive, send)
         finally:
             self.future.cancel()  # without effect if the reply is there
+            self.held.close()
 
 
 def stream_reply(
     future: Future[Reply], stream: PieceStream, form: AudioForm, timeout_s: float, scope: Scope
-) -> EventSourceResponse:
+) -> StreamedReply:
     """Return the response to a request whose pieces come through `stream`.
 
     It ends with the event transcript.text.done, or with an error in OpenAI's shape. A client that leaves
     cancels the request.
     """
     future.add_done_callback(lambda _: stream.put(None))
-    response = _Cancelling(_lines(future, stream, form, timeout_s, scope), ping=PING_S)
-    response.future = future
+    response = StreamedReply(_lines(future, stream, form, timeout_s, scope), ping=PING_S)
+    response.future, response.held = future, ExitStack()
     return response
 
 

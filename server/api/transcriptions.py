@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
 from anyio import to_thread
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
@@ -19,8 +20,9 @@ from server.api.form import UNTIMED, AudioForm, TranscriptionForm, TranslationFo
 from server.api.form_reading import open_form
 from server.api.form_schema import request_schema
 from server.api.gate import caller_of
+from server.api.parameters import check_parameters
 from server.api.replies import render
-from server.api.streaming import PieceStream, stream_reply
+from server.api.streaming import PieceStream, StreamedReply, stream_reply
 from server.api.watch import CLIENT_LEFT, note_reply, note_stage
 from server.engine.each_channel import submit_recording
 from server.engine.messages import Reply
@@ -33,7 +35,7 @@ from ssvd_asr.audio.read import SAMPLE_RATE, read_recording
 
 router = APIRouter(dependencies=[KEY])
 
-REFUSALS = refusals(400, 404, 413, 415, 422, 429, 500, 503, 504)
+REFUSALS = refusals(400, 404, 413, 415, 422, 429, 500, 503, 504, 507)
 EVENTS = "text/event-stream"
 TEXTS = ("text/plain", "text/vtt")
 
@@ -61,7 +63,9 @@ async def translate(request: Request) -> Response:
     return await _answer(request, TranslationForm)
 
 
-@router.get("/v1/progress/{request_id}", responses=refusals(404, 422))
+@router.get(
+    "/v1/progress/{request_id}", dependencies=[Depends(check_parameters)], responses=refusals(400, 404, 422)
+)
 async def progress(request_id: str, request: Request) -> dict[str, int]:
     """Return how many pieces a running request has, and how many of them are decoded."""
     pieces = state_of(request).progress.find(request_id)
@@ -70,8 +74,12 @@ async def progress(request_id: str, request: Request) -> dict[str, int]:
 
 async def _answer(request: Request, kind: type[AudioForm]) -> Response:
     state = state_of(request)
-    with state.progress.of(request.headers.get(REQUEST_ID_HEADER)) as pieces:
-        return await _transcribe(request, state, pieces, kind)
+    with ExitStack() as held:
+        pieces = held.enter_context(state.progress.of(request.headers.get(REQUEST_ID_HEADER)))
+        response = await _transcribe(request, state, pieces, kind)
+        if isinstance(response, StreamedReply):
+            response.held = held.pop_all()  # its pieces are decoded while it is sent
+        return response
 
 
 async def _transcribe(

@@ -76,13 +76,15 @@ class Quotas:
         with self._lock:
             self._check(caller, seconds + self._asked[name])
             self._asked[name] += seconds
+        accepted = False
         try:
             yield
-            with self._lock:
-                self._used.hit(item, name, cost=seconds)
+            accepted = True
         finally:
-            with self._lock:
+            with self._lock:  # both at once: between them the seconds would count twice, or not at all
                 self._asked[name] -= seconds
+                if accepted:
+                    self._used.hit(item, name, cost=seconds)
 
     def check(self, caller: Caller) -> None:
         """Raise QuotaError if the key has nothing left, so that no upload of it needs to be decoded."""
@@ -103,9 +105,11 @@ class Quotas:
             return
         reset_s, left = self._left(name, limit)
         if seconds > left:
+            # Of an upload that is not decoded yet, nobody knows how many seconds it asks for.
+            asked = f"{seconds} s of audio are asked for, and " if left else ""
             raise QuotaError(
-                f"{seconds} s of audio are asked for, and key {name} has {left} s left: its limit is {limit} "
-                "s an hour (`ssvd keys`, audio-s-per-hour)",
+                f"{asked}key {name} has {left} s left: its limit is {limit} s of audio an hour "
+                "(`ssvd keys`, audio-s-per-hour)",
                 code="quota_exceeded", retry_after_s=reset_s,
             )  # fmt: skip
 

@@ -7,7 +7,9 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
@@ -20,6 +22,7 @@ from server.serve_command import ready_message
 from server.settings import ServerSettings
 from tests.server.api.test_transcriptions import URL, refusal
 from tests.server.fakes import TIMEOUT_S, FakeRecogniser
+from tests.server.live import listening
 from tests.speechlike import babble, wav_bytes
 
 
@@ -94,6 +97,28 @@ def test_a_running_request_tells_its_pieces_to_whoever_knows_its_id(
     assert refusal(client.get(f"/v1/progress/{request_id}"), 404)["code"] == "request_not_found"  # type: ignore[arg-type]
     short = client.post(URL, files=files, headers={"X-SSVD-Request-ID": "short"})
     assert "16 to 64" in refusal(short, 400)["message"]  # type: ignore[arg-type]
+
+
+def test_a_streamed_request_tells_its_pieces_until_the_stream_ends(
+    settings: ServerSettings, engine: Engine, recogniser: FakeRecogniser, clip: bytes
+) -> None:
+    recogniser.go.clear()
+    form: dict[str, Any] = {"files": {"file": ("clip.wav", clip)}, "data": {"stream": "true"}}
+    headers = {"X-SSVD-Request-ID": "a-stream-of-one-s-own"}
+    with listening(create_app(settings, engine)) as url:
+        progress = f"{url}/v1/progress/{headers['X-SSVD-Request-ID']}"
+        with httpx.stream("POST", url + URL, headers=headers, timeout=TIMEOUT_S, **form) as response:
+            assert response.status_code == 200  # the stream has begun
+            assert httpx.get(progress).json() == {"pieces": 1, "pieces_done": 0}
+            assert httpx.post(url + URL, headers=headers, timeout=TIMEOUT_S, **form).status_code == 400
+            recogniser.go.set()
+            assert "transcript.text.done" in response.read().decode()
+        for _ in range(1000):  # the client has the last event before the server has ended the stream
+            if httpx.get(progress).status_code == 404:
+                break
+            time.sleep(0.01)
+        else:
+            raise AssertionError("the id is never free again")
 
 
 ORIGIN = "https://app.example.org"
@@ -233,6 +258,19 @@ def test_the_openapi_document_describes_the_form(client: TestClient) -> None:
     content = document["paths"][URL]["post"]["requestBody"]["content"]
     fields = content["multipart/form-data"]["schema"]["properties"]
     assert {"file", "model", "domain", "language", "response_format"} <= set(fields)
+
+
+@pytest.mark.parametrize("path", [URL, "/v1/audio/translations", "/v1/domains/{name}/versions"])
+def test_the_openapi_document_has_every_refusal_of_an_upload(client: TestClient, path: str) -> None:
+    documented = set(client.get("/openapi.json").json()["paths"][path]["post"]["responses"])
+    assert {"400", "413", "415", "422", "503", "507"} <= documented  # those of read_form among them
+
+
+def test_a_parameter_of_the_address_that_a_route_lacks_is_refused(client: TestClient) -> None:
+    routes = ["/v1/models", "/v1/domains", f"/v1/progress/{'x' * 16}"]
+    answers = [client.get(route, params={"describes": "true"}) for route in routes]
+    assert [(each.status_code, each.json()["error"]["param"]) for each in answers] == 3 * [(400, "describes")]
+    assert "it has describe" in answers[1].json()["error"]["message"]
 
 
 def test_the_docs_name_every_route(client: TestClient) -> None:

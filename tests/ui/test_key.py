@@ -62,6 +62,7 @@ def test_the_field_appears_where_a_key_is_asked_for_and_the_refusal_is_a_sentenc
         *_, field, outcome = page.fill(None, None, key)
         assert field["visible"]
         assert "asks for a key" in outcome
+        assert ("does not take this one" in outcome) == bool(key and key.strip())
     (tmp_path / "own.wav").write_bytes(b"RIFF")
     assert "asks for a key" in last(page, str(tmp_path / "own.wav"), "child", None, None)
 
@@ -92,6 +93,51 @@ def test_what_one_visitor_s_key_shows_another_does_not_see(page: Page) -> None:
         assert fetched is None
         assert 'role="alert"' in told
     assert page.fetch("scottish/a", VISIT, OTHER)[1] == "scottish"
+
+
+class NarrowServer(KeyedServer):
+    """Takes one transcription of a key at a time, and gives a place up a little after the answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.running = 0
+        self.taken = 0  # by others
+
+    async def answer(self, request: httpx.Request) -> httpx.Response:
+        if request.method != "POST":
+            return self(request)
+        if self.running + self.taken >= 1:
+            error = {"message": "1 requests of key a are running", "code": "too_many_requests"}
+            return httpx.Response(429, json={"error": error})
+        self.running += 1
+        asyncio.get_running_loop().call_later(0.3, self._end)
+        await asyncio.sleep(0.2)
+        return self(request)
+
+    def _end(self) -> None:
+        self.running -= 1
+
+
+@pytest.fixture
+def narrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[NarrowServer, Page]]:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    visits, server = Visits(), NarrowServer()
+    transport = httpx.MockTransport(server.answer)
+    yield server, Page(ServerClient("http://server.test", transport=transport), visits)
+    visits.close()
+
+
+@pytest.mark.parametrize("domain", ["child", None])
+def test_a_key_of_one_request_at_a_time_has_its_transcripts_one_after_the_other(
+    narrow: tuple[NarrowServer, Page], tmp_path: Path, domain: str | None
+) -> None:
+    server, page = narrow
+    (tmp_path / "own.wav").write_bytes(b"RIFF")
+    shown = last(page, str(tmp_path / "own.wav"), domain, None, KEY)
+    assert "alert" not in shown
+    assert "one" in shown
+    server.taken = 1  # by another page with this key: neither has a place, and neither waits for the other
+    assert "Too many requests with your key" in last(page, str(tmp_path / "own.wav"), domain, None, KEY)
 
 
 def test_the_command_starts_though_the_server_asks_for_a_key(

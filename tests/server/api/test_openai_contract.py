@@ -245,7 +245,7 @@ def test_one_of_several_languages_is_identified(
     assert recogniser.pieces[-1].language == IDENTIFIED
     post(client, clip, **{"languages[]": "nl"})
     assert recogniser.pieces[-1].language == "<nld>"
-    assert refusal(post(client, clip, **{"languages[]": ["en", "fr"]}), 422)["param"] == "language"
+    assert refusal(post(client, clip, **{"languages[]": ["en", "fr"]}), 422)["param"] == "languages"
     body = post(client, clip, **{"languages[]": ["nl", "nld", "dutch"]}).json()
     assert recogniser.pieces[-1].language == "<nld>"  # one language, however often it is named
     assert "languages" not in body

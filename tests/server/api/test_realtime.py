@@ -371,12 +371,20 @@ def test_an_address_that_is_not_understood_begins_no_session(url: str, query: st
         assert json.loads(socket.recv(TIMEOUT_S))["error"]["param"] == param
 
 
+def test_a_slash_after_the_route_is_no_refusal(url: str) -> None:
+    with connect(f"ws{url.removeprefix('http')}/v1/realtime/?intent=transcription") as socket:
+        assert json.loads(socket.recv(TIMEOUT_S))["type"] == "session.created"
+
+
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://["])
 def test_a_page_of_another_origin_cannot_connect(url: str, origin: str) -> None:
     address = f"ws{url.removeprefix('http')}/v1/realtime?intent=transcription"
     with pytest.raises(InvalidStatus) as refused, connect(address, origin=origin):  # type: ignore[arg-type]
         pass
     assert refused.value.response.status_code == 403
+    error = json.loads(refused.value.response.body or b"")["error"]
+    assert error["code"] == "origin_not_allowed"
+    assert "SSVD_CORS_ORIGINS" in error["message"]
     with connect(address, origin=url) as socket:  # type: ignore[arg-type]
         assert json.loads(socket.recv(TIMEOUT_S))["type"] == "session.created"
 

@@ -221,7 +221,7 @@ def test_model_and_domain_name_a_domain_alone_or_together(
         ({"known_speaker_names[]": "agent"}, 422, "known_speaker_names", "not told apart"),
         ({"known_speaker_references[]": "data:"}, 422, "known_speaker_references", "not told apart"),
         ({"languages[]": ["en", "nl"], "language": "en"}, 400, "languages", "both given"),
-        ({"languages[]": "Klingon"}, 422, "language", "no language"),
+        ({"languages[]": "Klingon"}, 422, "languages", "no language"),
         ({"timestamp_granularities[]": "word"}, 422, "timestamp_granularities", "word"),
         (
             {"timestamp_granularities[]": "page", "response_format": "verbose_json"},

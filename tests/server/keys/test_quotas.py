@@ -44,6 +44,32 @@ def test_what_is_charged_is_what_was_accepted_and_never_over_the_limit(
         assert left(quotas, who) == limit - used
 
 
+class _Watched:
+    """A lock that notes, each time it is free again, how many seconds of a key count."""
+
+    def __init__(self, quotas: Quotas, who: Caller) -> None:
+        self._lock, self._quotas, self._who = threading.Lock(), quotas, who
+        self.counted: list[int] = []
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        asked, left = self._quotas._asked[str(self._who.name)], self._quotas.headers(self._who)[HEADERS[1]]
+        self.counted.append(asked + 10 - int(left))
+        self._lock.release()
+
+
+def test_seconds_never_count_twice_when_a_request_is_accepted() -> None:
+    quotas, who = Quotas(), caller(audio_s_per_hour=10)
+    quotas._lock = watched = _Watched(quotas, who)  # type: ignore[assignment]
+    with quotas.charging(who, 4):
+        pass
+    with pytest.raises(ZeroDivisionError), quotas.charging(who, 6):
+        raise ZeroDivisionError
+    assert watched.counted == [4, 4, 10, 4]
+
+
 def test_requests_at_once_do_not_go_over_together() -> None:
     quotas, who = Quotas(), caller(audio_s_per_hour=10)
     both_in = threading.Barrier(8)
@@ -76,7 +102,8 @@ def test_one_key_does_not_use_up_another_s_quota_and_who_has_none_has_no_limit()
     with quotas.charging(caller("free"), 10**9):
         pass
     assert quotas.headers(caller("free")) == quotas.headers(caller(None)) == {}
-    with pytest.raises(QuotaError):
+    # How long the upload is that is refused, nobody knows yet.
+    with pytest.raises(QuotaError, match=r"^key .* has 0 s left: its limit is"):
         quotas.check(one)
 
 
