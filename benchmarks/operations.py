@@ -72,6 +72,9 @@ def _soak(record: Mapping[str, Any]) -> list[str]:
         "",
         "Passed." if record["passed"] else "**Not passed.**",
         "",
+        *(f"- answered otherwise than expected: {fault}" for fault in sorted(set(record["faults"]))),
+        *(f"- held at the end: {name} {value}" for name, value in record["held_at_the_end"].items()),
+        "",
         *table(record["windows"]),
         "",
     ]

@@ -25,6 +25,8 @@ from tests.fire.hostile_forms import FORMS
 
 RATE_HZ, BLOCK_S, PAUSE_S = 24_000, 0.1, 1.0
 CLIPS = 4  # that one session speaks
+# Refused before its length is looked at by a base that knows no previous texts, as owsm-nano.
+OF_OTHER_BASES = ("a prompt over the limit",)
 DONE = "conversation.item.input_audio_transcription."
 
 
@@ -38,7 +40,7 @@ class Hostile:
             request = {"method": "POST", "url": URL, "files": {"file": ("a.wav", case.make())}}
             self._requests.append((name, request, *_expected(case.answer)))
         for name, form in FORMS.items():
-            if ".." not in form.path:  # httpx would take it out
+            if ".." not in form.path and name not in OF_OTHER_BASES:  # httpx would take the dots out
                 request = {"method": form.method, "url": form.path, "content": form.make()}
                 request["headers"] = dict(form.headers)
                 self._requests.append((name, request, *_expected(form.answer)))
