@@ -15,13 +15,12 @@ from starlette.websockets import WebSocket
 
 from server.api.access import WEBSOCKET, Access, Need
 from server.api.refusals import error_response, refusal
-from server.api.watch import note_refusal, note_route
+from server.api.watch import CALLER, note_refusal, note_route
 from server.errors import ApiError
 from server.keys.caller import Caller
 from server.keys.quotas import Quotas
 from server.keys.ring import HOW, INVALID, KeyRing
 
-CALLER = "ssvd_caller"  # in a scope
 SUBPROTOCOL_KEY = "openai-insecure-api-key."  # OpenAI's, for browsers, whose WebSockets send no headers
 DENIAL = "websocket.http.response"  # the extension of ASGI by which a WebSocket is refused with a status
 POLICY = 1008  # of RFC 6455

@@ -6,12 +6,11 @@ import io
 import json
 import logging
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server import logs
 from server.api import transcriptions
@@ -22,6 +21,7 @@ from server.logs import formatter
 from server.settings import ServerSettings
 from tests.server.api.test_transcriptions import post
 from tests.server.fakes import FakeRecogniser
+from tests.server.keys.making import bearer, make_key
 
 ROUTE = "/v1/audio/transcriptions"
 Written = Callable[[LogFormat], io.StringIO]
@@ -128,23 +128,16 @@ def test_what_is_logged_for_a_request_in_its_threads_has_its_id(
     assert line["request_id"] == "mine"
 
 
-def test_the_owner_of_a_key_is_named(
-    settings: ServerSettings, engine: Engine, clip: bytes, written: Written
+def test_the_owner_of_a_key_is_named_and_the_key_is_not(
+    settings: ServerSettings, engine: Engine, clip: bytes, written: Written, tmp_path: Path
 ) -> None:
-    class Named:
-        def __init__(self, app: ASGIApp) -> None:
-            self.app = app
-
-        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-            scope["ssvd_caller"] = SimpleNamespace(name="ward-7")
-            await self.app(scope, receive, send)
-
-    app = create_app(settings, engine)
-    app.add_middleware(Named)
+    secret = make_key(tmp_path / "keys.json", "ward-7")
+    app = create_app(settings.model_copy(update={"keys": tmp_path / "keys.json"}), engine)
     stream = written("json")
-    with TestClient(app) as client:
-        post(client, clip)
+    with TestClient(app, headers=bearer(secret)) as client:
+        assert post(client, clip).status_code == 200
     assert [line["key"] for line in lines(stream)] == ["ward-7"]
+    assert secret not in stream.getvalue()
 
 
 @pytest.mark.parametrize("channels", ["mix", "each"])
