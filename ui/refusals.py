@@ -52,8 +52,12 @@ ADVICE = {
     "out_of_memory": "The server has not enough memory for this recording now. Please try again later.",
     "no_space": "The server has no room for this recording now. Please try again later.",
     "stopping": "The server is stopping. Please try again in a moment.",
+    "wrong_base": "The server cannot use this domain: it was made for another base model.",
+    "wrong_basis": "The server cannot use this domain: it was made for another base model.",
     "adapter_refused": f"The file of this domain is damaged. {_RUNNER}",
     "store_damaged": f"The server's store of domains is damaged. {_RUNNER}",
+    "store_unwritable": f"The server's store of domains cannot be written. {_RUNNER}",
+    "store_unreachable": "The server does not reach its store of domains. Please try again in a moment.",
 }
 
 

@@ -41,9 +41,10 @@ def test_the_recipe_for_real_owsm_is_the_authors() -> None:
     }
     asked = OWSM.model_dump()
     assert {name: asked[name] for name in authors} == authors
-    # Not theirs: ESPnet's default where they say nothing, and what has no effect with whole windows.
+    # Not theirs: ESPnet's default where they say nothing, and what has no effect as they use it.
     assert {name: asked[name] for name in asked.keys() - authors.keys()} == {
         "grad_clip": 5.0, "batch_audio_s": None, "window_share": 0.25, "joined_share": 0.0,
+        "delta_sigma_rate": 1.0,
     }  # fmt: skip
 
 
