@@ -203,7 +203,7 @@ def test_a_recording_of_a_client_without_a_heartbeat_goes_and_a_present_visitor_
         with recording_of(tmp_path, "bert").open("rb") as file:
             reply = httpx.post(f"{address}/gradio_api/upload", files={"files": file})
         (path,) = reply.raise_for_status().json()
-        data = [{"path": path, "meta": {"_type": "gradio.FileData"}}, None, None]
+        data = [{"path": path, "meta": {"_type": "gradio.FileData"}}, None, None, None]
         httpx.post(f"{address}/gradio_api/call/transcribe", json={"data": data}).raise_for_status()
         wait_until(lambda: "bert.wav" not in kept_names())
         assert kept_names() == {"anna.wav"}  # which lies there longer
