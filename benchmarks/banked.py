@@ -19,7 +19,7 @@ from benchmarks.subject import CORE_SCALE, Subject, subject, working_dtype
 from server.bank.bank import Bank
 from server.domains import Domains
 from server.engine.engine import Engine
-from server.engine.recogniser import ModelRecogniser
+from server.engine.model_recogniser import ModelRecogniser
 from ssvd_asr.adapter.adapter import Adapter
 from ssvd_asr.adapter.forms import DEFAULT_MAP
 from ssvd_asr.adapter.write import describe_adapter, save_adapter

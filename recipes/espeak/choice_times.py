@@ -22,7 +22,7 @@ from server.auto.wish import AutoWish
 from server.auto_options import AutoOptions
 from server.engine.engine import Engine
 from server.engine.messages import Request
-from server.engine.recogniser import ModelRecogniser
+from server.engine.model_recogniser import ModelRecogniser
 from server.engine.start import engine_over
 from server.settings import ServerSettings
 from ssvd_asr.adapter.read import load_adapter

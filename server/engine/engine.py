@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from dataclasses import replace
 from pathlib import Path
@@ -19,13 +18,14 @@ from server.auto.candidates import Candidates
 from server.auto.wish import AutoWish
 from server.auto_options import AutoOptions
 from server.domains import Domains
+from server.engine.admission import Admission
 from server.engine.batches import Batches
 from server.engine.choosing import Chooser
 from server.engine.cutting import Cut, audio_s_of, parts_of
 from server.engine.errands import Errands
 from server.engine.jobs import Job, Part
 from server.engine.messages import Decoded, Reply, Request
-from server.engine.queue import Scheduler, Waiting
+from server.engine.queue import Scheduler
 from server.engine.recogniser import Recogniser
 from server.engine.replying import reply_to
 from server.engine.segments import speech_of
@@ -34,15 +34,12 @@ from server.errors import (
     STOPPED,
     DeadlineError,
     DrainingError,
-    QueueFullError,
     late,
 )
 from server.tally import QUEUE_SECONDS
 from ssvd_asr.adapter.read import read_bounded
-from ssvd_asr.audio.read import SAMPLE_RATE
 from ssvd_asr.audio.segment import find_spans
 from ssvd_asr.base.prompt import IDENTIFIED
-from ssvd_asr.base.voice import HEARD_S
 from ssvd_asr.languages import supported_language
 
 logger = logging.getLogger(__name__)
@@ -70,9 +67,10 @@ class Engine:
         self._cut_wave = cut
         self._queue: Scheduler[Part] = Scheduler(queue_max_audio_s)
         self._batches = Batches(recogniser, domains.bank, max_audio_s=batch_max_audio_s)
+        self._admission = Admission(self._queue, self._batches, recogniser)
         candidates = Candidates(domains.store, recogniser.name, recogniser.digest, recogniser.voice_probe)
         self._chooser = Chooser(
-            domains, candidates, auto or AutoOptions(), self._enqueue_more, self._finish, self._check_time
+            domains, candidates, auto or AutoOptions(), self._admission.add, self._finish, self._check_time
         )
         self._errands = Errands(self._queue.wake)
         self._draining = False
@@ -161,11 +159,12 @@ class Engine:
                 self._finish(job)
             elif request.auto is not None:
                 listening = self._chooser.begin(job, parts, request.auto)
-                self._enqueue(job, listening, audio_s_of(parts) - audio_s_of(listening))
+                later_s = audio_s_of(parts) - audio_s_of(listening)
+                self._admission.admit(job, listening, self.request_timeout_s, later_s)
             else:
                 wish = AutoWish(hidden=request.hidden)
                 hinting = self._chooser.begin(job, parts, wish, hint=True) if request.hint else []
-                self._enqueue(job, [*hinting, *parts])
+                self._admission.admit(job, [*hinting, *parts], self.request_timeout_s)
         except BaseException:
             job.future.cancel()
             raise
@@ -220,50 +219,6 @@ class Engine:
         if job.pieces_left or job.undecided:
             self._queue.discard(job)
 
-    def _waiting(self, job: Job, part: Part) -> Waiting[Part]:
-        lease, audio_s = part.piece.lease, len(part.piece.wave) / SAMPLE_RATE
-        row_s = self.recogniser.row_samples(len(part.piece.wave)) / SAMPLE_RATE
-        return Waiting(
-            item=part,
-            owner=job,
-            domain=None if lease is None else lease.turn,
-            audio_s=0.0 if part.optional else audio_s,  # a hint takes no room from requests
-            row_s=min(HEARD_S, audio_s) if part.piece.listens else row_s,
-            caller=job.request.caller,
-            blend=lease.sha256 if lease is not None and lease.parts else None,
-        )
-
-    def _enqueue_more(self, job: Job, parts: Sequence[Part]) -> None:
-        """Queue parts of a request that was accepted. Raises DrainingError after `close`."""
-        try:
-            self._queue.put([self._waiting(job, part) for part in parts], self._batches.speed, force=True)
-        except RuntimeError as error:
-            raise DrainingError(STOPPED) from error
-
-    def _enqueue(self, job: Job, parts: Sequence[Part], more_s: float = 0.0) -> None:
-        waiting = [self._waiting(job, part) for part in parts]
-        speed = self._batches.speed
-        last = waiting[-1]  # the first may be for a hint, by the base
-        wait_s = self._queue.ahead_s(last.domain, last.caller) / speed
-        if self._batches.measured and wait_s > self.request_timeout_s:
-            raise QueueFullError(
-                f"what goes before this takes about {wait_s:.0f} s: the limit is "
-                f"{self.request_timeout_s:g} s (SSVD_REQUEST_TIMEOUT_S)",
-                retry_after_s=wait_s,
-            )
-        try:
-            accepted = self._queue.put(waiting, speed, more_s)
-        except RuntimeError as error:
-            raise DrainingError("the server is stopping and takes no new requests") from error
-        if not accepted:
-            waiting_s = self._queue.waiting_s
-            asked_s = sum(each.audio_s for each in waiting) + more_s
-            raise QueueFullError(
-                f"{waiting_s:.0f} s of audio wait and {asked_s:.0f} s more do not fit: the limit is "
-                f"{self._queue.max_audio_s:.0f} s (SSVD_QUEUE_MAX_AUDIO_S)",
-                retry_after_s=self._queue.padded_s / speed,
-            )
-
     def _run(self) -> None:
         """Decode batches until the queue is closed and drained. Runs on the device thread."""
         try:
@@ -272,9 +227,9 @@ class Engine:
                 parts = self._queue.take(
                     self._batches.budget_s, self._batches.max_domains, lambda: bool(self._errands)
                 )
-                if not parts and self._errands:
-                    continue
                 if not parts:
+                    if self._errands:
+                        continue
                     break
                 wanted = [part for part in parts if self._in_time(part)]
                 now_s = time.monotonic()

@@ -8,7 +8,8 @@ from adapters_store.store import AdapterStore
 from server.bank.bank import Bank
 from server.domains import Domains
 from server.engine.engine import Engine
-from server.engine.recogniser import ModelRecogniser, Recogniser
+from server.engine.model_recogniser import ModelRecogniser
+from server.engine.recogniser import Recogniser
 from server.engine.threads import use_threads
 from server.settings import ServerSettings
 from ssvd_asr.device import slow_in

@@ -12,7 +12,7 @@ from adapters_store.packaged import PACKAGED
 from adapters_store.store import AdapterStore
 from recipes.espeak.goldens import GOLDENS
 from server.engine.messages import Request
-from server.engine.recogniser import ModelRecogniser
+from server.engine.model_recogniser import ModelRecogniser
 from server.engine.start import engine_over
 from server.settings import ServerSettings
 from ssvd_asr.audio.read import read_audio

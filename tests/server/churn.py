@@ -19,7 +19,7 @@ from adapters_store.store import AdapterStore
 from server.auto.wish import AutoWish
 from server.engine.engine import Engine
 from server.engine.messages import Provenance, Reply, Request
-from server.engine.recogniser import ModelRecogniser
+from server.engine.model_recogniser import ModelRecogniser
 from server.errors import BankFullError
 from ssvd_asr.adapter.adapter import Adapter
 from ssvd_asr.adapter.blend import blend_adapters

@@ -20,7 +20,7 @@ from server.bank.mount import Mount
 from server.bank.packed import PackedAdapter
 from server.engine.engine import Engine
 from server.engine.messages import Decoded, Piece, Request
-from server.engine.recogniser import ModelRecogniser
+from server.engine.model_recogniser import ModelRecogniser
 from server.engine.start import engine_over
 from server.errors import DrainingError, OutOfMemoryError
 from server.settings import ServerSettings

@@ -11,7 +11,7 @@ import torch
 from adapters_store.store import AdapterStore
 from server.engine.engine import Engine
 from server.engine.messages import Reply, Request
-from server.engine.recogniser import ModelRecogniser
+from server.engine.model_recogniser import ModelRecogniser
 from server.engine.start import engine_over
 from server.settings import ServerSettings
 from ssvd_asr.base.prompt import IDENTIFIED

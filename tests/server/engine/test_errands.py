@@ -14,7 +14,7 @@ from adapters_store.store import AdapterStore
 from server.engine.engine import Engine
 from server.engine.errands import Errands
 from server.engine.messages import Request
-from server.engine.recogniser import ModelRecogniser
+from server.engine.model_recogniser import ModelRecogniser
 from server.engine.start import engine_over
 from server.errors import DeadlineError, DrainingError
 from server.settings import ServerSettings

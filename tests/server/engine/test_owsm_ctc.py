@@ -9,7 +9,7 @@ import pytest
 
 from adapters_store.store import AdapterStore
 from server.engine.engine import Engine
-from server.engine.recogniser import ModelRecogniser
+from server.engine.model_recogniser import ModelRecogniser
 from ssvd_asr.decoding.options import DecodingOptions, Method
 from ssvd_asr.errors import SsvdError
 from tests.random_owsm import TINY_CTC, write_random_owsm

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from adapters_store.store import AdapterStore
-from server.engine import recogniser as recogniser_module
+from server.engine import model_recogniser as recogniser_module
 from server.engine.engine import Engine
 from server.engine.messages import Request
-from server.engine.recogniser import ModelRecogniser
+from server.engine.model_recogniser import ModelRecogniser
 from server.engine.start import engine_over
 from server.settings import ServerSettings
 from ssvd_asr.audio.segment import find_spans

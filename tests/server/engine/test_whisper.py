@@ -12,7 +12,7 @@ from adapters_store.store import AdapterStore
 from server.auto.wish import AutoWish, wish_of
 from server.engine.engine import Engine
 from server.engine.messages import Request
-from server.engine.recogniser import ModelRecogniser
+from server.engine.model_recogniser import ModelRecogniser
 from ssvd_asr.adapter.voices import VoiceSummary
 from ssvd_asr.base.prompt import RECOGNITION, TO_ENGLISH
 from ssvd_asr.decoding.options import DecodingOptions
