@@ -199,7 +199,7 @@ def test_a_wrong_path_or_name_is_told_before_a_base_is_loaded(
         pytest.fail("a base was loaded")
 
     monkeypatch.setattr("ssvd_asr.base.load.load_base", loaded)
-    monkeypatch.setattr("server.engine.recogniser.load_base", loaded)
+    monkeypatch.setattr("server.engine.model_recogniser.load_base", loaded)
     usual = {
         "train": ["--domain", "tones", "--data", f"{corpus}/train.jsonl", "--valid", f"{corpus}/valid.jsonl"],
         "evaluate": ["--data", f"{corpus}/valid.jsonl"],
