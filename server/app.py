@@ -54,7 +54,10 @@ def serves_page(settings: ServerSettings) -> bool:
 
 
 def create_app(
-    settings: ServerSettings | None = None, engine: Engine | None = None, traces: Traces | None = None
+    settings: ServerSettings | None = None,
+    engine: Engine | None = None,
+    traces: Traces | None = None,
+    ring: KeyRing | None = None,
 ) -> FastAPI:
     """Build the app. Without an engine, the app loads its own on startup, before the first request.
 
@@ -64,20 +67,23 @@ def create_app(
     settings = settings if settings is not None else load_settings()
     if engine is not None:  # told here, and not as a failure of the app
         _check_aliases(settings, engine.recogniser.name)
-    ring, quotas = KeyRing(settings.keys, settings.auth, settings.host), Quotas()
+    keys = KeyRing(settings.keys, settings.auth, settings.host) if ring is None else ring
+    quotas = Quotas()
     unanswered = Unanswered()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        running = engine if engine is not None else await run_in_threadpool(start_engine, settings)
-        _check_aliases(settings, running.recogniser.name)
+        running = engine
+        if running is None:
+            running = await run_in_threadpool(start_engine, settings)
+            _check_aliases(settings, running.recogniser.name)
         app.state.ssvd = ServerState(
             settings=settings,
             store=running.domains.store,
             engine=running,
             samples=Samples(running.domains.store.builtin),
             intake=Intake(settings.max_decoders, settings.decoders_max_bytes, settings.max_duration_s),
-            ring=ring,
+            ring=keys,
             quotas=quotas,
             progress=Progress(),
             live=LiveSessions(settings.realtime_max_sessions),
@@ -104,7 +110,7 @@ def create_app(
     app = FastAPI(title="ssvd-asr", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     refusals.install(app)
     app.add_middleware(
-        Gate, access=Access(), ring=ring, quotas=quotas, metrics_public=settings.metrics_public
+        Gate, access=Access(), ring=keys, quotas=quotas, metrics_public=settings.metrics_public
     )
     app.add_middleware(
         BodyLimit,

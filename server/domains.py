@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
-from adapters_store.blends import blend_of, is_blend, parse_blend, pinned_domain, resolve_blend
+from adapters_store.blends import blend_of, is_blend, parse_blend, resolve_blend
 from adapters_store.catalogue import unknown_domain
 from adapters_store.names import parse_reference
 from adapters_store.store import AdapterStore
@@ -46,11 +46,9 @@ class Domains:
             BlendError: it is no blend, or its parts are not of one form.
             BankFullError, LoaderError: the version cannot be loaded now.
         """
-        if hidden:  # the same lookups in the same order, and so the same errors as of unknown names
-            pinned_domain(reference, hiding(self.store, hidden))
         if is_blend(reference):
-            return self._lease_blend(reference)
-        version = self.store.resolve(reference)
+            return self._lease_blend(reference, hidden)
+        version = hiding(self.store, hidden)(reference)
         if version.name != reference.partition("@")[0]:
             reference = self.store.meaning(reference)  # of an alias, which may pin a version
         for move in range(MOVES):
@@ -89,19 +87,19 @@ class Domains:
             if problem_of(domain.active, base_name, base_digest) is None:
                 self.bank.preload(domain.active)
 
-    def _lease_blend(self, text: str) -> Lease:
+    def _lease_blend(self, text: str, hidden: frozenset[str]) -> Lease:
         """Lease a blend that is in memory, or lease its parts as they would be alone and make it of them.
 
         A blend is self-contained: its parts may be removed or evicted while it is used.
         """
         references = parse_blend(text)
         if len(references) == 1 and references[0][1] == 1:  # the domain itself
-            return self.lease(references[0][0].text)
-        known = self.bank.lease_known(resolve_blend(text, self.store.resolve))
+            return self.lease(references[0][0].text, hidden)
+        known = self.bank.lease_known(resolve_blend(text, hiding(self.store, hidden)))
         if known is not None:
             return known
         with ExitStack() as held:
-            leases = [held.enter_context(self.lease(each.text)) for each, _ in references]
+            leases = [held.enter_context(self.lease(each.text, hidden)) for each, _ in references]
             versions = [lease.of for lease in leases if isinstance(lease.of, Version)]
             weights = [weight for _, weight in references]
             blend = blend_of(list(zip(versions, weights, strict=True)))

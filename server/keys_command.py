@@ -15,6 +15,7 @@ from typing import Any
 from adapters_store.audit import AuditLog, local_user
 from adapters_store.names import check_name
 from adapters_store.store import AdapterStore
+from server.configuration.lists import listed
 from server.keys.book import (
     ALL,
     SCOPES,
@@ -177,7 +178,7 @@ def _note(text: str) -> None:
 
 
 def _domains(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    names = tuple(dict.fromkeys(listed(text)))
     return names if names == (ALL,) else tuple(map(check_name, names))
 
 

@@ -8,7 +8,6 @@ from typing import BinaryIO
 
 from adapters_store.audit import Actor
 from adapters_store.intent import Say, check_not_over_builtin, check_own_name
-from adapters_store.names import check_name
 from adapters_store.versions import Version
 from server.engine.engine import Engine
 from ssvd_asr.adapter.read import inspect_adapter
@@ -37,7 +36,6 @@ def publish(
         DrainingError, DeadlineError, OutOfMemoryError: see `Engine.check_adapter`.
     """
     store = engine.domains.store
-    check_name(name)
 
     def check(copy: Path) -> None:
         check_own_name(inspect_adapter(copy), name, intent.own_name, say)

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -52,7 +53,7 @@ def main(argv: list[str]) -> int:
         return 0
     if settings.ui:  # asked for: told before the model is loaded
         require("ui")
-    KeyRing(settings.keys, settings.auth, settings.host)  # raises SsvdError where nobody could be let in
+    ring = KeyRing(settings.keys, settings.auth, settings.host)  # refuses where nobody could be let in
     traces = traces_from(os.environ)
     open_store(settings).list()  # raises StoreError for a folder that cannot be read
     start_log(settings)
@@ -61,7 +62,7 @@ def main(argv: list[str]) -> int:
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         with _ended_by_sigterm():
             engine = start_engine(settings)
-            app = create_app(settings, engine, traces)
+            app = create_app(settings, engine, traces, ring)
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -72,7 +73,8 @@ def main(argv: list[str]) -> int:
             proxy_headers=bool(settings.proxies),
             forwarded_allow_ips=list(settings.proxies),
         )
-        server = DrainingServer(config, engine, settings, lambda: _tell(ready_message(settings, engine)))
+        ready = partial(ready_message, settings, engine, ring)
+        server = DrainingServer(config, engine, settings, lambda: _tell(ready()))
         server.run(sockets=[listener])
     status = 0 if server.started else 1
     if engine.alive or any(thread.name.startswith("AnyIO") for thread in threading.enumerate()):
@@ -120,21 +122,16 @@ def _ended_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def ready_message(settings: ServerSettings, engine: Engine) -> str:
+def ready_message(settings: ServerSettings, engine: Engine, ring: KeyRing) -> str:
     """Return the text that says what is served where, with a curl command to try it."""
     url = local_url(settings)
     store = engine.domains.store
-    ring = KeyRing(settings.keys, settings.auth, settings.host)
-    base, found = engine.recogniser, store.list()
+    base, found, private = engine.recogniser, store.list(), ring.private
     names = [each.name for each in found if problem_of(each.active, base.name, base.digest) is None]
     others = len(found) - len(names)
     clips = Samples(store.builtin)
     name, clip = next(
-        (
-            (name, str(clips.of(name)[0].path))
-            for name in names
-            if clips.of(name) and name not in ring.private
-        ),
+        ((name, str(clips.of(name)[0].path)) for name in names if clips.of(name) and name not in private),
         (None, "speech.wav"),
     )
     lines = [

@@ -12,12 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from server.configuration.access import AccessSettings
 from server.configuration.bank import BankSettings
@@ -30,7 +25,7 @@ from server.configuration.names import PREFIX, check_variables, variable_of
 from server.configuration.operating import OperatingSettings
 from server.configuration.serving import ServingSettings
 from server.configuration.store import StoreSettings
-from server.configuration.toml import places_of, written
+from server.configuration.toml import read_toml, written
 from ssvd_asr.errors import SsvdError
 
 DEFAULT = "default"
@@ -66,7 +61,10 @@ class Loaded:
     sources: Mapping[str, str]
 
     def as_toml(self) -> str:
-        """Return all settings as a file that --config takes, with the source of each. Secrets are hidden."""
+        """Return all settings as a file that --config takes, with the source of each.
+
+        Users in addresses are hidden.
+        """
         lines = []
         for name, source in self.sources.items():
             value = getattr(self.settings, name)
@@ -75,7 +73,10 @@ class Loaded:
         return "\n".join(lines)
 
     def changes(self) -> str:
-        """Return the settings that are not defaults in one line, with their sources. Secrets are hidden."""
+        """Return the settings that are not defaults in one line, with their sources.
+
+        Users in addresses are hidden.
+        """
         found = (
             f"{name}={written(getattr(self.settings, name))} ({source})"
             for name, source in self.sources.items()
@@ -103,11 +104,11 @@ def load(chosen: Mapping[str, Any], file: Path | None = None) -> Loaded:
     """
     check_variables(os.environ, ServerSettings.model_fields)
     given = {name: value for name, value in chosen.items() if value is not None}
-    places = {} if file is None else places_of(file, ServerSettings.model_fields)
+    content, places = ({}, {}) if file is None else read_toml(file, ServerSettings.model_fields)
     sources = _sources(given, places)
-    kind = ServerSettings if file is None else _reading(file)
+    of_the_file = {name: content[name] for name, place in places.items() if sources[name] == place}
     try:
-        return Loaded(kind(**given), sources)
+        return Loaded(ServerSettings(**of_the_file, **given), sources)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         if not first["loc"]:
@@ -115,24 +116,6 @@ def load(chosen: Mapping[str, Any], file: Path | None = None) -> Loaded:
         name = str(first["loc"][0]).lower().removeprefix(PREFIX.lower())
         told = f"{sources[name]}: {name}" if sources[name] == places.get(name) else variable_of(name)
         raise SsvdError(f"{told}={first['input']!r}: {first['msg']}") from error
-
-
-def _reading(file: Path) -> type[ServerSettings]:
-    """Return the settings with a file as their source below the environment."""
-
-    class FromFile(ServerSettings):
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file)
-
-    return FromFile
 
 
 def _sources(given: Mapping[str, Any], places: Mapping[str, str]) -> dict[str, str]:

@@ -95,10 +95,8 @@ class ServerClient:
     ) -> None:
         """`transport` replaces the network in tests. `key` is sent with every request."""
         self.url = url.rstrip("/")
-        self._mock = transport
+        self._transport = transport
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._transport: httpx.BaseTransport | None = transport
-        self._async_transport: httpx.AsyncBaseTransport | None = transport
 
     def with_key(self, key: str | None) -> ServerClient:
         """Return a client of the same server that sends this key, or none if there is nothing in it."""
@@ -106,7 +104,9 @@ class ServerClient:
         if not given:
             return self
         # What no header can hold is no key: the server says so.
-        return ServerClient(self.url, self._mock, given if given.isascii() and given.isprintable() else "?")
+        return ServerClient(
+            self.url, self._transport, given if given.isascii() and given.isprintable() else "?"
+        )
 
     def catalogue(self) -> Catalogue:
         """Return the base and the domains that can be used now.
@@ -189,7 +189,7 @@ class ServerClient:
         return _unless_refused(response)
 
     def _connection(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(transport=self._async_transport, headers=self._headers, **_CONNECTION)
+        return httpx.AsyncClient(transport=self._transport, headers=self._headers, **_CONNECTION)
 
     def _json(self, method: str, path: str) -> dict[str, Any]:
         return self._parsed(self._send(method, path))

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Literal, get_args
 
 from starlette.routing import compile_path
+from starlette.types import Scope
 
 # From the least to the most. `numbers` is `admin` unless SSVD_METRICS_PUBLIC, or the server asks for no keys:
 # labels name domains, private ones too. `nobody` is refused to everyone.
@@ -117,6 +118,14 @@ _NOT_OF_THE_PAGE = (
 )
 TABLE |= {(method, PAGE + path): "public" for method, path in _OF_THE_PAGE}
 TABLE |= {(method, PAGE + path): "nobody" for method, path in _NOT_OF_THE_PAGE}
+
+
+PUBLISHES = compile_path("/v1/domains/{name}/versions")[0]  # by POST
+
+
+def path_of(scope: Scope) -> str:
+    """Return the path of a request below the place where a proxy has put the server."""
+    return str(scope["path"]).removeprefix(scope.get("root_path", ""))
 
 
 class Access:

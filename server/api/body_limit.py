@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import logging
-import re
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.api.refusals import error_response
-from server.api.watch import note_refusal
+from server.api.access import PUBLISHES, path_of
+from server.api.refusals import refusal
+from server.errors import ApiError
 
 logger = logging.getLogger(__name__)
 
 # Before the answer, a body is read and discarded up to this many times the limit. Without this, a client that
 # is still sending sees a broken pipe instead of the answer. A client that sends more is cut off.
 DISCARD_FACTOR = 2
-
-_PUBLISHES = re.compile(r"/v1/domains/[^/]+/versions/?")
 
 GONE: Message = {"type": "http.disconnect"}
 
@@ -63,7 +61,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        publishes = scope["method"] == "POST" and _PUBLISHES.fullmatch(scope["path"])
+        publishes = scope["method"] == "POST" and PUBLISHES.match(path_of(scope).rstrip("/"))
         limit = self.adapters if publishes else self.audio
         max_bytes = limit.max_bytes
         body = _Body(receive)
@@ -97,13 +95,13 @@ class BodyLimit:
 async def _refuse(limit: Limit, body: _Body, scope: Scope, receive: Receive, send: Send) -> None:
     while not body.ended and body.count <= DISCARD_FACTOR * limit.max_bytes:
         await body.receive()
-    note_refusal(scope, "upload_too_large")
-    response = error_response(
+    refused = ApiError(
         413,
         f"the request body is over the limit of {limit.max_bytes} bytes ({limit.setting})",
         code="upload_too_large",
         param="file",
     )
+    response = refusal(refused, scope)
     await response(scope, receive, send)
 
 

@@ -14,7 +14,7 @@ from starlette.datastructures import UploadFile as FormFile
 from server.api import chunking
 from server.api.chunking import ServerVad
 from server.api.form import FORMATS, GRANULARITIES, SUBTITLES, AudioForm, TranscriptionForm
-from server.api.multipart import read_form
+from server.api.multipart import bad_field, read_form
 from server.auto.wish import MODES
 from server.errors import ApiError
 from ssvd_asr.audio.read import parse_channel
@@ -49,7 +49,7 @@ async def open_form[F: AudioForm](request: Request, kind: type[F]) -> AsyncItera
     """
     if request.query_params:
         name = next(iter(request.query_params))
-        raise _bad(name, "stands in the address; the fields of this request go into its form")
+        raise bad_field(name, "stands in the address; the fields of this request go into its form")
     form = await read_form(
         request, max_files=MAX_FILES, max_fields=MAX_FIELDS, max_field_bytes=MAX_FIELD_BYTES
     )
@@ -72,29 +72,29 @@ def _split(form: FormData) -> tuple[FormFile, dict[str, Any]]:
         if name == "file":
             assert isinstance(value, FormFile)  # read_form refuses text
             if file is not None:
-                raise _bad("file", "is given twice; a request transcribes one file")
+                raise bad_field("file", "is given twice; a request transcribes one file")
             if value.size == 0:
                 raise ApiError(415, "file is empty: it has 0 bytes", code="audio_unreadable", param="file")
             file = value
         elif isinstance(value, FormFile):
-            raise _bad(name, "is a file; the only file is called file")
+            raise bad_field(name, "is a file; the only file is called file")
         elif not value:
             continue
         elif (member := chunking.member_of(key)) is not None:
             members = fields.setdefault(chunking.FIELD, {})
             if not isinstance(members, dict):
-                raise _bad(key, f"is given beside {chunking.FIELD} as a whole; give one of both")
+                raise bad_field(key, f"is given beside {chunking.FIELD} as a whole; give one of both")
             if member in members:
-                raise _bad(key, "is given twice")
+                raise bad_field(key, "is given twice")
             members[member] = value
         elif name in LISTS:
             fields.setdefault(name, []).append(value)
         elif name in fields:
-            raise _bad(name, "is given twice")
+            raise bad_field(name, "is given twice")
         else:
             fields[name] = value
     if file is None:
-        raise _bad("file", "is missing")
+        raise bad_field("file", "is missing")
     return file, fields
 
 
@@ -110,10 +110,10 @@ def parse[F: AudioForm](fields: Mapping[str, Any], kind: type[F]) -> F:
             name = f"{name}[{first['loc'][-1]}]"
             known = [f"{chunking.FIELD}[{member}]" for member in ServerVad.model_fields]
         if first["type"] == "extra_forbidden":
-            raise _bad(name, f"is not a field of this request; there are {', '.join(known)}") from error
+            raise bad_field(name, f"is not a field of this request; there are {', '.join(known)}") from error
         if first["type"] == "missing":
-            raise _bad(name, "is missing") from error
-        raise _bad(name, f"is {first['input']!r}: {first['msg']}") from error
+            raise bad_field(name, "is missing") from error
+        raise bad_field(name, f"is {first['input']!r}: {first['msg']}") from error
     if form.chunking_strategy != "auto" and not isinstance(form.chunking_strategy, ServerVad):
         raise _unsupported(
             chunking.FIELD, form.chunking_strategy, "use auto, or chunking_strategy[type]=server_vad"
@@ -166,7 +166,3 @@ def _check_granularities(form: TranscriptionForm) -> None:
         return
     advice = f"use {' or '.join(GRANULARITIES)}" if unknown else "only response_format=verbose_json has them"
     raise _unsupported("timestamp_granularities", form.timestamp_granularities, advice)
-
-
-def _bad(name: str, what: str) -> ApiError:
-    return ApiError(400, f"{name} {what}", code="invalid_value", param=name)

@@ -13,9 +13,9 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from server.api.access import WEBSOCKET, Access, Need
-from server.api.refusals import error_response, refusal
-from server.api.watch import CALLER, note_refusal, note_route
+from server.api.access import WEBSOCKET, Access, Need, path_of
+from server.api.refusals import refusal
+from server.api.watch import CALLER, note_route
 from server.errors import ApiError
 from server.keys.caller import Caller
 from server.keys.quotas import Quotas
@@ -43,7 +43,7 @@ class Gate:
             await self.app(scope, receive, send)
             return
         method = scope["method"] if scope["type"] == "http" else WEBSOCKET
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        path = path_of(scope)
         need = self._access.need(method, path)
         if need == "public":
             await self.app(scope, receive, send)
@@ -82,10 +82,9 @@ class Gate:
     def _no_route(self, method: str, path: str, scope: Scope) -> JSONResponse:
         allowed = self._access.methods(path)
         if not allowed or method == WEBSOCKET:
-            note_refusal(scope, "not_found")
-            return error_response(404, f"there is no {method} {path}", code="not_found")
-        note_refusal(scope, "method_not_allowed")
-        response = error_response(405, f"{path} does not take {method}", code="method_not_allowed")
+            return refusal(ApiError(404, f"there is no {method} {path}", code="not_found"), scope)
+        refused = ApiError(405, f"{path} does not take {method}", code="method_not_allowed")
+        response = refusal(refused, scope)
         response.headers["Allow"] = ", ".join(allowed)
         return response
 

@@ -94,3 +94,8 @@ def _check_charset(content_type: str) -> None:
         raise ApiError(
             415, f"the form's charset {charset!r} is not known: send UTF-8", code="unsupported_encoding"
         ) from error
+
+
+def bad_field(name: str, what: str) -> ApiError:
+    """Return the refusal of a form for one of its fields. `what` follows its name."""
+    return ApiError(400, f"{name} {what}", code="invalid_value", param=name)

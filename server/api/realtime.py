@@ -16,7 +16,7 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from server.api.asking import Asked, request_for
 from server.api.callers import refuse_other_sites
-from server.api.gate import caller_of, deny
+from server.api.gate import POLICY, caller_of, deny
 from server.api.refusals import error_of, refusal
 from server.api.replies import language_fields, logprob_fields, ssvd_fields
 from server.api.watch import domain_label, note_refusal
@@ -32,10 +32,9 @@ from ssvd_asr.errors import SsvdError
 
 router = APIRouter()
 
-PATH = "/v1/realtime"
 SUBPROTOCOL = "realtime"  # browsers name it, since they cannot send headers
 # Codes of RFC 6455 and its registry.
-GOING_AWAY, POLICY, TRY_LATER = 1001, 1008, 1013
+GOING_AWAY, TRY_LATER = 1001, 1013
 
 
 # With a slash too: a WebSocket is not redirected, and a client would get a 403 without a reason.

@@ -11,9 +11,8 @@ import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.api.refusals import error_response
-from server.api.watch import note_refusal
-from server.errors import STOPPED
+from server.api.refusals import refusal
+from server.errors import STOPPED, ApiError
 from server.unanswered import Unanswered
 
 
@@ -43,8 +42,7 @@ class Stopping:
             if not unanswered.answered(task) or not unanswered.ended:
                 raise
             task.uncancel()
-            note_refusal(scope, "stopping")
-            response = error_response(503, STOPPED, code="stopping", retry_after_s=1)
+            response = refusal(ApiError(503, STOPPED, code="stopping"), scope)
             await response(scope, receive, send)
         finally:
             unanswered.answered(task)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 
+from adapters_store.audit import Actor
 from adapters_store.intent import check_active_is_meant, field
 from adapters_store.names import Reference, parse_name, parse_reference
 from adapters_store.reports import (
@@ -25,7 +26,7 @@ from adapters_store.versions import Version
 from server.api.callers import actor_of, check_origin
 from server.api.documented import KEY, Responses, refusals
 from server.api.gate import caller_of
-from server.api.multipart import read_form
+from server.api.multipart import bad_field, read_form
 from server.api.parameters import check_parameters
 from server.domains import hiding
 from server.errors import ApiError
@@ -202,7 +203,7 @@ def remove_alias(alias: str, request: Request) -> Report:
     return describe_alias(alias, None)
 
 
-def _publish(state: ServerState, name: str, upload: UploadFile, intent: Intent, by: Any) -> Report:
+def _publish(state: ServerState, name: str, upload: UploadFile, intent: Intent, by: Actor) -> Report:
     try:
         version = publish_file(state.engine, name, upload.file, intent, say=field, by=by)
     except AdapterError as error:
@@ -219,21 +220,17 @@ def _read(form: FormData) -> tuple[UploadFile, Intent]:
         if name == "file" and isinstance(value, UploadFile):
             upload = value
         elif name not in FIELDS or isinstance(value, UploadFile):
-            raise _bad(name, f"is not a field of this request; there are file, {', '.join(FIELDS)}")
+            raise bad_field(name, f"is not a field of this request; there are file, {', '.join(FIELDS)}")
         elif name in said:
-            raise _bad(name, "is given twice")
+            raise bad_field(name, "is given twice")
         elif value:
             said[name] = value
     if upload is None:
-        raise _bad("file", "is missing")
+        raise bad_field("file", "is missing")
     activate = _TRUTH.get(said.get("activate", "true").lower())
     if activate is None:
-        raise _bad("activate", f"is {said['activate']!r}: use true or false")
+        raise bad_field("activate", f"is {said['activate']!r}: use true or false")
     return upload, Intent(said.get("as"), said.get("over"), activate)
-
-
-def _bad(name: str, what: str) -> ApiError:
-    return ApiError(400, f"{name} {what}", code="invalid_value", param=name)
 
 
 def _pinned(name: str, version: str, request: Request, *, pinned: bool) -> Report:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pydantic import BaseModel, Field
 
-from ssvd_asr.mixing.compression import Compression
+if TYPE_CHECKING:
+    from ssvd_asr.mixing.compression import Compression
 
 
 class BankSettings(BaseModel):
@@ -65,4 +68,8 @@ class BankSettings(BaseModel):
     @property
     def compression(self) -> Compression | None:
         """How cores are compressed; None holds them whole."""
+        from ssvd_asr.mixing.compression import (
+            Compression,  # it imports torch, which `ssvd keys` does without
+        )
+
         return Compression(self.compressed_rank, self.compressed_max_error) if self.compressed_rank else None

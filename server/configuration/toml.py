@@ -9,8 +9,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pydantic import SecretStr
-
 from server.configuration.names import nearest
 from ssvd_asr.errors import SsvdError
 
@@ -19,8 +17,8 @@ _HIDDEN = "***"
 _USER_OF_URL = re.compile(r"(?<=://)([^/@:\s]*:\S+|[^/@\s]+)(?=@)")
 
 
-def places_of(file: Path, known: Iterable[str]) -> dict[str, str]:
-    """Return the settings that a file has, with their places, as server.toml:3.
+def read_toml(file: Path, known: Iterable[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the settings that a file has, and their places, as server.toml:3.
 
     Raises SsvdError for a file that cannot be read, is no TOML, or has a key that is not in `known`.
     """
@@ -38,7 +36,7 @@ def places_of(file: Path, known: Iterable[str]) -> dict[str, str]:
             raise SsvdError(f"{found[name]}: [{name}]: settings stand in no table, as port = 8000")
         if name not in names:
             raise SsvdError(f"{found[name]}: {name} is not a setting{nearest(name, names)}")
-    return found
+    return content, found
 
 
 def _place(file: Path, text: str, name: str) -> str:
@@ -49,8 +47,6 @@ def _place(file: Path, text: str, name: str) -> str:
 
 def written(value: Any) -> str:
     """Return a value as TOML writes it, without what nobody else is to see."""
-    if isinstance(value, SecretStr):
-        return json.dumps(_HIDDEN)
     if isinstance(value, bool | int | float):
         return json.dumps(value)
     return json.dumps(_USER_OF_URL.sub(_HIDDEN, str(value)), ensure_ascii=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from server.engine.messages import Reply, Request
 from server.errors import fault
+from server.keys.quotas import charged_s
 from server.realtime.agreement import Agreement
 from server.realtime.events import new_id, server_event
 from ssvd_asr.audio.read import SAMPLE_RATE
@@ -81,7 +81,7 @@ class TurnDecoder:
 
     async def _complete(self, turn: Turn, request: Request, then: Callable[[Request, Reply], None]) -> None:
         try:
-            reply = await self._decode(turn, request, math.ceil(len(request.wave) / SAMPLE_RATE))
+            reply = await self._decode(turn, request, charged_s(len(request.wave) / SAMPLE_RATE))
             rest = turn.agreement.end(reply.text)
             if rest:
                 await self._tell("delta", turn, delta=rest)

@@ -22,6 +22,7 @@ from server.serve_command import ready_message
 from server.settings import ServerSettings
 from tests.server.api.test_transcriptions import URL, refusal
 from tests.server.fakes import TIMEOUT_S, FakeRecogniser
+from tests.server.keys.making import ring_of
 from tests.server.live import listening
 from tests.speechlike import babble, wav_bytes
 
@@ -213,7 +214,7 @@ def test_domains_of_another_base_are_counted_and_neither_named_nor_loaded_at_the
     with TestClient(create_app(settings.model_copy(update={"preload": True}), engine)) as client:
         assert [each["problem"] is None for each in client.get("/v1/domains").json()["data"]] == [False] * 2
     assert loaded == []
-    message = ready_message(settings, engine)
+    message = ready_message(settings, engine, ring_of(settings))
     assert "domains: none yet (2 of another base)" in message
     assert "-F domain=" not in message
 

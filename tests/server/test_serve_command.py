@@ -16,7 +16,7 @@ from server.engine.engine import Engine
 from server.serve_command import ready_message
 from server.settings import ServerSettings
 from ssvd_asr.errors import SsvdError
-from tests.server.keys.making import make_key
+from tests.server.keys.making import make_key, ring_of
 from tests.server.served import Served
 from tests.speechlike import babble, wav_bytes
 
@@ -75,9 +75,12 @@ def test_an_address_that_others_reach_is_refused_without_keys_before_any_model_i
 def test_the_first_lines_say_who_may_call_and_how_to_with_a_key(
     settings: ServerSettings, engine: Engine, tmp_path: Path
 ) -> None:
-    assert "keys:    none: anyone who reaches http://127.0.0.1:8000" in ready_message(settings, engine)
+    assert "keys:    none: anyone who reaches http://127.0.0.1:8000" in ready_message(
+        settings, engine, ring_of(settings)
+    )
     secret = make_key(tmp_path / "keys.json", "a")
-    told = ready_message(settings.model_copy(update={"keys": tmp_path / "keys.json"}), engine)
+    keyed = settings.model_copy(update={"keys": tmp_path / "keys.json"})
+    told = ready_message(keyed, engine, ring_of(keyed))
     assert f"keys:    asked for; 1 in {tmp_path / 'keys.json'}" in told
     assert 'curl -H "Authorization: Bearer $SSVD_KEY"' in told
     assert secret not in told

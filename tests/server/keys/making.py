@@ -9,6 +9,8 @@ from typing import Any
 from adapters_store.audit import Actor, AuditLog
 from server.keys.book import Key, KeyBook, digest_of, new_secret
 from server.keys.file import KeyFile
+from server.keys.ring import KeyRing
+from server.settings import ServerSettings
 
 TESTER = Actor("tester", "command line")
 
@@ -33,6 +35,10 @@ def revoke(path: Path, name: str) -> None:
 
 def change(path: Path, to: Any) -> KeyBook:
     return KeyFile(path).change(to, AuditLog(path.with_name("audit.jsonl")), TESTER, "key.test")
+
+
+def ring_of(settings: ServerSettings) -> KeyRing:
+    return KeyRing(settings.keys, settings.auth, settings.host)
 
 
 def bearer(secret: str) -> dict[str, str]:
