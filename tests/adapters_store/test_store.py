@@ -309,6 +309,19 @@ def test_a_domain_that_comes_with_an_upgrade_is_not_hidden_by_an_alias(store, ma
     assert store.meaning("carib") == "carib"
 
 
+def test_a_version_that_a_domain_lacks_is_not_that_of_an_alias_with_its_name(store, make):
+    for seed in (1, 2):
+        store.publish("ward", make(seed))
+    store.set_alias("carib", "ward")
+    assert store.resolve("carib@2") == store.resolve("ward@2")
+    write_builtin(store.builtin, "carib", make(5))
+    pinned = store.resolve("ward@2")
+    for reference in ("carib@2", f"carib@sha256:{pinned.sha256}"):
+        with pytest.raises(UnknownDomainError, match="domain 'carib' has no versions"):
+            store.resolve(reference)
+        assert store.meaning(reference) == reference
+
+
 def test_a_damaged_list_of_aliases_is_said_and_domains_serve(store, make):
     store.publish("ward", make(1))
     (store.root / "aliases.json").write_text('{"format": 1, "aliases": {"../x": "ward"}}')
