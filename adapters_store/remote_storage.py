@@ -23,6 +23,7 @@ from adapters_store.disk import Staged, make_folder, staged_copy
 from adapters_store.file_cache import FileCache
 from adapters_store.names import is_name
 from adapters_store.storage import ADAPTER_SUFFIX, ALIASES, DOMAINS, INDEX_SUFFIX, Change
+from ssvd_asr.cache_root import CACHE_VARIABLE, cache_root
 from ssvd_asr.errors import (
     AdapterError,
     AdapterUnreadableError,
@@ -109,8 +110,6 @@ class RemoteStorage:
     """See `Storage`. Adapter files are never removed there: another writer may be about to name them."""
 
     def __init__(self, remote: Remote, elsewhere: Elsewhere) -> None:
-        from ssvd_asr.basis.cache import cache_root
-
         self.where = remote.where
         self._remote = remote
         self._refresh_s = elsewhere.refresh_s
@@ -143,7 +142,7 @@ class RemoteStorage:
             with staged_copy(source, self._cache.folder, max_bytes) as staged:
                 yield staged
         except OSError as error:
-            raise unwritable(f"cache {self._cache.folder} (SSVD_CACHE_DIR)", error) from error
+            raise unwritable(f"cache {self._cache.folder} ({CACHE_VARIABLE})", error) from error
 
     @contextmanager
     def writing(self) -> Iterator[None]:

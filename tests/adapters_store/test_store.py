@@ -276,8 +276,13 @@ def test_the_root_is_the_environments_or_the_users(monkeypatch, tmp_path):
     assert default_place() == tmp_path / "data" / "ssvd-asr" / "store"
 
 
-def test_the_store_loads_no_torch():
-    code = "import sys, adapters_store.store, adapters_store.commands; print('torch' in sys.modules)"
+@pytest.mark.parametrize("place", ["a-folder", "s3://bucket/prefix", "hf://owner/repository"])
+def test_the_store_loads_no_torch(place):
+    code = (
+        "import sys, adapters_store.store, adapters_store.commands\n"
+        f"adapters_store.store.AdapterStore({place!r})\n"
+        "print('torch' in sys.modules)"
+    )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
 
 
