@@ -18,6 +18,7 @@ from adapters_store.reports import (
     describe_pin,
     describe_removal,
     describe_store,
+    describe_stored,
     describe_version,
 )
 from adapters_store.store import AdapterStore
@@ -66,7 +67,7 @@ def publish(store: AdapterStore, arguments: argparse.Namespace) -> Report:
         check=publish_check(base_of(arguments)),
         activate=arguments.activate,
     )
-    return describe_version(version, active=version == store.get(version.name).active)
+    return describe_stored(store, version)
 
 
 def rollback(store: AdapterStore, arguments: argparse.Namespace) -> Report:
@@ -109,7 +110,7 @@ def pin(store: AdapterStore, arguments: argparse.Namespace) -> Report:
 def download(store: AdapterStore, arguments: argparse.Namespace) -> Report:
     """Copy a version's file."""
     version = store.resolve(arguments.domain)
-    return describe_version(version, active=version == store.get(version.name).active) | {
+    return describe_stored(store, version) | {
         "file": str(write_new(arguments.out, version.name, version.version, version.read_bytes()))
     }
 

@@ -18,6 +18,7 @@ from adapters_store.reports import (
     describe_history,
     describe_pin,
     describe_removal,
+    describe_stored,
     describe_version,
 )
 from adapters_store.store import AdapterStore
@@ -107,7 +108,7 @@ def diff(
 @router.get("/v1/domains/{name}/versions/{version}", responses=refusals(400, 404, 422, 500))
 def version(name: str, version: str, request: Request) -> Report:
     """Return one version with the metadata of its file."""
-    return _described(_store(request), _version(request, name, version))
+    return describe_stored(_store(request), _version(request, name, version))
 
 
 @router.get(
@@ -208,7 +209,7 @@ def _publish(state: ServerState, name: str, upload: UploadFile, intent: Intent, 
     except AdapterError as error:
         code = next((code for kind, code in _CODES if isinstance(error, kind)), "invalid_adapter")
         raise ApiError(422, str(error), code=code, param="file") from error
-    return _described(state.store, version)
+    return describe_stored(state.store, version)
 
 
 def _read(form: FormData) -> tuple[UploadFile, Intent]:
@@ -257,7 +258,3 @@ def _version(request: Request, name: str, version: str) -> Version:
     if found.name != name:
         raise UnknownDomainError(f"no domain {name!r} in the store: it is an alias, of {found.name!r}")
     return found
-
-
-def _described(store: AdapterStore, version: Version) -> Report:
-    return describe_version(version, active=version == store.get(version.name).active)
