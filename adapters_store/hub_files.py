@@ -7,19 +7,18 @@ huggingface_hub finds token and endpoint: HF_TOKEN, HF_ENDPOINT.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from adapters_store.remote_storage import ChangedMeanwhileError, fetch_file
+from adapters_store.remote_storage import ChangedMeanwhileError, FilesElsewhere
 from adapters_store.storage import MAX_DOCUMENT_BYTES
-from ssvd_asr.errors import SsvdError, StoreError, StoreUnreachableError
+from ssvd_asr.errors import StoreError
 
 _CHANGED, _REFUSED = (409, 412), (401, 403, 404)  # statuses
 
 
-class HubFiles:
+class HubFiles(FilesElsewhere):
     """See `Remote`. `hf://owner/repository[@branch][/folder]`; nothing is asked before the first call."""
 
     def __init__(self, url: str) -> None:
@@ -85,7 +84,7 @@ class HubFiles:
     def add(self, path: str, file: Path) -> None:
         """See Remote."""
         with self._asking():
-            if not self._files.exists(self._path(path)):  # type: ignore[no-untyped-call]
+            if not self._files.exists(self._path(path)):
                 self._commit(path, str(file), None)
 
     def _head(self) -> str:
@@ -113,30 +112,14 @@ class HubFiles:
     def _inner(self, path: str) -> str:
         return f"{self._folder}/{path}" if self._folder else path
 
-    def fetch(self, path: str, size_bytes: int, target: Path) -> None:
-        """See Remote."""
-        with self._asking():
-            fetch_file(self._files, self._path(path), size_bytes, target)
-
-    def _path(self, path: str) -> str:
-        return f"{self._root}/{path}".rstrip("/")
-
-    @contextmanager
-    def _asking(self) -> Iterator[None]:
-        """Turn what huggingface_hub and the libraries below it raise into our errors."""
-        try:
-            yield
-        except (SsvdError, ChangedMeanwhileError):
-            raise
-        except FileNotFoundError as error:
-            raise StoreError(f"store {self.where} is not there: {error}") from error
-        except Exception as error:
-            if getattr(getattr(error, "response", None), "status_code", None) in _REFUSED:
-                reason = str(error).strip().partition("\n")[0]
-                raise StoreError(f"store {self.where}: the hub refuses: {reason}") from error
-            raise StoreUnreachableError(
-                f"store {self.where} does not answer: {type(error).__name__}: {error}"
-            ) from error
+    def _refusal(self, error: Exception) -> str | None:
+        """See FilesElsewhere."""
+        if isinstance(error, FileNotFoundError):
+            return f" is not there: {error}"
+        if getattr(getattr(error, "response", None), "status_code", None) in _REFUSED:
+            reason = str(error).strip().partition("\n")[0]
+            return f": the hub refuses: {reason}"
+        return None
 
 
 def _blob_id(data: bytes) -> str:
