@@ -121,7 +121,7 @@ class Catalogue:
             StoreError: its index is damaged.
         """
         index, builtin = self._load(parse_name(name))
-        active = self._find(Reference(index.name), index, builtin)
+        active = self._active(index, builtin)
         return Domain(index.name, active, self._versions(index, builtin), index.events, index.pinned)
 
     def heir(self, name: str, version: int) -> Version | None:
@@ -194,6 +194,9 @@ class Catalogue:
         raise UnknownDomainError(
             f"domain {wanted.name!r} has {len(found) or 'no'} versions {pin}; it has {known}"
         )
+
+    def _active(self, index: DomainIndex, builtin: Version | None) -> Version:
+        return self._find(Reference(index.name), index, builtin)
 
     def _versions(self, index: DomainIndex, builtin: Version | None) -> tuple[Version, ...]:
         published = []
