@@ -91,8 +91,12 @@ class S3(FilesElsewhere):
     def add(self, path: str, file: Path) -> None:
         """See Remote. A file appears there whole or not at all."""
         with self._asking():
-            place, size = self._path(path), file.stat().st_size
-            if not self._files.exists(place) or self._files.size(place) != size:
+            place = self._path(path)
+            try:
+                found = self._files.size(place)
+            except FileNotFoundError:
+                found = None
+            if found != file.stat().st_size:
                 self._files.put_file(str(file), place)
 
     def _check_conditions(self) -> None:
