@@ -86,7 +86,7 @@ def remove(store: AdapterStore, arguments: argparse.Namespace) -> Report:
     """Remove one version, or all but the active and the pinned ones."""
     wanted = parse_reference(arguments.domain)
     number = store.resolve(arguments.domain).version if wanted.pinned else None
-    check_active_is_meant(store, wanted, number, force=arguments.force)
+    check_active_is_meant(store, wanted.name, number, force=arguments.force)
     removed = store.remove(wanted.name, number, keep_active=not arguments.force)
     return describe_removal(store, wanted.name, removed)
 

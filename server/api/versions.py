@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 
 from adapters_store.intent import check_active_is_meant, field
-from adapters_store.names import Reference, parse_name, parse_reference
+from adapters_store.names import parse_name, parse_reference
 from adapters_store.reports import (
     Report,
     describe_alias,
@@ -170,7 +170,7 @@ def remove(name: str, version: str, request: Request, force: bool = False) -> Re
     """Remove a version; the active one with `force=true` only."""
     store = _store(request)
     number = _version(request, name, version).version
-    check_active_is_meant(store, Reference(name, version=number), number, force=force, say=field)
+    check_active_is_meant(store, name, number, force=force, say=field)
     removed = store.remove(name, number, by=actor_of(request), keep_active=not force)
     return describe_removal(store, name, removed)
 
