@@ -18,6 +18,7 @@ from adapters_store.reports import (
     describe_pin,
     describe_removal,
     describe_store,
+    describe_stored,
     describe_version,
 )
 from adapters_store.store import AdapterStore
@@ -66,7 +67,7 @@ def publish(store: AdapterStore, arguments: argparse.Namespace) -> Report:
         check=publish_check(base_of(arguments)),
         activate=arguments.activate,
     )
-    return describe_version(version, active=version == store.get(version.name).active)
+    return describe_stored(store, version)
 
 
 def rollback(store: AdapterStore, arguments: argparse.Namespace) -> Report:
@@ -85,7 +86,7 @@ def remove(store: AdapterStore, arguments: argparse.Namespace) -> Report:
     """Remove one version, or all but the active and the pinned ones."""
     wanted = parse_reference(arguments.domain)
     number = store.resolve(arguments.domain).version if wanted.pinned else None
-    check_active_is_meant(store, wanted, number, force=arguments.force)
+    check_active_is_meant(store, wanted.name, number, force=arguments.force)
     removed = store.remove(wanted.name, number, keep_active=not arguments.force)
     return describe_removal(store, wanted.name, removed)
 
@@ -109,7 +110,7 @@ def pin(store: AdapterStore, arguments: argparse.Namespace) -> Report:
 def download(store: AdapterStore, arguments: argparse.Namespace) -> Report:
     """Copy a version's file."""
     version = store.resolve(arguments.domain)
-    return describe_version(version, active=version == store.get(version.name).active) | {
+    return describe_stored(store, version) | {
         "file": str(write_new(arguments.out, version.name, version.version, version.read_bytes()))
     }
 

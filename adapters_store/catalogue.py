@@ -71,19 +71,17 @@ class Catalogue:
     def resolve(self, reference: str) -> Version:
         """Find "child" (its active version), "child@3" or "child@sha256:<12 or more digits>".
 
-        A name may be an alias, of a name that no domain has.
+        A name is an alias only if no domain of that name has versions.
 
         Raises:
             UnknownDomainError: there is no such name or version.
             StoreError: the domain's index is damaged.
         """
         wanted = parse_reference(reference)
-        try:
-            return self._resolve(wanted)
-        except UnknownDomainError:
-            meant = self._meaning(wanted)
-            if meant is None:
-                raise
+        loaded = self._load(wanted.name)
+        meant = self._meaning(wanted, *loaded)
+        if meant is None:
+            return self._find(wanted, *loaded)
         try:
             return self._resolve(meant)
         except UnknownDomainError as error:
@@ -95,9 +93,8 @@ class Catalogue:
         Raises UnknownDomainError for what is no reference, and StoreError as `resolve` does.
         """
         wanted = parse_reference(reference)
-        if not self.has(wanted.name) and (meant := self._meaning(wanted)) is not None:
-            return meant.text
-        return reference
+        meant = self._meaning(wanted, *self._load(wanted.name))
+        return reference if meant is None else meant.text
 
     def aliases(self) -> dict[str, str]:
         """Return the reference that each alias stands for, by alias. Raises StoreError."""
@@ -124,7 +121,7 @@ class Catalogue:
             StoreError: its index is damaged.
         """
         index, builtin = self._load(parse_name(name))
-        active = self._find(Reference(index.name), index, builtin)
+        active = self._active(index, builtin)
         return Domain(index.name, active, self._versions(index, builtin), index.events, index.pinned)
 
     def heir(self, name: str, version: int) -> Version | None:
@@ -156,7 +153,10 @@ class Catalogue:
     def _resolve(self, wanted: Reference) -> Version:
         return self._find(wanted, *self._load(wanted.name))
 
-    def _meaning(self, wanted: Reference) -> Reference | None:
+    def _meaning(self, wanted: Reference, index: DomainIndex, builtin: Version | None) -> Reference | None:
+        """Return what a reference to an alias stands for; None if a domain has the name, or no alias has."""
+        if index.versions or builtin is not None:
+            return None
         return Aliases.from_json(self._storage.read(ALIASES)).meaning(wanted)
 
     def _load(self, name: str) -> tuple[DomainIndex, Version | None]:
@@ -194,6 +194,9 @@ class Catalogue:
         raise UnknownDomainError(
             f"domain {wanted.name!r} has {len(found) or 'no'} versions {pin}; it has {known}"
         )
+
+    def _active(self, index: DomainIndex, builtin: Version | None) -> Version:
+        return self._find(Reference(index.name), index, builtin)
 
     def _versions(self, index: DomainIndex, builtin: Version | None) -> tuple[Version, ...]:
         published = []

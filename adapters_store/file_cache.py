@@ -78,7 +78,8 @@ class FileCache:
         for name, path in files_in(self.folder).items():
             with contextlib.suppress(FileNotFoundError):  # another process was faster
                 if name.endswith(_SUFFIX):
-                    found.append((path.stat().st_mtime, path.stat().st_size, path))
+                    status = path.stat()
+                    found.append((status.st_mtime, status.st_size, path))
         size = sum(each[1] for each in found)
         for asked_s, nbytes, path in sorted(found):
             if size <= self.max_bytes or time.time() - asked_s < _IN_USE_S:

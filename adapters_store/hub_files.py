@@ -1,24 +1,24 @@
-"""Files of a store in a repository of the Hugging Face hub. A change is a commit on the commit that was read.
+"""Files of a store in a repository of the Hugging Face hub. A change is a commit on the latest one.
 
+The tag of a file is its blob id, so that commits of other files leave it as it is.
 huggingface_hub finds token and endpoint: HF_TOKEN, HF_ENDPOINT.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from adapters_store.remote_storage import ChangedMeanwhileError, fetch_file
+from adapters_store.remote_storage import ChangedMeanwhileError, FilesElsewhere
 from adapters_store.storage import MAX_DOCUMENT_BYTES
-from ssvd_asr.errors import SsvdError, StoreError, StoreUnreachableError
+from ssvd_asr.errors import StoreError
 
 _CHANGED, _REFUSED = (409, 412), (401, 403, 404)  # statuses
 
 
-class HubFiles:
+class HubFiles(FilesElsewhere):
     """See `Remote`. `hf://owner/repository[@branch][/folder]`; nothing is asked before the first call."""
 
     def __init__(self, url: str) -> None:
@@ -56,41 +56,47 @@ class HubFiles:
             return {path: bytes(self._files.cat_file(self._path(path))) for path in paths}
 
     def now(self, path: str) -> tuple[str, bytes] | None:
-        """See Remote. The tag is the commit, with which all of the repository is as it was read."""
+        """See Remote."""
         with self._asking():
-            commit = str(self._api.model_info(self._repository, revision=self._branch).sha)
-            place = f"{self._repository}@{commit}/{self._inner(path)}"
-            try:
-                return commit, bytes(self._files.cat_file(place))
-            except FileNotFoundError:
-                return None
+            data = self._at(self._head(), path)
+        return None if data is None else (_blob_id(data), data)
 
     def put(self, path: str, data: bytes, tag: str | None) -> str:
-        """See Remote. A file that is not there yet is committed on the commit in which it was not."""
-        with self._asking():
-            parent = tag
-            if parent is None:
-                parent = str(self._api.model_info(self._repository, revision=self._branch).sha)
-                if self._is_there(f"{self._repository}@{parent}/{self._inner(path)}"):
-                    raise ChangedMeanwhileError
-            from huggingface_hub.errors import HfHubHTTPError
+        """See Remote. The file is compared in the latest commit, and changed by a commit on that one.
 
+        Raises ChangedMeanwhileError also if another file was committed between the two.
+        """
+        from huggingface_hub.errors import HfHubHTTPError
+
+        with self._asking():
+            head = self._head()
+            there = self._at(head, path)
+            if tag != (None if there is None else _blob_id(there)):
+                raise ChangedMeanwhileError
             try:
-                self._commit(path, data, parent)
+                self._commit(path, data, head)
             except HfHubHTTPError as error:
                 if error.response is not None and error.response.status_code in _CHANGED:
                     raise ChangedMeanwhileError from error
                 raise
-        return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()  # as `tags` tells it
+        return _blob_id(data)
 
     def add(self, path: str, file: Path) -> None:
         """See Remote."""
         with self._asking():
-            if not self._is_there(self._path(path)):
+            if not self._files.exists(self._path(path)):
                 self._commit(path, str(file), None)
 
-    def _is_there(self, place: str) -> bool:
-        return bool(self._files.exists(place))  # type: ignore[no-untyped-call]
+    def _head(self) -> str:
+        """Return the latest commit of the branch."""
+        return str(self._api.model_info(self._repository, revision=self._branch).sha)
+
+    def _at(self, commit: str, path: str) -> bytes | None:
+        """Return the content of a file in a commit; None if it has none."""
+        try:
+            return bytes(self._files.cat_file(f"{self._repository}@{commit}/{self._inner(path)}"))
+        except FileNotFoundError:
+            return None
 
     def _commit(self, path: str, content: bytes | str, parent: str | None) -> None:
         from huggingface_hub import CommitOperationAdd
@@ -106,27 +112,16 @@ class HubFiles:
     def _inner(self, path: str) -> str:
         return f"{self._folder}/{path}" if self._folder else path
 
-    def fetch(self, path: str, size_bytes: int, target: Path) -> None:
-        """See Remote."""
-        with self._asking():
-            fetch_file(self._files, self._path(path), size_bytes, target)
+    def _refusal(self, error: Exception) -> str | None:
+        """See FilesElsewhere."""
+        if isinstance(error, FileNotFoundError):
+            return f" is not there: {error}"
+        if getattr(getattr(error, "response", None), "status_code", None) in _REFUSED:
+            reason = str(error).strip().partition("\n")[0]
+            return f": the hub refuses: {reason}"
+        return None
 
-    def _path(self, path: str) -> str:
-        return f"{self._root}/{path}".rstrip("/")
 
-    @contextmanager
-    def _asking(self) -> Iterator[None]:
-        """Turn what huggingface_hub and the libraries below it raise into our errors."""
-        try:
-            yield
-        except (SsvdError, ChangedMeanwhileError):
-            raise
-        except FileNotFoundError as error:
-            raise StoreError(f"store {self.where} is not there: {error}") from error
-        except Exception as error:
-            if getattr(getattr(error, "response", None), "status_code", None) in _REFUSED:
-                reason = str(error).strip().partition("\n")[0]
-                raise StoreError(f"store {self.where}: the hub refuses: {reason}") from error
-            raise StoreUnreachableError(
-                f"store {self.where} does not answer: {type(error).__name__}: {error}"
-            ) from error
+def _blob_id(data: bytes) -> str:
+    """Return the id that Git gives a file's content, which `tags` tells too."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()

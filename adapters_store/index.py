@@ -21,6 +21,7 @@ BUILTIN_VERSION = 1  # a built-in adapter is always version 1 of its name
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Number = Annotated[int, Field(ge=1, le=999_999_999)]
+Action = Literal["publish", "activate", "rollback", "remove", "add", "pin", "unpin"]
 _OF_FORMAT_2 = ("add", "pin", "unpin")  # actions of events
 
 
@@ -41,7 +42,7 @@ class Event(_Strict):
     """Change to the domain, and the version that it concerns."""
 
     at: str = Field(max_length=40)  # ISO 8601, UTC
-    action: Literal["publish", "activate", "rollback", "remove", "add", "pin", "unpin"]
+    action: Action
     version: Number
 
 
@@ -153,13 +154,7 @@ class DomainIndex(_Strict):
                 code="nothing_before",
             )
         target = self.previous[-1]
-        return self.model_copy(
-            update={
-                "active": target,
-                "previous": self.previous[:-1],
-                "events": (*self.events, Event(at=_timestamp(), action="rollback", version=target)),
-            }
-        )
+        return self._noted("rollback", target, active=target, previous=self.previous[:-1])
 
     def removed(self, versions: set[int], *, has_builtin: bool) -> DomainIndex:
         """Return the index without these versions.
@@ -175,38 +170,25 @@ class DomainIndex(_Strict):
             active = previous[-1] if previous else left[-1] if left else None
         while previous and previous[-1] == active:
             previous = previous[:-1]
-        events = tuple(Event(at=_timestamp(), action="remove", version=number) for number in sorted(versions))
-        return self.model_copy(
-            update={
-                "versions": kept,
-                "previous": previous,
-                "active": active,
-                "events": (*self.events, *events),
-            }
-        )
+        return self._noted("remove", *sorted(versions), versions=kept, previous=previous, active=active)
 
     def with_pin(self, version: int, *, pinned: bool) -> DomainIndex:
         """Return the index with a version pinned or not."""
         if (version in self.pinned) == pinned:
             return self
         left = {*self.pinned, version} if pinned else {*self.pinned} - {version}
-        changed = self.model_copy(update={"pinned": tuple(sorted(left))})
-        return changed._noted("pin" if pinned else "unpin", version)
+        return self._noted("pin" if pinned else "unpin", version, pinned=tuple(sorted(left)))
 
-    def _noted(self, action: Literal["add", "pin", "unpin"], version: int) -> DomainIndex:
-        event = Event(at=_timestamp(), action=action, version=version)
-        return self.model_copy(update={"events": (*self.events, event)})
+    def _noted(self, action: Action, *numbers: int, **fields: object) -> DomainIndex:
+        """Return the index with these fields, and an event for each of these versions."""
+        events = (Event(at=_timestamp(), action=action, version=number) for number in numbers)
+        return self.model_copy(update={**fields, "events": (*self.events, *events)})
 
     def _now(self, action: Literal["publish", "activate"], version: int) -> DomainIndex:
         if version == self.active:
             return self
-        return self.model_copy(
-            update={
-                "active": version,
-                "previous": self.previous if self.active is None else (*self.previous, self.active),
-                "events": (*self.events, Event(at=_timestamp(), action=action, version=version)),
-            }
-        )
+        previous = self.previous if self.active is None else (*self.previous, self.active)
+        return self._noted(action, version, active=version, previous=previous)
 
 
 def _without_repeats(numbers: Iterable[int]) -> tuple[int, ...]:

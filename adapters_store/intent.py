@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from adapters_store.catalogue import Catalogue
-from adapters_store.names import Reference
 from ssvd_asr.adapter.metadata import AdapterMetadata
 from ssvd_asr.errors import StoreRefusedError, UnknownDomainError
 
@@ -55,14 +54,14 @@ def check_not_over_builtin(store: Catalogue, name: str, said: str | None, say: S
 
 
 def check_active_is_meant(
-    store: Catalogue, wanted: Reference, number: int | None, *, force: bool, say: Say = option
+    store: Catalogue, name: str, number: int | None, *, force: bool, say: Say = option
 ) -> None:
     """Raise StoreRefusedError, saying what would answer, if the active version goes without `--force`."""
-    active = store.get(wanted.name).active
+    active = store.get(name).active
     if number != active.version or active.builtin or force:
         return
-    heir = store.heir(wanted.name, active.version)
-    then = f"{heir.reference} would answer for it" if heir else f"{wanted.name!r} would be unknown"
+    heir = store.heir(name, active.version)
+    then = f"{heir.reference} would answer for it" if heir else f"{name!r} would be unknown"
     raise StoreRefusedError(
         f"{active.reference} is active; without it {then}: {say('force', '')} means that",
         code="version_active",

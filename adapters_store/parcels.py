@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from adapters_store import actions
-from adapters_store.reports import Report, describe_version
+from adapters_store.reports import Report, describe_stored
 from adapters_store.store import AdapterStore
 from adapters_store.versions import Version
 from ssvd_asr.errors import SsvdError, StoreError
@@ -47,7 +47,7 @@ def push(store: AdapterStore, arguments: argparse.Namespace) -> Report:
         return str(done.commit_url)
 
     url = _with_hub(repository, write)
-    return describe_version(version, active=version == store.get(version.name).active) | {"url": url}
+    return describe_stored(store, version) | {"url": url}
 
 
 def pull(store: AdapterStore, arguments: argparse.Namespace) -> Report:

@@ -12,6 +12,7 @@ import logging
 import random
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,9 +24,11 @@ from adapters_store.disk import Staged, make_folder, staged_copy
 from adapters_store.file_cache import FileCache
 from adapters_store.names import is_name
 from adapters_store.storage import ADAPTER_SUFFIX, ALIASES, DOMAINS, INDEX_SUFFIX, Change
+from ssvd_asr.cache_root import CACHE_VARIABLE, cache_root
 from ssvd_asr.errors import (
     AdapterError,
     AdapterUnreadableError,
+    SsvdError,
     StoreError,
     StoreUnreachableError,
     unwritable,
@@ -53,20 +56,6 @@ class Elsewhere:
 
 class ChangedMeanwhileError(Exception):
     """A document is not the one that was read."""
-
-
-def fetch_file(files: Any, place: str, size_bytes: int, target: Path) -> None:
-    """Copy a file of an fsspec file system to this machine.
-
-    Raises AdapterError if it is gone or has another size.
-    """
-    try:
-        found = files.size(place)
-        if found != size_bytes:
-            raise AdapterError(f"it has {found} bytes, not {size_bytes}")
-        files.get_file(place, str(target))
-    except FileNotFoundError:
-        raise AdapterError("it is gone") from None
 
 
 class Remote(Protocol):
@@ -105,12 +94,51 @@ class Remote(Protocol):
         ...
 
 
+class FilesElsewhere(ABC):
+    """Base of a `Remote` over an fsspec file system. A subclass sets the attributes."""
+
+    where: str
+    _root: str  # of the paths
+    _files: Any
+
+    def fetch(self, path: str, size_bytes: int, target: Path) -> None:
+        """See Remote."""
+        with self._asking():
+            place = self._path(path)
+            try:
+                found = self._files.size(place)
+                if found != size_bytes:
+                    raise AdapterError(f"it has {found} bytes, not {size_bytes}")
+                self._files.get_file(place, str(target))
+            except FileNotFoundError:
+                raise AdapterError("it is gone") from None
+
+    def _path(self, path: str) -> str:
+        return f"{self._root}/{path}".rstrip("/")
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Turn what the file system and the libraries below it raise into our errors."""
+        try:
+            yield
+        except (SsvdError, ChangedMeanwhileError):
+            raise
+        except Exception as error:
+            if (told := self._refusal(error)) is not None:
+                raise StoreError(f"store {self.where}{told}") from error
+            raise StoreUnreachableError(
+                f"store {self.where} does not answer: {type(error).__name__}: {error}"
+            ) from error
+
+    @abstractmethod
+    def _refusal(self, error: Exception) -> str | None:
+        """Return the message after the store's name if the store has refused; None if it did not answer."""
+
+
 class RemoteStorage:
     """See `Storage`. Adapter files are never removed there: another writer may be about to name them."""
 
     def __init__(self, remote: Remote, elsewhere: Elsewhere) -> None:
-        from ssvd_asr.basis.cache import cache_root
-
         self.where = remote.where
         self._remote = remote
         self._refresh_s = elsewhere.refresh_s
@@ -143,7 +171,7 @@ class RemoteStorage:
             with staged_copy(source, self._cache.folder, max_bytes) as staged:
                 yield staged
         except OSError as error:
-            raise unwritable(f"cache {self._cache.folder} (SSVD_CACHE_DIR)", error) from error
+            raise unwritable(f"cache {self._cache.folder} ({CACHE_VARIABLE})", error) from error
 
     @contextmanager
     def writing(self) -> Iterator[None]:

@@ -38,6 +38,11 @@ def describe_version(version: Version, *, active: bool) -> Report:
     }
 
 
+def describe_stored(store: Catalogue, version: Version) -> Report:
+    """Return a version, and whether it is its domain's active one now. Raises as `Catalogue.get` does."""
+    return describe_version(version, active=version == store.get(version.name).active)
+
+
 def describe_store(store: Catalogue) -> Report:
     """Return every domain of a store and its aliases."""
     return {

@@ -6,14 +6,14 @@ AWS_ENDPOINT_URL and so on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from adapters_store.remote_storage import ChangedMeanwhileError, fetch_file
+from adapters_store.remote_storage import ChangedMeanwhileError, FilesElsewhere
 from adapters_store.storage import MAX_DOCUMENT_BYTES
-from ssvd_asr.errors import SsvdError, StoreError, StoreUnreachableError
+from ssvd_asr.errors import StoreError
 
 CONNECT_S, READ_S = 3.0, 10.0  # a request waits for the store at most so long
 _CHANGED = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
@@ -22,7 +22,7 @@ _NO_TAG = '"00000000000000000000000000000000"'  # of no file
 _PROBE = ".conditional"
 
 
-class S3:
+class S3(FilesElsewhere):
     """See `Remote`. Nothing is asked of the service before the first call.
 
     Raises ModuleNotFoundError if the extra `s3` is not installed.
@@ -91,14 +91,13 @@ class S3:
     def add(self, path: str, file: Path) -> None:
         """See Remote. A file appears there whole or not at all."""
         with self._asking():
-            place, size = self._path(path), file.stat().st_size
-            if not self._files.exists(place) or self._files.size(place) != size:
+            place = self._path(path)
+            try:
+                found = self._files.size(place)
+            except FileNotFoundError:
+                found = None
+            if found != file.stat().st_size:
                 self._files.put_file(str(file), place)
-
-    def fetch(self, path: str, size_bytes: int, target: Path) -> None:
-        """See Remote."""
-        with self._asking():
-            fetch_file(self._files, self._path(path), size_bytes, target)
 
     def _check_conditions(self) -> None:
         """Raise StoreError if the service ignores conditions: then changes could be lost."""
@@ -126,24 +125,13 @@ class S3:
                 raise
         return written
 
-    def _path(self, path: str) -> str:
-        return f"{self._root}/{path}".rstrip("/")
-
-    @contextmanager
-    def _asking(self) -> Iterator[None]:
-        """Turn what s3fs and the libraries below it raise into our errors."""
-        try:
-            yield
-        except (SsvdError, ChangedMeanwhileError):
-            raise
-        except Exception as error:
-            if _code(error) in _REFUSED or isinstance(error, PermissionError):
-                raise StoreError(f"store {self.where}: it refuses: {error}") from error
-            if isinstance(error, FileNotFoundError):
-                raise StoreError(f"store {self.where}: {error}") from error
-            raise StoreUnreachableError(
-                f"store {self.where} does not answer: {type(error).__name__}: {error}"
-            ) from error
+    def _refusal(self, error: Exception) -> str | None:
+        """See FilesElsewhere."""
+        if _code(error) in _REFUSED or isinstance(error, PermissionError):
+            return f": it refuses: {error}"
+        if isinstance(error, FileNotFoundError):
+            return f": {error}"
+        return None
 
 
 def _code(error: BaseException | None) -> str | None:

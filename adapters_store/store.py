@@ -90,7 +90,7 @@ class AdapterStore(Catalogue):
             _run(check, staged)
             with self._storage.writing():
                 self._storage.sweep(self._named)
-                if name in Aliases.from_json(self._storage.read(ALIASES)).aliases:
+                if name in self.aliases():
                     raise StoreRefusedError(
                         f"{name!r} is an alias: choose another name, or remove the alias",
                         code="name_is_alias",
@@ -262,9 +262,6 @@ class AdapterStore(Catalogue):
         self._storage.update(index_document(name), change)
         assert made is not None
         return made
-
-    def _active(self, index: DomainIndex, builtin: Version | None) -> Version:
-        return self._find(Reference(index.name), index, builtin)
 
     def _named(self) -> set[str]:
         """Return the digests that any index names. Raises StoreError if one is damaged."""

@@ -137,8 +137,7 @@ def hiding(store: AdapterStore, hidden: frozenset[str]) -> Callable[[str], Versi
 
     def visible(reference: str) -> Version:
         name = parse_reference(reference).name
-        meant = name if store.has(name) else store.aliases().get(name, name).partition("@")[0]
-        if meant in hidden:
+        if store.meaning(name).partition("@")[0] in hidden:
             raise unknown_domain(name)
         return store.resolve(reference)
 

@@ -24,7 +24,17 @@ FLOORS: dict[str, list[tuple[str, ...]]] = {
         ("basis/",),
         ("manifests/",),
         ("audio/", "scoring", "device", "languages", "output_paths", "writing"),
-        ("console", "errors", "extras", "iso_639", "parser", "progress", "tensor_files", "version"),
+        (
+            "cache_root",
+            "console",
+            "errors",
+            "extras",
+            "iso_639",
+            "parser",
+            "progress",
+            "tensor_files",
+            "version",
+        ),
     ],
     "adapters_store": [
         ("__init__", "commands"),

@@ -18,7 +18,7 @@ from server.api import health
 from server.configuration.names import check_variables
 from server.serve_command import _parser
 from server.settings import ServerSettings
-from ssvd_asr.basis.cache import CACHE_VARIABLE
+from ssvd_asr.cache_root import CACHE_VARIABLE
 from ssvd_asr.cli import COMMANDS
 
 ROOT = Path(__file__).parents[1]

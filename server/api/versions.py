@@ -11,7 +11,7 @@ from starlette.datastructures import FormData, UploadFile
 
 from adapters_store.audit import Actor
 from adapters_store.intent import check_active_is_meant, field
-from adapters_store.names import Reference, parse_name, parse_reference
+from adapters_store.names import parse_name, parse_reference
 from adapters_store.reports import (
     Report,
     describe_alias,
@@ -19,6 +19,7 @@ from adapters_store.reports import (
     describe_history,
     describe_pin,
     describe_removal,
+    describe_stored,
     describe_version,
 )
 from adapters_store.store import AdapterStore
@@ -108,7 +109,7 @@ def diff(
 @router.get("/v1/domains/{name}/versions/{version}", responses=refusals(400, 404, 422, 500))
 def version(name: str, version: str, request: Request) -> Report:
     """Return one version with the metadata of its file."""
-    return _described(_store(request), _version(request, name, version))
+    return describe_stored(_store(request), _version(request, name, version))
 
 
 @router.get(
@@ -170,7 +171,7 @@ def remove(name: str, version: str, request: Request, force: bool = False) -> Re
     """Remove a version; the active one with `force=true` only."""
     store = _store(request)
     number = _version(request, name, version).version
-    check_active_is_meant(store, Reference(name, version=number), number, force=force, say=field)
+    check_active_is_meant(store, name, number, force=force, say=field)
     removed = store.remove(name, number, by=actor_of(request), keep_active=not force)
     return describe_removal(store, name, removed)
 
@@ -209,7 +210,7 @@ def _publish(state: ServerState, name: str, upload: UploadFile, intent: Intent, 
     except AdapterError as error:
         code = next((code for kind, code in _CODES if isinstance(error, kind)), "invalid_adapter")
         raise ApiError(422, str(error), code=code, param="file") from error
-    return _described(state.store, version)
+    return describe_stored(state.store, version)
 
 
 def _read(form: FormData) -> tuple[UploadFile, Intent]:
@@ -254,7 +255,3 @@ def _version(request: Request, name: str, version: str) -> Version:
     if found.name != name:
         raise UnknownDomainError(f"no domain {name!r} in the store: it is an alias, of {found.name!r}")
     return found
-
-
-def _described(store: AdapterStore, version: Version) -> Report:
-    return describe_version(version, active=version == store.get(version.name).active)

@@ -7,14 +7,14 @@ import re
 from collections.abc import Iterable, Mapping
 
 from adapters_store.audit import AUDIT_VARIABLE
-from ssvd_asr.basis.cache import CACHE_VARIABLE
+from ssvd_asr.cache_root import CACHE_VARIABLE
 from ssvd_asr.errors import SsvdError
 
 PREFIX = "SSVD_"
 # Variables that are no settings of the server. A test holds the list against the source.
 OTHER_VARIABLES = (
     AUDIT_VARIABLE,  # the log of changes
-    CACHE_VARIABLE,  # the cache of factors
+    CACHE_VARIABLE,  # the caches of factors and of adapters
     "SSVD_KEY",  # the key of a command that calls a server
     "SSVD_LOAD_PLAN",  # benchmarks/load.py tells it to its users
     "SSVD_BENCHMARK_TURN",  # benchmarks/suite.py numbers its runs

@@ -22,12 +22,12 @@ from torch import Tensor, nn
 from ssvd_asr.basis.cache_check import FORMAT, HALF, fault_of, tensors_sha256, weight_sha256
 from ssvd_asr.basis.factors import LayerFactors, canonical_svd, spectrum_cut
 from ssvd_asr.basis.layers import match_layers
+from ssvd_asr.cache_root import CACHE_VARIABLE, cache_root
 from ssvd_asr.errors import BaseModelError
 from ssvd_asr.progress import progress_bar
 
 Factors = Mapping[str, LayerFactors]
 
-CACHE_VARIABLE = "SSVD_CACHE_DIR"
 VERIFIERS = 4  # threads; each holds one weight in float64
 
 logger = logging.getLogger(__name__)
@@ -44,17 +44,6 @@ class FactorizableBase(Protocol):
 
     @property
     def linears(self) -> Sequence[str]: ...
-
-
-def cache_root(cache_dir: Path | str | None = None) -> Path:
-    """Return the cache's folder: the argument, else SSVD_CACHE_DIR, else platformdirs' user cache folder."""
-    if cache_dir is not None:
-        return Path(cache_dir)
-    if os.environ.get(CACHE_VARIABLE):
-        return Path(os.environ[CACHE_VARIABLE])
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("ssvd-asr", appauthor=False))
 
 
 def factor_folder(digest: str, cache_dir: Path | str | None = None) -> Path:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
+from adapters_store.audit import AuditLog
 from adapters_store.commands import main
 from adapters_store.hub_files import HubFiles
-from adapters_store.remote_storage import Elsewhere
+from adapters_store.remote_storage import ChangedMeanwhileError, Elsewhere
 from adapters_store.store import AdapterStore
 from ssvd_asr.errors import StoreError, StoreUnreachableError
 from tests.adapters_store.adapter_samples import adapter_bytes, adapter_file
@@ -159,3 +161,55 @@ def test_a_store_on_the_hub_is_written_by_commits_that_lose_nothing(
         adapter_bytes(seed) for seed in (1, 2, 3)
     ]
     assert again.resolve("ward").version == again.resolve("station").version == 2
+
+
+def test_a_publish_to_a_domain_that_is_there_is_made_once(
+    hub: Hub, builtin: Path, make: Callable[[int], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_token")
+    hub.add("clinic/store", _folder(tmp_path / "first", "README.md"))
+    audit = AuditLog(tmp_path / "audit.jsonl")
+    store = AdapterStore("hf://clinic/store", builtin, NOW, audit)
+    store.publish("ward", make(1))
+    tags: list[str | None] = []
+    put = HubFiles.put
+
+    def noted(self: HubFiles, path: str, data: bytes, tag: str | None) -> str:
+        tags.append(tag)
+        return put(self, path, data, tag)
+
+    monkeypatch.setattr(HubFiles, "put", noted)
+    assert store.publish("ward", make(2)).version == 2
+    assert len(tags) == 1
+    lines = [json.loads(line) for line in audit.path.read_text().splitlines()]
+    assert [(line["what"], line["version"]) for line in lines] == [
+        ("domain.publish", 1),
+        ("domain.publish", 2),
+    ]
+
+
+def test_a_file_on_the_hub_is_replaced_only_while_it_has_its_tag(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_token")
+    hub.add("clinic/store", _folder(tmp_path / "first", "README.md"))
+    files = HubFiles("hf://clinic/store/inner")
+    assert files.now("a") is None
+    tag = files.put("a", b"1", None)
+    files.put("b", b"1", None)  # a commit that leaves "a" as it is
+    assert files.now("a") == (tag, b"1") == (files.tags("")["a"], b"1")
+    with pytest.raises(ChangedMeanwhileError):
+        files.put("a", b"2", None)
+    assert files.put("a", b"2", tag) != tag
+    with pytest.raises(ChangedMeanwhileError):
+        files.put("a", b"3", tag)
+    commit = HubFiles._commit
+
+    def late(self: HubFiles, path: str, content: bytes | str, parent: str | None) -> None:
+        commit(self, path, b"other", None)  # another writer, after the look
+        commit(self, path, content, parent)
+
+    monkeypatch.setattr(HubFiles, "_commit", late)
+    with pytest.raises(ChangedMeanwhileError):
+        files.put("a", b"4", files.tags("")["a"])
+    assert files.read(["a"]) == {"a": b"other"}

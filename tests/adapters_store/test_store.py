@@ -276,8 +276,13 @@ def test_the_root_is_the_environments_or_the_users(monkeypatch, tmp_path):
     assert default_place() == tmp_path / "data" / "ssvd-asr" / "store"
 
 
-def test_the_store_loads_no_torch():
-    code = "import sys, adapters_store.store, adapters_store.commands; print('torch' in sys.modules)"
+@pytest.mark.parametrize("place", ["a-folder", "s3://bucket/prefix", "hf://owner/repository"])
+def test_the_store_loads_no_torch(place):
+    code = (
+        "import sys, adapters_store.store, adapters_store.commands\n"
+        f"adapters_store.store.AdapterStore({place!r})\n"
+        "print('torch' in sys.modules)"
+    )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
 
 
@@ -307,6 +312,19 @@ def test_a_domain_that_comes_with_an_upgrade_is_not_hidden_by_an_alias(store, ma
     write_builtin(store.builtin, "carib", make(5))
     assert store.resolve("carib").builtin
     assert store.meaning("carib") == "carib"
+
+
+def test_a_version_that_a_domain_lacks_is_not_that_of_an_alias_with_its_name(store, make):
+    for seed in (1, 2):
+        store.publish("ward", make(seed))
+    store.set_alias("carib", "ward")
+    assert store.resolve("carib@2") == store.resolve("ward@2")
+    write_builtin(store.builtin, "carib", make(5))
+    pinned = store.resolve("ward@2")
+    for reference in ("carib@2", f"carib@sha256:{pinned.sha256}"):
+        with pytest.raises(UnknownDomainError, match="domain 'carib' has no versions"):
+            store.resolve(reference)
+        assert store.meaning(reference) == reference
 
 
 def test_a_damaged_list_of_aliases_is_said_and_domains_serve(store, make):

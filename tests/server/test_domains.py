@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from adapters_store.packaged import write_builtin
 from adapters_store.store import AdapterStore
 from server.bank.bank import Bank, Lease
-from server.domains import Domains
+from server.domains import Domains, hiding
 from server.errors import BankFullError
 from ssvd_asr.errors import AdapterError, BlendFormError, UnknownDomainError
 from tests.server.fakes import FakeRecogniser, read_packed, write_adapter
@@ -54,6 +55,23 @@ def test_a_version_can_be_pinned(domains: Domains, store: AdapterStore, pin: str
 def test_an_unknown_name_is_an_error_and_never_the_base(domains: Domains, name: str) -> None:
     with pytest.raises(UnknownDomainError):
         domains.lease(name)
+
+
+def test_an_alias_of_a_hidden_domain_is_hidden_and_not_a_domain_with_its_name(
+    domains: Domains, store: AdapterStore, tmp_path: Path
+) -> None:
+    hidden = frozenset({"child"})
+    store.set_alias("carib", "child")
+    store.set_alias("first", "child@1")
+    for reference in ("carib", "carib@2", "first", "first@1"):
+        name = reference.partition("@")[0]
+        for ask in (hiding(store, hidden), lambda asked: domains.lease(asked, hidden)):
+            with pytest.raises(UnknownDomainError, match=f"^no domain '{name}' in the store$"):
+                ask(reference)
+    write_builtin(store.builtin, "carib", write_adapter(tmp_path / "carib1", 4))
+    assert hiding(store, hidden)("carib").builtin
+    with pytest.raises(UnknownDomainError, match="domain 'carib' has no versions 2"):
+        hiding(store, hidden)("carib@2")
 
 
 def test_a_refused_version_leaves_the_one_served_before_in_place(

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from ssvd_asr.basis import cache as factor_cache
-from ssvd_asr.basis.cache import cache_root, factor_folder, factorize, layer_file
+from ssvd_asr.basis.cache import factor_folder, factorize, layer_file
 from ssvd_asr.basis.factors import LayerFactors, canonical_svd
 from ssvd_asr.errors import BaseModelError
 from tests.ssvd_asr.toy import PATTERNS, Toy, ToyBase, toy_factors
@@ -202,15 +202,6 @@ def test_a_complete_cache_is_only_read(tmp_path: Path, monkeypatch: pytest.Monke
     for name in ("os.replace", "os.mkdir", "tempfile.mkstemp"):
         monkeypatch.setattr(name, refuse)
     assert_right(run(tmp_path))
-
-
-def test_the_cache_folder_is_a_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SSVD_CACHE_DIR", str(tmp_path / "mine"))
-    assert cache_root() == tmp_path / "mine"
-    assert cache_root(tmp_path / "argument") == tmp_path / "argument"
-    monkeypatch.delenv("SSVD_CACHE_DIR")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
-    assert cache_root() == tmp_path / "user" / "ssvd-asr"
 
 
 def test_half_precision_weights_use_the_cache_but_never_fill_it(tmp_path: Path) -> None:
