@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -32,6 +33,14 @@ DIGEST = "sha256:" + "ab" * 32
 LAYER = "encoder.linear"
 WINDOW_S = 4
 TIMEOUT_S = 30  # of what a test waits for
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Wait until something is so that another thread or process brings about."""
+    deadline_s = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < deadline_s, f"it is not so after {TIMEOUT_S} s"
+        time.sleep(0.01)
 
 
 class FakeBase:
