@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -346,9 +345,8 @@ def test_as_many_requests_run_at_once_as_the_key_may_have_streams_too(
     key = make_key(keyed.path, "narrow", concurrent=1)
     with ThreadPoolExecutor() as threads:
         running = threads.submit(post, client, key, clip, stream="true")
-        while engine.unfinished < 2:  # that of `busy`, and this one
-            assert not running.done(), running.result().text
-            time.sleep(0.01)
+        wait_until(lambda: running.done() or engine.unfinished >= 2)  # that of `busy`, and this one
+        assert not running.done(), running.result().text
         refused = post(client, key, clip, domain="no")
         assert refusal(refused, 429)["code"] == "too_many_requests"
         assert refused.headers["Retry-After"] == "1"

@@ -22,7 +22,7 @@ from ssvd_asr.adapter.read import load_adapter
 from ssvd_asr.adapter.write import save_adapter
 from ssvd_asr.errors import AdapterError
 from tests.random_owsm import write_random_owsm
-from tests.server.fakes import TIMEOUT_S, FakeRecogniser, write_adapter
+from tests.server.fakes import TIMEOUT_S, FakeRecogniser, wait_until, write_adapter
 from tests.server.real import write_sealed_adapter
 from tests.speechlike import babble
 
@@ -37,8 +37,8 @@ def test_a_device_that_ends_fails_what_waits_and_what_comes(
     file = write_adapter(tmp_path / "new", 7)
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(engine.check_adapter, file)
-        while not engine._errands:
-            assert not waiting.done()
+        wait_until(lambda: waiting.done() or engine._errands)
+        assert not waiting.done()
         busy.fail = SystemExit()
         busy.go.set()
         with pytest.raises((DrainingError, SystemExit)):
