@@ -130,16 +130,18 @@ class FakeRecogniser:
         self.batches.append([piece.lease and piece.lease.name for piece in pieces])
         self.decoding = True
         self.started.release()
-        assert self.go.wait(30), "the test never let decoding go on"
-        assert self.turns is None or self.turns.acquire(timeout=TIMEOUT_S), "the test gave no turn"
-        for piece, slot in zip(pieces, mount.launch(), strict=True):
-            check_slot(piece, mount, slot)
-        if self.fail is not None:
-            raise self.fail
-        if self.max_rows is not None and len(pieces) > self.max_rows:
-            raise torch.OutOfMemoryError(f"{len(pieces)} rows are too many")
-        self.pieces += pieces
-        self.decoding = False
+        try:
+            assert self.go.wait(30), "the test never let decoding go on"
+            assert self.turns is None or self.turns.acquire(timeout=TIMEOUT_S), "the test gave no turn"
+            for piece, slot in zip(pieces, mount.launch(), strict=True):
+                check_slot(piece, mount, slot)
+            if self.fail is not None:
+                raise self.fail
+            if self.max_rows is not None and len(pieces) > self.max_rows:
+                raise torch.OutOfMemoryError(f"{len(pieces)} rows are too many")
+            self.pieces += pieces
+        finally:
+            self.decoding = False
         return [self._say(piece) for piece in pieces]
 
     def _say(self, piece: Piece) -> Decoded:
