@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -43,7 +43,7 @@ from benchmarks.traffic import (
 from benchmarks.unruly import Hostile, speak
 from recipes.serving import running_server
 from tests.fire.hostile import LIMITS
-from tests.server.history import History
+from tests.server.history import History, change_at_random
 
 BASE = "owsm-nano"
 NAMES = [domain_name(number) for number in range(8)]
@@ -145,23 +145,7 @@ class Soak:
         """Change the store until the run is over. One thread, so that the history is in order."""
         random = Random(1)
         while not self._over.wait(CHANGE_S):
-            name = random.choice(NAMES)
-            file = random.choice(self.files)
-            act: Callable[[], object] = random.choice(
-                [
-                    lambda: self.store.publish(name, file),  # noqa: B023  called before the next turn
-                    lambda: self.store.publish(name, file),  # noqa: B023
-                    lambda: self.store.activate(name, random.choice(self.store.versions(name)).version),  # noqa: B023
-                    lambda: self.store.rollback(name),  # noqa: B023
-                    lambda: self._remove(name, random),  # noqa: B023
-                ]
-            )
-            self.history.change(self.store, name, act)
-
-    def _remove(self, name: str, random: Random) -> None:
-        versions = self.store.versions(name)
-        if len(versions) > 1 or name not in LASTING:
-            self.store.remove(name, random.choice(versions).version)
+            change_at_random(self.history, self.store, NAMES, LASTING, self.files, random, activates=True)
 
     def record(self, *, quick: bool) -> dict[str, object]:
         """Return what the run showed. A quick one is too short to tell of memory and latency."""

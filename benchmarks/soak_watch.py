@@ -8,21 +8,15 @@ import time
 from collections.abc import Mapping, Sequence
 
 import httpx
-from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.operations import quantile
 from benchmarks.traffic import REFUSED, TRANSCRIBED, Answer
+from tests.fire.metrics import HELD, numbers_of
 
 WINDOWS = 20  # of the whole run
 WARM_UP = 4  # windows, which are not compared
 COMPARED = 4  # windows after the warm-up, and as many at the end
 SETTLE_S = 60.0
-HELD = (
-    "ssvd_unfinished_requests",
-    "ssvd_queue_audio_seconds",
-    "ssvd_live_sessions",
-    "ssvd_bank_leased_domains",
-)
 MIB = 2**20
 
 
@@ -96,6 +90,5 @@ class Watch:
         return int((answer.ended_s - self.began_s) / self.window_s)
 
     async def _numbers(self, client: httpx.AsyncClient) -> dict[str, float]:
-        text = (await client.get(f"{self._url}/metrics")).text
-        families = text_string_to_metric_families(text)
-        return {each.name: each.value for family in families for each in family.samples if not each.labels}
+        found: dict[str, float] = numbers_of((await client.get(f"{self._url}/metrics")).text)
+        return found

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ssvd_asr.errors import SsvdError
+
 
 @contextmanager
 def running_server(
@@ -21,6 +23,8 @@ def running_server(
         quiet: drop what it logs.
         folder: the source to run; the current folder's by default.
         settings: environment variables.
+
+    Raises SsvdError if the server ends before it is ready.
     """
     command = [sys.executable, "-m", "ssvd_asr.cli", "serve", *options, "--no-ui", "--port", "0"]
     log = subprocess.DEVNULL if quiet else None
@@ -32,6 +36,9 @@ def running_server(
     ) as process:
         assert process.stdout is not None
         try:
-            yield process.stdout.readline().split()[-1]
+            line = process.stdout.readline()
+            if not line:
+                raise SsvdError(f"`ssvd serve` ended with {process.wait()} before it was ready")
+            yield line.split()[-1]
         finally:
             process.terminate()

@@ -16,6 +16,7 @@ from adapters_store.remote_storage import ChangedMeanwhileError, Elsewhere
 from adapters_store.store import AdapterStore
 from ssvd_asr.errors import StoreError, StoreUnreachableError
 from tests.adapters_store.adapter_samples import adapter_bytes, adapter_file
+from tests.adapters_store.overtaking import overtaken_once
 from tests.hub_server import Hub, running
 from tests.ssvd_asr.base.conftest import point_at
 
@@ -145,14 +146,7 @@ def test_a_store_on_the_hub_is_written_by_commits_that_lose_nothing(
     hub.add("clinic/store", _folder(tmp_path / "first", "README.md"))
     store, other = (AdapterStore("hf://clinic/store/inner", builtin, NOW) for _ in range(2))
     assert store.publish("ward", make(1)).version == 1
-    put, first = HubFiles.put, iter([True])
-
-    def late(self: HubFiles, path: str, data: bytes, tag: str | None) -> str:
-        if next(first, False):  # another writer is faster
-            other.publish("ward", make(2))
-        return put(self, path, data, tag)
-
-    monkeypatch.setattr(HubFiles, "put", late)
+    overtaken_once(monkeypatch, HubFiles, lambda: other.publish("ward", make(2)))
     assert store.publish("ward", make(3)).version == 3
     assert store.set_alias("station", "ward@2").version == 2
     assert other.rollback("ward").version == 2

@@ -25,6 +25,7 @@ from ssvd_asr.errors import (
     UnknownDomainError,
 )
 from tests.adapters_store.adapter_samples import adapter_bytes
+from tests.adapters_store.overtaking import overtaken_once
 
 Open = Callable[..., AdapterStore]
 NOW = Elsewhere(refresh_s=0)
@@ -112,14 +113,7 @@ def test_a_change_made_on_what_is_old_is_made_again_on_what_is_new(
 ) -> None:
     store, other = open_(), open_()
     store.publish("ward", make(1))
-    put, first = S3.put, iter([True])
-
-    def late(self: S3, path: str, data: bytes, tag: str | None) -> str:
-        if next(first, False):  # another writer is faster
-            other.publish("ward", make(2))
-        return put(self, path, data, tag)
-
-    monkeypatch.setattr(S3, "put", late)
+    overtaken_once(monkeypatch, S3, lambda: other.publish("ward", make(2)))
     assert store.publish("ward", make(3)).version == 3
     assert [each.version for each in open_().versions("ward")] == [1, 2, 3]
 

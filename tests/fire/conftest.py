@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.fire.hostile import LIMITS
-from tests.server.conftest import clip, engine, recogniser, settings, store  # noqa: F401
+from tests.server.conftest import clip  # noqa: F401
 from tests.server.served import Served
 
 

@@ -9,7 +9,6 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 import httpx
-from prometheus_client.parser import text_string_to_metric_families
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
@@ -17,6 +16,7 @@ from tests.fire.hostile import Heard, Refused
 from tests.fire.hostile_audio import AUDIO
 from tests.fire.hostile_forms import FORMS, RAW, URL
 from tests.fire.hostile_frames import EVENTS, FRAMES, event
+from tests.fire.metrics import numbers_of
 from tests.server.fakes import TIMEOUT_S
 
 TOLERANCE_S = 0.15  # of a duration: codecs pad
@@ -122,10 +122,4 @@ ALL: Mapping[str, tuple[Send, Mapping[str, object]]] = {
 
 def numbers(client: httpx.Client) -> dict[str, float]:
     """Return the numbers of /metrics that have no labels."""
-    text = client.get("/metrics").text
-    return {
-        sample.name: sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if not sample.labels
-    }
+    return numbers_of(client.get("/metrics").text)

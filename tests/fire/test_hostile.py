@@ -17,6 +17,7 @@ from server.realtime.audio_input import RATES_HZ
 from tests.fire.hostile_adapters import ALIEN, DAMAGE, edited
 from tests.fire.hostile_forms import TYPE, URL, clip, form, part, raw
 from tests.fire.hostile_frames import append
+from tests.fire.metrics import HELD
 from tests.fire.sending import ALL, live, numbers
 from tests.server.fakes import TIMEOUT_S
 from tests.server.served import Served
@@ -28,12 +29,7 @@ VAST = ("audio over OpenAI's limit", "a compressed bomb", "far over the limit", 
 TOGETHER = 3  # sent at the same time: fewer than there are places for live sessions
 MAX_GROWTH_BYTES = 2 * 2**20  # of a round of SAMPLED cases, most of which carry kilobytes
 MAX_PEAK_BYTES = 200 * 2**20  # over the memory before
-NOTHING = {
-    "ssvd_unfinished_requests": 0.0,
-    "ssvd_queue_audio_seconds": 0.0,
-    "ssvd_live_sessions": 0.0,
-    "ssvd_bank_leased_domains": 0.0,
-}
+NOTHING = dict.fromkeys(HELD, 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -100,23 +96,28 @@ def test_an_adapter_that_changes_on_the_disk_is_not_served(
             bad.path.rmdir()
 
 
+def connected(client: httpx.Client) -> socket.socket:
+    """A connection of its own to the server of a client."""
+    return socket.create_connection((client.base_url.host, client.base_url.port or 80), TIMEOUT_S)
+
+
+def upload() -> bytes:
+    """A whole request with a file and a domain."""
+    body = form(part('name="domain"', b"child"))
+    return raw(f"Content-Type: {TYPE}\r\nContent-Length: {len(body)}\r\n", body)
+
+
 def leave_during_the_upload(client: httpx.Client, random: Random) -> None:
     """A part of a request is sent, and then the client is gone."""
-    body = form(part('name="domain"', b"child"))
-    request = raw(f"Content-Type: {TYPE}\r\nContent-Length: {len(body)}\r\n", body)
-    with socket.create_connection(
-        (client.base_url.host, client.base_url.port or 80), TIMEOUT_S
-    ) as connection:
+    request = upload()
+    with connected(client) as connection:
         connection.sendall(request[: random.randrange(1, len(request))])
 
 
 def leave_before_the_reply(client: httpx.Client, _: Random) -> None:
     """A whole request is sent, and nobody waits for its answer."""
-    body = form(part('name="domain"', b"child"))
-    with socket.create_connection(
-        (client.base_url.host, client.base_url.port or 80), TIMEOUT_S
-    ) as connection:
-        connection.sendall(raw(f"Content-Type: {TYPE}\r\nContent-Length: {len(body)}\r\n", body))
+    with connected(client) as connection:
+        connection.sendall(upload())
 
 
 def leave_a_stream(client: httpx.Client, _: Random) -> None:
@@ -164,8 +165,7 @@ def test_a_client_that_leaves_holds_nothing(
 
 
 def test_half_sent_requests_hold_up_nobody(client: httpx.Client) -> None:
-    place = (client.base_url.host, client.base_url.port or 80)
-    slow = [socket.create_connection(place, TIMEOUT_S) for _ in range(100)]
+    slow = [connected(client) for _ in range(100)]
     for number, connection in enumerate(slow):
         connection.sendall(
             raw(f"Content-Type: {TYPE}\r\nContent-Length: 1000\r\n", bytes(100))[: 50 + 2 * number]

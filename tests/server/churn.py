@@ -28,7 +28,7 @@ from ssvd_asr.adapter.read import load_adapter
 from ssvd_asr.adapter.write import describe_adapter, save_adapter
 from ssvd_asr.errors import BlendError, UnknownDomainError
 from ssvd_asr.transcription import Transcript, transcribe
-from tests.server.history import History
+from tests.server.history import History, change_at_random
 
 NEAR_TIE = 1e-4  # of two scores: rounding on another path may then choose the other token (promise 2)
 NAMES = ("child", "ward", "court", "gone")
@@ -179,22 +179,7 @@ class Churn:
     def _publish(self) -> None:
         random = Random(0)
         while not self._over.wait(0.01):
-            name = random.choice(NAMES)
-            file = random.choice(self.files)
-            act: Callable[[], object] = random.choice(
-                [
-                    lambda: self.store.publish(name, file),  # noqa: B023  called before the next turn
-                    lambda: self.store.publish(name, file),  # noqa: B023
-                    lambda: self.store.rollback(name),  # noqa: B023
-                    lambda: self._remove(name, random),  # noqa: B023
-                ]
-            )
-            self.history.change(self.store, name, act)
-
-    def _remove(self, name: str, random: Random) -> None:
-        versions = self.store.versions(name)
-        if len(versions) > 1 or name not in LASTING:
-            self.store.remove(name, random.choice(versions).version)
+            change_at_random(self.history, self.store, NAMES, LASTING, self.files, random)
 
     def _ask(self, seed: int, requests: int) -> None:
         random = Random(seed)

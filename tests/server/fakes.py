@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -32,6 +33,14 @@ DIGEST = "sha256:" + "ab" * 32
 LAYER = "encoder.linear"
 WINDOW_S = 4
 TIMEOUT_S = 30  # of what a test waits for
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Wait until something is so that another thread or process brings about."""
+    deadline_s = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < deadline_s, f"it is not so after {TIMEOUT_S} s"
+        time.sleep(0.01)
 
 
 class FakeBase:
@@ -121,16 +130,18 @@ class FakeRecogniser:
         self.batches.append([piece.lease and piece.lease.name for piece in pieces])
         self.decoding = True
         self.started.release()
-        assert self.go.wait(30), "the test never let decoding go on"
-        assert self.turns is None or self.turns.acquire(timeout=TIMEOUT_S), "the test gave no turn"
-        for piece, slot in zip(pieces, mount.launch(), strict=True):
-            check_slot(piece, mount, slot)
-        if self.fail is not None:
-            raise self.fail
-        if self.max_rows is not None and len(pieces) > self.max_rows:
-            raise torch.OutOfMemoryError(f"{len(pieces)} rows are too many")
-        self.pieces += pieces
-        self.decoding = False
+        try:
+            assert self.go.wait(30), "the test never let decoding go on"
+            assert self.turns is None or self.turns.acquire(timeout=TIMEOUT_S), "the test gave no turn"
+            for piece, slot in zip(pieces, mount.launch(), strict=True):
+                check_slot(piece, mount, slot)
+            if self.fail is not None:
+                raise self.fail
+            if self.max_rows is not None and len(pieces) > self.max_rows:
+                raise torch.OutOfMemoryError(f"{len(pieces)} rows are too many")
+            self.pieces += pieces
+        finally:
+            self.decoding = False
         return [self._say(piece) for piece in pieces]
 
     def _say(self, piece: Piece) -> Decoded:

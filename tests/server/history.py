@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
+from pathlib import Path
+from random import Random
 
 from adapters_store.store import AdapterStore
 from ssvd_asr.errors import StoreError, UnknownDomainError
@@ -39,3 +41,38 @@ class History:
         settled = [active for _, done_s, active in changes if done_s <= begun_s]
         during = {active for start_s, done_s, active in changes if done_s > begun_s and start_s <= ended_s}
         return during | set(settled[-1:] or [None])
+
+
+def change_at_random(
+    history: History,
+    store: AdapterStore,
+    names: Sequence[str],
+    lasting: Container[str],
+    files: Sequence[Path],
+    random: Random,
+    *,
+    activates: bool = False,
+) -> None:
+    """Publish, roll back or remove a version of one of the names, or activate one if `activates`.
+
+    Only a name that is not `lasting` loses its last version.
+    """
+    name = random.choice(names)
+    file = random.choice(files)
+
+    def publish() -> None:
+        store.publish(name, file)
+
+    def activate() -> None:
+        store.activate(name, random.choice(store.versions(name)).version)
+
+    def roll_back() -> None:
+        store.rollback(name)
+
+    def remove() -> None:
+        versions = store.versions(name)
+        if len(versions) > 1 or name not in lasting:
+            store.remove(name, random.choice(versions).version)
+
+    acts = [publish, publish, *([activate] if activates else []), roll_back, remove]
+    history.change(store, name, random.choice(acts))

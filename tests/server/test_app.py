@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from server.engine.engine import Engine
 from server.serve_command import ready_message
 from server.settings import ServerSettings
 from tests.server.api.test_transcriptions import URL, refusal
-from tests.server.fakes import TIMEOUT_S, FakeRecogniser
+from tests.server.fakes import TIMEOUT_S, FakeRecogniser, wait_until
 from tests.server.keys.making import ring_of
 from tests.server.live import listening
 from tests.speechlike import babble, wav_bytes
@@ -114,12 +113,8 @@ def test_a_streamed_request_tells_its_pieces_until_the_stream_ends(
             assert httpx.post(url + URL, headers=headers, timeout=TIMEOUT_S, **form).status_code == 400
             recogniser.go.set()
             assert "transcript.text.done" in response.read().decode()
-        for _ in range(1000):  # the client has the last event before the server has ended the stream
-            if httpx.get(progress).status_code == 404:
-                break
-            time.sleep(0.01)
-        else:
-            raise AssertionError("the id is never free again")
+        # The client has the last event before the server has ended the stream and the id is free again.
+        wait_until(lambda: httpx.get(progress).status_code == 404)
 
 
 ORIGIN = "https://app.example.org"
@@ -197,10 +192,7 @@ def test_domains_are_loaded_at_the_start_before_anybody_asks(
     eager = settings.model_copy(update={"preload": True})
     active = {engine.domains.store.resolve(name).sha256 for name in ("child", "scottish")}
     with TestClient(create_app(eager, engine)):
-        for _ in range(1000):
-            if all(engine.domains.bank.where(sha256) == "slot" for sha256 in active):
-                break
-            time.sleep(0.01)
+        wait_until(lambda: all(engine.domains.bank.where(sha256) == "slot" for sha256 in active))
     assert {engine.domains.bank.where(sha256) for sha256 in active} == {"slot"}
     assert sorted(recogniser.loads) == ["child@2", "scottish@1"]
 

@@ -28,7 +28,7 @@ from server.bank.packed import PackedAdapter
 from server.draining import DrainingServer
 from server.engine.engine import Engine
 from server.settings import ServerSettings
-from tests.server.fakes import TIMEOUT_S, FakeRecogniser
+from tests.server.fakes import TIMEOUT_S, FakeRecogniser, wait_until
 
 ROUTE = "/v1/audio/transcriptions"
 
@@ -122,8 +122,8 @@ def test_what_is_not_finished_in_time_or_before_a_second_signal_is_503(
     on_the_device = running.ask(clip)
     assert recogniser.started.acquire(timeout=TIMEOUT_S)
     waiting = running.ask(clip, domain="child")
-    while engine.unfinished < 2:
-        assert not waiting.done()
+    wait_until(lambda: waiting.done() or engine.unfinished >= 2)
+    assert not waiting.done()
     for _ in range(signals):
         running.stop()
     assert_stopping(on_the_device.result(TIMEOUT_S))
@@ -147,8 +147,9 @@ def test_an_upload_that_goes_on_is_answered(start: Start) -> None:
     with socket.create_connection(running.address) as client:
         head = f"POST {ROUTE} HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n"
         client.sendall(f"{head}Content-Type: multipart/form-data; boundary=x\r\n\r\n--x".encode())
-        while not len(running.server.config.app.state.ssvd.unanswered):  # type: ignore[union-attr]
-            assert running.thread.is_alive()
+        unanswered = running.server.config.app.state.ssvd.unanswered  # type: ignore[union-attr]
+        wait_until(lambda: len(unanswered) or not running.thread.is_alive())
+        assert running.thread.is_alive()
         running.stop()
         client.settimeout(TIMEOUT_S)
         answer = b"".join(iter(lambda: client.recv(4096), b""))

@@ -22,7 +22,7 @@ from server.engine.engine import Engine
 from server.settings import ServerSettings
 from ssvd_asr import cli
 from tests.server.api.test_transcriptions import post
-from tests.server.fakes import TIMEOUT_S, FakeRecogniser
+from tests.server.fakes import TIMEOUT_S, FakeRecogniser, wait_until
 
 ROOT = Path(__file__).parents[2]
 Serve = Callable[..., subprocess.Popen[str]]
@@ -83,8 +83,13 @@ def test_signals_end_a_server_whose_device_hangs_and_every_request_has_an_answer
     with ThreadPoolExecutor() as pool:
         asked = [pool.submit(ask) for _ in range(3)]
         unfinished = "ssvd_unfinished_requests 3.0"
-        while unfinished not in httpx.get(f"{url}/metrics", timeout=TIMEOUT_S).text:
-            assert not any(each.done() for each in asked)
+        wait_until(
+            lambda: (
+                any(each.done() for each in asked)
+                or unfinished in httpx.get(f"{url}/metrics", timeout=TIMEOUT_S).text
+            )
+        )
+        assert not any(each.done() for each in asked)
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGTERM)
         answers = [each.result(TIMEOUT_S) for each in asked]

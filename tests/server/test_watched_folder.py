@@ -17,7 +17,7 @@ from server.engine.engine import Engine
 from server.settings import ServerSettings
 from server.watched_folder import WatchedFolder
 from ssvd_asr.errors import StoreError
-from tests.server.fakes import TIMEOUT_S, FakeRecogniser, write_adapter
+from tests.server.fakes import TIMEOUT_S, FakeRecogniser, wait_until, write_adapter
 
 
 @pytest.fixture
@@ -179,7 +179,4 @@ def test_the_server_watches_the_folder_of_the_setting(
     write_adapter(folder / "part", 7)
     with TestClient(create_app(settings.model_copy(update={"watch": folder}), engine)):
         os.rename(folder / "part", folder / "ward.safetensors")
-        until_s = time.monotonic() + TIMEOUT_S
-        while "ward" not in [each.name for each in store.list()]:
-            assert time.monotonic() < until_s
-            time.sleep(0.05)
+        wait_until(lambda: "ward" in [each.name for each in store.list()])

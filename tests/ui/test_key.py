@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,9 @@ import gradio as gr
 import httpx
 import pytest
 
-from tests.ui.test_page import VISIT, FakeServer, Page, asked, values
+from tests.ui.test_page import VISIT, FakeServer, Page, asked, page_before, values
 from ui import ui_command
 from ui.client import ServerClient
-from ui.visits import Visits
 
 KEY, OTHER = "ssvd-known", "ssvd-other"
 
@@ -41,10 +39,8 @@ def server() -> KeyedServer:
 
 @pytest.fixture
 def page(server: KeyedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    visits = Visits()
-    yield Page(ServerClient("http://server.test", transport=httpx.MockTransport(server)), visits)
-    visits.close()
+    with page_before(server, tmp_path, monkeypatch) as page:
+        yield page
 
 
 def last(page: Page, audio: str, domain: str | None, example: str | None, key: str | None) -> str:
@@ -120,11 +116,9 @@ class NarrowServer(KeyedServer):
 
 @pytest.fixture
 def narrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[NarrowServer, Page]]:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    visits, server = Visits(), NarrowServer()
-    transport = httpx.MockTransport(server.answer)
-    yield server, Page(ServerClient("http://server.test", transport=transport), visits)
-    visits.close()
+    server = NarrowServer()
+    with page_before(server.answer, tmp_path, monkeypatch) as page:
+        yield server, page
 
 
 @pytest.mark.parametrize("domain", ["child", None])

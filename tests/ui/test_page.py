@@ -7,7 +7,8 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -80,12 +81,24 @@ def server() -> FakeServer:
     return FakeServer()
 
 
+@contextmanager
+def page_before(
+    answer: Callable[[httpx.Request], httpx.Response]
+    | Callable[[httpx.Request], Coroutine[None, None, httpx.Response]],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Page]:
+    """A page before a server that answers so; its temporary files are in the folder."""
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    visits = Visits()
+    yield Page(ServerClient("http://server.test", transport=httpx.MockTransport(answer)), visits)
+    visits.close()
+
+
 @pytest.fixture
 def page(server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    visits = Visits()
-    yield Page(ServerClient("http://server.test", transport=httpx.MockTransport(server)), visits)
-    visits.close()
+    with page_before(server, tmp_path, monkeypatch) as page:
+        yield page
 
 
 VISIT = gr.Request(session_hash="visit")

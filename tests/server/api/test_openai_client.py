@@ -21,7 +21,7 @@ from adapters_store.store import AdapterStore
 from server.app import create_app
 from server.engine.engine import Engine
 from server.settings import ServerSettings
-from tests.server.fakes import BASE, DIGEST, FakeRecogniser
+from tests.server.fakes import BASE, DIGEST, FakeRecogniser, wait_until
 from tests.server.live import listening
 from tests.speechlike import babble, wav_bytes
 
@@ -133,9 +133,9 @@ def test_a_client_that_leaves_before_its_turn_is_not_decoded(
     holding = _send(url, clip, "child")  # on the device until `go`
     assert recogniser.started.acquire(timeout=30)
     leaving = _send(url, clip, "scottish")
-    _wait_until(lambda: engine.waiting_s > 0)
+    wait_until(lambda: engine.waiting_s > 0)
     leaving.close()
-    _wait_until(lambda: len(engine._unfinished) == 1)
+    wait_until(lambda: len(engine._unfinished) == 1)
     recogniser.go.set()
     assert api.audio.transcriptions.create(file=("clip.wav", clip), model=BASE).text == "base words"
     holding.close()
@@ -153,7 +153,7 @@ def test_a_client_that_leaves_during_its_upload_is_one_line_of_the_log(
                 b"Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n"
             )
             time.sleep(0.2)
-        _wait_until(lambda: "server.requests" in [each.name for each in caplog.records])
+        wait_until(lambda: "server.requests" in [each.name for each in caplog.records])
         assert httpx.get(f"{url}/healthz").status_code == 200
     told = [each for each in caplog.records if each.name.startswith("server") or each.levelno > logging.INFO]
     (line,) = [each.getMessage() for each in told]
@@ -174,11 +174,3 @@ def _send(url: str, clip: bytes, domain: str) -> socket.socket:
     connection = socket.create_connection((address.hostname or "", address.port or 0))
     connection.sendall(head.encode() + body)
     return connection
-
-
-def _wait_until(true: object, seconds: float = 30) -> None:
-    assert callable(true)
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it never came to pass"
-        time.sleep(0.01)

@@ -24,7 +24,7 @@ from server.app import create_app
 from server.engine.engine import Engine
 from server.settings import ServerSettings
 from ssvd_asr.errors import SsvdError
-from tests.server.fakes import BASE, TIMEOUT_S, FakeRecogniser
+from tests.server.fakes import BASE, TIMEOUT_S, FakeRecogniser, wait_until
 from tests.server.live import listening
 from tests.speechlike import babble
 
@@ -399,10 +399,7 @@ def test_a_client_that_vanishes_leaves_nothing_behind(
         assert events_until(session, "conversation.item.done")
         assert recogniser.started.acquire(timeout=TIMEOUT_S)
     recogniser.turns.release(100)
-    until = time.monotonic() + TIMEOUT_S
-    while not engine.idle:
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    wait_until(lambda: engine.idle)
     with open_session() as one, open_session() as two:
         assert event_of(one).type == event_of(two).type == "session.created"
 

@@ -23,7 +23,7 @@ from server.app import create_app
 from server.engine.engine import Engine
 from server.settings import ServerSettings
 from tests.server.api.test_transcriptions import post, refusal
-from tests.server.fakes import DIGEST, TIMEOUT_S, FakeRecogniser, write_adapter
+from tests.server.fakes import DIGEST, TIMEOUT_S, FakeRecogniser, wait_until, write_adapter
 from tests.server.keys.making import bearer, make_key
 
 VERSIONS = "/v1/domains/child/versions"
@@ -100,8 +100,8 @@ def test_the_canary_waits_for_the_batch_that_is_being_decoded(
 ) -> None:
     with ThreadPoolExecutor() as pool:
         sent = pool.submit(send, client, new)
-        while not busy_is_asked(client):
-            assert not sent.done()
+        wait_until(lambda: sent.done() or busy_is_asked(client))
+        assert not sent.done()
         assert busy.canaries == []
         busy.go.set()
         assert sent.result(TIMEOUT_S).status_code == 201

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,14 +23,22 @@ DURATION_S = 2.0
 WAVE = babble(DURATION_S)
 
 
+def write_random_adapters(folder: Path, cache: Path, work: Path, names: Sequence[str]) -> dict[str, Path]:
+    """Write an adapter of a base's `folder` for each name, and return their files."""
+    return {
+        name: write_random_adapter(work / name, folder, cache, seed=seed)
+        for seed, name in enumerate(names, 1)
+    }
+
+
 @contextmanager
-def serving_random_domains(
-    recogniser: ModelRecogniser, folder: Path, cache: Path, work: Path, names: Sequence[str]
+def serving_domains(
+    recogniser: ModelRecogniser, adapters: Mapping[str, Path], work: Path
 ) -> Iterator[tuple[Engine, AdapterStore]]:
-    """Yield an engine over a base's `folder`, and its store with a random adapter under each name."""
+    """Yield an engine, and its store with each adapter under its name."""
     store = AdapterStore(work / "published", builtin=work / "none")
-    for seed, name in enumerate(names, 1):
-        store.publish(name, write_random_adapter(work / name, folder, cache, seed=seed))
+    for name, path in adapters.items():
+        store.publish(name, path)
     engine = engine_over(recogniser, ServerSettings(), store)
     yield engine, store
     engine.close(timeout_s=30)

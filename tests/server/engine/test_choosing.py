@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +18,7 @@ from server.settings import ServerSettings
 from ssvd_asr.adapter.voices import VoiceSummary
 from ssvd_asr.audio.read import Recording
 from ssvd_asr.errors import AdapterError, StoreError, UnknownDomainError
-from tests.server.fakes import DIGEST, TIMEOUT_S, FakeRecogniser
+from tests.server.fakes import DIGEST, TIMEOUT_S, FakeRecogniser, wait_until
 from tests.speechlike import babble
 
 PLACES = {"child": (6.0, 0.0), "scottish": (0.0, 6.0), None: (0.0, 0.0)}  # of the voices; None: the base
@@ -253,16 +251,8 @@ def test_a_request_that_ends_early_leaves_no_lease(
     busy.voice = np.asarray([3.0, 3.0], np.float32)
     say(engine)
     for digest in (store.resolve(name).sha256 for name in ("child", "scottish")):
-        until(lambda digest=digest: not engine.domains.bank.host.leased(digest))
+        wait_until(lambda digest=digest: not engine.domains.bank.host.leased(digest))
     assert engine.idle
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    """Wait for something that another thread does."""
-    deadline_s = time.monotonic() + TIMEOUT_S
-    while not is_so():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -299,7 +289,7 @@ def test_a_hint_waits_for_no_file(
     recogniser.finds = {"scottish": -1.0, "child": -9.0}
     request = Request(babble(2.0), domain="child", hint=True)
     assert engine.submit(request).result(TIMEOUT_S).warnings == ()
-    until(lambda: engine.domains.at_hand(described.resolve("scottish").pinned))
+    wait_until(lambda: engine.domains.at_hand(described.resolve("scottish").pinned))
     (warning,) = engine.submit(request).result(TIMEOUT_S).warnings
     assert "scottish" in warning
 

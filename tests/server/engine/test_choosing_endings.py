@@ -19,8 +19,8 @@ from server.engine.choice import Choice
 from server.engine.engine import Engine
 from server.engine.messages import Decoded, Piece, Reply, Request
 from server.errors import DeadlineError, DrainingError
-from tests.server.engine.test_choosing import LONG, PLACES, summary, until
-from tests.server.fakes import DIGEST, TIMEOUT_S, FakeRecogniser, read_packed
+from tests.server.engine.test_choosing import LONG, PLACES, summary
+from tests.server.fakes import DIGEST, TIMEOUT_S, FakeRecogniser, read_packed, wait_until
 from tests.speechlike import babble
 
 
@@ -66,7 +66,7 @@ def make_late(engine: Engine) -> None:
 
 def test_a_hint_that_is_late_costs_no_reply(engine: Engine, recogniser: FakeRecogniser, disk: Disk) -> None:
     future = engine.submit(Request(babble(2.0), domain="child", hint=True))
-    until(lambda: any(not piece.listens for piece in recogniser.pieces))
+    wait_until(lambda: any(not piece.listens for piece in recogniser.pieces))
     assert disk.begun.wait(TIMEOUT_S)
     make_late(engine)
     disk.go.set()
@@ -84,7 +84,7 @@ def test_a_choice_that_is_late_is_answered_so(engine: Engine, disk: Disk) -> Non
     disk.go.set()
     with pytest.raises(DeadlineError):
         future.result(TIMEOUT_S)
-    until(lambda: engine.idle)
+    wait_until(lambda: engine.idle)
 
 
 def test_a_trial_that_is_late_is_not_merely_left_out_of_the_choice(
@@ -135,7 +135,7 @@ def test_a_request_that_is_left_during_its_choice_loads_nothing_more(
     assert disk.begun.wait(TIMEOUT_S)
     assert future.cancel()
     disk.go.set()
-    until(lambda: not engine.domains.bank.host.leased(store.resolve("scottish").sha256))
+    wait_until(lambda: not engine.domains.bank.host.leased(store.resolve("scottish").sha256))
     say(engine, Request(babble(2.0), auto=AutoWish(("scottish",))))
     assert len(recogniser.loads) == 1
 
@@ -145,7 +145,7 @@ def test_a_choice_that_was_begun_is_finished_before_the_engine_closes(engine: En
     assert disk.begun.wait(TIMEOUT_S)
     closing = threading.Thread(target=engine.close, args=(TIMEOUT_S,))
     closing.start()
-    until(lambda: not engine.ready)
+    wait_until(lambda: not engine.ready)
     disk.go.set()
     assert future.result(TIMEOUT_S).provenance.domain == "scottish"
     closing.join(TIMEOUT_S)
@@ -185,4 +185,4 @@ def test_an_error_in_a_choice_is_its_requests_alone(
         with pytest.raises(ZeroDivisionError):
             future.result(TIMEOUT_S)
     assert say(engine, Request(babble(2.0))).text == "base words"
-    until(lambda: engine.idle)
+    wait_until(lambda: engine.idle)

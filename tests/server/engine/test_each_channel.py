@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import CancelledError, wait
 from dataclasses import replace
 
@@ -15,7 +14,7 @@ from server.engine.engine import Engine
 from server.engine.messages import PieceDecoding, Provenance, Reply, Request, TextSegment
 from server.errors import QueueFullError
 from ssvd_asr.audio.read import Recording
-from tests.server.fakes import BASE, DIGEST, TIMEOUT_S, FakeRecogniser, write_adapter
+from tests.server.fakes import BASE, DIGEST, TIMEOUT_S, FakeRecogniser, wait_until, write_adapter
 from tests.speechlike import babble
 
 
@@ -78,7 +77,7 @@ def test_a_channel_that_fails_fails_the_request(engine: Engine, recogniser: Fake
     waves = recording(babble(2.0), babble(2.0, seed=4))
     with pytest.raises(RuntimeError, match="on fire"):
         submit_recording(engine, waves, Request(waves.waves[0])).result(TIMEOUT_S)
-    assert _becomes_idle(engine)
+    wait_until(lambda: engine.idle)
 
 
 @pytest.mark.usefixtures("busy")
@@ -108,10 +107,3 @@ def test_one_wave_is_one_request_with_the_warnings_of_its_reading(engine: Engine
     assert whole.warnings == ("It hums",)
     assert whole.channels == ()
     assert [segment.channel for segment in whole.segments] == [None]
-
-
-def _becomes_idle(engine: Engine) -> bool:
-    deadline = time.monotonic() + TIMEOUT_S
-    while not engine.idle and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return engine.idle

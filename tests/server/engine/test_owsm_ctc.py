@@ -16,7 +16,8 @@ from tests.random_owsm import TINY_CTC, write_random_owsm
 from tests.server.engine.random_domains import (
     check_times_and_identified_language,
     replies_of_a_mixed_batch,
-    serving_random_domains,
+    serving_domains,
+    write_random_adapters,
 )
 
 
@@ -35,11 +36,16 @@ def recogniser(folder: Path, cache: Path) -> ModelRecogniser:
     return ModelRecogniser.load(str(folder), device="cpu", dtype="auto", cache_dir=cache)
 
 
+@pytest.fixture(scope="module")
+def adapters(folder: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return write_random_adapters(folder, cache, tmp_path_factory.mktemp("adapters"), ("one", "two"))
+
+
 @pytest.fixture
 def running(
-    recogniser: ModelRecogniser, folder: Path, cache: Path, tmp_path: Path
+    recogniser: ModelRecogniser, adapters: dict[str, Path], tmp_path: Path
 ) -> Iterator[tuple[Engine, AdapterStore]]:
-    with serving_random_domains(recogniser, folder, cache, tmp_path, ("one", "two")) as engine_and_store:
+    with serving_domains(recogniser, adapters, tmp_path) as engine_and_store:
         yield engine_and_store
 
 

@@ -22,7 +22,8 @@ from tests.server.engine.random_domains import (
     WAVE,
     check_times_and_identified_language,
     replies_of_a_mixed_batch,
-    serving_random_domains,
+    serving_domains,
+    write_random_adapters,
 )
 from tests.speechlike import babble
 
@@ -42,11 +43,16 @@ def whisper(folder: Path, cache: Path) -> ModelRecogniser:
     return ModelRecogniser.load(str(folder), device="cpu", dtype="auto", cache_dir=cache)
 
 
+@pytest.fixture(scope="module")
+def adapters(folder: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return write_random_adapters(folder, cache, tmp_path_factory.mktemp("adapters"), ("nl", "cs"))
+
+
 @pytest.fixture
 def running(
-    whisper: ModelRecogniser, folder: Path, cache: Path, tmp_path: Path
+    whisper: ModelRecogniser, adapters: dict[str, Path], tmp_path: Path
 ) -> Iterator[tuple[Engine, AdapterStore]]:
-    with serving_random_domains(whisper, folder, cache, tmp_path, ("nl", "cs")) as engine_and_store:
+    with serving_domains(whisper, adapters, tmp_path) as engine_and_store:
         yield engine_and_store
 
 
