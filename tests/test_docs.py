@@ -129,3 +129,13 @@ def test_every_command_a_page_shows_exists(page: Path) -> None:
 def test_the_rooms_modules_are_named_with_their_folders() -> None:
     page = (ROOT / "docs" / "structure.md").read_text(encoding="utf-8")
     assert re.findall(r"(?<![\w/])`(\w+\.py)`", page.split("`training/bench/` is")[0]) == []
+
+
+def test_every_test_that_the_lessons_name_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "lessons.md").read_text(encoding="utf-8")))
+    files = (ROOT / "tests").rglob("test_*.py")
+    tests = {
+        name for file in files for name in re.findall(r"def (test_\w+)", file.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 40
+    assert named <= tests
