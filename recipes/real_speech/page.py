@@ -43,7 +43,7 @@ Row = Sequence[object]
 
 def write_page(done: Results, path: Path) -> Path:
     """Write the page of these results and return its path."""
-    parts = (_zero_shot, _rates, *_compared_parts(), _pairs, _trials, _actors, _served)
+    parts = (_zero_shot, _rates, *_compared_parts(), _pairs, _trials, _paces, _actors, _served)
     sections = ["\n".join(lines) for part in parts if (lines := list(part(done)))]
     text = "\n\n".join([HEAD.rstrip(), *sections])
     path.write_text(text.rstrip() + "\n", encoding="utf-8")
@@ -131,6 +131,18 @@ def _trials(done: Results) -> Iterator[str]:
             rows.append((config.name, f"{rate:g}", numbers, _wer(each), _cer(each), _loss(each)))
     heads = ("variant", "learning rate", "numbers", "WER", "CER", "loss an utterance")
     yield from _section(f"What helps SSVD, {NAMES[FIRST]} validation data", heads, rows)
+
+
+def _paces(done: Results) -> Iterator[str]:
+    """The speed of training, of runs beside each other: the second language's, with the first seed."""
+    language = list(LANGUAGES)[-1]
+    found = [
+        (config.name, done[run.key]["audio_s_per_s"])
+        for config, run in _chosen_runs(done, corpus(language))
+        if run.seed == SEEDS[0] and "audio_s_per_s" in done.get(run.key, {})
+    ]
+    title = f"Seconds of speech that a second of training takes in, {NAMES[language]}, two runs at a time"
+    yield from _section(title, ("method", "median of the steps"), found)
 
 
 def _actors(done: Results) -> Iterator[str]:

@@ -25,7 +25,9 @@ def result(task: Task, wer: float) -> dict[str, Any]:
         "wer": wer, "cer": wer / 2, "insertions": 0, "deletions": 0, "ids": IDS, "errors": errors,
         "words": [10] * len(IDS), "speakers": ["x-small", "x-big"] * 4,
     }  # fmt: skip
-    return found if isinstance(task, Scored) else {**found, "parameters": 5, "bytes": 7, "valid_loss": 1.0}
+    return found if isinstance(task, Scored) else {
+        **found, "parameters": 5, "bytes": 7, "valid_loss": 1.0, "audio_s_per_s": 8.0
+    }  # fmt: skip
 
 
 def wer_of(task: Task) -> float:
@@ -77,7 +79,8 @@ def test_test_data_are_scored_for_chosen_rates_only(done: dict[str, dict[str, An
 def test_the_page_has_every_table(done: dict[str, dict[str, Any]], tmp_path: Path) -> None:
     page = write_page(done, tmp_path / "real.md").read_text()
     for title in ("The base alone", "Learning rates", "Dutch test data", "Czech test data",
-                  f"{SSVD} less {LORA}", "What helps SSVD", "trained on one actor"):  # fmt: skip
+                  f"{SSVD} less {LORA}", "What helps SSVD", "Seconds of speech",
+                  "trained on one actor"):  # fmt: skip
         assert title in page, title
     assert "| SSVD p=40% | 0.0003 (chosen) | 30.0 (" in page
 
