@@ -40,6 +40,9 @@ from ssvd_asr.version import __version__
 logger = logging.getLogger(__name__)
 
 STOPPED = 143  # exit status, as a shell reports SIGTERM
+# How long an idle connection stays open. A request into one that is being closed gets no answer, so this is
+# longer than AWS's load balancers keep theirs (60 s), and than most waits of Retry-After.
+KEEP_ALIVE_S = 75
 
 
 def main(argv: list[str]) -> int:
@@ -68,6 +71,7 @@ def main(argv: list[str]) -> int:
             log_config=None,
             access_log=False,  # server.api.watch writes a line a request
             timeout_graceful_shutdown=GRACE_S,
+            timeout_keep_alive=KEEP_ALIVE_S,
             server_header=False,
             ws_max_size=MAX_MESSAGE_BYTES,
             proxy_headers=bool(settings.proxies),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 import signal
 import socket
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -48,6 +51,19 @@ def test_what_is_published_on_disk_is_served_by_the_running_server(served: Serve
     body = ask().json()
     assert body["ssvd"]["adapter_sha256"] == version.sha256
     assert body["text"]
+
+
+def test_a_connection_outlives_the_pause_between_two_requests(served: Served) -> None:
+    """As long as a client that is told to come again waits; uvicorn's own default is 5 s."""
+    address = httpx.URL(served.url)
+    with closing(http.client.HTTPConnection(address.host, address.port)) as connection:
+        connection.request("GET", "/healthz")
+        connection.getresponse().read()
+        first = connection.sock
+        time.sleep(6)
+        connection.request("GET", "/healthz")
+        assert connection.getresponse().read()
+        assert connection.sock is first
 
 
 def test_sigterm_ends_it_in_order(served: Served) -> None:
