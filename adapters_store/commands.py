@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     remove = action(
         "remove",
         Told(actions.remove, tables.removed_text, "remove"),
-        "remove one version, or all but the active and the pinned ones",
+        "remove one version, or all but the active, the pinned and the aliased ones",
     )
     remove.add_argument("domain", help="name@version, or a name for all its versions but the active one")
     remove.add_argument("--force", action="store_true", help="remove the active version too")

@@ -163,7 +163,7 @@ class AdapterStore(Catalogue):
     def remove(
         self, name: str, version: int | None = None, *, by: Actor | None = None, keep_active: bool = False
     ) -> tuple[Version, ...]:
-        """Remove a version, or all versions but the active and the pinned ones; return what was removed.
+        """Remove a version, or all but the active, the pinned and the aliased ones; return what was removed.
 
         The active version is removed only if its number is given.  The version active before it then takes
         over; if none is left, the name becomes unknown.  Numbers are never reused.
@@ -173,7 +173,7 @@ class AdapterStore(Catalogue):
 
         Raises:
             UnknownDomainError: there is no such name or version.
-            StoreRefusedError: the version is built in or pinned, or there is none to remove.
+            StoreRefusedError: the version is built in, pinned or aliased, or there is none to remove.
             StoreError: the root cannot be written.
         """
         wanted = Reference(parse_name(name), version=version)
@@ -182,7 +182,7 @@ class AdapterStore(Catalogue):
         def step(index: DomainIndex, builtin: Version | None) -> DomainIndex:
             nonlocal removed
             found = self._find(wanted, index, builtin)
-            removed = removable(found, wanted, index, self._versions(index, builtin))
+            removed = removable(found, wanted, index, self._versions(index, builtin), self.aliases())
             if keep_active and version == index.active:
                 raise StoreRefusedError(f"{name}@{version} has become active", code="version_active")
             return index.removed({each.version for each in removed}, has_builtin=builtin is not None)

@@ -40,7 +40,7 @@ class KeyFile:
     def state(self) -> State | None:
         """Return what changes with the file; None if there is none. Raises KeysError."""
         try:
-            found = os.stat(self.path, follow_symlinks=False)
+            found = os.stat(self._target())
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -50,7 +50,7 @@ class KeyFile:
     def read(self) -> KeyBook:
         """Return the book. Raises KeysError for a file that cannot be read or is damaged."""
         try:
-            return KeyBook.model_validate_json(read_file(self.path, MAX_BYTES))
+            return KeyBook.model_validate_json(read_file(self._target(), MAX_BYTES))
         except FileNotFoundError:
             return KeyBook()
         except (OSError, StoreError) as error:
@@ -70,11 +70,12 @@ class KeyFile:
             StoreError: the audit log cannot be written; nothing is changed then.
         """
         try:
-            make_folder(self.path.parent)
-            with filelock.FileLock(f"{self.path}.lock", timeout=LOCK_TIMEOUT_S):
+            target = self._target()
+            make_folder(target.parent)
+            with filelock.FileLock(f"{target}.lock", timeout=LOCK_TIMEOUT_S):
                 changed = change(self.read())
                 audit.add(what, by, **concerns)
-                write_file(self.path, changed.model_dump_json(indent=1).encode() + b"\n", MODE)
+                write_file(target, changed.model_dump_json(indent=1).encode() + b"\n", MODE)
                 return changed
         except filelock.Timeout as error:
             raise KeysError(
@@ -82,6 +83,13 @@ class KeyFile:
             ) from error
         except OSError as error:
             raise KeysError(f"keys {self.path} ({KEYS_VARIABLE}) cannot be written: {error}") from error
+
+    def _target(self) -> Path:
+        """Return the file that is meant where the path is a link. Raises KeysError for a link to nothing."""
+        target = Path(os.path.realpath(self.path))
+        if self.path.is_symlink() and not target.exists():
+            raise self._unreadable(f"it is a link to {target}, which is not there")
+        return target
 
     def _unreadable(self, why: object) -> KeysError:
         return KeysError(f"keys {self.path} ({KEYS_VARIABLE}) cannot be read: {why}")

@@ -66,12 +66,21 @@ class Quotas:
     def charging(self, caller: Caller, seconds: int) -> Iterator[None]:
         """Charge seconds of audio if the block, which accepts the request, ends without an error.
 
-        Raises QuotaError, before the block, if the key has not so many left.
+        Raises, before the block:
+            ApiError: the key may never have so many at once; 422, since to come again is of no use.
+            QuotaError: the key has not so many left.
         """
         name, limit = caller.name, caller.audio_s_per_hour
         if name is None or limit is None or seconds <= 0:
             yield
             return
+        if seconds > limit:
+            raise ApiError(
+                422,
+                f"{seconds} s of audio are asked for, and key {name} may have {limit} s an hour "
+                "(`ssvd keys`, audio-s-per-hour)",
+                code="audio_too_long", param="file",
+            )  # fmt: skip
         item = RateLimitItemPerHour(limit)
         with self._lock:
             self._check(caller, seconds + self._asked[name])

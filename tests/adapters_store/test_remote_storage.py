@@ -90,6 +90,9 @@ def test_it_does_what_a_store_in_a_folder_does(open_: Open, make: Callable[[int]
     with pytest.raises(StoreRefusedError, match="pinned"):
         other.remove("ward", 1)
     store.pin("ward", 1, pinned=False)
+    with pytest.raises(StoreRefusedError, match="station"):
+        store.remove("ward", 1)
+    other.remove_alias("station")
     assert [each.version for each in other.remove("ward")] == [1]
     with pytest.raises(UnknownDomainError):
         store.resolve("ward@1")

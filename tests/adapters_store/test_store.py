@@ -9,7 +9,7 @@ import pytest
 
 from adapters_store.packaged import write_builtin
 from adapters_store.store import AdapterStore, default_place
-from ssvd_asr.errors import AdapterError, StoreError, UnknownDomainError
+from ssvd_asr.errors import AdapterError, StoreError, StoreRefusedError, UnknownDomainError
 from tests.adapters_store.adapter_samples import adapter_bytes
 
 
@@ -325,6 +325,23 @@ def test_a_version_that_a_domain_lacks_is_not_that_of_an_alias_with_its_name(sto
         with pytest.raises(UnknownDomainError, match="domain 'carib' has no versions"):
             store.resolve(reference)
         assert store.meaning(reference) == reference
+
+
+@pytest.mark.parametrize("reference", ["ward@1", "ward@sha256:"])
+def test_a_version_that_an_alias_stands_for_is_not_removed(store, make, reference):
+    first = store.publish("ward", make(1))
+    store.publish("ward", make(2))
+    store.publish("ward", make(3))
+    store.set_alias("old", f"ward@sha256:{first.sha256[:12]}" if reference.endswith(":") else reference)
+    store.set_alias("any", "ward")
+    with pytest.raises(StoreRefusedError, match="alias 'old' stands for") as refused:
+        store.remove("ward", 1)
+    assert refused.value.code == "version_aliased"
+    assert [each.version for each in store.remove("ward")] == [2]
+    with pytest.raises(StoreRefusedError, match="pinned or have an alias"):
+        store.remove("ward")
+    store.remove_alias("old")
+    assert [each.version for each in store.remove("ward")] == [1]
 
 
 def test_a_damaged_list_of_aliases_is_said_and_domains_serve(store, make):

@@ -257,8 +257,9 @@ def test_an_alias_stands_for_a_domain_or_a_version_and_hides_none(
         assert refusal(response, status)["code"] == code  # type: ignore[arg-type]
     assert refusal(send(client, new, "/v1/domains/kids/versions"), 409)["code"] == "name_is_alias"
     assert refusal(client.delete("/v1/domains/kids/versions/1"), 404)  # type: ignore[arg-type]
-    client.delete(f"{VERSIONS}/1")
-    assert "alias" in refusal(post(client, clip, domain="old"), 404)["message"]
+    gone = client.delete(f"{VERSIONS}/1")
+    assert refusal(gone, 409)["code"] == "version_aliased"  # type: ignore[arg-type]
+    assert says("old") == "child words of version 1"
     assert client.delete("/v1/domain-aliases/kids").json() == {"alias": "kids", "stands_for": None}
     assert refusal(post(client, clip, domain="kids"), 404)
     assert refusal(client.delete("/v1/domain-aliases/kids"), 404)  # type: ignore[arg-type]

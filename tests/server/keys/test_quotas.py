@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from server.errors import ApiError
 from server.keys.caller import Caller
 from server.keys.quotas import HEADERS, QuotaError, Quotas, charged_s
 
@@ -28,6 +29,11 @@ def test_what_is_charged_is_what_was_accepted_and_never_over_the_limit(
     quotas, who = Quotas(), caller(audio_s_per_hour=limit)
     used = 0
     for seconds, accepted in asked:
+        if seconds > limit:
+            with pytest.raises(ApiError) as never, quotas.charging(who, seconds):
+                raise AssertionError("it was let in")
+            assert (never.value.status, never.value.code) == (422, "audio_too_long")
+            continue
         if seconds > limit - used:
             with pytest.raises(QuotaError) as refusal, quotas.charging(who, seconds):
                 raise AssertionError("it was let in")

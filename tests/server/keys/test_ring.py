@@ -117,6 +117,29 @@ def test_a_damaged_file_lets_nobody_in_until_it_is_whole(path: Path) -> None:
         KeyRing(path, "off", LOCAL)
 
 
+def test_a_link_is_followed_as_kubernetes_mounts_secrets(path: Path) -> None:
+    """A folder of one state of the secret, a link to it that is changed at once, and a link for the file."""
+    folder = path.parent / "secret"
+    states = [folder / "..1", folder / "..2"]
+    secrets = []
+    for state in states:
+        secrets.append(make_key(state / "keys.json", "a"))
+    (folder / "..data").symlink_to("..1")
+    (folder / "keys.json").symlink_to("..data/keys.json")
+    ring = KeyRing(folder / "keys.json", "auto", LOCAL)
+    assert ring.caller(secrets[0]).name == "a"
+    (folder / "..new").symlink_to("..2")
+    (folder / "..new").rename(folder / "..data")
+    assert ring.caller(secrets[1]).name == "a"
+    refused(lambda: ring.caller(secrets[0]), 401, "invalid_api_key")
+    make_key(folder / "keys.json", "b")
+    assert (folder / "keys.json").is_symlink()
+    (folder / "..data").unlink()
+    refused(lambda: ring.caller(secrets[1]), 503, "keys_unreadable")
+    with pytest.raises(SsvdError, match="a link to"):
+        KeyRing(folder / "keys.json", "auto", LOCAL)
+
+
 def test_a_request_from_elsewhere_needs_a_key_whatever_the_settings_name(path: Path) -> None:
     """As under `uvicorn --host 0.0.0.0`, which the settings do not know of."""
     ring = KeyRing(path, "auto", LOCAL)
