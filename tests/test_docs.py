@@ -43,13 +43,27 @@ def table_rows(page: str, heading: str) -> list[dict[str, str]]:
 
 def test_figures_told_of_the_methods_are_on_the_page_of_results() -> None:
     told = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
-    kept = (ROOT / "docs" / "results" / "methods.md").read_text(encoding="utf-8")
+    results = ROOT / "docs" / "results"
+    kept = "".join((results / page).read_text(encoding="utf-8") for page in ("methods.md", "real.md"))
     rates = re.findall(r"(?<![\d.])\d+\.\d(?![\d.])", told)
     counts = re.findall(r"(?<![\d,])\d{1,3}(?:,\d{3})+(?![\d,])", told)
     assert len(rates) > 20
     # About 120,000 numbers: a round figure.
     stale = {figure for figure in (*rates, *counts) if figure not in kept} - {"120,000"}
     assert not stale
+
+
+def test_figures_told_of_real_speech_are_on_its_page() -> None:
+    kept = (ROOT / "docs" / "results" / "real.md").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    methods = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    for page, begin, end in (
+        (readme, "- **Little is of real speech.**", "- **An adapter is"),
+        (methods, "## Real speech", "\n## How far"),
+    ):
+        told = re.findall(r"\d+\.\d", page.partition(begin)[2].partition(end)[0])
+        assert len(told) >= 4
+        assert [figure for figure in told if figure not in kept] == []
 
 
 def test_each_row_told_of_the_methods_is_that_of_the_results() -> None:
