@@ -90,6 +90,7 @@ def _load(record: Mapping[str, Any]) -> list[str]:
         "A user asks for the next clip when the last is answered, and waits as told where it is refused.",
         "Times are from the request to its whole answer, of those that were transcribed. A request counts in",
         "the stage in which it ends. `both at once`: short clips, and a long recording, at the same time.",
+        "`none` among the refused: the connection was closed without an answer.",
         "",
         *table(record["rows"]),
         "",
