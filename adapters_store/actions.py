@@ -83,7 +83,7 @@ def activate(store: AdapterStore, arguments: argparse.Namespace) -> Report:
 
 
 def remove(store: AdapterStore, arguments: argparse.Namespace) -> Report:
-    """Remove one version, or all but the active and the pinned ones."""
+    """Remove one version, or all but the active, the pinned and the aliased ones."""
     wanted = parse_reference(arguments.domain)
     number = store.resolve(arguments.domain).version if wanted.pinned else None
     check_active_is_meant(store, wanted.name, number, force=arguments.force)

@@ -47,7 +47,8 @@ def removable(
             code="version_aliased",
         )
     if not doomed:
-        others = "the others are pinned or have an alias" if index.pinned or aliased else "the only version"
+        held = {*index.pinned, *aliased} - {index.active}
+        others = "the others are pinned or have an alias" if held else "the only version"
         raise StoreRefusedError(
             f"{found.reference} is active and {others}; name its number to remove it",
             code="nothing_to_remove",

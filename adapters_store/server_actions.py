@@ -109,7 +109,7 @@ def activate(server: Server, arguments: argparse.Namespace) -> Report:
 
 
 def remove(server: Server, arguments: argparse.Namespace) -> Report:
-    """Remove one version, or all but the active and the pinned ones."""
+    """Remove one version, or all but the active, the pinned and the aliased ones."""
     wanted = parse_reference(arguments.domain)
     path = _version(wanted) if wanted.pinned else f"{_domain(wanted.name)}/versions"
     return server.report("DELETE", path, params={"force": "true"} if arguments.force else {})
