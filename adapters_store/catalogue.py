@@ -18,7 +18,7 @@ from adapters_store.packaged import PACKAGED, builtins
 from adapters_store.places import open_storage
 from adapters_store.remote_storage import Elsewhere
 from adapters_store.storage import ALIASES, STORE_VARIABLE, FolderStorage, index_document
-from adapters_store.versions import Domain, Version
+from adapters_store.versions import Domain, Version, pinned_by
 from adapters_store.voices import Voices
 from ssvd_asr.errors import StoreError, UnknownDomainError
 
@@ -181,12 +181,7 @@ class Catalogue:
                     f"the active version of {wanted.name!r} is built-in {wanted.version}, which this "
                     f"installation has not; activate one of {[each.version for each in versions]}"
                 )
-        found = [
-            each
-            for each in versions
-            if each.version == wanted.version
-            or (wanted.digest_start is not None and each.sha256.startswith(wanted.digest_start))
-        ]
+        found = pinned_by(wanted, versions)
         if len(found) == 1:
             return found[0]
         pin = wanted.version if wanted.digest_start is None else f"sha256:{wanted.digest_start}"

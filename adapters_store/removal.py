@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from adapters_store.index import DomainIndex
 from adapters_store.names import Reference, parse_reference
-from adapters_store.versions import Version
+from adapters_store.versions import Version, pinned_by
 from ssvd_asr.errors import StoreRefusedError
 
 
@@ -58,11 +58,9 @@ def removable(
 
 def _aliased(name: str, versions: Sequence[Version], aliases: Mapping[str, str]) -> dict[int, str]:
     """Return the versions of a domain that an alias stands for, each with such an alias."""
-    found = {}
+    found: dict[int, str] = {}
     for alias, text in aliases.items():
         meant = parse_reference(text)
         if meant.name == name and meant.pinned:
-            for each in versions:
-                if meant.version == each.version or each.sha256.startswith(meant.digest_start or "no digest"):
-                    found[each.version] = alias
+            found |= {each.version: alias for each in pinned_by(meant, versions)}
     return found

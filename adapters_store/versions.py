@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from adapters_store.disk import read_file
 from adapters_store.index import Event
-from adapters_store.names import pinned_reference
+from adapters_store.names import Reference, pinned_reference
 from ssvd_asr.errors import AdapterError, AdapterUnreadableError, StoreError
 
 if TYPE_CHECKING:
@@ -110,3 +110,13 @@ def _verified_metadata(version: Version) -> AdapterMetadata:
     from ssvd_asr.adapter.read import inspect_adapter
 
     return inspect_adapter(version.read_bytes())
+
+
+def pinned_by(reference: Reference, versions: Sequence[Version]) -> list[Version]:
+    """Return those of a domain's versions that have the number or the digest of a pinned reference."""
+    return [
+        each
+        for each in versions
+        if each.version == reference.version
+        or (reference.digest_start is not None and each.sha256.startswith(reference.digest_start))
+    ]

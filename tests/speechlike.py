@@ -30,6 +30,13 @@ def babble(duration_s: float, seed: int = 3) -> FloatArray:
     return scaled
 
 
+def phrases(count: int, duration_s: float = 3.0, gap_s: float = 3.0) -> FloatArray:
+    """The same babble so many times, with silence between."""
+    silence = np.zeros(round(gap_s * RATE), np.float32)
+    parts = [babble(duration_s), *(count - 1) * [silence, babble(duration_s)]]
+    return np.concatenate(parts)
+
+
 def wav_bytes(wave: FloatArray, rate: int = RATE) -> bytes:
     """A 16 bit WAV file."""
     out = io.BytesIO()

@@ -40,8 +40,9 @@ class KeyFile:
     def state(self) -> State | None:
         """Return what changes with the file; None if there is none. Raises KeysError."""
         try:
-            found = os.stat(self._target())
+            found = os.stat(self.path)
         except FileNotFoundError:
+            self._target()  # raises for a link to nothing
             return None
         except OSError as error:
             raise self._unreadable(error) from error

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
@@ -23,7 +22,7 @@ from tests.server.api.test_transcriptions import URL, refusal
 from tests.server.fakes import TIMEOUT_S, FakeRecogniser, wait_until
 from tests.server.keys.making import ring_of
 from tests.server.live import listening
-from tests.speechlike import babble, wav_bytes
+from tests.speechlike import phrases, wav_bytes
 
 
 def test_health_and_readiness(client: TestClient, engine: Engine) -> None:
@@ -73,8 +72,7 @@ def test_a_running_request_tells_its_pieces_to_whoever_knows_its_id(
     client: TestClient, recogniser: FakeRecogniser
 ) -> None:
     request_id = "a-request-of-one-s-own"
-    gap = np.zeros(16_000, np.float32)
-    audio = wav_bytes(np.concatenate([babble(3.0), gap, babble(3.0), gap, babble(3.0)]))
+    audio = wav_bytes(phrases(3, gap_s=1.0))
     files = {"file": ("clip.wav", audio)}
     recogniser.go.clear()
 

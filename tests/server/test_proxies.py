@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-import numpy as np
 import pytest
 import trustme
 from websockets.sync.client import connect
@@ -24,9 +23,10 @@ from websockets.sync.client import connect
 from server.app import create_app
 from server.engine.engine import Engine
 from server.settings import ServerSettings
+from tests.ports import free_port
 from tests.server.fakes import TIMEOUT_S, FakeRecogniser, wait_until
 from tests.server.live import listening
-from tests.speechlike import babble, wav_bytes
+from tests.speechlike import babble, phrases, wav_bytes
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
@@ -81,8 +81,7 @@ def caddy(folder: Path, port: int, server: str) -> list[str]:
 @contextmanager
 def running(folder: Path, begin: Begin, server: str) -> Iterator[str]:
     """The address of a proxy of this server, while the block runs."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = begin(folder, port, server)
     environment = {**os.environ, "HOME": str(folder), "XDG_DATA_HOME": str(folder)}
     with (folder / "log").open("w") as log, subprocess.Popen(command, env=environment, stderr=log) as process:
@@ -148,12 +147,10 @@ def test_a_request_comes_through_and_a_large_one_gets_the_servers_own_answer(cli
 
 def test_events_of_a_stream_come_at_once(client: httpx.Client, recogniser: FakeRecogniser) -> None:
     """The last piece is decoded when the first two have been read."""
-    gap = np.zeros(3 * 16_000, np.float32)
-    wave = np.concatenate([babble(3.0), gap, babble(3.0), gap, babble(3.0)])
     recogniser.turns = threading.Semaphore(1)
     seen = []
     with client.stream(
-        "POST", ROUTE, files={"file": ("a.wav", wav_bytes(wave))}, data={"stream": "true"}
+        "POST", ROUTE, files={"file": ("a.wav", wav_bytes(phrases(3)))}, data={"stream": "true"}
     ) as reply:
         for line in reply.iter_lines():
             if line.startswith("data: {"):

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from typing import Any
 import httpx
 
 from adapters_store.packaged import PACKAGED
+from tests.ports import free_port
 
 ROOT = PACKAGED.parents[1]
 FLAGS = [
@@ -38,8 +38,7 @@ PATIENCE_S = 240  # for slow machines; nothing is asserted about time
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
     """Address of an `ssvd serve` with an empty store in `folder`; its log and temporary files are beside."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     script = "import sys; from ssvd_asr.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", script, "serve", "--port", str(port)]
     places = {"SSVD_STORE": str(folder / "store"), "TMPDIR": str(folder / "tmp")}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import httpx
 import pytest
 from gradio_client import Client, handle_file
 
+from tests.ports import free_port
 from tests.ui.browsing import wait_until
 from ui.visits import VARIABLE, Visits
 
@@ -155,8 +155,7 @@ def page_alone(
     folder: Path, unclaimed_s: float = 120, sweep_s: float = 15, server: str = "http://127.0.0.1:9"
 ) -> Iterator[tuple[Any, str]]:
     """Process and address of a page with its files in `folder`; no server is there unless one is given."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-c", ALONE, server, str(port), str(unclaimed_s), str(sweep_s)]
     environment = {**os.environ, "TMPDIR": str(folder), "GRADIO_HEARTBEAT_INTERVAL": "0.5"}
     with subprocess.Popen(command, env=environment) as page:

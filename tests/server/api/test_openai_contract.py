@@ -35,7 +35,7 @@ from ssvd_asr.errors import SsvdError
 from tests.server.api.test_transcriptions import post, refusal
 from tests.server.fakes import BASE, FakeRecogniser
 from tests.server.live import listening
-from tests.speechlike import babble, wav_bytes
+from tests.speechlike import phrases, wav_bytes
 
 TRANSLATIONS = "/v1/audio/translations"
 ALIASES = f"whisper-1={BASE}, gpt-4o-transcribe={BASE}:child"
@@ -48,7 +48,7 @@ def strictly[T](kind: type[T], body: Any) -> T:
 @pytest.fixture
 def two_pieces() -> bytes:
     """Speech, a silence, and speech again: two pieces for the fake base."""
-    return wav_bytes(np.concatenate([babble(3.0), np.zeros(3 * 16_000, np.float32), babble(3.0)]))
+    return wav_bytes(phrases(2))
 
 
 @pytest.fixture
@@ -122,8 +122,7 @@ def test_a_stream_with_times_has_the_segments_of_the_whole_reply(
 
 def test_early_text_comes_while_later_pieces_wait(api: openai.OpenAI, recogniser: FakeRecogniser) -> None:
     """A batch of the fixture holds two pieces; the third has its turn when the text of the two is read."""
-    gap = np.zeros(3 * 16_000, np.float32)
-    wave = np.concatenate([babble(3.0), gap, babble(3.0), gap, babble(3.0)])
+    wave = phrases(3)
     recogniser.turns = threading.Semaphore(1)
     seen = []
     with api.audio.transcriptions.create(file=("a.wav", wav_bytes(wave)), model=BASE, stream=True) as events:

@@ -23,7 +23,7 @@ from server.settings import ServerSettings
 from ssvd_asr.base.prompt import IDENTIFIED
 from ssvd_asr.errors import AdapterUnreadableError
 from tests.server.fakes import BASE, DIGEST, TIMEOUT_S, FakeRecogniser, read_packed, write_adapter
-from tests.speechlike import babble, wav_bytes
+from tests.speechlike import phrases, wav_bytes
 
 OPENAI_SEGMENT = {
     "id", "seek", "start", "end", "text", "tokens", "temperature", "avg_logprob", "compression_ratio",
@@ -123,7 +123,7 @@ def test_text_is_plain_text(client: TestClient, clip: bytes) -> None:
 
 
 def test_verbose_json_has_duration_language_and_timed_segments(client: TestClient) -> None:
-    wave = np.concatenate([babble(3.0), np.zeros(3 * 16_000, np.float32), babble(3.0)])
+    wave = phrases(2)
     body = post(client, wav_bytes(wave), response_format="verbose_json", language="en").json()
     assert body["task"] == "transcribe"
     assert body["language"] == "english"
@@ -342,8 +342,7 @@ def test_a_language_left_to_the_server_is_said_where_it_was_assumed(
 def test_server_vad_says_how_long_a_silence_ends_a_piece(
     client: TestClient, recogniser: FakeRecogniser
 ) -> None:
-    gap = np.zeros(16_000, np.float32)
-    audio = wav_bytes(np.concatenate([babble(1.0), gap, babble(1.0)]))
+    audio = wav_bytes(phrases(2, 1.0, gap_s=1.0))
     for silence_ms, pieces in ((300, 2), (2000, 1)):
         recogniser.pieces.clear()
         wanted = {**VAD, "chunking_strategy[silence_duration_ms]": str(silence_ms)}

@@ -17,7 +17,7 @@ from server.engine.messages import Request
 from server.errors import DeadlineError, QueueFullError
 from ssvd_asr.errors import LanguageError, UnknownDomainError
 from tests.server.fakes import BASE, DIGEST, TIMEOUT_S, WINDOW_S, FakeRecogniser
-from tests.speechlike import babble
+from tests.speechlike import babble, phrases
 
 
 def test_a_reply_names_the_bytes_that_made_it(engine: Engine, store: AdapterStore, request_: Request) -> None:
@@ -34,7 +34,7 @@ def test_a_reply_names_the_bytes_that_made_it(engine: Engine, store: AdapterStor
 def test_audio_longer_than_the_window_is_cut_decoded_in_pieces_and_joined(
     engine: Engine, recogniser: FakeRecogniser
 ) -> None:
-    wave = np.concatenate([babble(3.0), np.zeros(4 * 16_000, np.float32), babble(3.0)])
+    wave = phrases(2, gap_s=4.0)
     reply = engine.submit(Request(wave, domain="child")).result(TIMEOUT_S)
     assert len(recogniser.pieces) > 1
     assert all(len(piece.wave) <= WINDOW_S * 16_000 for piece in recogniser.pieces)
