@@ -14,9 +14,19 @@ from typing import Any
 
 from recipes.real_speech.configs import CONFIGS
 from recipes.real_speech.page import write_page
-from recipes.real_speech.run import add_places, folder_of
+from recipes.real_speech.run import add_places, folder_of, trained
 from recipes.real_speech.served import served
-from recipes.real_speech.study import LANGUAGES, SEEDS, Run, Task, chosen_rate, corpus, next_tasks
+from recipes.real_speech.study import (
+    LANGUAGES,
+    SEEDS,
+    Results,
+    Run,
+    Scored,
+    Task,
+    chosen_rate,
+    corpus,
+    next_tasks,
+)
 from ssvd_asr.errors import SsvdError
 from ssvd_asr.output_paths import check_output_file, check_output_folder
 from ssvd_asr.parser import CommandParser
@@ -44,19 +54,27 @@ def main() -> int:
         check_output_folder(asked.work, "--work")
         places = [f"--{name}={getattr(asked, name)}" for name in ("base", "data", "work")]
         with results.writing():
-            run_all(results, asked.jobs, lambda task: _process(task, places))
+            run_all(
+                results, asked.jobs, lambda task: _process(task, places), lambda run: trained(run, asked.work)
+            )
             _serve(results, asked)
     print(write_page(results.by_key(), asked.out.with_suffix(".md")))
     return 0
 
 
-def run_all(results: ResultsFile, jobs: int, process: Callable[[Task], dict[str, Any]]) -> None:
+def run_all(
+    results: ResultsFile,
+    jobs: int,
+    process: Callable[[Task], dict[str, Any]],
+    is_trained: Callable[[Run], bool],
+) -> None:
     """Run tasks until none is left. Raises SsvdError if one fails, after the others have ended."""
     running: dict[Future[dict[str, Any]], Task] = {}
     with ThreadPoolExecutor(jobs) as pool:
         while True:
             begun = {task.key for task in running.values()}
-            waiting = [task for task in next_tasks(CONFIGS, results.by_key()) if task.key not in begun]
+            tasks = _tasks(results.by_key(), is_trained)
+            waiting = [task for task in tasks if task.key not in begun]
             for task in waiting[: jobs - len(running)]:
                 print(f"begins: {task.key}", file=sys.stderr, flush=True)
                 running[pool.submit(process, task)] = task
@@ -68,15 +86,33 @@ def run_all(results: ResultsFile, jobs: int, process: Callable[[Task], dict[str,
                 print(f"done:   {task.key}", file=sys.stderr, flush=True)
 
 
-def _serve(results: ResultsFile, asked: argparse.Namespace) -> None:
-    """Try the adapters of the first config in one server, unless that is done."""
-    done = results.by_key()
+def _tasks(done: Results, is_trained: Callable[[Run], bool]) -> list[Task]:
+    """Return what can run now.
+
+    Results travel with the repository and weights do not: a run whose weights are gone is trained anew before
+    it is scored or served.
+    """
+    tasks = next_tasks(CONFIGS, done)
+    ready = [
+        task.run if isinstance(task, Scored) and task.run and not is_trained(task.run) else task
+        for task in tasks
+    ]
+    gone = [run for run in _to_serve(done) if run.key in done and not is_trained(run)]
+    return list(dict.fromkeys([*ready, *gone]))
+
+
+def _to_serve(done: Results) -> list[Run]:
+    """Return the runs of the first config that one server is tried with; none if that is done."""
     rate = chosen_rate(CONFIGS[0], CONFIGS, done)
     if rate is None or any(key.startswith("served/") for key in done):
-        return
-    runs = [Run(CONFIGS[0], corpus(language), rate, SEEDS[0]) for language in LANGUAGES]
-    files = {run.corpus: folder_of(run, asked.work) / ADAPTER_FILE for run in runs}
-    for result in served(asked.base, asked.data, files):
+        return []
+    return [Run(CONFIGS[0], corpus(language), rate, SEEDS[0]) for language in LANGUAGES]
+
+
+def _serve(results: ResultsFile, asked: argparse.Namespace) -> None:
+    """Try the adapters of the first config in one server, unless that is done."""
+    files = {run.corpus: folder_of(run, asked.work) / ADAPTER_FILE for run in _to_serve(results.by_key())}
+    for result in served(asked.base, asked.data, files) if files else ():
         results.add(result)
 
 

@@ -31,6 +31,13 @@ def folder_of(run: Run, work: Path) -> Path:
     return work / run.key.replace("/", "-").replace(" ", "-")
 
 
+def trained(run: Run, work: Path) -> bool:
+    """Return whether the weights of a run are here."""
+    from training.methods.finish import ADAPTER_FILE, WEIGHTS_FILE
+
+    return any((folder_of(run, work) / name).is_file() for name in (ADAPTER_FILE, WEIGHTS_FILE))
+
+
 def train(run: Run, base: str, data: Path, work: Path) -> dict[str, Any]:
     """Train, and score on the validation data. A diverged run has `failed` (the reason) and a WER of 1."""
     from training.loop.run import Session

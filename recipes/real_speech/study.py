@@ -160,9 +160,9 @@ def _tasks(configs: tuple[Config, ...], done: Results) -> Iterator[Task]:
     for config, rate in chosen:
         if config.trial:
             yield Run(config, corpus(FIRST), rate, SEEDS[0])
-    yield from _compared(compared, turns[-1][1], turns[-1][0], done)
     for config, rate in chosen[:1]:
         yield from _between_actors(config, rate, done)
+    yield from _compared(compared, turns[-1][1], turns[-1][0], done)
 
 
 def _compared(
@@ -172,7 +172,7 @@ def _compared(
     for config, rate in chosen:
         run = Run(config, corpus(language), rate, seed)
         yield run
-        if run.key in done:
+        if "failed" not in done.get(run.key, {"failed": "not run"}):
             yield from scores_of(run, language)
 
 

@@ -41,7 +41,7 @@ def wer_of(task: Task) -> float:
 def done(tmp_path: Path) -> dict[str, dict[str, Any]]:
     """The results of a whole study."""
     results = ResultsFile(tmp_path / "real.jsonl", frozenset(("key",)))
-    run_all(results, 2, lambda task: result(task, wer_of(task)))
+    run_all(results, 2, lambda task: result(task, wer_of(task)), lambda _: True)
     return results.by_key()
 
 
@@ -101,10 +101,32 @@ def test_a_task_that_fails_ends_the_study_after_the_others(tmp_path: Path) -> No
         return result(task, 0.5)
 
     with pytest.raises(SsvdError, match="no memory"):
-        run_all(results, 1, process)
+        run_all(results, 1, process, lambda _: True)
     assert results.by_key()
 
 
 def test_folders_of_runs_are_their_own() -> None:
     runs = [task for task in next_tasks(CONFIGS, {}) if isinstance(task, Run)]
     assert len({run_module.folder_of(run, Path("x")) for run in runs}) == len(runs)
+
+
+def test_a_run_whose_weights_are_gone_is_trained_anew_before_its_scores(
+    done: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    lost = Scored(Run(CONFIGS[0], "fillets-cs", 3e-4, 1), "fillets-cs")
+    assert lost.run is not None
+    results = ResultsFile(tmp_path / "again.jsonl", frozenset(("key",)))
+    for key, each in done.items():
+        if key != lost.key:
+            results.add({**each, "key": key})
+    asked: list[Task] = []
+    here: set[Run] = set()
+
+    def process(task: Task) -> dict[str, Any]:
+        asked.append(task)
+        here.update([task] if isinstance(task, Run) else [])
+        return result(task, wer_of(task))
+
+    run_all(results, 1, process, lambda run: run in here)
+    dutch = Run(CONFIGS[0], "fillets-nl", 3e-4, 1)
+    assert asked == [lost.run, lost, dutch]  # both languages' are served
