@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from ssvd_asr.base.learner import Regime, kept_modes
 from ssvd_asr.base.spec_augment import spec_augment
+from ssvd_asr.base.whisper.attention import TRAINING
 from ssvd_asr.base.whisper.encoder import encode
 from ssvd_asr.base.whisper.features import LogMel
 
@@ -39,15 +40,12 @@ class WhisperLearner:
             lengths = torch.full((len(features),), features.size(2), device=features.device)
             features = self._masks(features.mT, lengths)[0].mT
         told, wanted = self._targets(batch["text"], batch["text_lengths"])
-        logits = getattr(self.network, _PASS)(features, told).float()  # (B, U + 1, V)
-        total = functional.cross_entropy(
-            logits.transpose(1, 2), wanted,
-            ignore_index=IGNORED, label_smoothing=self._smoothing, reduction="sum",
-        )  # fmt: skip
         real = wanted != IGNORED
-        right = (logits.detach().argmax(dim=-1) == wanted) & real
-        loss = total / len(wanted)
-        accuracy = right.sum() / real.sum()
+        logits = getattr(self.network, _PASS)(features, told, real).float()  # (real tokens, V)
+        wanted = wanted[real]
+        total = functional.cross_entropy(logits, wanted, label_smoothing=self._smoothing, reduction="sum")
+        loss = total / len(told)
+        accuracy = (logits.detach().argmax(dim=-1) == wanted).float().mean()
         return loss, {"loss": loss.detach(), "loss_att": loss.detach(), "loss_ctc": None, "acc": accuracy}
 
     @contextmanager
@@ -60,9 +58,12 @@ class WhisperLearner:
             if isinstance(getattr(module, name, None), float | int)
         }
         before = self._masks, self._smoothing
+        config = self.network.config
+        usual = config._attn_implementation
         with kept_modes(self.network):
             try:
                 self.network.train()
+                config._attn_implementation = TRAINING
                 if regime.dropout is not None:
                     for module, name in rates:
                         setattr(module, name, regime.dropout)
@@ -71,6 +72,7 @@ class WhisperLearner:
                 yield
             finally:
                 self._masks, self._smoothing = before
+                config._attn_implementation = usual
                 for (module, name), rate in rates.items():
                     setattr(module, name, rate)
 
@@ -102,13 +104,15 @@ class WhisperLearner:
         return told, wanted
 
 
-def _logits(network: Any, features: Tensor, told: Tensor) -> Tensor:
-    """Return logits (B, U + 1, V) of tokens (B, U + 1) and features (B, mels, frames) of any length.
+def _logits(network: Any, features: Tensor, told: Tensor, real: Tensor) -> Tensor:
+    """Return logits (N, V) after the N tokens of told (B, U + 1) where `real` is true, row by row.
 
-    transformers' own forward takes whole windows only. A method of the network is sharded as its forward is.
+    Features (B, mels, frames) are of any length; transformers' own forward takes whole windows only. Logits
+    after padding would cost as much as those that count: V is 51,865. A method of the network is sharded as
+    its forward is.
     """
     encoder = network.model.encoder
     encoded = encode(encoder, features.to(encoder.conv1.weight.dtype))
     hidden = network.model.decoder(input_ids=told, encoder_hidden_states=encoded, use_cache=False)
-    logits: Tensor = network.proj_out(hidden.last_hidden_state)
+    logits: Tensor = network.proj_out(hidden.last_hidden_state[real])
     return logits

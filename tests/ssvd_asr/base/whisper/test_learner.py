@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ssvd_asr.base.model import BaseModel
+from ssvd_asr.base.whisper import attention
 from ssvd_asr.base.whisper.encoder import encode
 from training.recipe import OWSM
 
@@ -55,6 +56,41 @@ def test_a_short_window_is_the_beginning_of_the_long_ones_positions(tiny_whisper
     assert short.shape == (1, 50, 32)
     loss, _ = tiny_whisper.learner.loss(batch(tiny_whisper, 1.5))
     assert torch.isfinite(loss)
+
+
+def gradient(base: BaseModel, *, half: bool) -> torch.Tensor:
+    """The gradient of training in full precision, or in bfloat16, of one encoder weight."""
+    weight = base.network.model.encoder.layers[0].self_attn.q_proj.weight
+    weight.requires_grad_(True)
+    with (
+        base.learner.training(OWSM.changed(dropout=0.0, freq_masks=0, time_masks=0)),
+        torch.autocast("cpu", torch.bfloat16, enabled=half),
+    ):
+        base.learner.loss(batch(base))[0].backward()  # type: ignore[no-untyped-call]
+    found, weight.grad = weight.grad, None
+    weight.requires_grad_(False)
+    assert found is not None
+    return found
+
+
+def test_attention_in_bfloat16_takes_another_way_to_the_same_gradient(
+    tiny_whisper: BaseModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[torch.dtype] = []
+    products = attention.eager_attention_forward
+
+    def counted(module: Any, query: torch.Tensor, *rest: Any, **options: Any) -> Any:
+        taken.append(query.dtype)
+        return products(module, query, *rest, **options)
+
+    monkeypatch.setattr(attention, "eager_attention_forward", counted)
+    exact = gradient(tiny_whisper, half=False)
+    assert not taken
+    rounded = gradient(tiny_whisper, half=True)
+    layers = [*tiny_whisper.network.model.encoder.layers, *tiny_whisper.network.model.decoder.layers]
+    assert taken == [torch.bfloat16] * len(layers)  # not the decoder's causal attention
+    error = (rounded - exact).norm() / exact.norm()
+    assert error < 0.05, float(error)
 
 
 def test_training_masks_and_drops_as_the_recipe_says_and_leaves_no_trace(tiny_whisper: BaseModel) -> None:
