@@ -22,6 +22,7 @@ from recipes.real_speech.study import (
     actors,
     chosen_rate,
     corpus,
+    other,
 )
 from training.bench.bootstrap import difference, interval
 
@@ -76,8 +77,8 @@ def _rates(done: Results) -> Iterator[str]:
 
 
 def _compared(done: Results, language: Language) -> Iterator[str]:
-    other: Language = "cs" if language == "nl" else "nl"
-    base = _first(done.get(Scored(None, corpus(other)).key))
+    forgotten = other(language)
+    base = _first(done.get(Scored(None, corpus(forgotten)).key))
     before = done.get(Scored(None, corpus(language)).key)
     english = done.get(Scored(None, "asterisk").key)
     rows: list[Row] = []
@@ -90,15 +91,26 @@ def _compared(done: Results, language: Language) -> Iterator[str]:
             rows.append((
                 config.name, run.seed, f"{train['parameters']:,}", f"{train['bytes'] / 1e6:.1f}",
                 _with_interval(test), _cer(test), *_by_speaker(test),
-                _wer(done.get(Scored(run, corpus(other), FORGETTING_UTTERANCES).key)),
+                _wer(done.get(Scored(run, corpus(forgotten), FORGETTING_UTTERANCES).key)),
                 _wer(done.get(Scored(run, "asterisk").key)),
             ))  # fmt: skip
-    heads = ("method", "seed", "numbers", "MB", "WER", "CER", "small", "big", f"{NAMES[other]}", "English")
+    heads = (
+        "method",
+        "seed",
+        "numbers",
+        "MB",
+        "WER",
+        "CER",
+        "small",
+        "big",
+        f"{NAMES[forgotten]}",
+        "English",
+    )
     yield from _section(f"{NAMES[language]} test data", heads, rows)
     if rows:
         yield ""
-        forgotten = f"{NAMES[other]} (the first {FORGETTING_UTTERANCES} utterances) and English (asterisk)"
-        yield f"`small`, `big`: the two actors with the most lines. What was forgotten: {forgotten}."
+        first = f"{NAMES[forgotten]} (the first {FORGETTING_UTTERANCES} utterances) and English (asterisk)"
+        yield f"`small`, `big`: the two actors with the most lines. What was forgotten: {first}."
 
 
 def _pairs(done: Results) -> Iterator[str]:
@@ -151,7 +163,7 @@ def _actors(done: Results) -> Iterator[str]:
     rows = []
     for actor in actors(FIRST) if rate else ():
         scores = [
-            done.get(Scored(Run(config, actor, rate or 0.0, SEEDS[0]), other).key) for other in actors(FIRST)
+            done.get(Scored(Run(config, actor, rate or 0.0, SEEDS[0]), heard).key) for heard in actors(FIRST)
         ]
         if all(scores):
             rows.append((actor, *(_wer(each) for each in scores)))

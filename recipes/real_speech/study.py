@@ -125,6 +125,11 @@ def corpus(language: Language) -> str:
     return f"fillets-{language}"
 
 
+def other(language: Language) -> Language:
+    """Return the language of the study that this one is not."""
+    return "cs" if language == "nl" else "nl"
+
+
 def actors(language: Language) -> tuple[str, str]:
     """Return the names of the corpora of the two actors with the most lines."""
     return f"{corpus(language)}-small", f"{corpus(language)}-big"
@@ -134,8 +139,7 @@ def scores_of(run: Run, language: Language) -> list[Scored]:
     """Return the test sets of a run: its own, and for one seed what the run may have forgotten."""
     scores = [Scored(run, corpus(language))]
     if run.seed == SEEDS[0]:
-        other: Language = "cs" if language == "nl" else "nl"
-        scores += [Scored(run, "asterisk"), Scored(run, corpus(other), FORGETTING_UTTERANCES)]
+        scores += [Scored(run, "asterisk"), Scored(run, corpus(other(language)), FORGETTING_UTTERANCES)]
     return scores
 
 
@@ -182,4 +186,4 @@ def _between_actors(config: Config, rate: float, done: Results) -> Iterator[Task
         run = Run(config, actor, rate, SEEDS[0])
         yield run
         if run.key in done:
-            yield from (Scored(run, other) for other in actors(FIRST))
+            yield from (Scored(run, heard) for heard in actors(FIRST))
