@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ssvd_asr.basis.factors import LayerFactors
 from ssvd_asr.errors import AdapterError
-from ssvd_asr.layer.step import can_step, merged_weight, step
+from ssvd_asr.layer.step import can_step, merged_weight, merges, step
 from ssvd_asr.layer.step_cost import StepForm
 
 LANES = 8  # numbers that tensor cores read at a time in half precision, 16 bytes
@@ -126,6 +126,8 @@ class AdaptedLinear(nn.Module):
         core = self.core
         if core is not None and can_step(x, core, self.weight, self.bias):
             return step(x, core, self.weight, self.bias, *self.basis(len(core)), self.step_form)
+        if core is not None and merges(x, core, self.weight):
+            return nn.functional.linear(x, self.merge(core), self.bias)
         y: Tensor = self.linear(x)
         if core is None:
             return y

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ssvd_asr.layer.product_cost import device_speed
-from ssvd_asr.layer.step_cost import StepChoice, StepForm, StepWork, choose_step
+from ssvd_asr.layer.product_cost import DeviceSpeed, device_speed
+from ssvd_asr.layer.step_cost import StepChoice, StepForm, StepWork, choose_step, merging_pays
 
 
 def can_step(x: Tensor, core: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
@@ -47,14 +47,26 @@ def step(
     products use its dtype; the core's gradient has the core's dtype.
     """
     kind = x.device.type
-    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
-    m, n = weight.shape
-    work = StepWork(m, n, core.shape[-1], max(1, x.numel() // n), x.requires_grad, dtype.itemsize)
-    speed = device_speed(kind, dtype.itemsize, torch.get_num_threads() if kind == "cpu" else 1)
+    work, speed, dtype = _work(x, core, weight)
     way = choose_step(work, speed, form)
     with torch.autocast(kind, enabled=False):
         y: Tensor = _Step.apply(x.to(dtype), core, weight, bias, ut, vh, way)
     return y
+
+
+def merges(x: Tensor, core: Tensor, weight: Tensor) -> bool:
+    """Return whether x (..., n) passes through a core (k, k) by W': without gradients, if cheaper."""
+    return not torch.is_grad_enabled() and core.ndim == 2 and merging_pays(*_work(x, core, weight)[:2])
+
+
+def _work(x: Tensor, core: Tensor, weight: Tensor) -> tuple[StepWork, DeviceSpeed, torch.dtype]:
+    """Return the size of a pass, the device's speed, and the dtype of products, which autocast may set."""
+    kind = x.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
+    m, n = weight.shape
+    work = StepWork(m, n, core.shape[-1], max(1, x.numel() // n), x.requires_grad, dtype.itemsize)
+    speed = device_speed(kind, dtype.itemsize, torch.get_num_threads() if kind == "cpu" else 1)
+    return work, speed, dtype
 
 
 def merged_weight(weight: Tensor, core: Tensor, u: Tensor, vh: Tensor) -> Tensor:

@@ -69,6 +69,15 @@ def choose_step(work: StepWork, speed: DeviceSpeed, form: StepForm | Literal["au
     )
 
 
+@lru_cache(maxsize=4096)
+def merging_pays(work: StepWork, speed: DeviceSpeed) -> bool:
+    """Return whether a pass without gradients is cheaper by a W' of its own than over the basis."""
+    tokens, k = work.tokens, work.k
+    shared = product(work, speed, tokens, work.n, k) + product(work, speed, tokens, k, k)
+    shared = shared + product(work, speed, tokens, k, work.m) + moved(speed, tokens * work.m * work.itemsize)
+    return _build(work, speed).seconds < shared.seconds
+
+
 def plain_step_cost(work: StepWork, speed: DeviceSpeed) -> Cost:
     """Return the cost of the same batch in the bare frozen layer."""
     return _plain(work, speed)

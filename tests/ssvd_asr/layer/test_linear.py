@@ -64,6 +64,22 @@ def test_it_is_the_papers_dense_weight_for_tall_square_and_wide(
     assert torch.allclose(layer.merged_weight(), reference, atol=1e-12)
 
 
+@pytest.mark.parametrize(("vectors", "built"), [(3, 0), (4000, 1)])
+def test_many_vectors_without_gradients_pass_by_one_merged_weight(
+    vectors: int, built: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = adapted_linear((256, 192))
+    layer.core = 0.1 * torch.randn(100, 100, generator=seeded(5), dtype=torch.float64)
+    x = torch.randn(vectors, 192, generator=seeded(4), dtype=torch.float64)
+    by_basis = layer(x)  # with gradients
+    calls: list[Tensor] = []
+    merge = layer.merge
+    monkeypatch.setattr(layer, "merge", lambda core: calls.append(core) or merge(core))
+    with torch.no_grad():
+        assert torch.allclose(layer(x), by_basis, atol=1e-12)
+    assert len(calls) == built
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_float32_stays_within_rounding_of_the_dense_reference(shape: tuple[int, int]) -> None:
     layer = adapted_linear(shape, torch.float32)
