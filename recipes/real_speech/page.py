@@ -146,14 +146,13 @@ def _trials(done: Results) -> Iterator[str]:
 
 
 def _paces(done: Results) -> Iterator[str]:
-    """The speed of training, of runs beside each other: the second language's, with the first seed."""
-    language = list(LANGUAGES)[-1]
+    """The speed of training, of runs beside each other: those of the first language with the second seed."""
     found = [
         (config.name, done[run.key]["audio_s_per_s"])
-        for config, run in _chosen_runs(done, corpus(language))
-        if run.seed == SEEDS[0] and "audio_s_per_s" in done.get(run.key, {})
+        for config, run in _chosen_runs(done, corpus(FIRST))
+        if run.seed == SEEDS[1] and "audio_s_per_s" in done.get(run.key, {})
     ]
-    title = f"Seconds of speech that a second of training takes in, {NAMES[language]}, two runs at a time"
+    title = f"Seconds of speech that a second of training takes in, {NAMES[FIRST]}, two runs at a time"
     yield from _section(title, ("method", "median of the steps"), found)
 
 
