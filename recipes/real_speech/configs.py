@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from recipes.real_speech.study import SEEDS, Config, Run, Scored, Task
+from recipes.real_speech.study import SEEDS, STEPS, Config, Run, Scored, Task
 
 SSVD, LORA, FULL = "SSVD p=40%", "LoRA r=15", "full fine-tuning"
+LORA_OPTIONS = {"method": "lora", "rank": 15, "embedding": False}
+LONGER = {name: 2 * STEPS for name in ("min_batches_per_epoch", "max_batches_per_epoch")}
 
 CONFIGS = (
     Config(SSVD, {"p": 0.4}, (1e-3, 3e-4, 1e-4, 3e-5)),
     # Rank 15 on the same linears: 2.03 million numbers, SSVD's are 2.01.
-    Config(LORA, {"method": "lora", "rank": 15, "embedding": False}, (1e-3, 3e-3, 3e-4, 1e-4)),
+    Config(LORA, LORA_OPTIONS, (1e-3, 3e-3, 3e-4, 1e-4)),
     Config(FULL, {"method": "full"}, (1e-4, 3e-5)),
     Config("SSVD p=10%", {"p": 0.1}, (1e-3, 3e-4)),
     Config("LoRA-XS k=144", {"method": "lora-xs", "k": 144}, rate_of=SSVD, trial=True),
@@ -28,6 +30,9 @@ CONFIGS = (
         for multiple in (10, 100)
     ),
     Config("SSVD p=80%", {"p": 0.8}, rate_of=SSVD, trial=True),
+    # Whether SSVD is behind because it is slower.
+    Config(f"{SSVD}, twice the steps", {"p": 0.4}, rate_of=SSVD, recipe=LONGER, trial=True),
+    Config(f"{LORA}, twice the steps", LORA_OPTIONS, rate_of=LORA, recipe=LONGER, trial=True),
 )
 
 

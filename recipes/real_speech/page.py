@@ -135,7 +135,7 @@ def _pairs(done: Results) -> Iterator[str]:
 
 def _trials(done: Results) -> Iterator[str]:
     rows = []
-    for config in (config for config in CONFIGS if config.trial or config.name == SSVD):
+    for config in (config for config in CONFIGS if config.trial or config.name in (SSVD, LORA)):
         rate = chosen_rate(config, CONFIGS, done)
         each = done.get(Run(config, corpus(FIRST), rate, SEEDS[0]).key) if rate else None
         if each:
