@@ -6,7 +6,7 @@ from recipes.real_speech.study import SEEDS, STEPS, Config, Run, Scored, Task
 
 SSVD, LORA, FULL = "SSVD p=40%", "LoRA r=15", "full fine-tuning"
 LORA_OPTIONS = {"method": "lora", "rank": 15, "embedding": False}
-LONGER = {name: 2 * STEPS for name in ("min_batches_per_epoch", "max_batches_per_epoch")}
+LONGER = dict.fromkeys(("min_batches_per_epoch", "max_batches_per_epoch"), 2 * STEPS)
 
 CONFIGS = (
     Config(SSVD, {"p": 0.4}, (1e-3, 3e-4, 1e-4, 3e-5)),
