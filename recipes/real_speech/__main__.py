@@ -68,22 +68,28 @@ def run_all(
     process: Callable[[Task], dict[str, Any]],
     is_trained: Callable[[Run], bool],
 ) -> None:
-    """Run tasks until none is left. Raises SsvdError if one fails, after the others have ended."""
+    """Run tasks until none is left. Raises SsvdError if one fails, once the others are kept."""
     running: dict[Future[dict[str, Any]], Task] = {}
+    failed: list[BaseException] = []
     with ThreadPoolExecutor(jobs) as pool:
         while True:
             begun = {task.key for task in running.values()}
-            tasks = _tasks(results.by_key(), is_trained)
+            tasks = [] if failed else _tasks(results.by_key(), is_trained)
             waiting = [task for task in tasks if task.key not in begun]
             for task in waiting[: jobs - len(running)]:
                 print(f"begins: {task.key}", file=sys.stderr, flush=True)
                 running[pool.submit(process, task)] = task
             if not running:
-                return
+                break
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 task = running.pop(future)
+                if error := future.exception():
+                    failed.append(error)
+                    continue
                 results.add({"key": task.key, **future.result()})
                 print(f"done:   {task.key}", file=sys.stderr, flush=True)
+    if failed:
+        raise failed[0]
 
 
 def _tasks(done: Results, is_trained: Callable[[Run], bool]) -> list[Task]:
@@ -98,7 +104,7 @@ def _tasks(done: Results, is_trained: Callable[[Run], bool]) -> list[Task]:
         for task in tasks
     ]
     gone = [run for run in _to_serve(done) if run.key in done and not is_trained(run)]
-    return list(dict.fromkeys([*ready, *gone]))
+    return list(dict.fromkeys([*gone, *ready]))
 
 
 def _to_serve(done: Results) -> list[Run]:

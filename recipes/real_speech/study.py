@@ -161,11 +161,11 @@ def _tasks(configs: tuple[Config, ...], done: Results) -> Iterator[Task]:
     turns = [(seed, language) for seed in SEEDS for language in LANGUAGES]
     for seed, language in turns[:-1]:
         yield from _compared(compared, language, seed, done)
+    for config, rate in chosen[:1]:
+        yield from _between_actors(config, rate, done)
     for config, rate in chosen:
         if config.trial:
             yield Run(config, corpus(FIRST), rate, SEEDS[0])
-    for config, rate in chosen[:1]:
-        yield from _between_actors(config, rate, done)
     yield from _compared(compared, turns[-1][1], turns[-1][0], done)
 
 

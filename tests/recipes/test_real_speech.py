@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -95,14 +96,18 @@ def test_a_page_of_few_results_has_no_empty_table(tmp_path: Path) -> None:
 def test_a_task_that_fails_ends_the_study_after_the_others(tmp_path: Path) -> None:
     results = ResultsFile(tmp_path / "real.jsonl", frozenset(("key",)))
 
+    failed = Event()
+
     def process(task: Task) -> dict[str, Any]:
         if isinstance(task, Run) and task.config.name == LORA:
+            failed.set()
             raise SsvdError("no memory")
+        assert failed.wait(10)
         return result(task, 0.5)
 
     with pytest.raises(SsvdError, match="no memory"):
-        run_all(results, 1, process, lambda _: True)
-    assert results.by_key()
+        run_all(results, 2, process, lambda _: True)
+    assert list(results.by_key()) == [Run(CONFIGS[0], "fillets-nl", 1e-3, 1).key]
 
 
 def test_folders_of_runs_are_their_own() -> None:
@@ -129,4 +134,4 @@ def test_a_run_whose_weights_are_gone_is_trained_anew_before_its_scores(
 
     run_all(results, 1, process, lambda run: run in here)
     dutch = Run(CONFIGS[0], "fillets-nl", 3e-4, 1)
-    assert asked == [lost.run, lost, dutch]  # both languages' are served
+    assert asked == [dutch, lost.run, lost]  # both languages' are served
