@@ -97,10 +97,10 @@ def _compared(done: Results, language: Language) -> Iterator[str]:
     yield from _section(f"{NAMES[language]} test data", heads, rows)
     if rows:
         yield ""
-        yield "`capped`: WER in which no utterance counts as more than all wrong; what it leaves out is decoders"
-        yield "that repeat themselves. `small`, `big`: the two actors with the most lines. What was forgotten:"
-        yield f"{NAMES[forgotten]} (the first {FORGETTING_UTTERANCES} utterances) and English (asterisk), with the"
-        yield "capped WER in brackets."
+        yield "`capped`: WER in which no utterance counts as more than all wrong. It leaves out decoders that"
+        yield "repeat themselves. `small`, `big`: the two actors with the most lines. What was forgotten,"
+        yield "with the capped WER in brackets: English (asterisk), and the first"
+        yield f"{FORGETTING_UTTERANCES} utterances in {NAMES[forgotten]}."
 
 
 def _pairs(done: Results) -> Iterator[str]:
