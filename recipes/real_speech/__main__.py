@@ -17,6 +17,7 @@ from recipes.real_speech.page import write_page
 from recipes.real_speech.run import add_places, folder_of, trained
 from recipes.real_speech.served import served
 from recipes.real_speech.study import (
+    AGAIN,
     LANGUAGES,
     SEEDS,
     Results,
@@ -86,7 +87,8 @@ def run_all(
                 if error := future.exception():
                     failed.append(error)
                     continue
-                results.add({"key": task.key, **future.result()})
+                key = task.key if task.key not in results.by_key() else task.key + AGAIN
+                results.add({"key": key, **future.result()})
                 print(f"done:   {task.key}", file=sys.stderr, flush=True)
     if failed:
         raise failed[0]

@@ -8,6 +8,7 @@ from typing import Any
 
 from recipes.real_speech.configs import CONFIGS, LORA, SSVD
 from recipes.real_speech.study import (
+    AGAIN,
     FIRST,
     FORGETTING_UTTERANCES,
     LANGUAGES,
@@ -44,7 +45,7 @@ Row = Sequence[object]
 
 def write_page(done: Results, path: Path) -> Path:
     """Write the page of these results and return its path."""
-    parts = (_zero_shot, _rates, *_compared_parts(), _pairs, _trials, _paces, _actors, _served)
+    parts = (_zero_shot, _rates, *_compared_parts(), _pairs, _trials, _again, _paces, _actors, _served)
     sections = ["\n".join(lines) for part in parts if (lines := list(part(done)))]
     text = "\n\n".join([HEAD.rstrip(), *sections])
     path.write_text(text.rstrip() + "\n", encoding="utf-8")
@@ -136,6 +137,16 @@ def _trials(done: Results) -> Iterator[str]:
             rows.append((config.name, f"{rate:g}", numbers, _wer(each), _cer(each), _loss(each)))
     heads = ("variant", "learning rate", "numbers", "WER", "CER", "loss an utterance")
     yield from _section(f"What helps SSVD, {NAMES[FIRST]} validation data", heads, rows)
+
+
+def _again(done: Results) -> Iterator[str]:
+    """Runs whose weights were gone: what differs is chance, of rounding where the code has changed."""
+    rows = [
+        (key.removeprefix("train/").removesuffix(AGAIN), _wer(done[key.removesuffix(AGAIN)]), _wer(each))
+        for key, each in done.items()
+        if key.endswith(AGAIN)
+    ]
+    yield from _section("Trained anew, validation data", ("run", "WER", "WER again"), rows)
 
 
 def _paces(done: Results) -> Iterator[str]:

@@ -16,6 +16,7 @@ LANGUAGES: Mapping[Language, str] = {"nl": "<nld>", "cs": "<ces>"}
 FIRST: Language = "nl"
 SEEDS = (1, 2)
 STEPS = 200  # of a run, then one validation
+AGAIN = "/again"  # ends the key of a run's second result, trained anew because its weights were gone
 FORGETTING_UTTERANCES = 100  # of the other language
 
 # What all runs share. The base's own padding is its window; most batches are padded to little more than their

@@ -12,7 +12,7 @@ from recipes.real_speech import run as run_module
 from recipes.real_speech.__main__ import run_all
 from recipes.real_speech.configs import CONFIGS, FULL, LORA, SSVD, task_of
 from recipes.real_speech.page import write_page
-from recipes.real_speech.study import SEEDS, Run, Scored, Task, chosen_rate, next_tasks
+from recipes.real_speech.study import AGAIN, SEEDS, Run, Scored, Task, chosen_rate, next_tasks
 from ssvd_asr.errors import SsvdError
 from training.bench.results import ResultsFile
 
@@ -130,8 +130,15 @@ def test_a_run_whose_weights_are_gone_is_trained_anew_before_its_scores(
     def process(task: Task) -> dict[str, Any]:
         asked.append(task)
         here.update([task] if isinstance(task, Run) else [])
-        return result(task, wer_of(task))
+        return result(task, wer_of(task) - 0.05)
 
     run_all(results, 1, process, lambda run: run in here)
     dutch = Run(CONFIGS[0], "fillets-nl", 3e-4, 1)
     assert asked == [dutch, lost.run, lost]  # both languages' are served
+    found = results.by_key()
+    assert found[dutch.key] == done[dutch.key]
+    assert found[dutch.key + AGAIN]["wer"] == 0.25
+    assert (
+        "| fillets-nl/SSVD p=40%/lr0.0003/seed1 | 30.0 | 25.0 |"
+        in write_page(found, tmp_path / "real.md").read_text()
+    )
