@@ -14,6 +14,10 @@ CONFIGS = (
     Config(LORA, LORA_OPTIONS, (1e-3, 3e-3, 3e-4, 1e-4)),
     Config(FULL, {"method": "full"}, (1e-4, 3e-5)),
     Config("SSVD p=10%", {"p": 0.1}, (1e-3, 3e-4)),
+    # Whether SSVD is behind because it is slower.
+    Config(f"{SSVD}, twice the steps", {"p": 0.4}, rate_of=SSVD, recipe=LONGER, trial=True),
+    Config("LoRA-XS k=144", {"method": "lora-xs", "k": 144}, rate_of=SSVD, trial=True),
+    Config("SSVD p=40%, both sides", {"p": 0.4, "sides": "both"}, rate_of=SSVD, trial=True),
     *(
         Config(
             f"SSVD p=40%, delta_sigma at {multiple}x",
@@ -24,10 +28,6 @@ CONFIGS = (
         )
         for multiple in (10, 100)
     ),
-    Config("LoRA-XS k=144", {"method": "lora-xs", "k": 144}, rate_of=SSVD, trial=True),
-    Config("SSVD p=40%, both sides", {"p": 0.4, "sides": "both"}, rate_of=SSVD, trial=True),
-    # Whether SSVD is behind because it is slower.
-    Config(f"{SSVD}, twice the steps", {"p": 0.4}, rate_of=SSVD, recipe=LONGER, trial=True),
     Config(f"{LORA}, twice the steps", LORA_OPTIONS, rate_of=LORA, recipe=LONGER, trial=True),
     Config("SSVD p=40%, cayley", {"p": 0.4, "rotation_map": "cayley"}, rate_of=SSVD, trial=True),
     Config("SSVD p=80%", {"p": 0.8}, rate_of=SSVD, trial=True),
