@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from ssvd_asr.base.learner import Regime, kept_modes
 from ssvd_asr.base.spec_augment import spec_augment
-from ssvd_asr.base.whisper.attention import TRAINING
+from ssvd_asr.base.whisper.attention import training_attention
 from ssvd_asr.base.whisper.encoder import encode
 from ssvd_asr.base.whisper.features import LogMel
 
@@ -63,7 +63,7 @@ class WhisperLearner:
         with kept_modes(self.network):
             try:
                 self.network.train()
-                config._attn_implementation = TRAINING
+                config._attn_implementation = training_attention()
                 if regime.dropout is not None:
                     for module, name in rates:
                         setattr(module, name, regime.dropout)

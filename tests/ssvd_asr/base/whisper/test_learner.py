@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from ssvd_asr.base.model import BaseModel
-from ssvd_asr.base.whisper import attention
 from ssvd_asr.base.whisper.encoder import encode
 from training.recipe import OWSM
 
@@ -77,13 +76,15 @@ def test_attention_in_bfloat16_takes_another_way_to_the_same_gradient(
     tiny_whisper: BaseModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken: list[torch.dtype] = []
-    products = attention.eager_attention_forward
+    from transformers.models.whisper import modeling_whisper
+
+    products = modeling_whisper.eager_attention_forward
 
     def counted(module: Any, query: torch.Tensor, *rest: Any, **options: Any) -> Any:
         taken.append(query.dtype)
         return products(module, query, *rest, **options)
 
-    monkeypatch.setattr(attention, "eager_attention_forward", counted)
+    monkeypatch.setattr(modeling_whisper, "eager_attention_forward", counted)
     exact = gradient(tiny_whisper, half=False)
     assert not taken
     rounded = gradient(tiny_whisper, half=True)
