@@ -5,7 +5,7 @@
 
 Both give dD = U_k^T (dY^T X) V_k. Only W' and dW' themselves are formed over all n directions. One autograd
 function serves both. For the backward pass it keeps nothing as large as W', and of the batch only the part
-that dD needs. Weight and basis get no gradient.
+that dD needs. Weight and basis get no gradient. `merges` chooses for passes without gradients.
 """
 
 from __future__ import annotations
@@ -46,27 +46,30 @@ def step(
     Takes the frozen weight (m, n), its bias (m,) and the basis U_k^T (k, m), V_k^T (k, n). Under autocast the
     products use its dtype; the core's gradient has the core's dtype.
     """
-    kind = x.device.type
-    work, speed, dtype = _work(x, core, weight)
-    way = choose_step(work, speed, form)
-    with torch.autocast(kind, enabled=False):
+    way = choose_step(*_sized(x, core, weight), form)
+    dtype = _product_dtype(x, weight)
+    with torch.autocast(x.device.type, enabled=False):
         y: Tensor = _Step.apply(x.to(dtype), core, weight, bias, ut, vh, way)
     return y
 
 
 def merges(x: Tensor, core: Tensor, weight: Tensor) -> bool:
     """Return whether x (..., n) passes through a core (k, k) by W': without gradients, if cheaper."""
-    return not torch.is_grad_enabled() and core.ndim == 2 and merging_pays(*_work(x, core, weight)[:2])
+    return not torch.is_grad_enabled() and core.ndim == 2 and merging_pays(*_sized(x, core, weight))
 
 
-def _work(x: Tensor, core: Tensor, weight: Tensor) -> tuple[StepWork, DeviceSpeed, torch.dtype]:
-    """Return the size of a pass, the device's speed, and the dtype of products, which autocast may set."""
+def _product_dtype(x: Tensor, weight: Tensor) -> torch.dtype:
+    """Return the dtype of products, which autocast may set."""
     kind = x.device.type
-    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
-    m, n = weight.shape
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
+
+
+def _sized(x: Tensor, core: Tensor, weight: Tensor) -> tuple[StepWork, DeviceSpeed]:
+    """Return the size of a pass and the speed of its device."""
+    kind, dtype, (m, n) = x.device.type, _product_dtype(x, weight), weight.shape
     work = StepWork(m, n, core.shape[-1], max(1, x.numel() // n), x.requires_grad, dtype.itemsize)
     speed = device_speed(kind, dtype.itemsize, torch.get_num_threads() if kind == "cpu" else 1)
-    return work, speed, dtype
+    return work, speed
 
 
 def merged_weight(weight: Tensor, core: Tensor, u: Tensor, vh: Tensor) -> Tensor:

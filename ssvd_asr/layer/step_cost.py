@@ -72,9 +72,7 @@ def choose_step(work: StepWork, speed: DeviceSpeed, form: StepForm | Literal["au
 @lru_cache(maxsize=4096)
 def merging_pays(work: StepWork, speed: DeviceSpeed) -> bool:
     """Return whether a pass without gradients is cheaper by a W' of its own than over the basis."""
-    tokens, k = work.tokens, work.k
-    shared = product(work, speed, tokens, work.n, k) + product(work, speed, tokens, k, k)
-    shared = shared + product(work, speed, tokens, k, work.m) + moved(speed, tokens * work.m * work.itemsize)
+    shared = product(work, speed, work.tokens, work.n, work.k) + _turned(work, speed, work.m)
     return _build(work, speed).seconds < shared.seconds
 
 
@@ -91,14 +89,15 @@ def _plain(work: StepWork, speed: DeviceSpeed) -> Cost:
 
 def _shared(work: StepWork, speed: DeviceSpeed) -> Cost:
     """Return the cost of the plain products, the projected gradient, and the products through the basis."""
+    cost = _plain(work, speed) + _projected(work, speed) + _turned(work, speed, work.m)
+    return cost + _turned(work, speed, work.n) if work.input_gradient else cost
+
+
+def _turned(work: StepWork, speed: DeviceSpeed, width: int) -> Cost:
+    """Return the cost of the core and the basis after k directions, and of adding them (N, width)."""
     tokens, k = work.tokens, work.k
-    cost = _plain(work, speed) + _projected(work, speed)
-    cost = cost + product(work, speed, tokens, k, k) + product(work, speed, tokens, k, work.m)
-    cost = cost + moved(speed, tokens * work.m * work.itemsize)  # added to the plain output
-    if work.input_gradient:
-        cost = cost + product(work, speed, tokens, k, k) + product(work, speed, tokens, k, work.n)
-        cost = cost + moved(speed, tokens * work.n * work.itemsize)
-    return cost
+    cost = product(work, speed, tokens, k, k) + product(work, speed, tokens, k, width)
+    return cost + moved(speed, tokens * width * work.itemsize)
 
 
 def _projected(work: StepWork, speed: DeviceSpeed) -> Cost:

@@ -75,9 +75,9 @@ def gradient(base: BaseModel, *, half: bool) -> torch.Tensor:
 def test_attention_in_bfloat16_takes_another_way_to_the_same_gradient(
     tiny_whisper: BaseModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    taken: list[torch.dtype] = []
     from transformers.models.whisper import modeling_whisper
 
+    taken: list[torch.dtype] = []
     products = modeling_whisper.eager_attention_forward
 
     def counted(module: Any, query: torch.Tensor, *rest: Any, **options: Any) -> Any:
