@@ -26,6 +26,7 @@ from recipes.real_speech.study import (
     Task,
     chosen_rate,
     corpus,
+    finished,
     next_tasks,
 )
 from ssvd_asr.errors import SsvdError
@@ -105,16 +106,20 @@ def _tasks(done: Results, is_trained: Callable[[Run], bool]) -> list[Task]:
         task.run if isinstance(task, Scored) and task.run and not is_trained(task.run) else task
         for task in tasks
     ]
-    gone = [run for run in _to_serve(done) if run.key in done and not is_trained(run)]
+    gone = [run for run in _to_serve(done) if not is_trained(run)]
     return list(dict.fromkeys([*gone, *ready]))
 
 
 def _to_serve(done: Results) -> list[Run]:
-    """Return the runs of the first config that one server is tried with; none if that is done."""
+    """Return the runs of the first config that one server is tried with, once they have finished.
+
+    None where the server has been tried.
+    """
     rate = chosen_rate(CONFIGS[0], CONFIGS, done)
     if rate is None or any(key.startswith("served/") for key in done):
         return []
-    return [Run(CONFIGS[0], corpus(language), rate, SEEDS[0]) for language in LANGUAGES]
+    runs = [Run(CONFIGS[0], corpus(language), rate, SEEDS[0]) for language in LANGUAGES]
+    return runs if all(finished(run, done) for run in runs) else []
 
 
 def _serve(results: ResultsFile, asked: argparse.Namespace) -> None:

@@ -17,10 +17,10 @@ CONFIGS = (
     # Whether SSVD is behind because it is slower.
     Config(f"{SSVD}, twice the steps", {"p": 0.4}, rate_of=SSVD, recipe=LONGER, trial=True),
     Config("LoRA-XS k=144", {"method": "lora-xs", "k": 144}, rate_of=SSVD, trial=True),
-    Config("SSVD p=40%, both sides", {"p": 0.4, "sides": "both"}, rate_of=SSVD, trial=True),
+    Config(f"{SSVD}, both sides", {"p": 0.4, "sides": "both"}, rate_of=SSVD, trial=True),
     *(
         Config(
-            f"SSVD p=40%, delta_sigma at {multiple}x",
+            f"{SSVD}, delta_sigma at {multiple}x",
             {"p": 0.4},
             rate_of=SSVD,
             recipe={"delta_sigma_rate": multiple},
@@ -29,10 +29,10 @@ CONFIGS = (
         for multiple in (10, 100)
     ),
     Config(f"{LORA}, twice the steps", LORA_OPTIONS, rate_of=LORA, recipe=LONGER, trial=True),
-    Config("SSVD p=40%, cayley", {"p": 0.4, "rotation_map": "cayley"}, rate_of=SSVD, trial=True),
+    Config(f"{SSVD}, cayley", {"p": 0.4, "rotation_map": "cayley"}, rate_of=SSVD, trial=True),
     Config("SSVD p=80%", {"p": 0.8}, rate_of=SSVD, trial=True),
-    Config("SSVD p=40%, encoder", {"p": 0.4, "scope": "encoder"}, rate_of=SSVD, trial=True),
-    Config("SSVD p=40%, decoder", {"p": 0.4, "scope": "decoder"}, rate_of=SSVD, trial=True),
+    Config(f"{SSVD}, encoder", {"p": 0.4, "scope": "encoder"}, rate_of=SSVD, trial=True),
+    Config(f"{SSVD}, decoder", {"p": 0.4, "scope": "decoder"}, rate_of=SSVD, trial=True),
 )
 
 

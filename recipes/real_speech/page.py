@@ -120,7 +120,7 @@ def _pairs(done: Results) -> Iterator[str]:
                 theirs, _ = _by_level(found[1])
                 low, high = difference(ours, theirs, words)
                 gap = 100 * (found[0]["wer"] - found[1]["wer"])
-                capped = float(_capped(found[0])) - float(_capped(found[1]))
+                capped = 100 * (_capped_rate(found[0]) - _capped_rate(found[1]))
                 between = f"{100 * low:+.1f} to {100 * high:+.1f}"
                 rows.append((NAMES[language], seed, f"{gap:+.1f}", between, f"{capped:+.1f}"))
     heads = ("language", "seed", "difference", "interval", "capped")
@@ -255,9 +255,13 @@ def _wer(each: Mapping[str, Any] | None) -> str:
 
 
 def _capped(each: Mapping[str, Any]) -> str:
+    return f"{100 * _capped_rate(each):.1f}"
+
+
+def _capped_rate(each: Mapping[str, Any]) -> float:
     """Return the WER in which no utterance has more errors than words, which leaves out loops."""
-    errors = map(min, each["errors"], each["words"])
-    return f"{100 * sum(errors) / sum(each['words']):.1f}"
+    rate: float = sum(map(min, each["errors"], each["words"])) / sum(each["words"])
+    return rate
 
 
 def _cer(each: Mapping[str, Any]) -> str:

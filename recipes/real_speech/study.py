@@ -121,6 +121,11 @@ def chosen_rate(config: Config, configs: tuple[Config, ...], done: Results) -> f
     return min(keys, key=lambda rate: done[keys[rate]]["wer"])
 
 
+def finished(run: Run, done: Results) -> bool:
+    """Return whether a run has ended and not diverged."""
+    return run.key in done and "failed" not in done[run.key]
+
+
 def corpus(language: Language) -> str:
     """Return the name of a language's corpus."""
     return f"fillets-{language}"
@@ -177,7 +182,7 @@ def _compared(
     for config, rate in chosen:
         run = Run(config, corpus(language), rate, seed)
         yield run
-        if "failed" not in done.get(run.key, {"failed": "not run"}):
+        if finished(run, done):
             yield from scores_of(run, language)
 
 
@@ -186,5 +191,5 @@ def _between_actors(config: Config, rate: float, done: Results) -> Iterator[Task
     for actor in actors(FIRST):
         run = Run(config, actor, rate, SEEDS[0])
         yield run
-        if run.key in done:
+        if finished(run, done):
             yield from (Scored(run, heard) for heard in actors(FIRST))

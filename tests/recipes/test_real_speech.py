@@ -142,3 +142,20 @@ def test_a_run_whose_weights_are_gone_is_trained_anew_before_its_scores(
         "| fillets-nl/SSVD p=40%/lr0.0003/seed1 | 30.0 | 25.0 |"
         in write_page(found, tmp_path / "real.md").read_text()
     )
+
+
+def test_a_run_that_diverged_is_neither_scored_nor_served_nor_repeated(tmp_path: Path) -> None:
+    results = ResultsFile(tmp_path / "real.jsonl", frozenset(("key",)))
+    asked: list[str] = []
+
+    def process(task: Task) -> dict[str, Any]:
+        asked.append(task.key)
+        if isinstance(task, Run) and task.corpus in ("fillets-cs", "fillets-nl-big"):
+            return {"failed": "not finite", "wer": 1.0}
+        return result(task, wer_of(task))
+
+    run_all(results, 1, process, lambda run: "failed" not in results.by_key().get(run.key, {}))
+    assert len(asked) == len(set(asked))
+    assert not [
+        key for key in asked if key.startswith(("score/train/fillets-cs/", "score/train/fillets-nl-big/"))
+    ]
