@@ -16,6 +16,7 @@ from ssvd_asr.decoding.beam import beam
 from ssvd_asr.decoding.best_path import best_path
 from ssvd_asr.decoding.ctc_judge import CtcJudge
 from ssvd_asr.decoding.fallback import (
+    REPEATED,
     SILENT,
     WARNING,
     WITHOUT_KEYWORDS,
@@ -27,6 +28,7 @@ from ssvd_asr.decoding.fallback import (
 from ssvd_asr.decoding.greedy import greedy
 from ssvd_asr.decoding.hypothesis import Hypothesis, Said
 from ssvd_asr.decoding.options import DecodingOptions
+from ssvd_asr.decoding.repeats import RULES
 
 # Returns a context in which the domains of these rows of the batch are open.
 Domains = Callable[[Sequence[int]], AbstractContextManager[object]]
@@ -166,6 +168,11 @@ def _decode(batch: _Batch, options: DecodingOptions) -> list[Decoded]:
         judged = _judged(base, doubtful.encoded, better, doubtful.everyone)
         for place, (row, each) in enumerate(zip(again, better, strict=True)):
             decoded[row] = _told(each, "beam", judged[place], options.ctc_weight)
+    unknown = [row for row in batch.everyone if row not in known]
+    decoded = _without_loops(batch, decoded, unknown)
+    for row in unknown:
+        if loops(decoded[row].hypothesis):
+            decoded[row] = replace(decoded[row], warnings=(WARNING,))
     return decoded
 
 
@@ -201,12 +208,30 @@ def _checked_by_signs(batch: _Batch, options: DecodingOptions, decoded: list[Dec
     doubtful = batch.of(again)
     with doubtful.domains(doubtful.everyone):
         others, silences = doubtful.beam(options), doubtful.no_speech()
-    for row, other, silence in zip(again, others, silences, strict=True):
-        found = decoded[row]
-        if better(found.hypothesis, other) is other:
-            found = _told(other, "beam", None, 0.0, timed=batch.prompts[row].timestamps)
-        decoded[row] = _signed(found, silence)
+    for row, other in zip(again, others, strict=True):
+        if better(decoded[row].hypothesis, other) is other:
+            decoded[row] = _told(other, "beam", None, 0.0, timed=batch.prompts[row].timestamps)
+    decoded = _without_loops(batch, decoded, again)
+    for row, silence in zip(again, silences, strict=True):
+        decoded[row] = _signed(decoded[row], silence)
     return decoded
+
+
+def _without_loops(batch: _Batch, decoded: Sequence[Decoded], rows: Sequence[int]) -> list[Decoded]:
+    """Search those of these rows that loop once more by the rules against it, until their words do not."""
+    found = list(decoded)
+    for rule in RULES:
+        looping = [row for row in rows if loops(found[row].hypothesis)]
+        if not looping:
+            break
+        part = batch.of(looping)
+        with part.domains(part.everyone):
+            others = greedy(part.base, part.encoded, part.prompts, part.max_tokens, rule)
+        for row, other in zip(looping, others, strict=True):
+            if not loops(other):
+                told = _told(other, "greedy", None, 0.0, timed=batch.prompts[row].timestamps)
+                found[row] = replace(told, warnings=(REPEATED,))
+    return found
 
 
 def _signed(found: Decoded, no_speech: float) -> Decoded:
@@ -214,7 +239,8 @@ def _signed(found: Decoded, no_speech: float) -> Decoded:
     if is_silence(found.hypothesis, no_speech):
         silence = replace(found.hypothesis, token_ids=(), log_probs=(), text="", segments=())
         return Decoded(silence, found.search, None, (SILENT,))
-    return replace(found, warnings=(WARNING,) if is_doubtful(found.hypothesis) else ())
+    doubtful = (WARNING,) if is_doubtful(found.hypothesis) else ()
+    return replace(found, warnings=(*found.warnings, *doubtful))
 
 
 def _told(

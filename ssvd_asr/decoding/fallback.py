@@ -1,4 +1,4 @@
-"""Signs that words are wrong, for bases without a CTC head: repetitions, improbable words, no speech.
+"""Signs that words are wrong where CTC does not tell: repetitions, improbable words, no speech.
 
 The thresholds are those of Whisper's own code (openai/whisper, transcribe.py).
 """
@@ -13,6 +13,7 @@ MAX_COMPRESSION = 2.4  # of a text's bytes to those that zlib needs: a loop comp
 MIN_LOG_PROB = -1.0  # mean natural log-probability of a row's tokens
 MIN_NO_SPEECH = 0.6  # probability from which improbable words count as silence
 WARNING = "words repeat or are improbable, and another search found none better"
+REPEATED = "words repeated without end: these are of a search that may not repeat them"
 WITHOUT_KEYWORDS = "with keywords the words repeated, and were decoded without them"
 SILENT = "no speech was heard, and improbable words were left out"
 

@@ -13,6 +13,7 @@ from ssvd_asr.base.model import BaseModel, Decoder, Tokens
 from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.base.rows import filled
 from ssvd_asr.decoding.hypothesis import Hypothesis, check_finite, timed_segments, without
+from ssvd_asr.decoding.repeats import Rule
 from ssvd_asr.errors import SsvdError
 
 ENDED_SHARE = 1 / 8  # of a batch; for fewer rows, copying the others' keys and values costs more
@@ -49,6 +50,7 @@ def greedy(
     encoded: Tensor,
     prompts: Sequence[Prompt],
     max_tokens: int | Sequence[int] | None = None,
+    rule: Rule | None = None,
 ) -> list[Hypothesis]:
     """Decode encoder output (B, T, d), each row after its own prompt, until each has ended.
 
@@ -58,6 +60,7 @@ def greedy(
     Args:
         max_tokens: a row without <eos> ends after this many tokens; one limit for all rows, or one for each.
             By default T, as with Speech2Text's maxlenratio of 0.
+        rule: says which tokens may not follow, beside those that the base forbids.
 
     Raises:
         SsvdError: there is not one prompt for each row, a language or task is unknown, max_tokens is below 1,
@@ -73,7 +76,7 @@ def greedy(
         for ids, limit, prompt in zip(told, limits, prompts, strict=True)
     ]
     with base.open_decoder(encoded) as decoder:
-        _decode(base, decoder, rows)
+        _decode(base, decoder, rows, rule)
     return [_finish(row, prompt, tokens) for row, prompt in zip(rows, prompts, strict=True)]
 
 
@@ -97,13 +100,17 @@ def limits_of(
     return limits
 
 
-def _decode(base: BaseModel, decoder: Decoder, rows: Sequence[_Row]) -> None:
+def _decode(base: BaseModel, decoder: Decoder, rows: Sequence[_Row], rule: Rule | None) -> None:
     """Advance all rows in lock step and record their tokens, until all are done."""
     running = list(rows)
     scores = decoder.read([row.prompt for row in rows])  # (R, V)
     totals = scores.new_zeros(len(rows))  # (R,) float32
     while True:
         base.forbid(scores, [row.ids for row in running], [row.last_time for row in running])
+        if rule is not None:
+            for place, row in enumerate(running):
+                words = [index for index in row.said if not base.tokens.is_time(index)]
+                scores[place, list(rule(words))] = -torch.inf
         # Add the sum so far before taking the best, as the beam search does, so that ties fall alike.
         best = (scores + totals.unsqueeze(1)).topk(2, dim=-1)
         # One transfer, since the host waits for each; a float32 holds every id below 2^24.

@@ -35,8 +35,9 @@ class DecodingOptions:
 
     Attributes:
         method: `greedy`, attention alone; `beam`, a beam search by attention and CTC; `ctc`, the best path
-            without a decoder; `checked`, greedy, then `beam` for the rows that CTC doubts, and `beam` at once
-            for rows with keywords. None is the base's own: `checked`, or `ctc` for a base without a decoder.
+            without a decoder; `checked`, greedy, then `beam` for the rows that CTC doubts, and greedy by the
+            rules of repeats.py for rows that loop; `beam` at once for rows with keywords. None is the base's
+            own: `checked`, or `ctc` for a base without a decoder.
         beam_size: hypotheses of a row that `beam` follows, 1 to MAX_BEAM_SIZE.
         ctc_weight: weight of CTC in the scores of `beam`, in [0, 1).
         doubt_nats: `checked` decodes a row again if CTC's best path is more probable than its words by

@@ -1,4 +1,4 @@
-"""Models for many tests: a tiny random OWSM whose weights mean nothing, and pairs that ESPnet judges."""
+"""Models for many tests: tiny random ones whose weights mean nothing, and pairs that ESPnet judges."""
 
 from __future__ import annotations
 
@@ -28,6 +28,22 @@ def tiny_base(tiny_owsm_folder: Path) -> BaseModel:
     from ssvd_asr.base.load import load_base
 
     return load_base(tiny_owsm_folder, device="cpu", dtype="float32")
+
+
+@pytest.fixture(scope="session")
+def whisper_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random Whisper in the hub's layout: read it, do not change it."""
+    from tests.random_whisper import write_random_whisper
+
+    return write_random_whisper(tmp_path_factory.mktemp("whisper") / "tiny")
+
+
+@pytest.fixture
+def tiny_whisper(whisper_folder: Path) -> BaseModel:
+    """A freshly loaded base that the test may adapt in place."""
+    from ssvd_asr.base.load import load_base
+
+    return load_base(whisper_folder, device="cpu", dtype="float32")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,41 @@
+"""What a row may not say again, where its words repeat without end: rules for another greedy search.
+
+A rule takes the tokens that a row has said, without times, and returns those that may not follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+Rule = Callable[[Sequence[int]], set[int]]
+
+NGRAM = 3
+
+
+def no_third_time(said: Sequence[int]) -> set[int]:
+    """Return the tokens that begin a phrase again which has just been said twice.
+
+    That is `the` after `the sea the sea`. Phrases of all lengths count.
+    """
+    found = set()
+    for length in range(1, len(said) // 2 + 1):
+        if said[-2 * length : -length] == said[-length:]:
+            found.add(said[-length])
+    return found
+
+
+def no_ngram_again(said: Sequence[int]) -> set[int]:
+    """Return the tokens that complete NGRAM tokens which have been said in this order before, anywhere.
+
+    It ends loops that vary, and spoils words that are rightly said again. Other tools know the rule as
+    `no_repeat_ngram_size`.
+    """
+    begun = said[len(said) - NGRAM + 1 :]
+    return {
+        said[place + NGRAM - 1]
+        for place in range(len(said) - NGRAM + 1)
+        if said[place : place + NGRAM - 1] == begun
+    }
+
+
+RULES: tuple[Rule, ...] = (no_third_time, no_ngram_again)  # the milder first
