@@ -32,7 +32,8 @@ class KeyRing:
     - `auto`: everyone, unless the server listens on a loopback address and there is no file of keys.
     - `off`: nobody, and keys are not looked at.
 
-    Without a key nobody is an admin, and no private domain exists, so that `off` opens neither.
+    Without a key nobody is an admin, and no private domain exists, so that `off` opens neither. The domains
+    that were private stay so if the file is deleted.
     """
 
     def __init__(self, path: Path | None, auth: Auth, host: str) -> None:
@@ -133,7 +134,9 @@ class KeyRing:
         with self._lock:
             state = self._file.state()
             if state != self._state:
-                self._book = self._file.read()  # if it is replaced in between, the next look reads it again
+                book = self._file.read()  # if it is replaced in between, the next look reads it again
+                gone = self._seen and self._file.state() is None
+                self._book = book.with_private(self._book.private) if gone else book
                 self._state = state
                 self._seen = self._seen or state is not None
             return self._book

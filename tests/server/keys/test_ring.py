@@ -181,6 +181,19 @@ def test_who_needs_no_key_is_no_admin_and_sees_no_private_domain(path: Path) -> 
         assert (caller.name, caller.scope, caller.may_use("child")) == (None, "transcribe", False)
 
 
+@pytest.mark.parametrize("auth", ["off", "auto", "on"])
+def test_the_loss_of_the_file_opens_no_private_domain(path: Path, auth: Auth) -> None:
+    make_key(path, "clinic")
+    make_private(path, "ward")
+    ring = KeyRing(path, auth, LOCAL)
+    path.unlink()
+    assert ring.private == ("ward",)
+    if auth == "off":
+        assert not ring.caller(None).may_use("ward")
+    make_private(path, "other")  # a new file says anew what is private
+    assert ring.private == ("other",)
+
+
 def test_every_key_is_compared_in_constant_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     secrets = [make_key(path, name) for name in "abc"]
     ring = KeyRing(path, "auto", LOCAL)
