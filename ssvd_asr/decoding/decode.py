@@ -116,6 +116,15 @@ class _Batch:
         """The places of all rows."""
         return range(len(self.encoded))
 
+    @property
+    def judged_by_ctc(self) -> list[int]:
+        """The places of rows whose words CTC can tell from others: no translations, and no times."""
+        return [
+            row
+            for row, prompt in enumerate(self.prompts)
+            if self.base.ctc_head is not None and prompt.task == RECOGNITION and not prompt.timestamps
+        ]
+
     def beam(self, options: DecodingOptions) -> list[Hypothesis]:
         """Search all rows by a beam. Their domains must be open."""
         return beam(
@@ -145,11 +154,7 @@ def _decode(batch: _Batch, options: DecodingOptions) -> list[Decoded]:
         else:
             found = greedy(base, batch.encoded, prompts, batch.max_tokens)
     search = "greedy" if options.method == "checked" else options.method
-    known = [
-        row
-        for row in batch.everyone
-        if base.ctc_head is not None and prompts[row].task == RECOGNITION and not prompts[row].timestamps
-    ]
+    known = batch.judged_by_ctc
     judged = _judged(base, batch.encoded, found, known)
     weight = _ctc_weight(base, options, search)
     decoded = [
@@ -183,8 +188,10 @@ def _by_keywords(batch: _Batch, options: DecodingOptions) -> list[Decoded]:
     as if it had none.
     """
     decoded = _decode(batch, options)
-    doubtful = [row for row, each in enumerate(decoded) if is_doubtful(each.hypothesis)]
-    if batch.base.ctc_head is not None or not doubtful:
+    known = batch.judged_by_ctc
+    wrong = is_doubtful if batch.base.ctc_head is None else loops
+    doubtful = [row for row in batch.everyone if row not in known and wrong(decoded[row].hypothesis)]
+    if not doubtful:
         return decoded
     again = batch.of(doubtful)
     with again.domains(again.everyone):

@@ -11,7 +11,7 @@ import pytest
 from ssvd_asr.base.model import BaseModel
 from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.decoding import decode as decoding
-from ssvd_asr.decoding.fallback import REPEATED, WARNING, loops
+from ssvd_asr.decoding.fallback import REPEATED, WARNING, WITHOUT_KEYWORDS, loops
 from ssvd_asr.decoding.greedy import greedy
 from ssvd_asr.decoding.hypothesis import Hypothesis
 from ssvd_asr.decoding.options import CHECKED, GREEDY
@@ -125,6 +125,18 @@ def test_a_loop_that_no_rule_ends_is_told(
     (found,) = transcribe(request.getfixturevalue(family), waves(1), prompts=[prompt], options=CHECKED)
     assert loops(found.hypothesis)
     assert found.warnings == (WARNING,)
+
+
+@pytest.mark.parametrize(("family", "prompt"), [("tiny_whisper", Prompt()), ("tiny_base", TIMED)])
+def test_a_loop_with_keywords_is_searched_without_them(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, family: str, prompt: Prompt
+) -> None:
+    made = _searches(monkeypatch, no_third_time)
+    given = replace(prompt, keywords=("boat",))
+    (found,) = transcribe(request.getfixturevalue(family), waves(1), prompts=[given], options=CHECKED)
+    assert found.text == WORDS.text
+    assert found.warnings == (REPEATED, WITHOUT_KEYWORDS)
+    assert made == [(None, 1), (no_third_time, 1)]
 
 
 def test_only_rows_that_loop_are_searched_again(
