@@ -39,7 +39,8 @@ class Decoded:
     """Words of one row.
 
     Attributes:
-        search: the search that found them; with `checked`, `beam` for a row that was decoded again.
+        search: the search that found them. With `checked`, `beam` for a row that was decoded again, and
+            `greedy` for one whose loop a rule of repeats.py ended, which a warning tells.
         doubt_nats: by how much CTC's best path is more probable (natural log), 0 if both are equal. None if
             CTC cannot tell: for a translation, for the base's own times, and without a CTC head.
         said: how probable the words are; None where the base's own times are among them.
