@@ -30,6 +30,8 @@ CONFIGS = (
     ),
     Config(f"{LORA}, twice the steps", LORA_OPTIONS, rate_of=LORA, recipe=LONGER, trial=True),
     Config(f"{SSVD}, cayley", {"p": 0.4, "rotation_map": "cayley"}, rate_of=SSVD, trial=True),
+    # It stays a rotation where the first order has long left its range.
+    Config(f"{SSVD}, cayley at 10x", {"p": 0.4, "rotation_map": "cayley"}, (1e-3,), trial=True),
     Config("SSVD p=80%", {"p": 0.8}, rate_of=SSVD, trial=True),
     Config(f"{SSVD}, encoder", {"p": 0.4, "scope": "encoder"}, rate_of=SSVD, trial=True),
     Config(f"{SSVD}, decoder", {"p": 0.4, "scope": "decoder"}, rate_of=SSVD, trial=True),

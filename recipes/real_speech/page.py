@@ -65,7 +65,7 @@ def _zero_shot(done: Results) -> Iterator[str]:
 def _rates(done: Results) -> Iterator[str]:
     base = done.get(Scored(None, corpus(FIRST), split="valid").key)
     rows: list[Row] = [("the base", "", _with_interval(base), _cer(base), "")] if base else []
-    for config in CONFIGS:
+    for config in (config for config in CONFIGS if not config.trial):
         best = chosen_rate(config, CONFIGS, done) if config.rates else None
         for rate in sorted(config.rates):
             if each := done.get(Run(config, corpus(FIRST), rate, SEEDS[0]).key):

@@ -53,7 +53,7 @@ class Config:
         options: fields of training.run_settings.RunSettings.
         recipe: changes to RECIPE.
         rates: learning rates to try on the first language; empty: the rate of the config `rate_of`.
-        trial: one run on the first language's validation data, to find out what helps.
+        trial: run on the first language's validation data only, to find out what helps.
     """
 
     name: str
