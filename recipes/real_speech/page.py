@@ -12,6 +12,7 @@ from recipes.real_speech.study import (
     FIRST,
     FORGETTING_UTTERANCES,
     LANGUAGES,
+    LOOPING,
     RECIPE,
     SEEDS,
     STEPS,
@@ -45,7 +46,18 @@ Row = Sequence[object]
 
 def write_page(done: Results, path: Path) -> Path:
     """Write the page of these results and return its path."""
-    parts = (_zero_shot, _rates, *_compared_parts(), _pairs, _trials, _again, _paces, _actors, _served)
+    parts = (
+        _zero_shot,
+        _rates,
+        *_compared_parts(),
+        _pairs,
+        _loops,
+        _trials,
+        _again,
+        _paces,
+        _actors,
+        _served,
+    )
     sections = ["\n".join(lines) for part in parts if (lines := list(part(done)))]
     text = "\n\n".join([HEAD.rstrip(), *sections])
     path.write_text(text.rstrip() + "\n", encoding="utf-8")
@@ -125,6 +137,24 @@ def _pairs(done: Results) -> Iterator[str]:
                 rows.append((NAMES[language], seed, f"{gap:+.1f}", between, f"{capped:+.1f}"))
     heads = ("language", "seed", "difference", "interval", "capped")
     yield from _section(f"{SSVD} less {LORA}, WER", heads, rows)
+
+
+def _loops(done: Results) -> Iterator[str]:
+    """Scores by the search that told loops, and by the one that ends them."""
+    rows = []
+    for key, each in done.items():
+        if key.endswith(LOOPING):
+            now = done[key.removesuffix(LOOPING)]
+            pairs = zip(each["errors"], now["errors"], strict=True)
+            changed = sum(before != after for before, after in pairs)
+            name = key.removeprefix("score/").removeprefix("train/").removesuffix(LOOPING)
+            rows.append((name, _both(each), _cer(each), _both(now), _cer(now), changed))
+    heads = ("score", "WER before", "CER before", "WER", "CER", "utterances with other errors")
+    yield from _section("What the search that ends loops changes", heads, rows)
+    if rows:
+        yield ""
+        yield "Capped WER in brackets. The base and the Czech adapters are scored by this search on Czech. All"
+        yield "else on this page is by the one before, which told a decoder that repeated itself as it was."
 
 
 def _trials(done: Results) -> Iterator[str]:

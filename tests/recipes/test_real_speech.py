@@ -12,7 +12,7 @@ from recipes.real_speech import run as run_module
 from recipes.real_speech.__main__ import run_all
 from recipes.real_speech.configs import CONFIGS, FULL, LORA, SSVD, task_of
 from recipes.real_speech.page import write_page
-from recipes.real_speech.study import AGAIN, SEEDS, Run, Scored, Task, chosen_rate, next_tasks
+from recipes.real_speech.study import AGAIN, LOOPING, SEEDS, Run, Scored, Task, chosen_rate, next_tasks
 from ssvd_asr.errors import SsvdError
 from training.bench.results import ResultsFile
 
@@ -84,6 +84,16 @@ def test_the_page_has_every_table(done: dict[str, dict[str, Any]], tmp_path: Pat
                   "trained on one actor"):  # fmt: skip
         assert title in page, title
     assert "| SSVD p=40% | 0.0003 (chosen) | 30.0 (" in page
+
+
+def test_the_page_tells_what_ending_loops_changed(done: dict[str, dict[str, Any]], tmp_path: Path) -> None:
+    key = Scored(None, "fillets-cs").key
+    looping = {**done[key], "wer": 0.6}
+    looping["errors"] = [looping["errors"][0] + 90, *looping["errors"][1:]]
+    page = write_page({**done, key + LOOPING: looping}, tmp_path / "real.md").read_text()
+    (row,) = [line for line in page.splitlines() if line.startswith("| base/fillets-cs |")]
+    assert row.startswith("| base/fillets-cs | 60.0 (")
+    assert row.endswith("| 1 |")
 
 
 def test_a_page_of_few_results_has_no_empty_table(tmp_path: Path) -> None:
