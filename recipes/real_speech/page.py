@@ -153,8 +153,8 @@ def _loops(done: Results) -> Iterator[str]:
     yield from _section("What the search that ends loops changes", heads, rows)
     if rows:
         yield ""
-        yield "Capped WER in brackets. The base and the Czech adapters are scored by this search on Czech."
-        yield "All else here is by the one before, which told a decoder that repeated itself as it was."
+        yield "Capped WER in brackets. These and the second Czech seed are scored by this search. All else is"
+        yield "by the one before, which told a decoder that repeated itself as it was."
 
 
 def _trials(done: Results) -> Iterator[str]:
