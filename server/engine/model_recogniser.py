@@ -174,7 +174,7 @@ class ModelRecogniser:
         order = sorted((i for i in range(len(pieces)) if i not in decoded), key=slots.__getitem__)
         # CTC scores no time tokens: rows that are to say them are decoded without it.
         by_beam = replace(self._search, method="beam", ctc_weight=0.0)
-        untold = by_beam if self._search.method == "beam" else GREEDY
+        untold = {"beam": by_beam, "checked": self._search}.get(self._search.method or "", GREEDY)
         if self._base.ctc_head is None:
             untold = self._search
         timed = [index for index in order if self._says_times(pieces[index])]

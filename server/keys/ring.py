@@ -135,7 +135,8 @@ class KeyRing:
             state = self._file.state()
             if state != self._state:
                 book = self._file.read()  # if it is replaced in between, the next look reads it again
-                gone = self._seen and self._file.state() is None
+                lost = book == KeyBook() and self._file.state() is None  # between the two looks
+                gone = self._seen and (state is None or lost)
                 self._book = book.with_private(self._book.private) if gone else book
                 self._state = state
                 self._seen = self._seen or state is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import torch
@@ -28,7 +29,7 @@ from ssvd_asr.decoding.fallback import (
 from ssvd_asr.decoding.greedy import greedy
 from ssvd_asr.decoding.hypothesis import Hypothesis, Said
 from ssvd_asr.decoding.options import DecodingOptions
-from ssvd_asr.decoding.repeats import RULES
+from ssvd_asr.decoding.repeats import RULES, goes_on
 
 # Returns a context in which the domains of these rows of the batch are open.
 Domains = Callable[[Sequence[int]], AbstractContextManager[object]]
@@ -177,7 +178,7 @@ def _decode(batch: _Batch, options: DecodingOptions) -> list[Decoded]:
     unknown = [row for row in batch.everyone if row not in known]
     decoded = _without_loops(batch, decoded, unknown)
     for row in unknown:
-        if loops(decoded[row].hypothesis):
+        if _repeats(base, decoded[row].hypothesis):
             decoded[row] = replace(decoded[row], warnings=(WARNING,))
     return decoded
 
@@ -190,7 +191,7 @@ def _by_keywords(batch: _Batch, options: DecodingOptions) -> list[Decoded]:
     """
     decoded = _decode(batch, options)
     known = batch.judged_by_ctc
-    wrong = is_doubtful if batch.base.ctc_head is None else loops
+    wrong = is_doubtful if batch.base.ctc_head is None else partial(_repeats, batch.base)
     doubtful = [row for row in batch.everyone if row not in known and wrong(decoded[row].hypothesis)]
     if not doubtful:
         return decoded
@@ -226,20 +227,26 @@ def _checked_by_signs(batch: _Batch, options: DecodingOptions, decoded: list[Dec
 
 
 def _without_loops(batch: _Batch, decoded: Sequence[Decoded], rows: Sequence[int]) -> list[Decoded]:
-    """Search those of these rows that loop once more by the rules against it, until their words do not."""
+    """Search those of these rows that loop once more by the rules against it, until they end."""
     found = list(decoded)
+    looping = [row for row in rows if _repeats(batch.base, found[row].hypothesis)]
     for rule in RULES:
-        looping = [row for row in rows if loops(found[row].hypothesis)]
         if not looping:
             break
         part = batch.of(looping)
         with part.domains(part.everyone):
             others = greedy(part.base, part.encoded, part.prompts, part.max_tokens, rule)
         for row, other in zip(looping, others, strict=True):
-            if not loops(other):
+            if other.ended:
                 told = _told(other, "greedy", None, 0.0, timed=batch.prompts[row].timestamps)
                 found[row] = replace(told, warnings=(REPEATED,))
+        looping = [row for row, other in zip(looping, others, strict=True) if not other.ended]
     return found
+
+
+def _repeats(base: BaseModel, found: Hypothesis) -> bool:
+    """Return whether words loop by their tokens too: text of some scripts alone compresses like a loop."""
+    return loops(found) and goes_on([index for index in found.token_ids if not base.tokens.is_time(index)])
 
 
 def _signed(found: Decoded, no_speech: float) -> Decoded:

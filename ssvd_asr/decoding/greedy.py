@@ -106,11 +106,11 @@ def _decode(base: BaseModel, decoder: Decoder, rows: Sequence[_Row], rule: Rule 
     scores = decoder.read([row.prompt for row in rows])  # (R, V)
     totals = scores.new_zeros(len(rows))  # (R,) float32
     while True:
-        base.forbid(scores, [row.ids for row in running], [row.last_time for row in running])
-        if rule is not None:
+        if rule is not None:  # before the base compares times with words that may follow
             for place, row in enumerate(running):
                 words = [index for index in row.said if not base.tokens.is_time(index)]
                 scores[place, list(rule(words))] = -torch.inf
+        base.forbid(scores, [row.ids for row in running], [row.last_time for row in running])
         # Add the sum so far before taking the best, as the beam search does, so that ties fall alike.
         best = (scores + totals.unsqueeze(1)).topk(2, dim=-1)
         # One transfer, since the host waits for each; a float32 holds every id below 2^24.

@@ -38,4 +38,9 @@ def no_ngram_again(said: Sequence[int]) -> set[int]:
     }
 
 
+def goes_on(said: Sequence[int]) -> bool:
+    """Return whether a phrase that had just been said twice was begun again, as every loop does."""
+    return any(said[end] in no_third_time(said[:end]) for end in range(2, len(said)))
+
+
 RULES: tuple[Rule, ...] = (no_third_time, no_ngram_again)  # the milder first

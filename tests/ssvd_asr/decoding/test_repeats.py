@@ -15,7 +15,7 @@ from ssvd_asr.decoding.fallback import REPEATED, WARNING, WITHOUT_KEYWORDS, loop
 from ssvd_asr.decoding.greedy import greedy
 from ssvd_asr.decoding.hypothesis import Hypothesis
 from ssvd_asr.decoding.options import CHECKED, GREEDY
-from ssvd_asr.decoding.repeats import NGRAM, RULES, Rule, no_ngram_again, no_third_time
+from ssvd_asr.decoding.repeats import NGRAM, RULES, Rule, goes_on, no_ngram_again, no_third_time
 from ssvd_asr.transcription import transcribe
 from tests.random_owsm import waves
 
@@ -42,6 +42,13 @@ def test_rules_name_the_tokens_that_go_on_with_a_loop(
 ) -> None:
     assert no_third_time(said) == third
     assert no_ngram_again(said) == ngram
+
+
+def test_a_loop_begins_a_phrase_again_that_it_has_said_twice() -> None:
+    assert goes_on([9, 5, 6, 5, 6, 5])
+    assert goes_on([7, 7, 7])
+    assert not goes_on([5, 6, 5, 6, 7, 5, 6])
+    assert not goes_on([])
 
 
 def _longest_repetition(said: Sequence[int]) -> int:
@@ -83,7 +90,7 @@ def test_a_search_by_a_rule_says_what_it_says_without_until_it_may_not(
     assert differs, "no row repeats itself: the test shows nothing"
 
 
-LOOP = Hypothesis(tuple(range(4, 12)) * 8, "na na na na " * 20, -1.0, 1.0, ended=True)
+LOOP = Hypothesis(tuple(range(4, 12)) * 8, "na na na na " * 20, -1.0, 1.0, ended=False)
 WORDS = Hypothesis((4, 5, 6), "the small boat", -0.5, 1.0, ended=True)
 
 
@@ -137,6 +144,19 @@ def test_a_loop_with_keywords_is_searched_without_them(
     assert found.text == WORDS.text
     assert found.warnings == (REPEATED, WITHOUT_KEYWORDS)
     assert made == [(None, 1), (no_third_time, 1)]
+
+
+def test_words_that_compress_well_and_do_not_repeat_are_kept(
+    tiny_whisper: BaseModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prose = replace(LOOP, token_ids=tuple(range(4, 60)), ended=True)  # a script of three bytes a letter
+    assert loops(prose)
+    made: list[Any] = []
+    monkeypatch.setattr(decoding, "greedy", lambda *given: (made.append(given[4:]), [prose])[1])
+    monkeypatch.setattr(decoding, "beam", lambda *_, **__: [prose])
+    (found,) = transcribe(tiny_whisper, waves(1), options=CHECKED)
+    assert (found.text, found.warnings) == (prose.text, (WARNING,))
+    assert made == [()]
 
 
 def test_only_rows_that_loop_are_searched_again(
