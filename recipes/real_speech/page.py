@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from recipes.real_speech import figures
 from recipes.real_speech.configs import CONFIGS, LORA, SSVD
 from recipes.real_speech.study import (
     AGAIN,
@@ -26,7 +26,7 @@ from recipes.real_speech.study import (
     corpus,
     other,
 )
-from training.bench.bootstrap import difference, interval
+from training.bench.bootstrap import difference
 
 NAMES: Mapping[Language, str] = {"nl": "Dutch", "cs": "Czech"}
 HEAD = f"""# Real people
@@ -70,40 +70,42 @@ def _compared_parts() -> list[Callable[[Results], Iterator[str]]]:
 
 def _zero_shot(done: Results) -> Iterator[str]:
     found = [(name, done.get(Scored(None, name).key)) for name in (*map(corpus, LANGUAGES), "asterisk")]
-    rows = [(name, len(each["ids"]), _wer(each), _cer(each)) for name, each in found if each]
+    rows = [(name, len(each["ids"]), figures.wer(each), figures.cer(each)) for name, each in found if each]
     yield from _section("The base alone", ("test set", "utterances", "WER", "CER"), rows)
 
 
 def _rates(done: Results) -> Iterator[str]:
     base = done.get(Scored(None, corpus(FIRST), split="valid").key)
-    rows: list[Row] = [("the base", "", _with_interval(base), _cer(base), "")] if base else []
+    rows: list[Row] = [("the base", "", figures.with_interval(base), figures.cer(base), "")] if base else []
     for config in (config for config in CONFIGS if not config.trial):
         best = chosen_rate(config, CONFIGS, done) if config.rates else None
         for rate in sorted(config.rates):
             if each := done.get(Run(config, corpus(FIRST), rate, SEEDS[0]).key):
                 mark = " (chosen)" if rate == best else ""
                 failed = each.get("failed")
-                wer = failed or _with_interval(each)
-                rows.append((config.name, f"{rate:g}{mark}", wer, _cer(each), _loss(each)))
+                wer = failed or figures.with_interval(each)
+                rows.append((config.name, f"{rate:g}{mark}", wer, figures.cer(each), figures.loss(each)))
     heads = ("method", "learning rate", "WER", "CER", "loss an utterance")
     yield from _section(f"Learning rates, {NAMES[FIRST]} validation data", heads, rows)
 
 
 def _compared(done: Results, language: Language) -> Iterator[str]:
     forgotten = other(language)
-    base = _first(done.get(Scored(None, corpus(forgotten)).key))
+    base = figures.first(done.get(Scored(None, corpus(forgotten)).key))
     before = done.get(Scored(None, corpus(language)).key)
     english = done.get(Scored(None, "asterisk").key)
     rows: list[Row] = []
     if before:
-        rows.append(("the base", "", "", "", *_heard(before), _both(base), _both(english)))
+        rows.append(
+            ("the base", "", "", "", *figures.heard(before), figures.both(base), figures.both(english))
+        )
     for config, run in _chosen_runs(done, corpus(language)):
         train, test = done.get(run.key), done.get(Scored(run, corpus(language)).key)
         if train and test:
             size = f"{train['parameters']:,}", f"{train['bytes'] / 1e6:.1f}"
             forgot = Scored(run, corpus(forgotten), FORGETTING_UTTERANCES), Scored(run, "asterisk")
-            lost = [_both(done.get(each.key)) for each in forgot]
-            rows.append((config.name, run.seed, *size, *_heard(test), *lost))
+            lost = [figures.both(done.get(each.key)) for each in forgot]
+            rows.append((config.name, run.seed, *size, *figures.heard(test), *lost))
     heads = (
         "method", "seed", "numbers", "MB", "WER", "capped", "CER", "small", "big", NAMES[forgotten], "English"
     )  # fmt: skip
@@ -128,11 +130,11 @@ def _pairs(done: Results) -> Iterator[str]:
                 if (rate := chosen_rate(by_name[name], CONFIGS, done)) is not None
             ]
             if len(found) == 2 and found[0] and found[1]:
-                ours, words = _by_level(found[0])
-                theirs, _ = _by_level(found[1])
+                ours, words = figures.by_level(found[0])
+                theirs, _ = figures.by_level(found[1])
                 low, high = difference(ours, theirs, words)
                 gap = 100 * (found[0]["wer"] - found[1]["wer"])
-                capped = 100 * (_capped_rate(found[0]) - _capped_rate(found[1]))
+                capped = 100 * (figures.capped_rate(found[0]) - figures.capped_rate(found[1]))
                 between = f"{100 * low:+.1f} to {100 * high:+.1f}"
                 rows.append((NAMES[language], seed, f"{gap:+.1f}", between, f"{capped:+.1f}"))
     heads = ("language", "seed", "difference", "interval", "capped")
@@ -150,7 +152,9 @@ def _loops(done: Results) -> Iterator[str]:
             pairs = zip(each["errors"], now["errors"], strict=True)
             changed = sum(before != after for before, after in pairs)
             name = key.removeprefix("score/").removeprefix("train/").removesuffix(LOOPING)
-            rows.append((name, _both(each), _cer(each), _both(now), _cer(now), changed))
+            rows.append(
+                (name, figures.both(each), figures.cer(each), figures.both(now), figures.cer(now), changed)
+            )
     heads = ("score", "WER before", "CER before", "WER", "CER", "utterances with other errors")
     yield from _section("What the search that ends loops changes", heads, rows)
     if rows:
@@ -166,7 +170,9 @@ def _trials(done: Results) -> Iterator[str]:
         each = done.get(Run(config, corpus(FIRST), rate, SEEDS[0]).key) if rate else None
         if each:
             numbers = f"{each['parameters']:,}"
-            rows.append((config.name, f"{rate:g}", numbers, _wer(each), _cer(each), _loss(each)))
+            rows.append(
+                (config.name, f"{rate:g}", numbers, figures.wer(each), figures.cer(each), figures.loss(each))
+            )
     heads = ("variant", "learning rate", "numbers", "WER", "CER", "loss an utterance")
     yield from _section(f"What helps SSVD, {NAMES[FIRST]} validation data", heads, rows)
 
@@ -174,7 +180,11 @@ def _trials(done: Results) -> Iterator[str]:
 def _again(done: Results) -> Iterator[str]:
     """Runs whose weights were gone: what differs is chance, of rounding where the code has changed."""
     rows = [
-        (key.removeprefix("train/").removesuffix(AGAIN), _wer(done[key.removesuffix(AGAIN)]), _wer(each))
+        (
+            key.removeprefix("train/").removesuffix(AGAIN),
+            figures.wer(done[key.removesuffix(AGAIN)]),
+            figures.wer(each),
+        )
         for key, each in done.items()
         if key.endswith(AGAIN)
     ]
@@ -201,7 +211,7 @@ def _actors(done: Results) -> Iterator[str]:
             done.get(Scored(Run(config, actor, rate or 0.0, SEEDS[0]), heard).key) for heard in actors(FIRST)
         ]
         if all(scores):
-            rows.append((actor, *(_wer(each) for each in scores)))
+            rows.append((actor, *(figures.wer(each) for each in scores)))
     yield from _section(
         f"{config.name} trained on one actor, WER on both", ("trained on", *actors(FIRST)), rows
     )
@@ -213,7 +223,7 @@ def _served(done: Results) -> Iterator[str]:
     for key, each in done.items():
         if key.startswith("served/"):
             _, name, domain = key.split("/")
-            rows.append((name, domain, each["utterances"], _wer(each), _cer(each)))
+            rows.append((name, domain, each["utterances"], figures.wer(each), figures.cer(each)))
             factors.add(f"{each['real_time_factor']:.2f}")
     title = f"{CONFIGS[0].name} of both languages and the base in one running server"
     yield from _section(title, ("clips", "domain", "utterances", "WER", "CER"), rows)
@@ -239,66 +249,3 @@ def _section(title: str, heads: Sequence[str], rows: Sequence[Row]) -> Iterator[
     yield "|" + "---|" * len(heads)
     for row in rows:
         yield f"| {' | '.join(map(str, row))} |"
-
-
-def _by_level(each: Mapping[str, Any]) -> tuple[list[int], list[int]]:
-    """Return errors and words of each level; the level is the second part of an utterance's id."""
-    levels: dict[str, list[int]] = {}
-    for name, errors, words in zip(each["ids"], each["errors"], each["words"], strict=True):
-        counts = levels.setdefault(name.split("/")[1], [0, 0])
-        counts[0] += errors
-        counts[1] += words
-    return [errors for errors, _ in levels.values()], [words for _, words in levels.values()]
-
-
-def _with_interval(each: Mapping[str, Any]) -> str:
-    low, high = interval(*_by_level(each))
-    return f"{_wer(each)} ({100 * low:.1f} to {100 * high:.1f})"
-
-
-def _by_speaker(each: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the WER of the small and of the big actor."""
-    found = []
-    for kind in ("-small", "-big"):
-        rows = [place for place, name in enumerate(each["speakers"]) if name.endswith(kind)]
-        words = sum(each["words"][place] for place in rows)
-        found.append(f"{100 * sum(each['errors'][place] for place in rows) / words:.1f}" if words else "")
-    return found[0], found[1]
-
-
-def _first(each: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """Return the figures of the utterances on which forgetting is measured."""
-    if each is None:
-        return None
-    errors, words = each["errors"][:FORGETTING_UTTERANCES], each["words"][:FORGETTING_UTTERANCES]
-    return {"wer": sum(errors) / sum(words), "errors": errors, "words": words}
-
-
-def _heard(each: Mapping[str, Any]) -> tuple[str, ...]:
-    return _with_interval(each), _capped(each), _cer(each), *_by_speaker(each)
-
-
-def _both(each: Mapping[str, Any] | None) -> str:
-    return "" if each is None else f"{_wer(each)} ({_capped(each)})"
-
-
-def _wer(each: Mapping[str, Any] | None) -> str:
-    return "" if each is None else f"{100 * each['wer']:.1f}"
-
-
-def _capped(each: Mapping[str, Any]) -> str:
-    return f"{100 * _capped_rate(each):.1f}"
-
-
-def _capped_rate(each: Mapping[str, Any]) -> float:
-    """Return the WER in which no utterance has more errors than words, which leaves out loops."""
-    rate: float = sum(map(min, each["errors"], each["words"])) / sum(each["words"])
-    return rate
-
-
-def _cer(each: Mapping[str, Any]) -> str:
-    return f"{100 * each['cer']:.1f}" if "cer" in each else ""
-
-
-def _loss(each: Mapping[str, Any]) -> str:
-    return f"{each['valid_loss']:.1f}" if "valid_loss" in each else ""

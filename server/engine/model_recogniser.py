@@ -173,15 +173,14 @@ class ModelRecogniser:
         # Rows of a domain side by side.
         order = sorted((i for i in range(len(pieces)) if i not in decoded), key=slots.__getitem__)
         # CTC scores no time tokens: rows that are to say them are decoded without it.
-        by_beam = replace(self._search, method="beam", ctc_weight=0.0)
-        untold = {"beam": by_beam, "checked": self._search}.get(self._search.method or "", GREEDY)
-        if self._base.ctc_head is None:
-            untold = self._search
+        untold = self._search
+        if untold.method == "beam":
+            untold = replace(untold, ctc_weight=0.0)
+        elif untold.method == "ctc":
+            untold = GREEDY
         timed = [index for index in order if self._says_times(pieces[index])]
         others = [index for index in order if index not in timed]
-        given = [index for index in timed if pieces[index].keywords]
-        timed = [index for index in timed if index not in given]
-        for part, options in ((others, self._search), (timed, untold), (given, by_beam)):
+        for part, options in ((others, self._search), (timed, untold)):
             if part:
                 rows = [(index, pieces[index], slots[index]) for index in part]
                 decoded |= self._decode(rows, mount, options)

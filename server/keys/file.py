@@ -49,11 +49,15 @@ class KeyFile:
         return found.st_mtime_ns, found.st_ino, found.st_size
 
     def read(self) -> KeyBook:
-        """Return the book. Raises KeysError for a file that cannot be read or is damaged."""
+        """Return the book, an empty one if there is no file. Raises as `find` does."""
+        return self.find() or KeyBook()
+
+    def find(self) -> KeyBook | None:
+        """Return the book, None if there is no file. Raises KeysError if it cannot be read or is damaged."""
         try:
             return KeyBook.model_validate_json(read_file(self._target(), MAX_BYTES))
         except FileNotFoundError:
-            return KeyBook()
+            return None
         except (OSError, StoreError) as error:
             raise self._unreadable(error) from error
         except ValidationError as error:

@@ -134,10 +134,8 @@ class KeyRing:
         with self._lock:
             state = self._file.state()
             if state != self._state:
-                book = self._file.read()  # if it is replaced in between, the next look reads it again
-                lost = book == KeyBook() and self._file.state() is None  # between the two looks
-                gone = self._seen and (state is None or lost)
-                self._book = book.with_private(self._book.private) if gone else book
+                found = self._file.find()  # if it is replaced in between, the next look reads it again
+                self._book = KeyBook(private=self._book.private) if found is None else found
                 self._state = state
                 self._seen = self._seen or state is not None
             return self._book

@@ -27,7 +27,7 @@ from ssvd_asr.decoding.fallback import (
     loops,
 )
 from ssvd_asr.decoding.greedy import greedy
-from ssvd_asr.decoding.hypothesis import Hypothesis, Said
+from ssvd_asr.decoding.hypothesis import Hypothesis, Said, spoken
 from ssvd_asr.decoding.options import DecodingOptions
 from ssvd_asr.decoding.repeats import RULES, goes_on
 
@@ -246,7 +246,7 @@ def _without_loops(batch: _Batch, decoded: Sequence[Decoded], rows: Sequence[int
 
 def _repeats(base: BaseModel, found: Hypothesis) -> bool:
     """Return whether words loop by their tokens too: text of some scripts alone compresses like a loop."""
-    return loops(found) and goes_on([index for index in found.token_ids if not base.tokens.is_time(index)])
+    return loops(found) and goes_on(spoken(found.token_ids, base.tokens))
 
 
 def _signed(found: Decoded, no_speech: float) -> Decoded:

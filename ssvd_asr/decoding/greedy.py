@@ -12,7 +12,7 @@ from torch import Tensor
 from ssvd_asr.base.model import BaseModel, Decoder, Tokens
 from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.base.rows import filled
-from ssvd_asr.decoding.hypothesis import Hypothesis, check_finite, timed_segments, without
+from ssvd_asr.decoding.hypothesis import Hypothesis, check_finite, spoken, timed_segments, without
 from ssvd_asr.decoding.repeats import Rule
 from ssvd_asr.errors import SsvdError
 
@@ -108,8 +108,7 @@ def _decode(base: BaseModel, decoder: Decoder, rows: Sequence[_Row], rule: Rule 
     while True:
         if rule is not None:  # before the base compares times with words that may follow
             for place, row in enumerate(running):
-                words = [index for index in row.said if not base.tokens.is_time(index)]
-                scores[place, list(rule(words))] = -torch.inf
+                scores[place, list(rule(spoken(row.said, base.tokens)))] = -torch.inf
         base.forbid(scores, [row.ids for row in running], [row.last_time for row in running])
         # Add the sum so far before taking the best, as the beam search does, so that ties fall alike.
         best = (scores + totals.unsqueeze(1)).topk(2, dim=-1)

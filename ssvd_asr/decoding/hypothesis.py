@@ -118,6 +118,11 @@ def without(
     return tuple(index for index, _ in kept), tuple(nats for _, nats in kept)
 
 
+def spoken(ids: Sequence[int], tokens: Tokens) -> list[int]:
+    """Return ids without times."""
+    return [index for index in ids if not tokens.is_time(index)]
+
+
 def check_finite(score: float) -> None:
     """Raise SsvdError if the best score is not finite, so that NaN does not become an empty transcript."""
     if not math.isfinite(score):

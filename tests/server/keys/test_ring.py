@@ -12,7 +12,8 @@ import pytest
 
 from server.configuration.access import Auth
 from server.errors import ApiError
-from server.keys.file import KEYS_VARIABLE
+from server.keys.book import KeyBook
+from server.keys.file import KEYS_VARIABLE, KeyFile
 from server.keys.ring import KeyRing, is_loopback
 from ssvd_asr.errors import SsvdError
 from tests.server.keys.making import make_key, make_private, revoke
@@ -192,6 +193,34 @@ def test_the_loss_of_the_file_opens_no_private_domain(path: Path, auth: Auth) ->
         assert not ring.caller(None).may_use("ward")
     make_private(path, "other")  # a new file says anew what is private
     assert ring.private == ("other",)
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["goes", "comes"])
+def test_a_file_that_goes_or_comes_after_the_first_look_opens_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    make_private(path, "ward")
+    ring = KeyRing(path, "off", LOCAL)
+    find, whole = KeyFile.find, path.read_bytes()
+    path.unlink()
+    if there:
+        path.write_bytes(whole)
+    looks = []
+
+    def between(file: KeyFile) -> KeyBook | None:
+        looks.append(file)
+        if there:
+            path.unlink()
+        found = find(file)
+        if not there:
+            path.write_bytes(whole)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(KeyFile, "find", between)
+        assert ring.private == ("ward",)
+    assert len(looks) == 1
+    assert ring.private == ("ward",)
 
 
 def test_every_key_is_compared_in_constant_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

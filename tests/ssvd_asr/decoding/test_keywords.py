@@ -27,7 +27,7 @@ from ssvd_asr.decoding.options import (
     DecodingOptions,
 )
 from ssvd_asr.errors import KeywordError, SsvdError
-from tests.random_whisper import WINDOW_S, write_random_whisper
+from tests.random_whisper import WINDOW_S
 from tests.speechlike import babble
 
 # Heard by the base as "arttic", "vellage" and without a fault.
@@ -49,9 +49,8 @@ def heard(nano: BaseModel) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def whisper(tmp_path_factory: pytest.TempPathFactory) -> BaseModel:
-    folder: Path = write_random_whisper(tmp_path_factory.mktemp("whisper") / "tiny")
-    return load_base(folder, device="cpu", dtype="float32")
+def whisper(whisper_folder: Path) -> BaseModel:
+    return load_base(whisper_folder, device="cpu", dtype="float32")
 
 
 def _decode(
