@@ -44,6 +44,7 @@ class AdaptedModel:
     ) -> Iterator[nn.Module]:
         """Run the model with these cores, by layer name: (k, k), or (B, k, k) with one core per batch row.
 
+        Cores may be on any device; those of a trained adapter are read to the CPU, wherever the model is.
         A core changes the k directions from `starts[name]` on (default 0): `Adapter.cores(padded=False)`.
         Layers without a core are exactly the base, and None leaves all without. The cores are removed
         however the block ends. `step_form` chooses one of two exact forms for training cores (k, k); `auto`
@@ -62,8 +63,9 @@ class AdaptedModel:
         self._in_use = True
         try:
             for name, core in cores.items():
-                self.layers[name].core, self.layers[name].start = core, starts.get(name, 0)
-                self.layers[name].step_form = step_form
+                layer = self.layers[name]
+                layer.core, layer.start = core.to(layer.weight.device), starts.get(name, 0)
+                layer.step_form = step_form
             yield self.model
         finally:
             for layer in self.layers.values():

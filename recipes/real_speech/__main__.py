@@ -54,7 +54,7 @@ def main() -> int:
     results = ResultsFile(asked.out, frozenset(("key",)))
     if not asked.page_only:
         check_output_folder(asked.work, "--work")
-        places = [f"--{name}={getattr(asked, name)}" for name in ("base", "data", "work")]
+        places = [f"--{name}={getattr(asked, name)}" for name in ("base", "data", "work", "device")]
         with results.writing():
             run_all(
                 results, asked.jobs, lambda task: _process(task, places), lambda run: trained(run, asked.work)

@@ -37,7 +37,7 @@ is openai/whisper-base (72.6 million numbers). Data: the recipes [fillets](../..
 prompts in English, to measure forgetting).
 
 Every run trains {STEPS} steps on the same batches of {RECIPE["batch_audio_s"]:g} s of padded audio, in
-bfloat16 autocast on one processor core, and takes the weights after the last step. WER and CER in %, by the
+bfloat16 autocast on {{device}}, and takes the weights after the last step. WER and CER in %, by the
 search that serving uses, in windows of 30 s. Intervals are 95 %, drawn over levels. A learning rate is chosen
 for each method on {NAMES[FIRST]} validation data; test data have been looked at for the chosen rates only.
 """
@@ -59,7 +59,9 @@ def write_page(done: Results, path: Path) -> Path:
         _served,
     )
     sections = ["\n".join(lines) for part in parts if (lines := list(part(done)))]
-    text = "\n\n".join([HEAD.rstrip(), *sections])
+    devices = sorted({each["device"] for each in done.values() if "device" in each})
+    head = HEAD.format(device=" and ".join(devices) or "one processor core")
+    text = "\n\n".join([head.rstrip(), *sections])
     path.write_text(text.rstrip() + "\n", encoding="utf-8")
     return path
 

@@ -38,8 +38,10 @@ def trained(run: Run, work: Path) -> bool:
     return any((folder_of(run, work) / name).is_file() for name in (ADAPTER_FILE, WEIGHTS_FILE))
 
 
-def train(run: Run, base: str, data: Path, work: Path) -> dict[str, Any]:
+def train(run: Run, base: str, data: Path, work: Path, device: str) -> dict[str, Any]:
     """Train, and score on the validation data. A diverged run has `failed` (the reason) and a WER of 1."""
+    import torch
+
     from training.loop.run import Session
     from training.run_settings import RunSettings
 
@@ -51,7 +53,7 @@ def train(run: Run, base: str, data: Path, work: Path) -> dict[str, Any]:
         out=out,
         base=base,
         language=LANGUAGES[run.language],
-        device="cpu",
+        device=device,
         dtype="bfloat16",
         scored=False,  # decoded below, with each utterance's errors
         scale=1.0,
@@ -77,16 +79,17 @@ def train(run: Run, base: str, data: Path, work: Path) -> dict[str, Any]:
         "valid_loss": validation["valid_loss"],
         "valid_accuracy": validation["valid_acc"],
         "audio_s_per_s": round(statistics.median(paces), 2),
-        **decoded(Scored(run, run.corpus, split="valid"), base, data, work),
+        **({"device": torch.cuda.get_device_name(device)} if device.startswith("cuda") else {}),
+        **decoded(Scored(run, run.corpus, split="valid"), base, data, work, device),
     }
 
 
-def decoded(task: Scored, base: str, data: Path, work: Path) -> dict[str, Any]:
+def decoded(task: Scored, base: str, data: Path, work: Path, device: str) -> dict[str, Any]:
     """Decode a test set by the search that serving uses, and return its figures."""
     from ssvd_asr.base.load import load_base
     from training.evaluate import evaluate
 
-    model = load_base(base, device="cpu", dtype="float32")
+    model = load_base(base, device=device, dtype="float32")
     source = data / task.corpus / f"{task.split}.jsonl"
     language = next((code for name, code in LANGUAGES.items() if f"-{name}" in task.corpus), ENGLISH)
     selected = _selected(task.run, model, work) if task.run else {}
@@ -108,7 +111,7 @@ def _selected(run: Run, model: BaseModel, work: Path) -> dict[str, Any]:
         return {}
     factors = factorize(model, progress=False)
     adapted = adapt(model.network, factors)
-    adapter = load_adapter(out / ADAPTER_FILE, model, factors).adapter
+    adapter = load_adapter(out / ADAPTER_FILE, model, factors).adapter.to(model.device)
     return {"adapted": adapted, "cores": adapter.cores(model.dtype)}
 
 
@@ -137,9 +140,9 @@ def main(argv: list[str]) -> int:
     asked = parser.parse_args(argv)
     task = task_of(asked.key)
     if isinstance(task, Run):
-        found = train(task, asked.base, asked.data, asked.work)
+        found = train(task, asked.base, asked.data, asked.work, asked.device)
     else:
-        found = decoded(task, asked.base, asked.data, asked.work)
+        found = decoded(task, asked.base, asked.data, asked.work, asked.device)
     print(json.dumps(found))
     return 0
 
@@ -148,6 +151,7 @@ def add_places(parser: argparse.ArgumentParser) -> None:
     """Add the options that name the base and the folders."""
     parser.add_argument("--base", default="openai/whisper-base", help="tag or folder (default %(default)s)")
     parser.add_argument("--data", type=Path, default=Path("data/real"), help="corpora (default %(default)s)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (default %(default)s)")
     parser.add_argument("--work", type=Path, default=Path("exp/real"), help="runs (default %(default)s)")
 
 

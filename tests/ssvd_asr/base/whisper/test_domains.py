@@ -23,6 +23,7 @@ from ssvd_asr.basis.layers import match_layers
 from ssvd_asr.decoding.options import CHECKED, GREEDY, DecodingOptions
 from ssvd_asr.mixing.core_stack import CoreStack
 from ssvd_asr.transcription import Transcript, transcribe
+from tests.devices import DEVICES
 from tests.ssvd_asr.base.whisper.test_generate import waves
 from tests.ssvd_asr.toy import train_at_random
 
@@ -49,15 +50,16 @@ class Adapted:
 PROMPTS = [Prompt(), Prompt("<nld>"), Prompt(previous_text="the boat"), Prompt("<auto>"), Prompt(), Prompt()]
 
 
-@pytest.fixture
-def adapted(tiny_whisper: BaseModel, tmp_path: Path) -> Adapted:
-    factors = factorize(tiny_whisper, tmp_path, progress=False)
+@pytest.fixture(params=DEVICES)
+def adapted(request: pytest.FixtureRequest, whisper_folder: Path, tmp_path: Path) -> Adapted:
+    base = load_base(whisper_folder, device=request.param, dtype="float32")
+    factors = factorize(base, tmp_path, progress=False)
     adapters = [train_at_random(Adapter.new(factors, p=0.5), 0.2, seed) for seed in (1, 2)]
-    model = adapt(tiny_whisper.network, factors)
+    model = adapt(base.network, factors)
     stack = CoreStack(model.layers, 3, max(factor.rank for factor in factors.values()))
     for slot, adapter in enumerate(adapters, 1):
         stack.write(slot, {name: core.detach() for name, core in adapter.cores().items()})
-    return Adapted(tiny_whisper, model, stack, factors, adapters)
+    return Adapted(base, model, stack, factors, adapters)
 
 
 def same(one: Transcript, other: Transcript) -> bool:
@@ -115,7 +117,7 @@ def test_an_adapter_file_carries_its_canary_and_merges_into_a_folder_that_transf
     merged = merge_adapter(adapted.base, loaded, adapted.factors)
     folder = tmp_path / "merged"
     merged.export(folder)
-    again = load_base(folder, device="cpu")
+    again = load_base(folder, device=adapted.base.device.type)
     assert again.digest == merged.digest != adapted.base.digest
     assert load_base(whisper_folder, device="cpu").digest == adapted.base.digest
     texts = [each.text for each in transcribe(again, waves(3), options=GREEDY)]
@@ -124,4 +126,4 @@ def test_an_adapter_file_carries_its_canary_and_merges_into_a_folder_that_transf
 
     theirs = WhisperForConditionalGeneration.from_pretrained(folder)
     state = again.network.state_dict()
-    assert all(torch.equal(tensor, state[name]) for name, tensor in theirs.state_dict().items())
+    assert all(torch.equal(tensor, state[name].cpu()) for name, tensor in theirs.state_dict().items())

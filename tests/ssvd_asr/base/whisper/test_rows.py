@@ -12,19 +12,21 @@ import torch
 from ssvd_asr.base.load import load_base
 from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.base.rows import filled
+from tests.devices import DEVICES
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers' own
 
 
 @pytest.mark.parametrize("left", [[0, 2, 5], [5, 1], [4], [3, 4, 5], [5, 0, 1, 2], [2, 0, 1], [0, 0, 3]])
+@pytest.mark.parametrize("device", DEVICES)
 @torch.no_grad()
-def test_rows_that_are_left_go_on_as_alone(whisper_folder: Path, left: Sequence[int]) -> None:
-    base = load_base(whisper_folder, device="cpu")
+def test_rows_that_are_left_go_on_as_alone(whisper_folder: Path, left: Sequence[int], device: str) -> None:
+    base = load_base(whisper_folder, device=device)
     generator = np.random.default_rng(3)
     waves = [0.1 * generator.standard_normal(30_000).astype(np.float32) for _ in range(6)]
     encoded = base.encode(waves)
     prompt = base.tokens.prompt_ids(Prompt())
-    token = torch.full((1, 1), 7)
+    token = torch.full((1, 1), 7, device=device)
     orders = {"given": left, "filled": filled(sorted(set(left)))}
     for order in orders.values():
         with base.open_decoder(encoded) as decoder:
