@@ -29,6 +29,16 @@ def is_auto(wanted: str) -> bool:
     return wanted.strip().casefold() == AUTO
 
 
+def described(base: Hearing, default: str) -> dict[str, object]:
+    """Return what a base hears for clients that offer a choice: codes of ISO 639-3 with English names."""
+    codes = sorted(symbol.strip("<>") for symbol in base.languages)
+    return {
+        "language": AUTO if is_auto(default) else language_symbol(default).strip("<>"),
+        "languages": [{"code": code, "name": language_name(code)} for code in codes],
+        "identifies_language": base.identifies_language,
+    }
+
+
 def distinct(wanted: Collection[str]) -> tuple[str, ...]:
     """Return the symbol of each language once: `en` and `eng` are one. Raises LanguageError."""
     return tuple(dict.fromkeys(language_symbol(each) for each in wanted))

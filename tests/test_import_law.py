@@ -2,7 +2,7 @@
 
     ssvd_asr <- adapters_store <- training
                                <- server          training and server never import each other
-    ui imports only ssvd_asr's constants, httpx and gradio; only server's app factory mounts it, lazily
+    ui imports only ssvd_asr's constants, httpx, gradio and jiwer; only server's app factory mounts it, lazily
 
 tests/rooms.py holds the table of packages and rooms.
 """
@@ -33,7 +33,7 @@ from tests.rooms_drawing import PAGE, written
 
 BESIDE = {"benchmarks", "examples", "recipes", "tests"}  # not installed: no package imports them
 ALLOWED_ONCE = {("server/app.py", "ui.app")}  # the app factory, inside a function
-UI_MAY_IMPORT = {"httpx", "gradio"}  # beside the standard library
+UI_MAY_IMPORT = {"httpx", "gradio", "jiwer"}  # beside the standard library
 NAMES_UPPER_FLOORS = "ssvd_asr/cli.py"  # and only as strings
 UPPER_FLOOR = re.compile(r"(adapters_store|training|server|ui)(\.\w+)*:\w+")
 SOURCES = sources()

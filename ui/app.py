@@ -29,14 +29,13 @@ SYSTEM_MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace
 def mount(app: Any, *, path: str, server_url: str, max_file_size: int) -> None:
     """Mount the page under `path` of a FastAPI app. max_file_size is in bytes."""
     visits = Visits()
-    with visits.gradio_folder():
-        gr.mount_gradio_app(
-            app,
-            build(ServerClient(server_url), visits),
-            path=path,
-            max_file_size=max_file_size,
-            **_page_options(visits),
-        )
+    gr.mount_gradio_app(
+        app,
+        build(ServerClient(server_url), visits),
+        path=path,
+        max_file_size=max_file_size,
+        **_page_options(visits),
+    )
     access_log = logging.getLogger("uvicorn.access")
     if not any(isinstance(each, _WithoutNames) for each in access_log.filters):
         access_log.addFilter(_WithoutNames())
@@ -52,22 +51,22 @@ def launch(client: ServerClient, host: str, port: int) -> None:
 
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, end)
-    with visits.gradio_folder():
-        build(client, visits).launch(
-            server_name=host,
-            server_port=port,
-            share=False,
-            quiet=True,
-            inbrowser=False,
-            **_page_options(visits),
-        )
+    build(client, visits).launch(
+        server_name=host,
+        server_port=port,
+        share=False,
+        quiet=True,
+        inbrowser=False,
+        **_page_options(visits),
+    )
 
 
 def build(client: ServerClient, visits: Visits) -> gr.Blocks:
     """Build the page for one server. The server need not run until a browser opens the page.
 
-    Call it within `visits.gradio_folder()`.
+    From then on gradio keeps the files of all pages of this process in the folder of `visits`.
     """
+    visits.take_gradio()
     page = Page(client, visits)
     blocks: gr.Blocks
     with gr.Blocks(title=TITLE, analytics_enabled=False) as blocks:
@@ -87,8 +86,9 @@ def build(client: ServerClient, visits: Visits) -> gr.Blocks:
                     buttons=[],
                 )
                 other = gr.UploadButton(
-                    "Open a video or another kind of file", size="sm", elem_id="ssvd-other"
+                    "Open a .webm, .mp4 or another kind of file", size="sm", elem_id="ssvd-other"
                 )
+                playing = gr.HTML(padding=False, elem_id="ssvd-playing")  # the name of the visitor's file
                 timeline = gr.HTML(padding=False, elem_id="ssvd-lanes", js_on_load=player.PLAY_FROM_WORD)
             with gr.Column(min_width=300):
                 gr.HTML("<h2>2. Who is speaking?</h2>", padding=False, elem_classes="ssvd-flush")
@@ -98,6 +98,7 @@ def build(client: ServerClient, visits: Visits) -> gr.Blocks:
                     domain = gr.Dropdown(label="Domain", elem_id="ssvd-domain", scale=1, **any_value)
                     refresh = gr.Button("Refresh", size="sm", elem_id="ssvd-refresh", scale=0, min_width=90)
                 about = gr.HTML(padding=False, elem_id="ssvd-about")
+                language = gr.Dropdown(label="Language", elem_id="ssvd-language", visible=False, **any_value)
                 go = gr.Button("Transcribe", variant="primary", size="lg", elem_id="ssvd-go")
                 stop = gr.Button("Cancel", size="sm", elem_id="ssvd-cancel", visible=False)
         outcome = gr.HTML(
@@ -117,10 +118,12 @@ def build(client: ServerClient, visits: Visits) -> gr.Blocks:
         entered = key.submit(page.clear, None, results, **private)
         for filling in (blocks.load, refresh.click, entered.then):
             filling(page.fill, [domain, example, key], lists, **private)
+            filling(page.languages, [language, key], language, **private)
         domain.change(page.describe, [domain, key], about, **private)
-        domain.input(page.clear, None, results, **private)
+        for asked_anew in (domain.input, language.input):
+            asked_anew(page.clear, None, results, **private)
         example.input(page.fetch, [example, key], [audio, domain, *results], **private)
-        audio.change(page.choose, audio, None, **private)
+        audio.change(page.choose, audio, playing, **private)
         # The visitor's own recording is not an example, and its words are not known.
         other.upload(lambda path: path, other, audio, **private)
         for own in (audio.upload, audio.stop_recording, audio.clear, other.upload):
@@ -131,16 +134,17 @@ def build(client: ServerClient, visits: Visits) -> gr.Blocks:
         started = go.click(lambda: _running(True), None, [go, stop], queue=False, **private)
         transcription = started.then(
             page.transcribe,
-            [audio, domain, example, key],
+            [audio, domain, example, key, language],
             results,
             api_visibility="undocumented",
             show_progress="hidden",
             **as_many,
         )
-        transcription.then(lambda: _running(False), None, [go, stop], **private)
+        ended = transcription.then(lambda: _running(False), None, [go, stop], **private)
+        ended.then(None, js=player.FOCUS_AGAIN)
         transcription.failure(lambda: render.problem(OUTDATED), None, outcome, **private)
         stop.click(page.cancel, None, None, queue=False, **private)
-        asked = outcome.download(page.subtitles, [transcribed, key], file, **private, **as_many)
+        asked = outcome.download(page.subtitles, [transcribed, key, language], file, **private, **as_many)
         asked.success(None, file, None, js=player.SAVE_FILE)
         asked.success(None, js=player.ASK_AGAIN)
         asked.failure(None, js=player.ASK_AGAIN)  # a .then of js alone does not run after a failure

@@ -114,7 +114,9 @@ def _share(likely: float) -> str:
 
 def _named(domain: str | None, version: int | None) -> str:
     """Return a candidate's name, as HTML."""
-    return BASE if domain is None else f"{escape(domain)} version {version}"
+    if domain is None:
+        return BASE
+    return escape(domain) if version is None else f"{escape(domain)} version {version}"
 
 
 def _clock(start_s: float) -> str:

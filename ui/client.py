@@ -46,6 +46,9 @@ class Catalogue:
     base_digest: str
     domains: tuple[Domain, ...]
     auto: bool = False  # whether it can choose the domain
+    languages: tuple[tuple[str, str], ...] = ()  # name and code of each that the base has
+    language: str | None = None  # code of the one of requests that name none, or AUTO
+    identifies_language: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,9 @@ class ServerClient:
             base_digest=body["base"]["digest"],
             domains=tuple(_domain(entry) for entry in body["data"] if entry["problem"] is None),
             auto=body.get("auto") is True,  # servers that cannot lack it
+            languages=tuple((each["name"], each["code"]) for each in body["base"].get("languages", ())),
+            language=body["base"].get("language"),
+            identifies_language=body["base"].get("identifies_language") is True,
         )
 
     def clips(self, domain: str) -> tuple[Clip, ...]:
@@ -130,16 +136,19 @@ class ServerClient:
         """Return the bytes of an example recording's file."""
         return self._send("GET", clip.url).content
 
-    async def transcribe(self, audio: Path, domain: str | None, request_id: str) -> Transcript:
+    async def transcribe(
+        self, audio: Path, domain: str | None, request_id: str, language: str | None = None
+    ) -> Transcript:
         """Transcribe a recording with a domain, with that which AUTO finds, or with the base if it is None.
 
         It waits without a thread. A cancelled call closes its connection, and the server then gives up too.
 
         Args:
             request_id: names the request for `pieces_done`, and is nobody else's.
+            language: a code, or AUTO; None is the server's own.
         """
         fields = {"response_format": "verbose_json", "timestamp_granularities[]": ["word", "segment"]}
-        response = await self._transcription(audio, domain, fields, {REQUEST_ID_HEADER: request_id})
+        response = await self._transcription(audio, domain, language, fields, {REQUEST_ID_HEADER: request_id})
         body = self._parsed(response)
         made_by = body["ssvd"]
         return Transcript(
@@ -165,15 +174,25 @@ class ServerClient:
         except (httpx.HTTPError, ValueError, KeyError, TypeError):
             return 0, 0  # it has not begun or has just ended; a real failure is the transcription's to tell
 
-    async def subtitles(self, audio: Path, domain: str | None, subtitle_format: str) -> str:
+    async def subtitles(
+        self, audio: Path, domain: str | None, subtitle_format: str, language: str | None = None
+    ) -> str:
         """Transcribe a recording again, and return the server's file in this format, `srt` or `vtt`."""
-        response = await self._transcription(audio, domain, {"response_format": subtitle_format}, {})
+        response = await self._transcription(
+            audio, domain, language, {"response_format": subtitle_format}, {}
+        )
         return response.content.decode()
 
     async def _transcription(
-        self, audio: Path, domain: str | None, fields: dict[str, Any], headers: dict[str, str]
+        self,
+        audio: Path,
+        domain: str | None,
+        language: str | None,
+        fields: dict[str, Any],
+        headers: dict[str, str],
     ) -> httpx.Response:
-        named = {} if domain is None else {"domain": domain}
+        asked = {"domain": domain, "language": language}
+        named = {name: value for name, value in asked.items() if value is not None}
         try:
             content = audio.read_bytes()  # at most what an upload may have
         except FileNotFoundError as error:

@@ -47,6 +47,10 @@ class Clips:
                 path.write_bytes(client.audio(clip))
             return path
 
+    def holds(self, path: Path) -> bool:
+        """Return whether a file in the player is a clip, and not the visitor's own."""
+        return path.resolve().is_relative_to(self._folder)
+
     def domain(self, key: str) -> str:
         """Return the domain that a clip is of."""
         return key.partition("/")[0]

@@ -20,7 +20,7 @@ from ui.files import SUBTITLE_FORMATS
 from ui.refusals import NO_PLACE, ServerProblem
 from ui.visits import Visits
 
-FIND_OUT = "Find out"  # label of AUTO
+FIND_OUT = "Find out"  # label of AUTO, of domains and of languages
 WELCOME = "Choose a recording, and a domain if you know it, then press Transcribe."
 CANCELLED = f"Cancelled. {WELCOME}"
 PROGRESS_S = 0.5  # between two looks at how far a transcription is
@@ -37,6 +37,7 @@ class Page:
         self._visits = visits
         self._clips = Clips(visits.own)
         self._running: dict[str, asyncio.Task[Any]] = {}  # by visit
+        self._cancelled: set[asyncio.Task[Any]] = set()  # that their visitor has cancelled
 
     def fill(
         self, domain: str | None, example: str | None, key: str | None = None
@@ -63,6 +64,20 @@ class Page:
             gr.skip(),
         )
 
+    def languages(self, language: str | None, key: str | None = None) -> Any:
+        """Fill the menu of languages, which is there where the base has several. A choice is kept."""
+        try:
+            catalogue = self._client.with_key(key).catalogue()
+        except ServerProblem:
+            return gr.skip()  # `fill` tells it
+        menu = [(name.replace("_", " ").capitalize(), code) for name, code in catalogue.languages]
+        if len(menu) < 2:
+            return gr.update(choices=[], value=None, visible=False)
+        if catalogue.identifies_language:
+            menu.insert(0, (FIND_OUT, AUTO))
+        known = language if language in dict(menu).values() else catalogue.language
+        return gr.update(choices=menu, value=known, visible=True)
+
     def describe(self, domain: str | None, key: str | None = None) -> str:
         """Return the line under the domain selector."""
         try:
@@ -72,6 +87,9 @@ class Page:
 
     def cancel(self, request: gr.Request) -> None:
         """End the visit's transcription. Its requests to the server end with it."""
+        task = self._running.get(_visit(request))
+        if task is not None:
+            self._cancelled.add(task)
         self._stop(_visit(request))
 
     def clear(self, request: gr.Request) -> Shown:
@@ -92,9 +110,11 @@ class Page:
         except ServerProblem as problem:
             return None, gr.skip(), _told(problem), "", None
 
-    def choose(self, audio: str | None, request: gr.Request) -> None:
-        """Note the recording in the player. The visit's last one is deleted."""
+    def choose(self, audio: str | None, request: gr.Request) -> str:
+        """Note the recording in the player, and return its name. The visit's last one is deleted."""
         self._visits.claim(_visit(request), audio)
+        own = audio is not None and not self._clips.holds(Path(audio))
+        return render.playing(Path(audio).name) if audio is not None and own else ""
 
     def leave(self, request: gr.Request) -> None:
         """Stop and delete what a visit has left on the server. gradio calls this when its page is closed."""
@@ -109,11 +129,21 @@ class Page:
         example: str | None,
         request: gr.Request,
         key: str | None = None,
+        language: str | None = None,
     ) -> AsyncIterator[Shown]:
         """Yield what is shown: in the end both transcripts, their lanes, and the recording's path.
 
-        The HTML of a failure is its reason.
+        An example that is chosen counts before the player holds it. The HTML of a failure is its reason.
         """
+        client = self._client.with_key(key)
+        if example is not None and (audio is None or self._clips.holds(Path(audio))):
+            try:
+                audio = str(await asyncio.to_thread(self._clips.fetch, client, example))
+            except ServerProblem as failure:
+                yield _told(failure), "", None
+                return
+        else:
+            example = None  # the player has the visitor's own recording
         if audio is None:
             problem = "There is no recording yet: choose an example, record, or upload one."
             yield render.problem(problem), "", None
@@ -122,8 +152,9 @@ class Page:
         self._visits.claim(visit, audio)
         self._stop(visit)
         ids = [secrets.token_urlsafe(16) for _ in range(1 if domain is None else 2)]
-        client = self._client.with_key(key)
-        task = self._running[visit] = asyncio.ensure_future(self._both(client, Path(audio), domain, ids))
+        task = self._running[visit] = asyncio.ensure_future(
+            self._both(client, Path(audio), domain, language, ids)
+        )
         try:
             async for told in self._progress(client, task, ids):
                 yield told, "", None
@@ -136,12 +167,14 @@ class Page:
         except asyncio.CancelledError:
             if not task.cancelled() and not task.done():
                 raise
-            yield render.hint(CANCELLED), "", None
+            yield render.hint(CANCELLED if task in self._cancelled else WELCOME), "", None
         else:
-            shown = render.result(base, adapted, words, Path(audio).stem)
+            name = Path(audio).stem if example is None else example.replace("/", "-")
+            shown = render.result(base, adapted, words, name)
             yield shown, lanes.lanes(*render.sides(base, adapted)), audio
         finally:
             task.cancel()
+            self._cancelled.discard(task)
             if self._running.get(visit) is task:
                 del self._running[visit]
 
@@ -159,19 +192,26 @@ class Page:
                 yield render.progress(done, total)
 
     async def _both(
-        self, client: ServerClient, audio: Path, domain: str | None, ids: Sequence[str]
+        self,
+        client: ServerClient,
+        audio: Path,
+        domain: str | None,
+        language: str | None,
+        ids: Sequence[str],
     ) -> tuple[Transcript, Transcript | None]:
         """Transcribe with the base and, if there is one, with the domain or AUTO.
 
         Both at the same time, or one after the other where the visitor's key allows one request at a time.
         """
         if domain is None:
-            return await client.transcribe(audio, None, ids[0]), None
+            return await client.transcribe(audio, None, ids[0], language), None
         free = asyncio.Event(), asyncio.Event()  # of each: it has ended, or has no place
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(_in_turn(partial(client.transcribe, audio, each, request_id), *events))
+                    group.create_task(
+                        _in_turn(partial(client.transcribe, audio, each, request_id, language), *events)
+                    )
                     for each, request_id, events in zip((None, domain), ids, (free, free[::-1]), strict=True)
                 ]
         except ExceptionGroup as failed:
@@ -184,7 +224,11 @@ class Page:
             task.get_loop().call_soon_threadsafe(task.cancel)
 
     async def subtitles(
-        self, transcribed: str | None, asked: gr.EventData, key: str | None = None
+        self,
+        transcribed: str | None,
+        asked: gr.EventData,
+        key: str | None = None,
+        language: str | None = None,
     ) -> dict[str, str]:
         """Return the file that a visitor asked for, as {"name", "content"}. It is not written anywhere.
 
@@ -194,7 +238,7 @@ class Page:
             raise gr.Error("There is no such file.", print_exception=False)
         try:
             client = self._client.with_key(key)
-            content = await client.subtitles(Path(transcribed), asked.domain, asked.format)
+            content = await client.subtitles(Path(transcribed), asked.domain, asked.format, language)
         except ServerProblem as problem:
             raise gr.Error(escape(str(problem)), print_exception=False) from problem
         return {"name": asked.name, "content": content}

@@ -42,6 +42,11 @@ SAVE_FILE = """
 }
 """
 
+# For an event's js: a button that was off while it worked has the keyboard's focus again.
+FOCUS_AGAIN = """
+() => { if (document.activeElement === document.body) document.querySelector("#ssvd-go")?.focus(); }
+"""
+
 # For an event's js: every file can be asked for again.
 ASK_AGAIN = """
 () => document.querySelectorAll("button[data-format]").forEach((each) => each.removeAttribute("aria-busy"))

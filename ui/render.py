@@ -76,6 +76,11 @@ def hint(message: str) -> str:
     return f'<p class="ssvd-hint">{escape(message)}</p>'
 
 
+def playing(name: str) -> str:
+    """Return the line that names the visitor's own recording in the player."""
+    return hint(f"Recording: {name}")
+
+
 def progress(done: int, total: int) -> str:
     """Return how much of a recording is transcribed; a total of 0 says that it has not begun."""
     told = f"Transcribing: {done} of {total} pieces done." if total else "Transcribing …"
@@ -138,10 +143,20 @@ def _card(words: str, transcript: Transcript, said: str | None, recording: str) 
 
 
 def _of_the_server(base: Transcript, other: Transcript | None) -> list[str]:
-    """Return what the server says. That a domain suits better than the base is no news beside one."""
-    found = [each for each in base.warnings if other is None or HINT not in each]
-    found += other.warnings if other is not None else ()
-    return [each.replace(HINT, FIND_OUT_WOULD) for each in found]
+    """Return what the server says, with the title of the one transcript that it is of where two differ.
+
+    That a domain suits better than the base is no news beside one.
+    """
+    if other is None:
+        return [each.replace(HINT, FIND_OUT_WOULD) for each in base.warnings]
+    found = {each: [base] for each in base.warnings if HINT not in each}
+    for each in other.warnings:
+        found.setdefault(each, []).append(other)
+    two = len(sides(base, other)) > 1
+    return [
+        each if len(of) > 1 or not two else f"{title_of(of[0])}: {each}"
+        for each, of in ((each.replace(HINT, FIND_OUT_WOULD), of) for each, of in found.items())
+    ]
 
 
 def _warnings(sentences: Sequence[str]) -> str:
@@ -170,7 +185,8 @@ def _provenance(made_by: Transcript) -> str:
     """Return the line with the base, the adapter and their digests. Whole digests are in the titles."""
     parts = [f"{escape(made_by.base)} {_digest(made_by.base_digest.removeprefix('sha256:'))}"]
     if made_by.domain is not None and made_by.sha256 is not None:
-        parts.append(f"{escape(made_by.domain)} version {made_by.version} {_digest(made_by.sha256)}")
+        version = "" if made_by.version is None else f" version {made_by.version}"  # a blend has none
+        parts.append(f"{escape(made_by.domain)}{version} {_digest(made_by.sha256)}")
     if made_by.mixed:
         parts[-1] += f"; other parts with {other_parts(made_by)}"
     return f'<p class="ssvd-provenance" id="ssvd-provenance">Made by {" + ".join(parts)}</p>'

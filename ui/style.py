@@ -84,6 +84,10 @@ h2 { font-size: 1.15rem; font-weight: 600; margin: 0; }
   display: grid; grid-template-columns: minmax(7rem, 1fr) minmax(8rem, 2fr) minmax(7rem, 2fr);
   gap: 0.6rem; align-items: center; padding: 0.15rem 0; font-size: 0.95rem; overflow-wrap: anywhere;
 }
+@media (max-width: 30rem) {  /* a phone: the name above its bar */
+  .ssvd-candidate { grid-template-columns: minmax(0, 3fr) minmax(0, 2fr); }
+  .ssvd-candidate > :first-child { grid-column: 1 / -1; }
+}
 .ssvd-chosen { font-weight: 700; }  /* it also says so, after a tick */
 .ssvd-bar {
   border: 1px solid var(--ssvd-quiet); border-radius: 4px; padding: 0 0.4rem;

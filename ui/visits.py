@@ -46,18 +46,12 @@ class Visits:
         threading.Thread(target=_sweep_often, args=(weakref.ref(self), ended), daemon=True).start()
         self._finalizer = weakref.finalize(self, _end, self.folder, lock, ended)  # at the exit at the latest
 
-    @contextmanager
-    def gradio_folder(self) -> Iterator[None]:
-        """Have what gradio builds within the block write into the folder."""
-        before = os.environ.get(VARIABLE)
+    def take_gradio(self) -> None:
+        """Have gradio write into the folder, as long as it is there.
+
+        gradio builds a component anew wherever a handler changes or skips it, and reads the variable then.
+        """
         os.environ[VARIABLE] = str(self.folder)
-        try:
-            yield
-        finally:
-            if before is None:
-                del os.environ[VARIABLE]
-            else:
-                os.environ[VARIABLE] = before
 
     @contextmanager
     def present(self, visit: str) -> Iterator[None]:
@@ -128,6 +122,8 @@ def _sweep_often(visits: weakref.ref[Visits], ended: threading.Event) -> None:
 
 def _end(folder: Path, lock: TextIO, ended: threading.Event) -> None:
     ended.set()
+    if os.environ.get(VARIABLE) == str(folder):
+        del os.environ[VARIABLE]
     shutil.rmtree(folder, ignore_errors=True)
     lock.close()
 

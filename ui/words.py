@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
+from itertools import zip_longest
+
+import jiwer
 
 _NOT_SPOKEN = re.compile(r"[^\w']+")
 
@@ -36,16 +37,10 @@ def compare(left: str, right: str) -> tuple[list[Word], list[Word]]:
 
     Case and punctuation do not make words differ.
     """
-    ours, theirs = left.split(), right.split()
-    matcher = SequenceMatcher(None, _keys(ours), _keys(theirs), autojunk=False)
-    same_left: set[int] = set()
-    same_right: set[int] = set()
-    for block in matcher.get_matching_blocks():
-        same_left.update(range(block.a, block.a + block.size))
-        same_right.update(range(block.b, block.b + block.size))
+    steps = aligned(left, right)
     return (
-        [Word(word, index not in same_left) for index, word in enumerate(ours)],
-        [Word(word, index not in same_right) for index, word in enumerate(theirs)],
+        [Word(step.said, not step.right) for step in steps if step.said is not None],
+        [Word(step.heard, not step.right) for step in steps if step.heard is not None],
     )
 
 
@@ -55,38 +50,17 @@ def aligned(reference: str, transcript: str) -> list[Step]:
     Errors are the steps that are not right: words replaced, missing or added.
     """
     said, heard = reference.split(), transcript.split()
-    costs = _costs(_keys(said), _keys(heard))
+    if not said or not heard:  # jiwer refuses an empty reference
+        return [Step(word, None) for word in said] + [Step(None, word) for word in heard]
+    found = jiwer.process_words(" ".join(map(_key, said)), " ".join(map(_key, heard)))
     steps: list[Step] = []
-    row, column = len(said), len(heard)
-    while row or column:
-        here = costs[row][column]
-        pair = Step(said[row - 1] if row else None, heard[column - 1] if column else None)
-        if row and column and here == costs[row - 1][column - 1] + (not pair.right):
-            row, column = row - 1, column - 1
-        elif row and here == costs[row - 1][column] + 1:
-            pair, row = Step(pair.said, None), row - 1
-        else:
-            pair, column = Step(None, pair.heard), column - 1
-        steps.append(pair)
-    return steps[::-1]
-
-
-def _costs(said: Sequence[str], heard: Sequence[str]) -> list[list[int]]:
-    """Return the fewest errors between the first i words said and the first j words heard, as [i][j]."""
-    rows = [list(range(len(heard) + 1))]
-    for number, word in enumerate(said, start=1):
-        row = [number]
-        for column, other in enumerate(heard, start=1):
-            replaced = rows[-1][column - 1] + (word != other)
-            row.append(min(replaced, rows[-1][column] + 1, row[-1] + 1))
-        rows.append(row)
-    return rows
+    for part in found.alignments[0]:
+        ours = said[part.ref_start_idx : part.ref_end_idx]
+        theirs = heard[part.hyp_start_idx : part.hyp_end_idx]
+        steps += [Step(*pair) for pair in zip_longest(ours, theirs)]  # one side is empty, or both are as long
+    return steps
 
 
 def _key(word: str) -> str:
     """Return a word without case and punctuation. A word of punctuation alone stays as it is."""
     return _NOT_SPOKEN.sub("", word).casefold() or word
-
-
-def _keys(words: Sequence[str]) -> list[str]:
-    return list(map(_key, words))

@@ -16,6 +16,7 @@ from server.api.parameters import check_parameters
 from server.domains import hiding, problem_of
 from server.errors import ApiError
 from server.keys.caller import Caller
+from server.languages import described
 from server.samples import MEDIA_TYPES, Sample
 from server.state import ServerState, state_of
 
@@ -41,14 +42,19 @@ def model(model: str, request: Request) -> dict[str, Any]:
 def domains(request: Request, describe: bool = False) -> dict[str, Any]:
     """List every domain that exists for the caller, as it is now, with aliases and the base that is served.
 
-    `auto` says that transcriptions take `domain=auto`: servers before it lack the field. With `describe`
-    each domain has a description of its versions and of the active one's file.
+    The base has its `languages`, the one of requests that name none (`language`), and whether it finds out
+    which is spoken. `auto` says that transcriptions take `domain=auto`: servers before it lack the field.
+    With `describe` each domain has a description of its versions and of the active one's file.
     """
     state, caller = state_of(request), caller_of(request)
     recogniser = state.engine.recogniser
     return {
         "object": "list",
-        "base": {"name": recogniser.name, "digest": recogniser.digest},
+        "base": {
+            "name": recogniser.name,
+            "digest": recogniser.digest,
+            **described(recogniser, state.settings.language),
+        },
         "auto": True,
         "aliases": visible_aliases(recogniser.name, state.store.aliases(), caller.hidden),
         "data": [

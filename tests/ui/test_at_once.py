@@ -44,7 +44,7 @@ def test_no_visitor_waits_for_another_s_recording(server: str, tmp_path: Path) -
         clients = [Client(address, verbose=False) for _ in range(VISITORS)]
         files = [handle_file(str(recording_of(tmp_path, f"of-{number}"))) for number in range(VISITORS)]
         jobs = [
-            client.submit(file, None, None, "", api_name="/transcribe")
+            client.submit(file, None, None, "", None, api_name="/transcribe")
             for client, file in zip(clients, files, strict=True)
         ]
         for job in jobs:

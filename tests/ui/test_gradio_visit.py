@@ -32,7 +32,7 @@ def test_a_visit_leaves_no_file_no_name_and_no_words(server: str, folder: Path, 
     own = tmp_path / f"{NAME}.opus"
     own.write_bytes(clip.read_bytes())
     client = Client(f"{server}/ui/", verbose=False)
-    shown = client.predict(handle_file(str(own)), None, None, "", api_name="/transcribe")[0]
+    shown = client.predict(handle_file(str(own)), None, None, "", None, api_name="/transcribe")[0]
     assert "Base model" in shown
     (kept,) = visitors_files(folder)  # while the page plays it
     (private,) = (folder / "tmp").glob("ssvd-ui-*")
@@ -49,7 +49,7 @@ def test_a_recording_goes_when_the_visitor_takes_another(server: str, folder: Pa
     for name in ("first", "second"):
         file = tmp_path / f"{name}.wav"
         file.write_text(f"{name}: not audio at all")
-        shown = client.predict(handle_file(str(file)), None, None, "", api_name="/transcribe")[0]
+        shown = client.predict(handle_file(str(file)), None, None, "", None, api_name="/transcribe")[0]
         assert "could not be read" in shown
     assert [path.name for path in visitors_files(folder)] == ["second.wav"]
     client.close()
@@ -60,9 +60,10 @@ def test_the_choices_of_a_page_that_is_older_than_the_server_still_hold(server: 
     """As after a restart: gradio refused them, and the button to transcribe stayed off."""
     clip, _ = readmes_clip()
     client = Client(f"{server}/ui/", verbose=False)  # it has not filled its menus
-    shown = client.predict(handle_file(str(clip)), "child", "child/an-example", "", api_name="/transcribe")[0]
+    audio = handle_file(str(clip))
+    shown = client.predict(audio, "child", "child/an-example", "", None, api_name="/transcribe")[0]
     assert "child" in shown
     assert "not in the list" not in shown
-    gone = client.predict(handle_file(str(clip)), "no-such-domain", None, "", api_name="/transcribe")[0]
+    gone = client.predict(audio, "no-such-domain", None, "", None, api_name="/transcribe")[0]
     assert "does not know this domain any more" in gone
     client.close()

@@ -22,7 +22,7 @@ from tests.ui import replies
 from ui import ui_command
 from ui.auto import AUTO
 from ui.client import ServerClient
-from ui.page import CANCELLED, FIND_OUT, Page, Shown
+from ui.page import CANCELLED, FIND_OUT, WELCOME, Page, Shown
 from ui.visits import Visits
 
 DOMAIN = {
@@ -45,6 +45,7 @@ class FakeServer:
         self.offers: dict[str, Any] = {}  # what a newer server says beside its domains
         self.found: str | None = "child"  # by itself
         self.asked: list[str] = []
+        self.languages: list[bytes] = []  # that transcriptions named
         self.down = False
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
@@ -68,6 +69,7 @@ class FakeServer:
         return self._transcript(request.read())
 
     def _transcript(self, body: bytes) -> httpx.Response:
+        self.languages += re.findall(rb'name="language"\r\n\r\n(\w+)', body)
         domain = "child" if b'name="domain"' in body else None
         if b"srt" in body:
             return httpx.Response(200, text=f"subtitles of {domain}")
@@ -189,6 +191,51 @@ def test_an_example_is_fetched_once_and_shown_with_its_words(page: Page, server:
     )
     assert timeline.count("ssvd-lane ") == 2
     assert "every word right" in result
+
+
+def test_an_example_that_the_player_does_not_hold_yet_is_the_one_that_is_transcribed(
+    page: Page,
+) -> None:
+    page.fill(None, None)
+    before, *_ = page.fetch("scottish/a", VISIT)
+    for audio in (None, before):
+        result, *_, transcribed = transcribe(page, audio, "child", "child/a")
+        assert "one child clip" in result
+        assert transcribed not in (None, before)
+        assert "child-a-child.srt" in result  # the downloads have the example's name
+
+
+def test_a_visitor_s_own_recording_is_named_and_never_takes_an_example_s_words(
+    page: Page, recording: str
+) -> None:
+    page.fill(None, None)
+    assert "own.wav" in page.choose(recording, VISIT)
+    assert page.choose(page.fetch("child/a", VISIT)[0], VISIT) == ""
+    result, *_ = transcribe(page, recording, "child", "child/a")  # the menu is emptied a moment later
+    assert "What was said" not in result
+
+
+def test_the_language_is_the_visitor_s_where_the_base_has_several(
+    page: Page, server: FakeServer, recording: str
+) -> None:
+    assert page.languages(None)["visible"] is False
+    several = [{"code": "eng", "name": "english"}, {"code": "hat", "name": "haitian_creole"}]
+    base = {"name": "whisper", "digest": "sha256:cd", "language": "eng", "languages": several}
+    server.offers = {"base": base}
+    menu = page.languages(None)
+    assert menu["choices"] == [("English", "eng"), ("Haitian creole", "hat")]
+    assert (menu["value"], menu["visible"]) == ("eng", True)
+    assert page.languages("hat")["value"] == "hat"
+    server.offers = {"base": {**base, "identifies_language": True}}
+    assert page.languages("xyz")["choices"][0] == (FIND_OUT, AUTO)
+
+    async def last() -> None:
+        async for _ in page.transcribe(recording, "child", None, VISIT, None, "hat"):
+            pass
+
+    asyncio.run(last())
+    asyncio.run(page.subtitles(recording, asked(), None, "hat"))
+    assert server.languages == [b"hat"] * 3
 
 
 def test_a_recording_of_one_s_own_has_no_reference(page: Page, recording: str) -> None:
@@ -326,7 +373,8 @@ def test_a_transcription_that_nobody_waits_for_ends_its_requests_and_no_other_vi
         await other
 
     asyncio.run(visits())
-    assert CANCELLED in mine[-1][0]
+    assert (CANCELLED in mine[-1][0]) == (ending == "cancel")  # nobody has cancelled otherwise
+    assert WELCOME in mine[-1][0]
     assert slow.given_up == 2
     assert "With domain child" in theirs[-1][0]
 
@@ -345,7 +393,8 @@ def test_words_that_come_after_another_choice_was_made_are_not_shown(
 
     monkeypatch.setattr(page, "_both", both_and_then_another_choice)
     asyncio.run(follow(page, recording, "one", shown))
-    assert CANCELLED in shown[-1][0]
+    assert CANCELLED not in shown[-1][0]
+    assert WELCOME in shown[-1][0]
     assert shown[-1][1:] == ("", None)
 
 

@@ -27,6 +27,12 @@ def test_case_and_punctuation_do_not_differ() -> None:
     assert [word.text for word in left] == ["Hello,", "it's", "me!"]
 
 
+def test_words_that_repeat_are_marked_no_more_than_they_differ() -> None:
+    said = "the old book in the garden " * 25
+    left, right = compare(said, said.replace("old", "cold", 3))
+    assert (marked(left), marked(right)) == (["old"] * 3, ["cold"] * 3)
+
+
 def test_an_empty_side_leaves_the_other_wholly_marked() -> None:
     left, right = compare("", "all new words")
     assert left == []

@@ -24,7 +24,13 @@ def test_models_are_the_base_and_each_domain_of_it(client: TestClient) -> None:
 
 def test_domains_tell_version_digest_and_word_error_rates(client: TestClient, store: AdapterStore) -> None:
     body = client.get("/v1/domains").json()
-    assert body["base"] == {"name": BASE, "digest": DIGEST}
+    assert body["base"] == {
+        "name": BASE,
+        "digest": DIGEST,
+        "language": "eng",
+        "languages": [{"code": "eng", "name": "english"}, {"code": "nld", "name": "dutch"}],
+        "identifies_language": False,
+    }
     assert body["auto"] is True  # a page offers to leave the domain to the server only where it can
     child, scottish = body["data"]
     assert child == {
