@@ -16,7 +16,7 @@ from adapters_store.store import AdapterStore
 from adapters_store.versions import Version
 from server.bank.bank import Bank, Lease
 from server.tally import REFUSED_DOMAINS
-from ssvd_asr.errors import AdapterError, StoreError
+from ssvd_asr.errors import AdapterError, StoreError, WrongBaseError
 
 logger = logging.getLogger(__name__)
 
@@ -147,9 +147,14 @@ def hiding(store: AdapterStore, hidden: frozenset[str]) -> Callable[[str], Versi
 def problem_of(version: Version, base_name: str, base_digest: str) -> str | None:
     """Return why a version cannot be served with a base, judged by its metadata, or None."""
     try:
-        metadata = version.metadata
+        check_base(version, base_name, base_digest)
     except AdapterError as error:
         return str(error)
-    if metadata.base_digest != base_digest:
-        return f"made for base {metadata.base_name}, not for {base_name}"
     return None
+
+
+def check_base(version: Version, base_name: str, base_digest: str) -> None:
+    """Raise WrongBaseError for a version that was made for another base, AdapterError for a damaged one."""
+    metadata = version.metadata
+    if metadata.base_digest != base_digest:
+        raise WrongBaseError(f"made for base {metadata.base_name}, not for {base_name}")

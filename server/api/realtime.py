@@ -134,7 +134,8 @@ def _text_of(data: bytes | None) -> str:
 def _plan(state: ServerState, caller: Caller, wanted: Transcription, scores_tokens: bool) -> Request:
     """Return the request for each turn of a session.
 
-    Raises as request_for, Domains.at_hand and KeyRing.again do.
+    Its domain is loaded, so that one which cannot serve is told before anything is said. Raises as
+    request_for, Domains.at_hand, Domains.fetch and KeyRing.again do.
     """
     languages = wanted.languages or ()
     if wanted.language is not None and languages:
@@ -154,8 +155,9 @@ def _plan(state: ServerState, caller: Caller, wanted: Transcription, scores_toke
         ),
         state.ring.again(caller),
     )
-    if request.domain is not None:
-        state.engine.domains.at_hand(request.domain, request.hidden)
+    domains = state.engine.domains
+    if request.domain is not None and not domains.at_hand(request.domain, request.hidden):
+        domains.fetch(request.domain)
     return request
 
 

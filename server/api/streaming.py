@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from server.api.form import UNTIMED, AudioForm
 from server.api.refusals import error_of
 from server.api.replies import language_fields, logprob_fields, ssvd_fields
-from server.api.watch import note_refusal, note_reply
+from server.api.watch import note_client_left, note_refusal, note_reply
 from server.engine.messages import Decoded, Reply
 from server.errors import fault, late
 from server.reply_fields import timed_fields
@@ -59,6 +59,7 @@ class StreamedReply(EventSourceResponse):
 
     future: Future[Reply]
     held: ExitStack
+    complete: asyncio.Event  # its last event was made
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events."""
@@ -67,6 +68,8 @@ class StreamedReply(EventSourceResponse):
         finally:
             self.future.cancel()  # without effect if the reply is there
             self.held.close()
+            if not self.complete.is_set():
+                note_client_left(scope)
 
 
 def stream_reply(
@@ -78,13 +81,19 @@ def stream_reply(
     cancels the request.
     """
     future.add_done_callback(lambda _: stream.put(None))
-    response = StreamedReply(_lines(future, stream, form, timeout_s, scope), ping=PING_S)
-    response.future, response.held = future, ExitStack()
+    complete = asyncio.Event()
+    response = StreamedReply(_lines(future, stream, form, timeout_s, scope, complete), ping=PING_S)
+    response.future, response.held, response.complete = future, ExitStack(), complete
     return response
 
 
 async def _lines(
-    future: Future[Reply], stream: PieceStream, form: AudioForm, timeout_s: float, scope: Scope
+    future: Future[Reply],
+    stream: PieceStream,
+    form: AudioForm,
+    timeout_s: float,
+    scope: Scope,
+    complete: asyncio.Event,
 ) -> AsyncIterator[dict[str, str]]:
     until = asyncio.get_running_loop().time() + timeout_s
     try:
@@ -94,13 +103,15 @@ async def _lines(
                 yield _line(event)
         reply = future.result()
         note_reply(scope, reply)
-        yield _line(_done(reply, form))
+        last = _line(_done(reply, form))
     except TimeoutError:
-        yield _error(late(timeout_s), scope)
+        last = _error(late(timeout_s), scope)
     except SsvdError as error:
-        yield _error(error, scope)
+        last = _error(error, scope)
     except Exception as error:  # the status is sent already: without an event the stream would just end
-        yield _error(fault(error), scope)
+        last = _error(fault(error), scope)
+    complete.set()  # before it is sent: the client may close the connection as soon as it has it
+    yield last
 
 
 def _error(error: SsvdError, scope: Scope) -> dict[str, str]:

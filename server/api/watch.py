@@ -162,6 +162,13 @@ def note_refusal(scope: Scope, code: str) -> None:
         notes["code"] = code
 
 
+def note_client_left(scope: Scope) -> None:
+    """Note that the client left within its answer, whose status it may have seen."""
+    notes = scope.get(NOTES)
+    if notes is not None:
+        notes["status"] = CLIENT_LEFT
+
+
 def note_route(scope: Scope, template: str | None) -> None:
     """Note the route of a request that is refused before the router has seen it."""
     notes = scope.get(NOTES)

@@ -15,7 +15,7 @@ from adapters_store.store import AdapterStore
 from adapters_store.versions import Version
 from adapters_store.voices import FileState, file_name
 from server.auto.wish import AutoWish
-from server.domains import hiding, problem_of
+from server.domains import check_base, hiding, problem_of
 from ssvd_asr.adapter.voices import VoiceRanking, VoiceSummary
 from ssvd_asr.errors import AdapterError, StoreError
 
@@ -48,9 +48,10 @@ class Candidates:
         """Raise UnknownDomainError for a name that the store lacks, AdapterError for another base's."""
         for name in wish.names or ():
             found = hiding(self._store, wish.hidden)(name)
-            problem = problem_of(found, self._base, self._digest)
-            if problem is not None:
-                raise AdapterError(f"domain {name!r} cannot be chosen: {problem}")
+            try:
+                check_base(found, self._base, self._digest)
+            except AdapterError as error:
+                raise type(error)(f"domain {name!r} cannot be chosen: {error}") from error
 
     def of(self, wish: AutoWish) -> tuple[Candidate, ...]:
         """Return the base and the domains of a wish. Reads files: do not call it on the device's thread."""

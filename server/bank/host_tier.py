@@ -56,7 +56,8 @@ class HostTier:
         self._blends: set[str] = set()  # digests of the entries that no file holds
         self._blending = threading.Lock()  # so that one blend at a time is made, and each once
         self._loading: dict[str, Future[None]] = {}
-        self._refused: OrderedDict[str, tuple[FileState, str]] = OrderedDict()  # state of the file, reason
+        # By digest: the state of the file, and why it is refused.
+        self._refused: OrderedDict[str, tuple[FileState, AdapterError]] = OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -185,9 +186,9 @@ class HostTier:
         if found is not None:  # loaded while this task was queued
             return found
         state = _file_state(version)
-        seen, reason = self._refused.get(version.sha256, (None, ""))
-        if seen == state:
-            raise AdapterError(reason)
+        seen, known = self._refused.get(version.sha256, (None, None))
+        if seen == state and known is not None:
+            raise type(known)(str(known))  # each raise has a traceback of its own
         try:
             with self._tally.timing(HOST_LOADS):
                 packed = self._read(version)
@@ -195,12 +196,13 @@ class HostTier:
         except AdapterUnreadableError as error:
             raise LoaderError(str(error)) from error
         except AdapterError as refusal:
-            reason = f"{version.reference} is refused: {refusal}"
-            self._refused[version.sha256] = (state, reason)
+            # Of the same class: that a domain is another base's is its requests' mistake.
+            named = type(refusal)(f"{version.reference} is refused: {refusal}")
+            self._refused[version.sha256] = (state, named)
             if len(self._refused) > MAX_REFUSALS:
                 self._refused.popitem(last=False)
-            logger.error("%s", reason)
-            raise AdapterError(reason) from refusal
+            logger.error("%s", named)
+            raise named from refusal
         self._insert(version, packed)
         return packed
 

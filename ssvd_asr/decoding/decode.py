@@ -127,12 +127,16 @@ class _Batch:
             if self.base.ctc_head is not None and prompt.task == RECOGNITION and not prompt.timestamps
         ]
 
-    def beam(self, options: DecodingOptions) -> list[Hypothesis]:
-        """Search all rows by a beam. Their domains must be open."""
+    def beam(self, options: DecodingOptions, *, stops_loops: bool = True) -> list[Hypothesis]:
+        """Search all rows by a beam. Their domains must be open.
+
+        CTC keeps a search from loops, and tells when a phrase is truly said again and again: a base that has
+        it is searched to the end.
+        """
         return beam(
             self.base, self.encoded, self.prompts,
             beam_size=options.beam_size, ctc_weight=options.ctc_weight, max_tokens=self.max_tokens,
-            keyword_nats=options.keyword_nats,
+            keyword_nats=options.keyword_nats, stops_loops=stops_loops and self.base.ctc_head is None,
         )  # fmt: skip
 
     def no_speech(self) -> list[float]:
@@ -144,17 +148,21 @@ def _some(encoded: Tensor, rows: Sequence[int]) -> Tensor:
     return encoded[torch.tensor(rows, device=encoded.device)]
 
 
-def _decode(batch: _Batch, options: DecodingOptions) -> list[Decoded]:
-    """Decode rows by one search, and with `checked` the doubtful ones again."""
+def _decode(batch: _Batch, options: DecodingOptions, *, stops_loops: bool = False) -> list[Decoded]:
+    """Decode rows by one search, and with `checked` the doubtful ones again.
+
+    A beam that is the one search goes on to the limit, unless `stops_loops`.
+    """
     assert options.method is not None  # DecodingOptions.of
     base, prompts = batch.base, batch.prompts
     with batch.domains(batch.everyone):
         if options.method == "ctc":
             found = best_path(base.ctc_head, batch.encoded, base.tokens)
         elif options.method == "beam":
-            found = batch.beam(options)
+            found = batch.beam(options, stops_loops=stops_loops)
         else:
-            found = greedy(base, batch.encoded, prompts, batch.max_tokens)
+            stops_loops = options.method == "checked" and base.ctc_head is None  # as in `_Batch.beam`
+            found = greedy(base, batch.encoded, prompts, batch.max_tokens, stops_loops=stops_loops)
     search = "greedy" if options.method == "checked" else options.method
     known = batch.judged_by_ctc
     judged = _judged(base, batch.encoded, found, known)
@@ -189,7 +197,7 @@ def _by_keywords(batch: _Batch, options: DecodingOptions) -> list[Decoded]:
     Each keyword has a bonus wherever it is said, so a row may repeat one without end. Such a row is decoded
     as if it had none.
     """
-    decoded = _decode(batch, options)
+    decoded = _decode(batch, options, stops_loops=True)
     known = batch.judged_by_ctc
     wrong = is_doubtful if batch.base.ctc_head is None else partial(_repeats, batch.base)
     doubtful = [row for row in batch.everyone if row not in known and wrong(decoded[row].hypothesis)]

@@ -13,7 +13,7 @@ from ssvd_asr.base.model import BaseModel, Decoder, Tokens
 from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.base.rows import filled
 from ssvd_asr.decoding.hypothesis import Hypothesis, check_finite, spoken, timed_segments, without
-from ssvd_asr.decoding.repeats import Rule
+from ssvd_asr.decoding.repeats import LOOK_EVERY, Rule, is_endless
 from ssvd_asr.errors import SsvdError
 
 ENDED_SHARE = 1 / 8  # of a batch; for fewer rows, copying the others' keys and values costs more
@@ -51,6 +51,8 @@ def greedy(
     prompts: Sequence[Prompt],
     max_tokens: int | Sequence[int] | None = None,
     rule: Rule | None = None,
+    *,
+    stops_loops: bool = False,
 ) -> list[Hypothesis]:
     """Decode encoder output (B, T, d), each row after its own prompt, until each has ended.
 
@@ -61,6 +63,7 @@ def greedy(
         max_tokens: a row without <eos> ends after this many tokens; one limit for all rows, or one for each.
             By default T, as with Speech2Text's maxlenratio of 0.
         rule: says which tokens may not follow, beside those that the base forbids.
+        stops_loops: end a row that is_endless, as the limit does.
 
     Raises:
         SsvdError: there is not one prompt for each row, a language or task is unknown, max_tokens is below 1,
@@ -76,7 +79,7 @@ def greedy(
         for ids, limit, prompt in zip(told, limits, prompts, strict=True)
     ]
     with base.open_decoder(encoded) as decoder:
-        _decode(base, decoder, rows, rule)
+        _decode(base, decoder, rows, rule, stops_loops)
     return [_finish(row, prompt, tokens) for row, prompt in zip(rows, prompts, strict=True)]
 
 
@@ -100,7 +103,9 @@ def limits_of(
     return limits
 
 
-def _decode(base: BaseModel, decoder: Decoder, rows: Sequence[_Row], rule: Rule | None) -> None:
+def _decode(
+    base: BaseModel, decoder: Decoder, rows: Sequence[_Row], rule: Rule | None, stops_loops: bool
+) -> None:
     """Advance all rows in lock step and record their tokens, until all are done."""
     running = list(rows)
     scores = decoder.read([row.prompt for row in rows])  # (R, V)
@@ -117,6 +122,9 @@ def _decode(base: BaseModel, decoder: Decoder, rows: Sequence[_Row], rule: Rule 
         for row, (*reached, chosen) in zip(running, found, strict=True):
             if not row.done:
                 _say(row, int(chosen), reached, base.tokens.eos)
+                said = row.said
+                if stops_loops and len(said) % LOOK_EVERY == 0 and is_endless(spoken(said, base.tokens)):
+                    row.limit = len(said)
         totals, fed = best.values[:, 0], best.indices[:, :1]  # rows that have ended get any token
         alive = [index for index, row in enumerate(running) if not row.done]
         if not alive:

@@ -1,4 +1,4 @@
-"""What a row may not say again, where its words repeat without end: rules for another greedy search.
+"""Words that repeat without end: when a search stops for them, and rules for another greedy search.
 
 A rule takes the tokens that a row has said, without times, and returns those that may not follow.
 """
@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 Rule = Callable[[Sequence[int]], set[int]]
 
 NGRAM = 3
+ENDLESS = 64  # tokens
+LOOK_EVERY = 16  # tokens
 
 
 def no_third_time(said: Sequence[int]) -> set[int]:
@@ -41,6 +43,15 @@ def no_ngram_again(said: Sequence[int]) -> set[int]:
 def goes_on(said: Sequence[int]) -> bool:
     """Return whether a phrase that had just been said twice was begun again, as every loop does."""
     return any(said[end] in no_third_time(said[:end]) for end in range(2, len(said)))
+
+
+def is_endless(said: Sequence[int]) -> bool:
+    """Return whether the last ENDLESS tokens are one phrase, three times at least.
+
+    A base that has come so far goes on to its limit, and a beam's steps there take a minute on a CPU.
+    """
+    tail = said[-ENDLESS:]
+    return len(tail) == ENDLESS and any(tail[p:] == tail[:-p] for p in range(1, ENDLESS // 3 + 1))
 
 
 RULES: tuple[Rule, ...] = (no_third_time, no_ngram_again)  # the milder first

@@ -114,6 +114,18 @@ class UtteranceSearch(ABC):
             SsvdError: no candidate has a finite score.
         """
 
+    def stop(self) -> list[int]:
+        """End the search. Hypotheses that go on count, as at the limit, only where none has ended."""
+        if not self._has_ended():
+            self._end_running()
+        return self._go_on([], [], done=True)
+
+    @abstractmethod
+    def _has_ended(self) -> bool: ...
+
+    @abstractmethod
+    def _end_running(self) -> None: ...
+
     @abstractmethod
     def best(self) -> Path:
         """Return the best hypothesis that ended, once done. `margin` then includes the second best."""
@@ -195,6 +207,12 @@ class Search(UtteranceSearch):
         if len(ranked) > 1:
             self.margin = min(self.margin, ranked[0].score - ranked[1].score)
         return ranked[0]
+
+    def _has_ended(self) -> bool:
+        return bool(self._ended)
+
+    def _end_running(self) -> None:
+        self._ended += map(self._closed, self.running)
 
     def _hopeless(self, step: int) -> bool:
         """Return whether to stop, by ESPnet's end_detect.

@@ -83,6 +83,7 @@ class FakeRecogniser:
         self.canaries: list[bool] = []  # whether a batch was being decoded, for each
         self.loads: list[str] = []  # references of the versions loaded, in order
         self.refuse: set[str] = set()  # digests
+        self.foreign: set[str] = set()  # digests of those of another base
         self.fail: BaseException | None = None
         self.max_rows: int | None = None  # more are out of memory
         self.short_windows = False
@@ -103,6 +104,8 @@ class FakeRecogniser:
 
     def read_adapter(self, version: Version) -> PackedAdapter:
         self.loads.append(version.reference)
+        if version.sha256 in self.foreign:
+            raise WrongBaseError("it was made for another base")
         if version.sha256 in self.refuse:
             raise AdapterError("its singular values are of another planet")
         return self.read(version)

@@ -20,6 +20,7 @@ from pydantic import TypeAdapter
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from adapters_store.store import AdapterStore
 from server.app import create_app
 from server.engine.engine import Engine
 from server.settings import ServerSettings
@@ -387,6 +388,14 @@ def test_a_page_of_another_origin_cannot_connect(url: str, origin: str) -> None:
     assert "SSVD_CORS_ORIGINS" in error["message"]
     with connect(address, origin=url) as socket:  # type: ignore[arg-type]
         assert json.loads(socket.recv(TIMEOUT_S))["type"] == "session.created"
+
+
+def test_a_domain_of_another_base_is_refused_before_the_session_begins(
+    open_session: Open, store: AdapterStore, recogniser: FakeRecogniser
+) -> None:
+    recogniser.foreign.add(store.resolve("scottish").sha256)
+    with open_session(model=f"{BASE}:scottish") as session:
+        assert event_of(session).error.code == "wrong_base"
 
 
 def test_a_client_that_vanishes_leaves_nothing_behind(

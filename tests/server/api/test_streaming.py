@@ -9,6 +9,7 @@ from typing import Any
 
 from server.api.form import TranscriptionForm
 from server.api.streaming import PieceStream, stream_reply
+from server.api.watch import CLIENT_LEFT, NOTES
 from server.engine.messages import Decoded, Reply
 from ssvd_asr.errors import SsvdError
 
@@ -17,7 +18,12 @@ PIECE = Decoded(text="early words", segments=())
 
 
 async def streamed(
-    future: Future[Reply], *pieces: Decoded, timeout_s: float = 5.0, leaves: bool = False, slow_s: float = 0.0
+    future: Future[Reply],
+    *pieces: Decoded,
+    timeout_s: float = 5.0,
+    leaves: bool = False,
+    slow_s: float = 0.0,
+    notes: dict[str, Any] | None = None,
 ) -> list[Any]:
     """The events that a client gets which leaves at once, or needs a while for the beginning."""
     found: list[Any] = []
@@ -38,8 +44,9 @@ async def streamed(
     for piece in pieces:
         stream.put(piece)
     await asyncio.sleep(0)  # they are there
-    response = stream_reply(future, stream, FORM, timeout_s, {})
-    await response({"type": "http", "method": "POST"}, receive, send)  # type: ignore[arg-type]
+    scope = {"type": "http", "method": "POST", NOTES: {} if notes is None else notes}
+    response = stream_reply(future, stream, FORM, timeout_s, scope)
+    await response(scope, receive, send)  # type: ignore[arg-type]
     return found
 
 
@@ -47,6 +54,18 @@ def test_a_client_that_leaves_before_the_first_event_cancels_its_request() -> No
     future: Future[Reply] = Future()
     assert asyncio.run(streamed(future, leaves=True)) == []
     assert future.cancelled()
+
+
+def test_a_client_that_leaves_a_stream_is_counted_as_one_and_an_answer_to_its_end_is_not() -> None:
+    """It was counted as a success: the status is sent before the first event."""
+    notes: dict[str, Any] = {"status": 200}
+    asyncio.run(streamed(Future(), PIECE, leaves=True, notes=notes))
+    assert notes["status"] == CLIENT_LEFT
+    future: Future[Reply] = Future()
+    future.set_exception(SsvdError("the model broke"))
+    notes = {"status": 200}
+    asyncio.run(streamed(future, notes=notes))
+    assert notes["status"] == 200
 
 
 def test_a_stream_whose_time_is_over_says_so() -> None:

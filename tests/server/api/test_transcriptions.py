@@ -435,6 +435,17 @@ def test_a_refused_adapter_is_500_with_the_reason(
     assert not [record for record in caplog.records if record.exc_info]
 
 
+@pytest.mark.parametrize("domain", ["scottish", "scottish@1", "scottish*0.5", "child*0.5+scottish*0.5"])
+def test_a_domain_of_another_base_is_the_request_s_mistake_each_time(
+    client: TestClient, store: AdapterStore, recogniser: FakeRecogniser, clip: bytes, domain: str
+) -> None:
+    """A client that retries every 500, as OpenAI's does, would ask for it again and again."""
+    recogniser.foreign.add(store.resolve("scottish").sha256)
+    for fields in ({}, {}, {"stream": "true"}):  # the second time its file is not read again
+        error = refusal(post(client, clip, domain=domain, **fields), 422)
+        assert (error["code"], error["param"]) == ("wrong_base", "domain")
+
+
 def test_a_store_that_cannot_be_read_is_told_in_one_line_of_the_log(
     client: TestClient, clip: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -11,14 +11,25 @@ import pytest
 from ssvd_asr.base.model import BaseModel
 from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.decoding import decode as decoding
+from ssvd_asr.decoding.beam import beam
 from ssvd_asr.decoding.fallback import REPEATED, WARNING, WITHOUT_KEYWORDS, loops
 from ssvd_asr.decoding.greedy import greedy
 from ssvd_asr.decoding.hypothesis import Hypothesis
 from ssvd_asr.decoding.options import CHECKED, GREEDY
-from ssvd_asr.decoding.repeats import NGRAM, RULES, Rule, goes_on, no_ngram_again, no_third_time
+from ssvd_asr.decoding.repeats import (
+    ENDLESS,
+    NGRAM,
+    RULES,
+    Rule,
+    goes_on,
+    is_endless,
+    no_ngram_again,
+    no_third_time,
+)
 from ssvd_asr.transcription import transcribe
 from tests.random_owsm import waves
 
+repeats = "ssvd_asr.decoding.repeats"
 TIMED = Prompt(timestamps=True)  # CTC does not judge it
 
 
@@ -49,6 +60,50 @@ def test_a_loop_begins_a_phrase_again_that_it_has_said_twice() -> None:
     assert goes_on([7, 7, 7])
     assert not goes_on([5, 6, 5, 6, 7, 5, 6])
     assert not goes_on([])
+
+
+@pytest.mark.parametrize("phrase", [[7], [7, 8], list(range(21))])
+def test_a_phrase_without_end_is_told_from_one_that_ends(phrase: list[int]) -> None:
+    said = [1, 2, *phrase * ENDLESS]
+    assert is_endless(said)
+    assert not is_endless(said[: ENDLESS - 1])
+    assert not is_endless([*said, 99])
+    assert not is_endless(list(range(ENDLESS)))
+
+
+@pytest.mark.parametrize("times", [False, True])
+def test_checked_search_of_a_whisper_stops_for_a_loop_and_one_that_is_asked_for_alone_does_not(
+    tiny_whisper: BaseModel, monkeypatch: pytest.MonkeyPatch, times: bool
+) -> None:
+    """A beam went on to the limit behind a loop: a clip of 3 s held the device for 40 s."""
+    monkeypatch.setattr(f"{repeats}.ENDLESS", 8)
+    monkeypatch.setattr(f"{repeats}.LOOK_EVERY", 4)
+    for module in ("greedy", "beam"):
+        monkeypatch.setattr(f"ssvd_asr.decoding.{module}.LOOK_EVERY", 4)
+    prompts = [Prompt(timestamps=times)] * 6
+    encoded = tiny_whisper.encode(waves(6))
+    whole = greedy(tiny_whisper, encoded, prompts, 60)
+    stopped = greedy(tiny_whisper, encoded, prompts, 60, stops_loops=True)
+    beams = beam(tiny_whisper, encoded, prompts, beam_size=3, ctc_weight=0.0, max_tokens=60)
+    short = beam(tiny_whisper, encoded, prompts, beam_size=3, ctc_weight=0.0, max_tokens=60, stops_loops=True)
+    looped = 0
+    for all_of_it, some in zip(whole, stopped, strict=True):
+        assert all_of_it.token_ids[: len(some.token_ids)] == some.token_ids
+        looped += len(some.token_ids) < len(all_of_it.token_ids)
+        assert some.ended == all_of_it.ended or not some.ended
+    assert looped, "no row loops: the test shows nothing"
+    assert sum(len(each.token_ids) for each in short) < sum(len(each.token_ids) for each in beams)
+    asked: list[bool] = []
+    plain = decoding.greedy
+
+    def noted(*given: Any, **options: Any) -> list[Hypothesis]:
+        asked.append(options.get("stops_loops", False))
+        return plain(*given, **options)
+
+    monkeypatch.setattr(decoding, "greedy", noted)
+    transcribe(tiny_whisper, waves(1), options=GREEDY)
+    transcribe(tiny_whisper, waves(1), options=CHECKED)
+    assert asked[:2] == [False, True]
 
 
 def _longest_repetition(said: Sequence[int]) -> int:
@@ -98,7 +153,7 @@ def _searches(monkeypatch: pytest.MonkeyPatch, cured_by: Rule | None) -> list[tu
     """Let every row loop, but by one rule. Return the list of greedy searches: their rules and rows."""
     made: list[tuple[Rule | None, int]] = []
 
-    def search(*arguments: Any) -> list[Hypothesis]:
+    def search(*arguments: Any, **_: Any) -> list[Hypothesis]:
         _, _, prompts, _, rule = (*arguments, None)[:5]
         made.append((rule, len(prompts)))
         return [WORDS if rule is not None and rule is cured_by else LOOP for _ in prompts]
@@ -152,7 +207,7 @@ def test_words_that_compress_well_and_do_not_repeat_are_kept(
     prose = replace(LOOP, token_ids=tuple(range(4, 60)), ended=True)  # a script of three bytes a letter
     assert loops(prose)
     made: list[Any] = []
-    monkeypatch.setattr(decoding, "greedy", lambda *given: (made.append(given[4:]), [prose])[1])
+    monkeypatch.setattr(decoding, "greedy", lambda *given, **_: (made.append(given[4:]), [prose])[1])
     monkeypatch.setattr(decoding, "beam", lambda *_, **__: [prose])
     (found,) = transcribe(tiny_whisper, waves(1), options=CHECKED)
     assert (found.text, found.warnings) == (prose.text, (WARNING,))
@@ -165,7 +220,9 @@ def test_only_rows_that_loop_are_searched_again(
     made = _searches(monkeypatch, no_third_time)
     loopless = replace(WORDS, text="a chair")
 
-    def search(base: BaseModel, encoded: Any, prompts: Sequence[Prompt], *options: Any) -> list[Hypothesis]:
+    def search(
+        base: BaseModel, encoded: Any, prompts: Sequence[Prompt], *options: Any, **_: Any
+    ) -> list[Hypothesis]:
         found = whole(base, encoded, prompts, *options)
         return [loopless, *found[1:]] if len(prompts) == 3 else found
 
