@@ -336,6 +336,37 @@ def test_a_disk_that_takes_no_change_is_told_from_a_damaged_store(
     assert refusal(response, status)["code"] == code  # type: ignore[arg-type]
 
 
+def test_a_change_that_a_full_disk_refuses_is_not_in_the_log(
+    client: TestClient, store: AdapterStore, new: bytes, monkeypatch: pytest.MonkeyPatch, audit: Any
+) -> None:
+    """The line was written first, so the log told of changes that nobody made."""
+    send(client, new)
+    store.set_alias("kids", "child")
+    store.pin("child", 1)
+    before, lines = store.get("child"), audit()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("adapters_store.disk._write_all", full)
+        for response in [
+            client.post("/v1/domains/child/rollback"),
+            client.post("/v1/domains/child/activate", json={"version": 1}),
+            client.put(f"{VERSIONS}/2/pin"),
+            client.delete(f"{VERSIONS}/1/pin"),
+            client.delete(f"{VERSIONS}/2"),
+            client.delete(VERSIONS),
+            client.put("/v1/domain-aliases/old", json={"stands_for": "child@1"}),
+            client.delete("/v1/domain-aliases/kids"),
+        ]:
+            assert refusal(response, 507)["code"] == "no_space"  # type: ignore[arg-type]
+    assert audit() == lines
+    assert (store.get("child"), store.aliases()) == (before, {"kids": "child"})
+    assert client.post("/v1/domains/child/rollback").status_code == 200
+    assert audit()[-1]["what"] == "domain.rollback"
+
+
 def test_an_empty_file_is_no_adapter(client: TestClient) -> None:
     assert refusal(send(client, b""), 422)["code"] == "invalid_adapter"
 
