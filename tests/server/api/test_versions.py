@@ -148,7 +148,31 @@ def test_a_form_is_refused_by_name(client: TestClient, new: bytes) -> None:
     assert refusal(send(client, new, activate="perhaps"), 400)["param"] == "activate"
     assert refusal(send(client, new, name="child"), 400)["param"] == "name"
     assert refusal(send(client, new, "/v1/domains/Child!/versions"), 400)["code"] == "invalid_name"
-    assert refusal(send(client, new, "/v1/domains/auto/versions"), 400)["code"] == "invalid_name"
+
+
+@pytest.mark.parametrize("word", ["auto", "base", "blend", "other"])
+def test_no_new_domain_is_called_as_requests_or_numbers_call_something_else(
+    client: TestClient, store: AdapterStore, new: bytes, word: str
+) -> None:
+    error = refusal(send(client, new, f"/v1/domains/{word}/versions"), 400)
+    assert (error["code"], word in error["message"]) == ("invalid_name", True)
+    response = client.put(f"/v1/domain-aliases/{word}", json={"stands_for": "child"})
+    assert refusal(response, 400)["code"] == "invalid_name"  # type: ignore[arg-type]
+    assert word not in listed(client)
+    assert store.aliases() == {}
+
+
+def test_a_domain_that_an_earlier_release_called_base_goes_on(
+    client: TestClient, clip: bytes, new: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as earlier:
+        earlier.setattr("adapters_store.store.check_name", str)
+        send(client, new, "/v1/domains/base/versions")
+    assert listed(client)["base"] == 1
+    assert post(client, clip, domain="base").json()["text"] == "base words of version 1"
+    assert client.put("/v1/domains/base/versions/1/pin").json()["pinned"] is True
+    assert client.delete("/v1/domains/base/versions/1/pin").status_code == 200
+    assert client.delete("/v1/domains/base/versions/1", params={"force": "true"}).status_code == 200
 
 
 def test_adapters_have_a_limit_of_their_own(

@@ -71,6 +71,15 @@ def test_a_key_that_a_full_disk_refuses_is_not_in_the_log(
     assert (audit(tmp_path), KeyFile(keys).read()) == (lines, book)
 
 
+@pytest.mark.usefixtures("keys")
+def test_a_domain_that_an_earlier_release_called_base_may_be_private(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(capsys, "private", "base")[0] == "private domains: base"
+    run(capsys, "add", "ward-7", "--domains", "base")
+    assert run(capsys, "public", "base")[0] == "private domains: none"
+
+
 def test_a_script_gets_the_key_alone(keys: Path, capsys: pytest.CaptureFixture[str]) -> None:
     secret, _ = run(capsys, "add", "ci")
     found = KeyFile(keys).read().find(secret)
