@@ -53,6 +53,9 @@ EVENTS: Mapping[str, Events] = {
     "an unknown event": Events(lambda: [event("response.create")]),
     "an event without a type": Events(lambda: ["{}"]),
     "an event with more members": Events(lambda: [event("input_audio_buffer.clear", more=1)]),
+    "a member given twice": Events(
+        lambda: ['{"type": "input_audio_buffer.clear", "event_id": "a", "event_id": "b"}']
+    ),
     "an id of 10 kB": Events(lambda: [event("input_audio_buffer.clear", event_id="a" * 10_000)]),
     "half a surrogate": Events(lambda: ['{"type": "input_audio_buffer.append", "audio": "\\ud800"}']),
     "audio that is no base64": Events(lambda: [append("@@@@")], "invalid_audio"),
