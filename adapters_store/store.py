@@ -92,7 +92,7 @@ class AdapterStore(Catalogue):
             _run(check, staged)
             with self._storage.writing():
                 self._storage.sweep(self._named)
-                if name in self.aliases():
+                if not self.has(name) and name in self.aliases():  # a domain is never hidden by an alias
                     raise StoreRefusedError(
                         f"{name!r} is an alias: choose another name, or remove the alias",
                         code="name_is_alias",

@@ -50,7 +50,7 @@ def domains(request: Request, describe: bool = False) -> dict[str, Any]:
         "object": "list",
         "base": {"name": recogniser.name, "digest": recogniser.digest},
         "auto": True,
-        "aliases": visible_aliases(recogniser.name, state.store.aliases(), caller.hidden),
+        "aliases": visible_aliases(recogniser.name, state.store.list_aliases(), caller.hidden),
         "data": [
             _domain(state, each) | ({"description": describe_domain(each)} if describe else {})
             for each in state.store.list()
