@@ -26,12 +26,17 @@ class Aliases(BaseModel):
             return cls()
         try:
             read = cls.model_validate_json(text)
-            for alias, stands_for in read.aliases.items():
-                if not is_name(alias):
-                    raise StoreError(f"the aliases of the store are damaged: {alias[:80]!r} is no name")
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            place = ".".join(map(str, first["loc"]))[:100] or "all of it"
+            raise _damaged(f"{place}: {first['msg'][:200]}") from error
+        for alias, stands_for in read.aliases.items():
+            if not is_name(alias):
+                raise _damaged(f"{alias[:80]!r} is no name")
+            try:
                 parse_reference(stands_for)
-        except (ValidationError, UnknownDomainError) as error:
-            raise StoreError(f"the aliases of the store are damaged: {str(error)[:300]}") from error
+            except UnknownDomainError as error:
+                raise _damaged(f"{alias!r} stands for {stands_for[:80]!r}, which is no reference") from error
         return read
 
     def to_json(self) -> bytes:
@@ -67,3 +72,7 @@ class Aliases(BaseModel):
                 f"no domain {wanted.text!r}: {wanted.name!r} is an alias of {text!r}, which is one version"
             )
         return replace(meant, version=wanted.version, digest_start=wanted.digest_start)
+
+
+def _damaged(why: str) -> StoreError:
+    return StoreError(f"aliases.json of the store is damaged: {why}")

@@ -75,7 +75,7 @@ class Catalogue:
 
         Raises:
             UnknownDomainError: there is no such name or version.
-            StoreError: the domain's index is damaged.
+            StoreError: the domain's index is damaged, or the aliases are and no domain has the name.
         """
         wanted = parse_reference(reference)
         loaded = self._load(wanted.name)
@@ -99,6 +99,17 @@ class Catalogue:
     def aliases(self) -> dict[str, str]:
         """Return the reference that each alias stands for, by alias. Raises StoreError."""
         return dict(sorted(Aliases.from_json(self._storage.read(ALIASES)).aliases.items()))
+
+    def list_aliases(self) -> dict[str, str]:
+        """Return the same to be shown: a damaged document is logged, and then there are none.
+
+        What an alias stands for needs the document: `resolve` raises the error for a name that is no domain.
+        """
+        try:
+            return self.aliases()
+        except StoreError as error:
+            logger.error("%s", error)
+            return {}
 
     def has(self, name: str) -> bool:
         """Return whether a domain of this name has versions. Raises StoreError if its index is damaged."""

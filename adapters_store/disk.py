@@ -12,7 +12,7 @@ import os
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -98,15 +98,22 @@ def open_regular(descriptor: int, path: Path) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
-def write_file(path: Path, data: bytes, mode: int = 0o644) -> None:
+def write_file(
+    path: Path, data: bytes, mode: int = 0o644, announce: Callable[[], None] | None = None
+) -> None:
     """Make `path` hold `data`. If this fails or the machine stops, it holds all of it or its old content.
 
-    `mode`: who may read it; by default all, since a server may run under another user.
+    Args:
+        mode: who may read it; by default all, since a server may run under another user.
+        announce: called when the data is on the disk beside `path`, right before it is moved there. A full
+            disk is found out before that. If it raises, `path` keeps its old content.
     """
     with scratch_file(path.parent) as (descriptor, scratch):
         _write_all(descriptor, data)
         os.fchmod(descriptor, mode)
         os.fsync(descriptor)
+        if announce is not None:
+            announce()
         os.replace(scratch, path)
     sync_folder(path.parent)
 

@@ -12,8 +12,17 @@ from dataclasses import dataclass
 from ssvd_asr.errors import StoreRefusedError, UnknownDomainError
 
 MIN_DIGEST_DIGITS = 12
-AUTO = "auto"  # in a request: the server chooses; no domain is called so
+AUTO = "auto"  # in a request: the server chooses
+# In numbers and logs: the base without a domain, any blend, and the domains beyond those that are told apart.
+BASE, BLEND, OTHER = "base", "blend", "other"
 
+# Words that stand for something else, and why. A store of an earlier release may have such a domain.
+_WORDS = {
+    AUTO: "a request says so to have one chosen",
+    BASE: "numbers and logs call the base so",
+    BLEND: "numbers and logs call blends so",
+    OTHER: "numbers and logs call so the domains that they do not tell apart",
+}
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 _DIGEST = re.compile(rf"sha256:([0-9a-f]{{{MIN_DIGEST_DIGITS},64}})")
@@ -46,25 +55,32 @@ def pinned_reference(name: str, sha256: str) -> str:
 
 
 def is_name(text: str) -> bool:
-    """Return whether a domain may have this name."""
+    """Return whether a domain of a store may have this name. A new one may not have each: `check_name`."""
     return _NAME.fullmatch(text) is not None
 
 
 def check_name(name: str) -> str:
-    """Return the name if a domain may have it.
+    """Return the name if a new domain or alias may have it.
 
     Raises:
-        StoreRefusedError: no domain may have this name.
+        StoreRefusedError: none may have this name.
+    """
+    if check_spelling(name) in _WORDS:
+        raise StoreRefusedError(f"no domain can be called {name!r}: {_WORDS[name]}", code="invalid_name")
+    return name
+
+
+def check_spelling(name: str) -> str:
+    """Return the name if a domain of a store may have it, also one that is there already.
+
+    Raises:
+        StoreRefusedError: it is spelled as no name is.
     """
     if not is_name(name):
         raise StoreRefusedError(
             f"domain name {name[:80]!r} must be 1 to 64 of a-z, 0-9, '.', '_' and '-' "
             "and begin with a letter or a digit",
             code="invalid_name",
-        )
-    if name == AUTO:
-        raise StoreRefusedError(
-            f"no domain can be called {AUTO!r}: a request says so to have one chosen", code="invalid_name"
         )
     return name
 

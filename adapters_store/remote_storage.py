@@ -191,7 +191,8 @@ class RemoteStorage:
             if made is None:
                 break
             try:
-                tag, data = self._remote.put(document, made, tag), made
+                made.announce()  # whether the store takes it is not known before
+                tag, data = self._remote.put(document, made.data, tag), made.data
                 break
             except ChangedMeanwhileError:
                 time.sleep(random.uniform(0, min(_MOST_PAUSE_S, 0.02 * 2**attempt)))

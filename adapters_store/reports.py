@@ -48,7 +48,7 @@ def describe_store(store: Catalogue) -> Report:
     return {
         "store": store.where,
         "domains": [describe_domain(domain) for domain in store.list()],
-        "aliases": store.aliases(),
+        "aliases": store.list_aliases(),
     }
 
 

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -39,11 +40,25 @@ ADAPTER_SUFFIX = ".safetensors"
 MAX_DOCUMENT_BYTES = 16 * 2**20
 LOCK_TIMEOUT_S = 30.0  # writers hold it for milliseconds, because checks run before
 
-Change = Callable[[bytes | None], bytes | None]
-
 _ADAPTER_FILE = re.compile(r"[0-9a-f]{64}\.safetensors")
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """New content of a document.
+
+    Attributes:
+        announce: called right before the content becomes visible, when it can hardly fail any more. If it
+            raises, nothing is changed.
+    """
+
+    data: bytes
+    announce: Callable[[], None]
+
+
+Change = Callable[[bytes | None], Replacement | None]
 
 
 class Storage(Protocol):
@@ -153,7 +168,7 @@ class FolderStorage:
         """See Storage. The lock keeps other writers away."""
         made = change(self.read(document))
         if made is not None:
-            write_file(self.root / document, made)
+            write_file(self.root / document, made.data, announce=made.announce)
 
     def sweep(self, named: Callable[[], set[str]]) -> None:
         """See Storage."""

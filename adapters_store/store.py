@@ -10,13 +10,15 @@ worst an adapter file that no index names, which the next writer removes.  Built
 outside the root, read only, each version 1 of its name.  Versions published under their names begin at 2.
 
 A store elsewhere (places.py) has the same files without the lock: a changed index replaces the one that was
-read, or nothing, and adapter files stay.  Each change is a line of the audit log before it becomes visible.
-A change that fails after that has a line without an event in the index.
+read, or nothing, and adapter files stay.  Each change is a line of the audit log right before it becomes
+visible, and after what it writes is on the disk.  A change that fails after that has a line without an event
+in the index.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,7 +31,7 @@ from adapters_store.names import Reference, check_name, parse_name, parse_refere
 from adapters_store.packaged import PACKAGED
 from adapters_store.remote_storage import Elsewhere
 from adapters_store.removal import removable
-from adapters_store.storage import ALIASES, STORE_VARIABLE, index_document
+from adapters_store.storage import ALIASES, STORE_VARIABLE, Replacement, index_document
 from adapters_store.versions import Domain, Version
 from ssvd_asr.errors import StoreError, StoreRefusedError
 
@@ -90,7 +92,7 @@ class AdapterStore(Catalogue):
             _run(check, staged)
             with self._storage.writing():
                 self._storage.sweep(self._named)
-                if name in self.aliases():
+                if not self.has(name) and name in self.aliases():  # a domain is never hidden by an alias
                     raise StoreRefusedError(
                         f"{name!r} is an alias: choose another name, or remove the alias",
                         code="name_is_alias",
@@ -209,13 +211,13 @@ class AdapterStore(Catalogue):
                 )
             found = self._resolve(wanted)
 
-            def change(text: bytes | None) -> bytes | None:
+            def change(text: bytes | None) -> Replacement | None:
                 known = Aliases.from_json(text)
                 if known.aliases.get(alias) == wanted.text:
                     return None
-                who = by or local_user()
-                self.audit.add("alias.set", who, alias=alias, stands_for=wanted.text, sha256=found.sha256)
-                return known.with_alias(alias, wanted.text).to_json()
+                line = partial(self.audit.add, "alias.set", by or local_user())
+                announce = partial(line, alias=alias, stands_for=wanted.text, sha256=found.sha256)
+                return Replacement(known.with_alias(alias, wanted.text).to_json(), announce)
 
             self._storage.update(ALIASES, change)
             return found
@@ -223,10 +225,10 @@ class AdapterStore(Catalogue):
     def remove_alias(self, alias: str, *, by: Actor | None = None) -> None:
         """Remove an alias. Raises UnknownDomainError if there is none, StoreError if it cannot be written."""
 
-        def change(text: bytes | None) -> bytes:
+        def change(text: bytes | None) -> Replacement:
             changed = Aliases.from_json(text).without(alias)
-            self.audit.add("alias.remove", by or local_user(), alias=alias)
-            return changed.to_json()
+            line = partial(self.audit.add, "alias.remove", by or local_user(), alias=alias)
+            return Replacement(changed.to_json(), line)
 
         with self._storage.writing():
             self._storage.update(ALIASES, change)
@@ -234,11 +236,11 @@ class AdapterStore(Catalogue):
     def _change(self, name: str, step: Step, by: Actor | None) -> tuple[DomainIndex, Version | None]:
         """Replace the index of a domain by what `step` makes of it; return that, and the built-in.
 
-        A line of the audit log for each new event comes first.
+        A line of the audit log for each new event comes right before.
         """
         made: tuple[DomainIndex, Version | None] | None = None
 
-        def change(text: bytes | None) -> bytes | None:
+        def change(text: bytes | None) -> Replacement | None:
             nonlocal made
             index, builtin = self._parsed(name, text)
             changed = step(index, builtin)
@@ -249,15 +251,18 @@ class AdapterStore(Catalogue):
                 self._active(changed, builtin)  # raises if this installation has not that built-in
             digests = {each.version: each.sha256 for each in self._versions(index, builtin)}
             digests |= {entry.version: entry.sha256 for entry in changed.versions}
-            for event in changed.events[len(index.events) :]:
-                self.audit.add(
-                    f"domain.{event.action}",
-                    by or local_user(),
-                    domain=name,
-                    version=event.version,
-                    sha256=digests[event.version],
-                )
-            return changed.to_json()
+
+            def announce() -> None:
+                for event in changed.events[len(index.events) :]:
+                    self.audit.add(
+                        f"domain.{event.action}",
+                        by or local_user(),
+                        domain=name,
+                        version=event.version,
+                        sha256=digests[event.version],
+                    )
+
+            return Replacement(changed.to_json(), announce)
 
         self._storage.update(index_document(name), change)
         assert made is not None

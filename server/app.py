@@ -16,6 +16,7 @@ from starlette.responses import RedirectResponse
 from server.api import catalogue, health, metrics, realtime, refusals, transcriptions, versions
 from server.api.access import PAGE, Access
 from server.api.body_limit import BodyLimit, Limit
+from server.api.documented import DocumentedApp
 from server.api.gate import Gate
 from server.api.head import Head
 from server.api.naming import is_model_of
@@ -107,7 +108,9 @@ def create_app(
             if traces is not None:
                 await run_in_threadpool(traces.close)
 
-    app = FastAPI(title="ssvd-asr", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = DocumentedApp(
+        title="ssvd-asr", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None
+    )
     refusals.install(app)
     app.add_middleware(
         Gate, access=Access(), ring=keys, quotas=quotas, metrics_public=settings.metrics_public

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from adapters_store.audit import AuditLog, local_user
-from adapters_store.names import check_name
+from adapters_store.names import check_spelling
 from adapters_store.store import AdapterStore
 from server.configuration.lists import listed
 from server.keys.book import (
@@ -102,12 +102,12 @@ def _show(file: KeyFile, arguments: argparse.Namespace) -> Report:
 
 
 def _private(file: KeyFile, arguments: argparse.Namespace) -> Report:
-    names = tuple(map(check_name, arguments.domains))
+    names = tuple(map(check_spelling, arguments.domains))
     return _set_private(file, "domain.private", names, lambda book: {*book.private, *names})
 
 
 def _public(file: KeyFile, arguments: argparse.Namespace) -> Report:
-    names = tuple(map(check_name, arguments.domains))
+    names = tuple(map(check_spelling, arguments.domains))
     if unknown := set(names) - set(file.read().private):
         raise KeysError(f"domain {min(unknown)} is not private")
     return _set_private(file, "domain.public", names, lambda book: {*book.private} - {*names})
@@ -179,7 +179,7 @@ def _note(text: str) -> None:
 
 def _domains(text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(listed(text)))
-    return names if names == (ALL,) else tuple(map(check_name, names))
+    return names if names == (ALL,) else tuple(map(check_spelling, names))
 
 
 def _expiry(text: str | None) -> datetime | None:

@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 
+from adapters_store.names import OTHER
+
 Labels = tuple[str, ...]
 
 MAX_NAMES = 100  # of domains as labels, so that a store of thousands does not make as many series
-OTHER = "other"  # the domains beyond, and routes that do not exist
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 ROWS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)

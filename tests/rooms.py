@@ -88,6 +88,7 @@ FLOORS: dict[str, list[tuple[str, ...]]] = {
             "errors",
             "languages",
             "live_sessions",
+            "repeated_keys",
             "tally",
             "traces",
             "unanswered",

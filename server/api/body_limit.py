@@ -15,8 +15,8 @@ from server.errors import ApiError
 
 logger = logging.getLogger(__name__)
 
-# Before the answer, a body is read and discarded up to this many times the limit. Without this, a client that
-# is still sending sees a broken pipe instead of the answer. A client that sends more is cut off.
+# Behind the answer, a body is read and discarded up to this many times the limit. Without this, a client that
+# sends all before it reads sees a broken pipe instead of the answer. A client that sends more is cut off.
 DISCARD_FACTOR = 2
 
 GONE: Message = {"type": "http.disconnect"}
@@ -48,6 +48,8 @@ class _Body:
 class BodyLimit:
     """ASGI middleware: 413 in OpenAI's shape for a body over its limit, whatever its Content-Length says.
 
+    The answer comes as soon as the declared length or the bytes that have come pass the limit.
+
     The app sees a disconnect when the body passes the limit. An answer that it starts after that is dropped.
     A client that leaves before its body is read gets no answer, and is no fault.
     """
@@ -66,7 +68,7 @@ class BodyLimit:
         max_bytes = limit.max_bytes
         body = _Body(receive)
         if _declared(scope) > max_bytes:
-            await _refuse(limit, body, scope, receive, send)
+            await _refuse(limit, body, scope, send)
             return
         answering = False
 
@@ -89,12 +91,11 @@ class BodyLimit:
             if body.count <= max_bytes:
                 raise
         if body.count > max_bytes and not answering:
-            await _refuse(limit, body, scope, receive, send)
+            await _refuse(limit, body, scope, send)
 
 
-async def _refuse(limit: Limit, body: _Body, scope: Scope, receive: Receive, send: Send) -> None:
-    while not body.ended and body.count <= DISCARD_FACTOR * limit.max_bytes:
-        await body.receive()
+async def _refuse(limit: Limit, body: _Body, scope: Scope, send: Send) -> None:
+    """Send the answer, and end it when the body is discarded. A client that asks first sends no body."""
     refused = ApiError(
         413,
         f"the request body is over the limit of {limit.max_bytes} bytes ({limit.setting})",
@@ -102,7 +103,18 @@ async def _refuse(limit: Limit, body: _Body, scope: Scope, receive: Receive, sen
         param="file",
     )
     response = refusal(refused, scope)
-    await response(scope, receive, send)
+    response.headers["Connection"] = "close"  # what is left of the body is no request
+    asks_first = not body.count and Headers(scope=scope).get("expect", "").lower() == "100-continue"
+
+    async def discarding_send(message: Message) -> None:
+        if message["type"] == "http.response.body" and not asks_first:
+            await send({**message, "more_body": True})
+            while not body.ended and body.count <= DISCARD_FACTOR * limit.max_bytes:
+                await body.receive()
+            message = {"type": "http.response.body", "body": b""}
+        await send(message)
+
+    await response(scope, body.receive, discarding_send)
 
 
 def _declared(scope: Scope) -> int:

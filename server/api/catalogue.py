@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse
 
 from adapters_store.reports import describe_domain
@@ -12,7 +12,7 @@ from adapters_store.versions import Domain, Version
 from server.api.documented import KEY, audio_file, refusals
 from server.api.gate import caller_of
 from server.api.naming import model_name, visible_aliases
-from server.api.parameters import check_parameters
+from server.api.parameters import STRICT
 from server.domains import hiding, problem_of
 from server.errors import ApiError
 from server.keys.caller import Caller
@@ -20,16 +20,16 @@ from server.languages import described
 from server.samples import MEDIA_TYPES, Sample
 from server.state import ServerState, state_of
 
-router = APIRouter(dependencies=[KEY, Depends(check_parameters)])
+router = APIRouter(dependencies=[KEY, *STRICT])
 
 
-@router.get("/v1/models", responses=refusals(400, 422, 500))
+@router.get("/v1/models", responses=refusals(400, 500))
 def models(request: Request) -> dict[str, Any]:
     """List the base, each domain made for it and the aliases, in OpenAI's shape."""
     return {"object": "list", "data": _models(state_of(request), caller_of(request))}
 
 
-@router.get("/v1/models/{model:path}", responses=refusals(400, 404, 422, 500))
+@router.get("/v1/models/{model:path}", responses=refusals(400, 404, 500))
 def model(model: str, request: Request) -> dict[str, Any]:
     """Return one entry of /v1/models."""
     for entry in _models(state_of(request), caller_of(request)):
@@ -38,7 +38,7 @@ def model(model: str, request: Request) -> dict[str, Any]:
     raise ApiError(404, f"model {model!r} is not served here", code="model_not_found", param="model")
 
 
-@router.get("/v1/domains", responses=refusals(400, 422, 500))
+@router.get("/v1/domains", responses=refusals(400, 500))
 def domains(request: Request, describe: bool = False) -> dict[str, Any]:
     """List every domain that exists for the caller, as it is now, with aliases and the base that is served.
 
@@ -56,7 +56,7 @@ def domains(request: Request, describe: bool = False) -> dict[str, Any]:
             **described(recogniser, state.settings.language),
         },
         "auto": True,
-        "aliases": visible_aliases(recogniser.name, state.store.aliases(), caller.hidden),
+        "aliases": visible_aliases(recogniser.name, state.store.list_aliases(), caller.hidden),
         "data": [
             _domain(state, each) | ({"description": describe_domain(each)} if describe else {})
             for each in state.store.list()
@@ -65,7 +65,7 @@ def domains(request: Request, describe: bool = False) -> dict[str, Any]:
     }
 
 
-@router.get("/v1/domains/{name}/samples", responses=refusals(400, 404, 422, 500))
+@router.get("/v1/domains/{name}/samples", responses=refusals(400, 404, 500))
 def samples(name: str, request: Request) -> dict[str, Any]:
     """List the sample clips of a domain: id, text and the URL of the audio."""
     return {"object": "list", "data": [_sample(name, each) for each in _samples(request, name)]}
@@ -74,7 +74,7 @@ def samples(name: str, request: Request) -> dict[str, Any]:
 @router.get(
     "/v1/domains/{name}/samples/{sample_id}",
     response_class=FileResponse,
-    responses=refusals(400, 404, 422, 500) | audio_file(set(MEDIA_TYPES.values())),
+    responses=refusals(400, 404, 500) | audio_file(set(MEDIA_TYPES.values())),
 )
 def sample_audio(name: str, sample_id: str, request: Request) -> FileResponse:
     """Return one clip's audio file, unchanged."""

@@ -171,12 +171,15 @@ async def _refused(request: Request, error: Exception) -> JSONResponse:
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    param = ".".join(str(part) for part in first["loc"][1:]) or None
+    first, *others = error.errors()
+    place, *names = first["loc"]  # "query" or "body"; the field; which type of several was tried
+    param = names[0] if names and isinstance(names[0], str) else None  # a number: of a character
+    reasons = [first["msg"], *(each["msg"] for each in others if each["loc"][1:2] == (param,))]
+    if first["type"] == "json_invalid":
+        reasons = [f"{first['msg']}: {first['ctx']['error']}"]
     note_refusal(request.scope, "invalid_value")
-    return error_response(
-        422, f"{param or first['loc'][0]}: {first['msg']}", code="invalid_value", param=param
-    )
+    message = f"{param or place}: {' or '.join(reasons)}"
+    return error_response(400, message, code="invalid_value", param=param)
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
@@ -187,7 +190,8 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
         405: f"{request.url.path} does not take {request.method}",
     }
     message = known.get(status, str(error.detail)) if error.detail == status.phrase else str(error.detail)
-    code = status.phrase.lower().replace(" ", "_")
+    malformed = status == HTTPStatus.BAD_REQUEST  # FastAPI's, for JSON that it cannot read at all
+    code = "invalid_value" if malformed else status.phrase.lower().replace(" ", "_")
     note_refusal(request.scope, code)
     response = error_response(status, message, code=code)
     response.headers.update(error.headers or {})

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from anyio import to_thread
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
@@ -20,7 +20,7 @@ from server.api.form import UNTIMED, AudioForm, TranscriptionForm, TranslationFo
 from server.api.form_reading import open_form
 from server.api.form_schema import request_schema
 from server.api.gate import caller_of
-from server.api.parameters import check_parameters
+from server.api.parameters import STRICT
 from server.api.replies import render
 from server.api.streaming import PieceStream, StreamedReply, stream_reply
 from server.api.watch import CLIENT_LEFT, note_reply, note_stage
@@ -63,9 +63,7 @@ async def translate(request: Request) -> Response:
     return await _answer(request, TranslationForm)
 
 
-@router.get(
-    "/v1/progress/{request_id}", dependencies=[Depends(check_parameters)], responses=refusals(400, 404, 422)
-)
+@router.get("/v1/progress/{request_id}", dependencies=STRICT, responses=refusals(400, 404))
 async def progress(request_id: str, request: Request) -> dict[str, int]:
     """Return how many pieces a running request has, and how many of them are decoded."""
     pieces = state_of(request).progress.find(request_id)

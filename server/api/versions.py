@@ -28,7 +28,7 @@ from server.api.callers import actor_of, check_origin
 from server.api.documented import KEY, Responses, refusals
 from server.api.gate import caller_of
 from server.api.multipart import bad_field, read_form
-from server.api.parameters import check_parameters
+from server.api.parameters import STRICT
 from server.domains import hiding
 from server.errors import ApiError
 from server.publishing import Intent
@@ -36,14 +36,14 @@ from server.publishing import publish as publish_file
 from server.state import ServerState, state_of
 from ssvd_asr.errors import AdapterError, UnknownDomainError, WrongBaseError, WrongBasisError
 
-router = APIRouter(dependencies=[KEY, Depends(check_parameters)])
-changes = APIRouter(dependencies=[KEY, Depends(check_parameters), Depends(check_origin)])
+router = APIRouter(dependencies=[KEY, *STRICT])
+changes = APIRouter(dependencies=[KEY, *STRICT, Depends(check_origin)])
 
 FIELDS = ("as", "over", "activate")
 # For the OpenAPI document; adapters_store/names.py refuses what does not fit.
 NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 REFERENCE = r"^[a-z0-9][a-z0-9._-]{0,63}(@[1-9][0-9]{0,8})?$"
-OF_CHANGES = refusals(400, 403, 404, 409, 422, 500, 507)
+OF_CHANGES = refusals(400, 403, 404, 409, 500, 507)
 OF_PUBLISHING = refusals(400, 403, 404, 409, 413, 415, 422, 500, 504, 507)
 FILE: Responses = {
     200: {
@@ -91,14 +91,14 @@ class Alias(BaseModel):
     stands_for: StrictStr = Field(json_schema_extra={"pattern": REFERENCE})  # "child" or "child@3"
 
 
-@router.get("/v1/domains/{name}", responses=refusals(400, 404, 422, 500))
+@router.get("/v1/domains/{name}", responses=refusals(400, 404, 500))
 def domain(name: str, request: Request) -> Report:
     """Return a domain with its versions, pins and history."""
     found = _store(request).get(_visible(request, name).name)
     return describe_history(found, found.versions)
 
 
-@router.get("/v1/domains/{name}/diff", responses=refusals(400, 404, 422, 500))
+@router.get("/v1/domains/{name}/diff", responses=refusals(400, 404, 500))
 def diff(
     name: str, request: Request, one: str = Query(alias="from"), other: str = Query(alias="to")
 ) -> Report:
@@ -106,7 +106,7 @@ def diff(
     return describe_difference(_version(request, name, one), _version(request, name, other))
 
 
-@router.get("/v1/domains/{name}/versions/{version}", responses=refusals(400, 404, 422, 500))
+@router.get("/v1/domains/{name}/versions/{version}", responses=refusals(400, 404, 500))
 def version(name: str, version: str, request: Request) -> Report:
     """Return one version with the metadata of its file."""
     return describe_stored(_store(request), _version(request, name, version))
@@ -115,7 +115,7 @@ def version(name: str, version: str, request: Request) -> Report:
 @router.get(
     "/v1/domains/{name}/versions/{version}/file",
     response_class=Response,
-    responses=refusals(400, 403, 404, 422, 500) | FILE,
+    responses=refusals(400, 403, 404, 500) | FILE,
 )
 def file(name: str, version: str, request: Request) -> Response:
     """Return a version's file, whose digest is checked first. Its ETag is the digest."""

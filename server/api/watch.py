@@ -14,9 +14,10 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from adapters_store.names import BASE, BLEND, OTHER
 from server.engine.messages import Reply, Timing
 from server.logs import NONE, request_id
-from server.tally import AUDIO_SECONDS, OTHER, REQUEST_SECONDS, REQUESTS, Tally
+from server.tally import AUDIO_SECONDS, REQUEST_SECONDS, REQUESTS, Tally
 from server.traces import Stage, Traces
 
 logger = logging.getLogger("server.requests")
@@ -135,6 +136,7 @@ def _rounded(seconds: float | None) -> float | None:
 
 def _route_of(scope: Scope) -> str:
     """Return the pattern of a request's path, in which no name of a client stands."""
+    # OTHER: a route that does not exist
     return getattr(scope.get("route"), "path", None) or scope.get(NOTES, {}).get("route") or OTHER
 
 
@@ -179,7 +181,7 @@ def note_route(scope: Scope, template: str | None) -> None:
 def domain_label(reply: Reply) -> str:
     """Return the domain of a reply as a label: there are endless blends, so they share one."""
     made_by = reply.provenance
-    return "blend" if made_by.parts else made_by.domain or "base"
+    return BLEND if made_by.parts else made_by.domain or BASE
 
 
 def _id_of(scope: Scope) -> str:

@@ -68,7 +68,7 @@ class KeyFile:
     def change(self, change: Change, audit: AuditLog, by: Actor, what: str, **concerns: str) -> KeyBook:
         """Change the book, and return it. Readers see the old file or the new one.
 
-        The change is written to the audit log before it is visible.
+        The change is written to the audit log right before it is visible, when it is on the disk already.
 
         Raises:
             KeysError: as `change` does, or the file cannot be read or written.
@@ -79,8 +79,8 @@ class KeyFile:
             make_folder(target.parent)
             with filelock.FileLock(f"{target}.lock", timeout=LOCK_TIMEOUT_S):
                 changed = change(self.read())
-                audit.add(what, by, **concerns)
-                write_file(target, changed.model_dump_json(indent=1).encode() + b"\n", MODE)
+                data = changed.model_dump_json(indent=1).encode() + b"\n"
+                write_file(target, data, MODE, announce=lambda: audit.add(what, by, **concerns))
                 return changed
         except filelock.Timeout as error:
             raise KeysError(

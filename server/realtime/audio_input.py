@@ -31,12 +31,15 @@ class AudioInput:
     def __init__(self, kind: AudioFormat) -> None:
         self.kind = kind
         self.held_s = 0.0  # audio that the resampler still holds
+        self._half = b""  # of a sample of two bytes, whose other half begins the next audio
         self._resampler = soxr.ResampleStream(RATES_HZ[kind], SAMPLE_RATE, 1, dtype="float32")
 
     def decode(self, audio: str) -> FloatArray:
         """Return the samples (n,) that base64 of raw audio adds, mono in [-1, 1]. n may be 0.
 
-        Raises ApiError for what is not base64, half a sample, or more than MAX_APPEND_BYTES.
+        The bytes may end within a sample: its half is kept for the next audio.
+
+        Raises ApiError for what is not base64, or more than MAX_APPEND_BYTES.
         """
         try:
             data = base64.b64decode(audio, validate=True)
@@ -44,8 +47,10 @@ class AudioInput:
             raise _refused(f"audio is not base64: {error}") from error
         if len(data) > MAX_APPEND_BYTES:
             raise _refused(f"audio has {len(data)} bytes: the limit of one event is {MAX_APPEND_BYTES}")
-        if self.kind == "audio/pcm" and len(data) % 2:
-            raise _refused(f"audio has {len(data)} bytes, and a sample of audio/pcm has two")
+        if self.kind == "audio/pcm":
+            data = self._half + data
+            whole = len(data) // 2 * 2
+            data, self._half = data[:whole], data[whole:]
         if not data:
             return np.zeros(0, np.float32)
         wave, _ = soundfile.read(
@@ -57,11 +62,18 @@ class AudioInput:
         return found
 
     def flush(self) -> FloatArray:
-        """Return the samples that the resampler still holds. The next audio begins a new stream."""
+        """Return the samples that the resampler still holds. The next audio begins a new stream of samples.
+
+        It is the same stream of bytes: half a sample stays, else all that follows would be noise.
+        """
         held: FloatArray = self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)
         self.held_s = 0.0
         self._resampler = soxr.ResampleStream(RATES_HZ[self.kind], SAMPLE_RATE, 1, dtype="float32")
         return held
+
+    def forget_half(self) -> None:
+        """Drop half a sample: the next audio begins with a whole one."""
+        self._half = b""
 
 
 def _refused(message: str) -> ApiError:

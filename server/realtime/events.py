@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from server.errors import ApiError
 from server.realtime.audio_input import AudioFormat
+from server.repeated_keys import repeated_key
 
 MAX_EVENT_ID = 512  # characters
 LOGPROBS = "item.input_audio_transcription.logprobs"
@@ -124,7 +125,7 @@ _ADVICE = {
 def read_event(text: str) -> ClientEvent:
     """Return the client event of a message. Raises EventError that names the member at fault."""
     try:
-        return _CLIENT_EVENT.validate_json(text)
+        event = _CLIENT_EVENT.validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         names = [str(each) for each in first["loc"][1:]]  # after the event's own type
@@ -133,6 +134,9 @@ def read_event(text: str) -> ClientEvent:
         param = ".".join(names) or "type"
         advice = _advice(names) or first["msg"]
         raise EventError(f"{param}: {advice}", param, _event_id_of(text)) from error
+    if (key := repeated_key(text)) is not None:
+        raise EventError(f"{key} is given twice", key, event.event_id)
+    return event
 
 
 def _advice(names: list[str]) -> str | None:

@@ -37,6 +37,7 @@ FloatArray = npt.NDArray[np.float32]
 Event = dict[str, Any]
 
 MIN_COMMIT_S = 0.1  # as OpenAI's: less is a mistake of the client
+SECONDS_DIGITS = 6  # after the point: a sample of any format is longer
 CHUNK = SAMPLE_RATE  # samples that are searched for turns at a time
 
 
@@ -163,7 +164,8 @@ class LiveSession:
         held_s = (len(self._buffer) + len(wave)) / SAMPLE_RATE
         if held_s > self._limits.longest_turn_s:
             raise ApiError(
-                400, f"the buffer would hold {held_s:.1f} s: the limit is {self._limits.longest_turn_s:g} s "
+                400, f"the buffer would hold {_exact(held_s)} s: the limit is "
+                f"{self._limits.longest_turn_s:g} s "
                 "(SSVD_REALTIME_MAX_TURN_S); commit or clear it",
                 code="input_audio_buffer_full", param="audio",
             )  # fmt: skip
@@ -192,10 +194,10 @@ class LiveSession:
 
     async def _commit(self) -> None:
         held = self._buffer if self._detector is None else self._detector
-        held_s = self._input.held_s + len(held) / SAMPLE_RATE
+        held_s = round(self._input.held_s + len(held) / SAMPLE_RATE, SECONDS_DIGITS)  # sums of floats
         if held_s < MIN_COMMIT_S:  # and it stays, so that the client may add to it
             raise ApiError(
-                400, f"the buffer holds {held_s:.2f} s: at least {MIN_COMMIT_S:g} s are needed",
+                400, f"the buffer holds {_exact(held_s)} s: at least {MIN_COMMIT_S:g} s are needed",
                 code="input_audio_buffer_commit_empty",
             )  # fmt: skip
         rest = await run_in_threadpool(self._input.flush)
@@ -209,6 +211,7 @@ class LiveSession:
 
     async def _clear(self) -> None:
         await self._drop_open_audio()
+        self._input.forget_half()
         await self._send(server_event("input_audio_buffer.cleared"))
 
     async def _drop_open_audio(self) -> None:
@@ -253,3 +256,8 @@ class LiveSession:
         wave = held.wave
         turn.decoded = len(wave)
         self._decoder.begin_early(turn, replace(self._request, wave=wave))
+
+
+def _exact(seconds: float) -> str:
+    """Return seconds with as many digits as tell them from a limit that they are a sample off."""
+    return f"{seconds:.{SECONDS_DIGITS}f}".rstrip("0").rstrip(".")

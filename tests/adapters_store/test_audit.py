@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from adapters_store import disk
 from adapters_store.audit import Actor, AuditLog
+from adapters_store.store import AdapterStore
 from ssvd_asr.errors import StoreError
+from tests.adapters_store.adapter_samples import adapter_file, builtin_folder
 
 OPS = Actor("ops", "192.0.2.1")
 
@@ -45,3 +49,25 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="audit log"):
         AuditLog(tmp_path / "file" / "audit.jsonl").add("key.add", OPS)
+
+
+def test_a_line_is_written_once_the_change_is_on_the_disk_and_before_it_is_visible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = AdapterStore(
+        tmp_path / "root", builtin_folder(tmp_path), audit=AuditLog(tmp_path / "audit.jsonl")
+    )
+    store.publish("child", adapter_file(tmp_path, 2))
+    done: list[str] = []
+
+    def noting(name: str, module: Any) -> None:
+        call = getattr(module, name)
+        monkeypatch.setattr(
+            module, name, lambda *arguments, **options: (done.append(name), call(*arguments, **options))[1]
+        )
+
+    noting("_write_all", disk)
+    noting("replace", os)
+    noting("add", AuditLog)
+    store.set_alias("kids", "child")
+    assert done == ["_write_all", "add", "replace"]

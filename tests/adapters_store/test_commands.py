@@ -159,6 +159,13 @@ def test_what_is_no_adapter_is_one_line_that_names_the_file(run, tmp_path):
         assert told in error
 
 
+@pytest.mark.parametrize("word", ["auto", "base", "blend", "other"])
+def test_a_word_that_means_something_else_is_no_name(run, store, make, word):
+    status, _, error = run("publish", word, make(1), "--as", word)
+    assert (status, f"no domain can be called {word!r}" in error) == (1, True)
+    assert [domain.name for domain in store.list()] == ["child", "scottish"]
+
+
 def test_refusals_are_one_line_on_stderr_and_nothing_on_stdout(run):
     for arguments, reason in [
         (("show", "ward"), "no domain 'ward'"),
@@ -166,6 +173,7 @@ def test_refusals_are_one_line_on_stderr_and_nothing_on_stdout(run):
         (("activate", "child"), "child@NUMBER"),
         (("remove", "child@1"), "built in"),
         (("publish", "ward", "missing.safetensors"), "missing.safetensors"),
+        (("alias", "blend", "child"), "no domain can be called 'blend'"),
     ]:
         status, output, error = run(*arguments, "--json")
         assert (status, output) == (1, "")

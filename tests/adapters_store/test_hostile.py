@@ -250,3 +250,37 @@ def test_files_of_the_store_can_be_read_by_others_and_adapters_not_written(store
     version = store.publish("ward", make(1))
     assert version.path.stat().st_mode & 0o777 == 0o444
     assert (store.root / "domains" / "ward.json").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"{broken", "all of it: Invalid JSON"),
+        (b"\xff", "all of it: Invalid JSON"),
+        (b"[]", "all of it: Input should be an object"),
+        (b'{"aliases": {"kids": 1}}', "aliases.kids: Input should be a valid string"),
+        (b'{"aliases": {"Kids": "child"}}', "'Kids' is no name"),
+        (b'{"aliases": {"kids": "child@0"}}', "'kids' stands for 'child@0', which is no reference"),
+        (b'{"format": 2, "aliases": {}}', "format: Input should be 1"),
+    ],
+)
+def test_damaged_aliases_are_told_in_a_line_and_the_rest_goes_on(store, make, content, told, caplog):
+    store.publish("ward", make(1))
+    (store.root / "aliases.json").write_bytes(content)
+    for change in (
+        lambda: store.aliases(),
+        lambda: store.resolve("kids"),
+        lambda: store.set_alias("old", "child"),
+        lambda: store.remove_alias("kids"),
+        lambda: store.remove("ward", 1),  # an alias may stand for it
+        lambda: store.publish("new", make(2)),
+    ):
+        with pytest.raises(StoreError, match=r"^aliases\.json of the store is damaged: [^\n]*$") as refused:
+            change()
+        assert told in str(refused.value)
+    assert store.list_aliases() == {}
+    assert told in caplog.text
+    assert [domain.name for domain in store.list()] == ["child", "scottish", "ward"]
+    assert store.publish("ward", make(2)).version == 2
+    assert store.rollback("ward").version == 1
+    assert store.pin("ward", 1).version == 1

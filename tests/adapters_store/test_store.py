@@ -348,7 +348,7 @@ def test_a_damaged_list_of_aliases_is_said_and_domains_serve(store, make):
     store.publish("ward", make(1))
     (store.root / "aliases.json").write_text('{"format": 1, "aliases": {"../x": "ward"}}')
     assert store.resolve("ward").version == 1
-    with pytest.raises(StoreError, match="aliases of the store are damaged"):
+    with pytest.raises(StoreError, match=r"aliases\.json of the store is damaged"):
         store.resolve("kids")
-    with pytest.raises(StoreError, match="aliases of the store are damaged"):
+    with pytest.raises(StoreError, match=r"aliases\.json of the store is damaged"):
         store.set_alias("kids", "ward")

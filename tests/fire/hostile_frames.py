@@ -53,11 +53,13 @@ EVENTS: Mapping[str, Events] = {
     "an unknown event": Events(lambda: [event("response.create")]),
     "an event without a type": Events(lambda: ["{}"]),
     "an event with more members": Events(lambda: [event("input_audio_buffer.clear", more=1)]),
+    "a member given twice": Events(
+        lambda: ['{"type": "input_audio_buffer.clear", "event_id": "a", "event_id": "b"}']
+    ),
     "an id of 10 kB": Events(lambda: [event("input_audio_buffer.clear", event_id="a" * 10_000)]),
     "half a surrogate": Events(lambda: ['{"type": "input_audio_buffer.append", "audio": "\\ud800"}']),
     "audio that is no base64": Events(lambda: [append("@@@@")], "invalid_audio"),
     "audio with spaces": Events(lambda: [append("AA AA")], "invalid_audio"),
-    "half a sample": Events(lambda: [append(b"abc")], "invalid_audio"),
     "audio over OpenAI's limit": Events(lambda: [append(bytes(MAX_APPEND_BYTES + 2))], "invalid_audio"),
     "audio that is a number": Events(lambda: [event("input_audio_buffer.append", audio=5)]),
     "more audio than a turn": Events(lambda: [BY_HAND, append(bytes(48_000 * 9))], "input_audio_buffer_full"),

@@ -257,6 +257,18 @@ def test_the_openapi_document_has_every_refusal_of_an_upload(client: TestClient,
     assert {"400", "413", "415", "422", "503", "507"} <= documented  # those of read_form among them
 
 
+def test_the_openapi_document_has_no_refusal_that_a_route_does_not_make(client: TestClient) -> None:
+    """A malformed parameter is 400: 422 is for forms, whose values may be beyond what the base can do."""
+    document = client.get("/openapi.json").json()
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            content = operation.get("requestBody", {}).get("content", {})
+            assert ("422" in operation["responses"]) == ("multipart/form-data" in content), (method, path)
+            if "parameters" in operation or content:
+                assert "400" in operation["responses"], (method, path)
+    assert not {"HTTPValidationError", "ValidationError"} & {*document["components"]["schemas"]}
+
+
 def test_a_parameter_of_the_address_that_a_route_lacks_is_refused(client: TestClient) -> None:
     routes = ["/v1/models", "/v1/domains", f"/v1/progress/{'x' * 16}"]
     answers = [client.get(route, params={"describes": "true"}) for route in routes]

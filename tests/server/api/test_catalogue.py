@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
 from adapters_store.store import AdapterStore
-from tests.server.api.test_transcriptions import refusal
+from tests.server.api.test_transcriptions import post, refusal
 from tests.server.fakes import BASE, DIGEST, write_adapter
 
 
@@ -73,6 +74,24 @@ def test_a_damaged_file_spoils_only_its_own_entry(client: TestClient, store: Ada
     child, scottish = client.get("/v1/domains").json()["data"]
     assert child["problem"] is None
     assert "scottish@1" in scottish["problem"]
+
+
+def test_a_damaged_file_of_aliases_spoils_the_aliases_alone(
+    client: TestClient, store: AdapterStore, clip: bytes, tmp_path: Path
+) -> None:
+    """GET /v1/domains was 500 in the words of pydantic."""
+    store.set_alias("kids", "child")
+    assert store.root is not None
+    (store.root / "aliases.json").write_text("{broken")
+    body = client.get("/v1/domains", params={"describe": "true"}).json()
+    assert ([each["name"] for each in body["data"]], body["aliases"]) == (["child", "scottish"], {})
+    assert post(client, clip, domain="child").status_code == 200
+    store.publish("child", write_adapter(tmp_path / "child3", 12))
+    store.rollback("child")
+    error = refusal(post(client, clip, domain="kids"), 500)
+    assert error["code"] == "store_damaged"
+    assert error["message"].startswith("aliases.json of the store is damaged: all of it: Invalid JSON")
+    assert not re.search("pydantic|Aliases|input_value|\\n", error["message"])
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from adapters_store.names import OTHER
 from server.settings import ServerSettings
-from server.tally import MAX_NAMES, MEASURES, OTHER, Tally, table
+from server.tally import MAX_NAMES, MEASURES, Tally, table
 from tests.server.api.test_transcriptions import post
 from tests.server.fakes import FakeRecogniser
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import socket
 import time
 from collections.abc import Iterator
 from functools import partial
+from http.client import HTTPResponse
 from urllib.parse import urlsplit
 
 import httpx
@@ -123,6 +125,31 @@ def test_an_upload_over_the_limit_is_answered_and_not_cut_off(
     with pytest.raises(openai.APIStatusError, match="SSVD_MAX_UPLOAD_BYTES") as refused:
         api.audio.transcriptions.create(file=("a.wav", bytes(settings.max_upload_bytes + 1000)), model=BASE)
     assert refused.value.status_code == 413
+
+
+@pytest.mark.parametrize("expects", ["", "Expect: 100-continue\r\n"])
+@pytest.mark.parametrize(
+    ("route", "setting"),
+    [
+        ("/v1/audio/transcriptions", "SSVD_MAX_UPLOAD_BYTES"),
+        ("/v1/domains/child/versions", "SSVD_MAX_ADAPTER_BYTES"),
+    ],
+)
+def test_an_upload_that_says_it_is_over_the_limit_is_answered_before_it_is_sent(
+    url: str, settings: ServerSettings, route: str, setting: str, expects: str
+) -> None:
+    limit = settings.max_upload_bytes if "UPLOAD" in setting else settings.max_adapter_bytes
+    address = urlsplit(url)
+    head = f"POST {route} HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Length: {limit + 1}\r\n{expects}\r\n"
+    with socket.create_connection((address.hostname, address.port), 30) as connection:
+        connection.sendall(head.encode())
+        answer = HTTPResponse(connection)
+        answer.begin()
+        assert (answer.status, answer.headers["Connection"]) == (413, "close")
+        error = json.loads(answer.read())["error"]
+        assert (error["code"], setting in error["message"]) == ("upload_too_large", True)
+        if expects:  # nothing comes, so the server does not wait for it
+            assert connection.recv(1) == b""
 
 
 def test_a_client_that_leaves_before_its_turn_is_not_decoded(

@@ -312,6 +312,61 @@ def test_a_commit_of_too_little_keeps_it(open_session: Open) -> None:
         assert done.usage.seconds == pytest.approx(0.16, abs=0.01)
 
 
+@pytest.mark.parametrize(
+    ("kind", "count", "held"),
+    [("audio/pcmu", 790, "0.09875"), ("audio/pcmu", 799, "0.099875"), ("audio/pcm", 4798, "0.099958")],
+)
+def test_a_commit_of_too_little_says_how_little(open_session: Open, kind: str, count: int, held: str) -> None:
+    """It said that 0.10 s are held and 0.1 s are needed."""
+    with open_session() as session:
+        event_of(session)
+        update(session, format={"type": kind}, turn_detection=None)
+        for part in (bytes(count - 101), bytes(101)):
+            session.input_audio_buffer.append(audio=base64.b64encode(part).decode())
+        session.input_audio_buffer.commit()
+        message = events_until(session, "error")[-1].error.message
+        assert message == f"the buffer holds {held} s: at least 0.1 s are needed"
+        session.input_audio_buffer.append(audio=base64.b64encode(bytes(4800 - count)).decode())
+        session.input_audio_buffer.commit()
+        assert event_of(session).type == "input_audio_buffer.committed"
+
+
+def test_audio_that_is_cut_at_odd_bytes_is_heard_whole(
+    open_session: Open, recogniser: FakeRecogniser
+) -> None:
+    """Every event with half a sample was refused, so that a pipe lost all of them."""
+    data = (soxr.resample(babble(2.0), 16_000, 24_000) * 32_767).astype("<i2").tobytes()
+    heard = []
+    for step in (4801, len(data)):
+        with open_session() as session:
+            event_of(session)
+            update(session, turn_detection=None)
+            for at in range(0, len(data), step):
+                part = base64.b64encode(data[at : at + step]).decode()
+                session.input_audio_buffer.append(audio=part)
+            session.input_audio_buffer.commit()
+            done = events_until(session, f"{TRANSCRIPTION}.completed")[-1]
+            assert done.usage.seconds == pytest.approx(2.0, abs=0.01)
+            heard.append(recogniser.pieces[-1].wave)
+    assert np.allclose(heard[0], heard[1], atol=1e-4)
+
+
+def test_clear_forgets_half_a_sample(open_session: Open, recogniser: FakeRecogniser) -> None:
+    data = (soxr.resample(babble(2.0), 16_000, 24_000) * 32_767).astype("<i2").tobytes()
+    with open_session() as session:
+        event_of(session)
+        update(session, turn_detection=None)
+        heard = []
+        for left_over in (b"", b"abc"):
+            session.input_audio_buffer.append(audio=base64.b64encode(left_over).decode())
+            session.input_audio_buffer.clear()
+            session.input_audio_buffer.append(audio=base64.b64encode(data).decode())
+            session.input_audio_buffer.commit()
+            events_until(session, f"{TRANSCRIPTION}.completed")
+            heard.append(recogniser.pieces[-1].wave)
+    assert np.array_equal(heard[0], heard[1])
+
+
 def test_a_buffer_that_is_full_says_so(open_session: Open) -> None:
     with open_session() as session:
         event_of(session)

@@ -148,7 +148,31 @@ def test_a_form_is_refused_by_name(client: TestClient, new: bytes) -> None:
     assert refusal(send(client, new, activate="perhaps"), 400)["param"] == "activate"
     assert refusal(send(client, new, name="child"), 400)["param"] == "name"
     assert refusal(send(client, new, "/v1/domains/Child!/versions"), 400)["code"] == "invalid_name"
-    assert refusal(send(client, new, "/v1/domains/auto/versions"), 400)["code"] == "invalid_name"
+
+
+@pytest.mark.parametrize("word", ["auto", "base", "blend", "other"])
+def test_no_new_domain_is_called_as_requests_or_numbers_call_something_else(
+    client: TestClient, store: AdapterStore, new: bytes, word: str
+) -> None:
+    error = refusal(send(client, new, f"/v1/domains/{word}/versions"), 400)
+    assert (error["code"], word in error["message"]) == ("invalid_name", True)
+    response = client.put(f"/v1/domain-aliases/{word}", json={"stands_for": "child"})
+    assert refusal(response, 400)["code"] == "invalid_name"  # type: ignore[arg-type]
+    assert word not in listed(client)
+    assert store.aliases() == {}
+
+
+def test_a_domain_that_an_earlier_release_called_base_goes_on(
+    client: TestClient, clip: bytes, new: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as earlier:
+        earlier.setattr("adapters_store.store.check_name", str)
+        send(client, new, "/v1/domains/base/versions")
+    assert listed(client)["base"] == 1
+    assert post(client, clip, domain="base").json()["text"] == "base words of version 1"
+    assert client.put("/v1/domains/base/versions/1/pin").json()["pinned"] is True
+    assert client.delete("/v1/domains/base/versions/1/pin").status_code == 200
+    assert client.delete("/v1/domains/base/versions/1", params={"force": "true"}).status_code == 200
 
 
 def test_adapters_have_a_limit_of_their_own(
@@ -210,8 +234,8 @@ def test_activate_rollback_and_remove(client: TestClient, new: bytes, audit: Any
         (client.post("/v1/domains/ward/rollback"), 404, "domain_not_found"),
         (client.post("/v1/domains/scottish/rollback"), 409, "nothing_before"),
         (client.post("/v1/domains/child/activate", json={"version": 9}), 404, "domain_not_found"),
-        (client.post("/v1/domains/child/activate", json={"version": 1.5}), 422, "invalid_value"),
-        (client.post("/v1/domains/child/activate", content=b"{"), 422, "invalid_value"),
+        (client.post("/v1/domains/child/activate", json={"version": 1.5}), 400, "invalid_value"),
+        (client.post("/v1/domains/child/activate", content=b"{"), 400, "invalid_value"),
         (client.delete(f"{VERSIONS}/first"), 404, "domain_not_found"),
         (client.delete(VERSIONS), 409, "nothing_to_remove"),
         (client.get("/v1/domains/..%2F..%2Fetc"), 404, "not_found"),
@@ -293,7 +317,7 @@ def test_the_difference_of_two_versions_is_that_of_their_metadata(client: TestCl
     body = client.get("/v1/domains/child/diff", params={"from": 1, "to": 2}).json()
     assert body["changed"]["training.wer_after"] == [0.1, 0.05]
     assert "base_digest" not in body["changed"]
-    assert refusal(client.get("/v1/domains/child/diff", params={"from": 1}), 422)["param"] == "to"  # type: ignore[arg-type]
+    assert refusal(client.get("/v1/domains/child/diff", params={"from": 1}), 400)["param"] == "to"  # type: ignore[arg-type]
 
 
 def test_files_sent_at_once_all_become_versions(client: TestClient, tmp_path: Path) -> None:
@@ -336,13 +360,106 @@ def test_a_disk_that_takes_no_change_is_told_from_a_damaged_store(
     assert refusal(response, status)["code"] == code  # type: ignore[arg-type]
 
 
+def test_a_change_that_a_full_disk_refuses_is_not_in_the_log(
+    client: TestClient, store: AdapterStore, new: bytes, monkeypatch: pytest.MonkeyPatch, audit: Any
+) -> None:
+    """The line was written first, so the log told of changes that nobody made."""
+    send(client, new)
+    store.set_alias("kids", "child")
+    store.pin("child", 1)
+    before, lines = store.get("child"), audit()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("adapters_store.disk._write_all", full)
+        for response in [
+            client.post("/v1/domains/child/rollback"),
+            client.post("/v1/domains/child/activate", json={"version": 1}),
+            client.put(f"{VERSIONS}/2/pin"),
+            client.delete(f"{VERSIONS}/1/pin"),
+            client.delete(f"{VERSIONS}/2"),
+            client.delete(VERSIONS),
+            client.put("/v1/domain-aliases/old", json={"stands_for": "child@1"}),
+            client.delete("/v1/domain-aliases/kids"),
+        ]:
+            assert refusal(response, 507)["code"] == "no_space"  # type: ignore[arg-type]
+    assert audit() == lines
+    assert (store.get("child"), store.aliases()) == (before, {"kids": "child"})
+    assert client.post("/v1/domains/child/rollback").status_code == 200
+    assert audit()[-1]["what"] == "domain.rollback"
+
+
 def test_an_empty_file_is_no_adapter(client: TestClient) -> None:
     assert refusal(send(client, b""), 422)["code"] == "invalid_adapter"
 
 
 def test_a_body_that_is_no_object_is_refused_in_words(client: TestClient) -> None:
     response = client.post("/v1/domains/child/activate", json=[1])
-    assert refusal(response, 422)["message"].startswith("body: ")  # type: ignore[arg-type]
+    assert refusal(response, 400)["message"].startswith("body: ")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "options", "param"),
+    [
+        ("GET", "/v1/domains", {"params": {"describe": "maybe"}}, "describe"),
+        ("GET", "/v1/domains/child/diff", {"params": {"from": "1"}}, "to"),
+        ("DELETE", f"{VERSIONS}/2", {"params": {"force": "banana"}}, "force"),
+        ("PUT", "/v1/domain-aliases/kids", {"json": {"stands_for": "child", "x": 1}}, "x"),
+        ("PUT", "/v1/domain-aliases/kids", {"json": {"stands_for": 1}}, "stands_for"),
+        ("PUT", "/v1/domain-aliases/kids", {}, None),
+        ("POST", "/v1/domains/child/activate", {"json": {"version": True}}, "version"),
+        ("POST", "/v1/domains/child/activate", {"json": {}}, "version"),
+        ("POST", "/v1/domains/child/activate", {"json": [1]}, None),
+        ("POST", "/v1/domains/child/activate", {"content": b'{"version": }'}, None),
+        ("POST", "/v1/domains/child/activate", {"content": b'{"version": "\xff"}'}, None),
+        ("POST", "/v1/domains/child/activate", {"content": b"[" * 100_000}, None),
+        ("POST", "/v1/domains/child/activate", {"content": b'{"version":1,"version":2}'}, "version"),
+        ("POST", "/v1/domains/child/activate", {"content": b'{"version":1,"\\u0076ersion":1}'}, "version"),
+        ("PUT", "/v1/domain-aliases/kids", {"content": b'{"x":1,"stands_for":"child","x":2}'}, "x"),
+    ],
+)  # fmt: skip
+def test_a_malformed_value_is_400_by_the_name_of_its_field(
+    client: TestClient,
+    store: AdapterStore,
+    method: str,
+    path: str,
+    options: dict[str, Any],
+    param: str | None,
+) -> None:
+    headers = {"Content-Type": "application/json"} if "content" in options else {}
+    response = client.request(method, path, headers=headers, **options)
+    error = refusal(response, 400)  # type: ignore[arg-type]
+    assert (error["code"], error["param"]) == ("invalid_value", param)
+    assert listed(client) == {"child": 2, "scottish": 1}
+    assert store.aliases() == {}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/domains/child/rollback"),
+        ("DELETE", VERSIONS),
+        ("DELETE", f"{VERSIONS}/1"),
+        ("PUT", f"{VERSIONS}/1/pin"),
+        ("DELETE", f"{VERSIONS}/1/pin"),
+        ("DELETE", "/v1/domain-aliases/kids"),
+        ("GET", "/v1/domains"),
+        ("GET", VERSIONS + "/1"),
+        ("GET", "/v1/models"),
+        ("GET", f"/v1/progress/{'x' * 16}"),
+    ],
+)
+def test_a_body_that_nobody_reads_is_refused(
+    client: TestClient, store: AdapterStore, method: str, path: str
+) -> None:
+    before = store.get("child")
+    for body in (b'{"junk":1}', b"x" * 1_000_000):
+        error = refusal(client.request(method, path, content=body), 400)  # type: ignore[arg-type]
+        assert (error["code"], error["param"]) == ("invalid_value", "body")
+        assert f"{len(body)} bytes" in error["message"]
+    assert store.get("child") == before
 
 
 def test_a_change_that_cannot_be_logged_is_not_made(

@@ -50,7 +50,7 @@ def real_store(folder: Path, cache: Path, tmp_path_factory: pytest.TempPathFacto
     root = tmp_path_factory.mktemp("store")
     store = AdapterStore(root / "published", builtin=root / "none")
     store.publish("child", write_random_adapter(root / "a", folder, cache, seed=1))
-    store.publish("other", write_random_adapter(root / "c", folder, cache, seed=2))
+    store.publish("ward", write_random_adapter(root / "c", folder, cache, seed=2))
     store.publish("foreign", write_adapter(root / "b", 1))
     return store
 
@@ -122,7 +122,7 @@ def test_a_digest_is_checked_once_however_many_others_are_read_between(
     checked: list[int] = []
     check = ModelRecogniser._checked
     monkeypatch.setattr(ModelRecogniser, "_checked", lambda of, data: (checked.append(1), check(of, data))[1])
-    versions = [real_store.resolve(name) for name in ("child", "other")]
+    versions = [real_store.resolve(name) for name in ("child", "ward")]
     first, second = ([real.read_adapter(each) for each in versions] for _ in range(2))
     assert len(checked) == 2
     assert len(real._layouts) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -53,6 +54,30 @@ def test_a_key_is_shown_once_and_kept_as_a_hash(
     (line,) = audit(tmp_path)
     assert (line["what"], line["key"], line["sha256_start"]) == ("key.add", "ward-7", digest_of(secret)[:8])
     assert digest_of(secret) not in json.dumps(line)
+
+
+def test_a_key_that_a_full_disk_refuses_is_not_in_the_log(
+    keys: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(capsys, "add", "ward-7")
+    lines, book = audit(tmp_path), KeyFile(keys).read()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("adapters_store.disk._write_all", full)
+    for action in (("add", "ci"), ("rotate", "ward-7"), ("revoke", "ward-7"), ("private", "child")):
+        assert "No space left" in run(capsys, *action, status=1)[1]
+    assert (audit(tmp_path), KeyFile(keys).read()) == (lines, book)
+
+
+@pytest.mark.usefixtures("keys")
+def test_a_domain_that_an_earlier_release_called_base_may_be_private(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(capsys, "private", "base")[0] == "private domains: base"
+    run(capsys, "add", "ward-7", "--domains", "base")
+    assert run(capsys, "public", "base")[0] == "private domains: none"
 
 
 def test_a_script_gets_the_key_alone(keys: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,14 +43,29 @@ def test_every_format_gives_the_speech_back(kind: AudioFormat) -> None:
     assert np.corrcoef(found[:length], expected[:length])[0, 1] > 0.99
 
 
-@pytest.mark.parametrize("block", [2, 962, 100_000])
+@pytest.mark.parametrize("block", [1, 2, 3, 481, 962, 100_000])
 def test_blocks_of_any_size_give_the_same_samples(block: int) -> None:
     data = raw("audio/pcm", babble(0.3))
     whole = decoded(AudioInput("audio/pcm"), data, len(data))
     assert np.allclose(decoded(AudioInput("audio/pcm"), data, block), whole, atol=1e-6)
 
 
-@pytest.mark.parametrize("audio", ["?", "AAA", base64.b64encode(b"abc").decode()])
+def test_half_a_sample_outlasts_a_turn_until_it_is_forgotten() -> None:
+    data = raw("audio/pcm", babble(0.3))
+    expected = decoded(AudioInput("audio/pcm"), data[:4800], 4800)
+    reader = AudioInput("audio/pcm")
+    first = np.concatenate([reader.decode(base64.b64encode(data[:4801]).decode()), reader.flush()])
+    assert np.array_equal(first, expected)
+    assert np.array_equal(
+        decoded(reader, data[4801:9600], 4799), decoded(AudioInput("audio/pcm"), data[4800:9600], 4800)
+    )
+    reader.decode(base64.b64encode(b"abc").decode())
+    reader.flush()
+    reader.forget_half()
+    assert np.array_equal(decoded(reader, data[:4800], 4800), expected)
+
+
+@pytest.mark.parametrize("audio", ["?", "AAA", "AA AA"])
 def test_what_is_no_audio_is_refused(audio: str) -> None:
     with pytest.raises(ApiError):
         AudioInput("audio/pcm").decode(audio)
