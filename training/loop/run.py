@@ -154,6 +154,7 @@ class Session:
 
         from ssvd_asr.device import resolve_dtype, slow_in
         from training.corpus.batches import Plan
+        from training.loop.identity import identity_of
         from training.loop.trainer import Trainer
         from training.methods.build import build_method
 
@@ -187,16 +188,15 @@ class Session:
             valid=valid,
             symbols=self.rules.symbols,
             directory=settings.out,
-            identity={
-                "method": settings.method,
-                "base_digest": base.digest,
-                "train_digest": train.digest,
-                "valid_digest": valid.digest,
-                "language": settings.language,
-                "autocast": autocast,
-                "recipe": recipe.model_dump(),
-                **built.identity,
-            },
+            identity=identity_of(
+                settings,
+                recipe,
+                base_digest=base.digest,
+                train=train,
+                valid=valid,
+                autocast=autocast,
+                method=built.options,
+            ),
             device=base.device,
             autocast=autocast,
             recompute=settings.recompute,
