@@ -82,10 +82,14 @@ def save_checkpoint(
         "identity": json.dumps(dict(identity), sort_keys=True),
     }
     partial = path.with_name(path.name + ".partial")
-    save_tensors(kept, partial, metadata)
-    with partial.open("rb+") as stream:
-        os.fsync(stream.fileno())
-    os.replace(partial, path)
+    try:
+        save_tensors(kept, partial, metadata)
+        with partial.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def load_checkpoint(

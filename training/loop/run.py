@@ -99,18 +99,35 @@ class Session:
         Args:
             guard: a context around the training loop, which stops once the yielded function returns true.
 
-        Raises SsvdError for data, base, settings or a folder that make the run impossible.
+        Raises SsvdError for data, base, settings or a folder that make the run impossible, KeyboardInterrupt
+        after telling how to go on.
         """
+        try:
+            return self._run(guard)
+        except KeyboardInterrupt:
+            if hint := self._how_to_go_on():
+                self.report(f"stopped; {hint}")
+            raise
+
+    def _how_to_go_on(self) -> str:
+        """Return the options that continue the run; empty if there is no checkpoint."""
+        from training.loop import checkpoint
+
+        out = self.settings.out
+        return f"go on with --resume --out {out}" if (out / checkpoint.FILE_NAME).exists() else ""
+
+    def _run(self, guard: Callable[[], AbstractContextManager[Stop]]) -> dict[str, Any]:
+        from ssvd_asr.basis.cache import write_atomically
+
         fitted = self.fit(guard)
         if not fitted.outcome.finished:
-            self.report(
-                f"stopped at step {fitted.outcome.steps}; go on with --resume --out {self.settings.out}"
-            )
+            self.report(f"stopped at step {fitted.outcome.steps}; {self._how_to_go_on()}")
             return fitted.summary
         if not self.processes.first:
             return fitted.summary
         result = fitted.finish(fitted.summary)
-        (self.settings.out / RESULT_FILE).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        text = json.dumps(result, indent=1) + "\n"
+        write_atomically(self.settings.out / RESULT_FILE, text.encode())
         return result
 
     def fit(self, guard: Callable[[], AbstractContextManager[Stop]] = never_stop) -> Fitted:
@@ -124,6 +141,8 @@ class Session:
             self.report(f"resumed at step {trainer.progress.step} of {trainer.plan.total_steps}")
         with guard() as stop:
             outcome = trainer.fit(stop)
+            if outcome.finished and stop():  # since the last look
+                raise KeyboardInterrupt
         if outcome.finished:
             self.processes.gather(self.base)
         return Fitted(outcome, self._summary(train, valid, trainer, outcome), finish)

@@ -40,8 +40,9 @@ def test_an_interrupted_and_resumed_run_gives_the_same_bytes(
     whole = session("whole", changes).run()
     assert whole["steps"] == 4
     expected = (tmp_path / "whole/adapter.safetensors").read_bytes()
-    # In mid-epoch, between epochs, in the last epoch: three interruptions of one run.
-    for steps in (1, 1, 1):
+    # In mid-epoch, after its last step, in its validation, after that, in the last epoch, after the last
+    # validation: interruptions of one run. A validation of one batch asks once, and the loop once after it.
+    for steps in (1, 1, 1, 2, 1, 3):
         part = session("parts", changes, resume=(tmp_path / "parts").exists()).run(after(steps))
         assert not part["finished"]
     assert session("parts", changes, resume=True).run()["finished"]
