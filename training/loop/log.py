@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -43,8 +44,15 @@ class TrainingLog:
         self._writer = SummaryWriter(str(directory / "tensorboard"), purge_step=first_step or None)
 
     def write(self, kind: str, step: int, values: dict[str, float | int | None]) -> None:
-        """Write one event, e.g. ("train", 100, {"loss": ...}); TensorBoard shows `<kind>/<name>`."""
-        self._stream.write(json.dumps({"event": kind, "step": step, **values}).encode() + b"\n")
+        """Write one event, e.g. ("train", 100, {"loss": ...}); TensorBoard shows `<kind>/<name>`.
+
+        A number that is not finite becomes null, because JSON has no word for it.
+        """
+        finite = {
+            name: value if value is None or math.isfinite(value) else None for name, value in values.items()
+        }
+        line = json.dumps({"event": kind, "step": step, **finite}, allow_nan=False)
+        self._stream.write(line.encode() + b"\n")
         for name, value in values.items():
             if value is not None:
                 self._writer.add_scalar(f"{kind}/{name}", value, step)

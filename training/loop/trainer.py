@@ -6,6 +6,7 @@ batches. Every random number depends on the seed and the place in the run.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -134,6 +135,7 @@ class Trainer:
                 self._save(log)
                 if stopped or self.processes.any(stop())[0]:
                     return self._outcome(finished=False)
+        self._check_converged()
         self._restore_best()
         return self._outcome(finished=True)
 
@@ -186,7 +188,8 @@ class Trainer:
             return False
         progress.epoch += 1
         progress.position = 0
-        if progress.best_accuracy is None or found.accuracy > progress.best_accuracy:
+        finite = math.isfinite(found.loss) and math.isfinite(found.accuracy)
+        if finite and (progress.best_accuracy is None or found.accuracy > progress.best_accuracy):
             progress.best_accuracy, progress.best_epoch = found.accuracy, progress.epoch
             progress.epochs_since_best = 0
             self.best = {name: value.detach().clone() for name, value in self.method.parameters.items()}
@@ -201,10 +204,11 @@ class Trainer:
             {"epoch": progress.epoch, **means, "valid_loss": found.loss, "valid_acc": found.accuracy},
         )
         if self.show_progress:
+            best = "none" if progress.best_accuracy is None else f"{progress.best_accuracy:.4f}"
             say(
                 bar,
                 f"epoch {progress.epoch}/{recipe.epochs}: loss {means['train_loss']:.2f}, valid loss "
-                f"{found.loss:.2f}, accuracy {found.accuracy:.4f}, best {progress.best_accuracy:.4f}",
+                f"{found.loss:.2f}, accuracy {found.accuracy:.4f}, best {best}",
                 error=True,
             )
         impatient = recipe.patience is not None and progress.epochs_since_best >= recipe.patience
@@ -238,6 +242,15 @@ class Trainer:
         )
         self._saved_at = time.monotonic()
         self._saving_s = self._saved_at - began
+
+    def _check_converged(self) -> None:
+        progress = self.progress
+        if progress.best_epoch is None:
+            raise SsvdError(
+                f"training diverged: the loss on the validation data was not finite after any of "
+                f"{progress.epoch} epochs, and {progress.skipped_steps} of {progress.step} steps were "
+                f"skipped; lower --lr, now {self.recipe.lr:g}"
+            )
 
     def _restore_best(self) -> None:
         with torch.no_grad():

@@ -233,6 +233,43 @@ def test_a_checkpoint_of_another_run_is_refused_by_what_differs(session: MakeSes
         session("empty", resume=True).run()
 
 
+@pytest.mark.parametrize("method", ["ssvd", "lora", "full"])
+def test_a_diverged_run_ends_with_the_loss_and_the_rate(
+    session: MakeSession, tmp_path: Path, method: str
+) -> None:
+    with pytest.raises(SsvdError, match=r"the loss .* was not finite .* lower --lr, now 1e\+30$"):
+        session(method=method, k=6 if method == "ssvd" else None, changes={"lr": 1e30}).run()
+    assert [path.name for path in (tmp_path / "run").glob("*.safetensors")] == ["checkpoint.safetensors"]
+
+    def refuse(word: str) -> None:
+        pytest.fail(f"{word} is no JSON")
+
+    lines = (tmp_path / "run/log.jsonl").read_text(encoding="utf-8").splitlines()
+    logged = [json.loads(line, parse_constant=refuse) for line in lines]
+    assert [line["valid_loss"] for line in logged if line["event"] == "epoch"] == [None, None]
+
+
+def test_numbers_too_large_for_the_file_are_told_by_the_rate(
+    session: MakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer_module, "validate", lambda *_: Validation(1.0, 0.5))
+    with pytest.raises(SsvdError, match=r"not finite in float16, .* lower --lr, now 1e\+30$"):
+        session(changes={"lr": 1e30}).run()
+
+
+@pytest.mark.parametrize("bad", [Validation(float("nan"), 0.9), Validation(1.0, float("nan"))])
+@pytest.mark.parametrize("place", [0, 1])
+def test_an_epoch_that_is_not_finite_is_never_the_best(
+    session: MakeSession, monkeypatch: pytest.MonkeyPatch, bad: Validation, place: int
+) -> None:
+    found = [Validation(1.0, 0.5)]
+    found.insert(place, bad)
+    trainer, _ = (run := session()).build(*run.load_data())
+    monkeypatch.setattr(trainer_module, "validate", lambda *_: found.pop(0))
+    outcome = trainer.fit()
+    assert (outcome.best_epoch, outcome.best_accuracy) == (2 - place, 0.5)
+
+
 @pytest.mark.parametrize(
     ("begun", "asked", "told"),
     [
