@@ -1,8 +1,10 @@
-"""Checks that an output can be written where it is asked for, before a model is loaded or hours go by."""
+"""Checks that an output can be written, before a model is loaded or hours go by, and errors that name it."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ssvd_asr.errors import SsvdError
@@ -29,3 +31,14 @@ def check_output_file(path: Path, option: str, *, makes_folder: bool = False) ->
         raise SsvdError(f"{option} {path}: there is no folder {path.parent}")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise SsvdError(f"{option} {path}: permission denied")
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Raise an OSError of the block with this path, if it names none itself, as that of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:  # or the message is all there is
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error

@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ssvd_asr.errors import SsvdError
+from ssvd_asr.output_paths import naming
 from ssvd_asr.tensor_files import save_tensors
 from training.loop.identity import differences
 from training.loop.processes import alike, whole
@@ -83,10 +84,11 @@ def save_checkpoint(
     }
     partial = path.with_name(path.name + ".partial")
     try:
-        save_tensors(kept, partial, metadata)
-        with partial.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        os.replace(partial, path)
+        with naming(path):
+            save_tensors(kept, partial, metadata)
+            with partial.open("rb+") as stream:
+                os.fsync(stream.fileno())
+            os.replace(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ssvd_asr.errors import SsvdError
+from ssvd_asr.errors import SsvdError, StoreUnwritableError
 from training.corpus.dataset import Dataset, Rules
 from training.corpus.prompts import PromptSymbols
 from training.loop.data import load_data
@@ -99,8 +99,9 @@ class Session:
         Args:
             guard: a context around the training loop, which stops once the yielded function returns true.
 
-        Raises SsvdError for data, base, settings or a folder that make the run impossible, KeyboardInterrupt
-        after telling how to go on.
+        Raises SsvdError for data, base, settings or a folder that make the run impossible, and OSError for a
+        file that cannot be written; once there is a checkpoint, SsvdError with how to go on. It is told for
+        KeyboardInterrupt too.
         """
         try:
             return self._run(guard)
@@ -108,6 +109,11 @@ class Session:
             if hint := self._how_to_go_on():
                 self.report(f"stopped; {hint}")
             raise
+        except (OSError, StoreUnwritableError) as error:  # a full disk, as a rule
+            hint = self._how_to_go_on()
+            if not hint or isinstance(error, BrokenPipeError):
+                raise
+            raise SsvdError(f"{error}; {hint}") from error
 
     def _how_to_go_on(self) -> str:
         """Return the options that continue the run; empty if there is no checkpoint."""
@@ -117,8 +123,6 @@ class Session:
         return f"go on with --resume --out {out}" if (out / checkpoint.FILE_NAME).exists() else ""
 
     def _run(self, guard: Callable[[], AbstractContextManager[Stop]]) -> dict[str, Any]:
-        from ssvd_asr.basis.cache import write_atomically
-
         fitted = self.fit(guard)
         if not fitted.outcome.finished:
             self.report(f"stopped at step {fitted.outcome.steps}; {self._how_to_go_on()}")
@@ -126,9 +130,13 @@ class Session:
         if not self.processes.first:
             return fitted.summary
         result = fitted.finish(fitted.summary)
-        text = json.dumps(result, indent=1) + "\n"
-        write_atomically(self.settings.out / RESULT_FILE, text.encode())
+        self._write_result(result)
         return result
+
+    def _write_result(self, result: Mapping[str, Any]) -> None:
+        from ssvd_asr.basis.cache import write_atomically
+
+        write_atomically(self.settings.out / RESULT_FILE, (json.dumps(result, indent=1) + "\n").encode())
 
     def fit(self, guard: Callable[[], AbstractContextManager[Stop]] = never_stop) -> Fitted:
         """Train only. Arguments and errors are those of `run`."""

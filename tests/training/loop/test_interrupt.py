@@ -28,11 +28,12 @@ PHASES = {
 }
 
 
-def words(base: Path, corpus: Path, out: Path) -> list[str]:
-    data = ["--data", f"{corpus}/train.jsonl", "--valid", f"{corpus}/valid.jsonl", "--k", "4"]
+def words(base: Path, corpus: Path, out: Path, *more: str) -> list[str]:
+    """`ssvd train` for two steps, as arguments; without ``more`` it publishes in a store beside ``out``."""
+    data = ["--data", f"{corpus}/train.jsonl", "--valid", f"{corpus}/valid.jsonl"]
     where = ["--base", str(base), "--out", str(out), "--device", "cpu", "--accumulation", "1"]
-    store = ["--publish", "--store", str(out.parent / "store")]
-    return ["train", "--domain", "tones", *data, *SHORT, *where, *store]
+    more = more or ("--k", "4", "--publish", "--store", str(out.parent / "store"))
+    return ["train", "--domain", "tones", *data, *SHORT, *where, *more]
 
 
 @pytest.fixture(scope="module")
