@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from training.recipe import Recipe
     from training.run_settings import RunSettings
 
+_NAMED = 8  # layers in a line to print
 Finish = Callable[[dict[str, Any]], dict[str, Any]]  # a run's summary -> its result
 Report = Callable[[str], None]
 
@@ -97,8 +98,18 @@ def _shared_basis(settings: RunSettings, base: BaseModel, report: Report) -> Bui
     adapter = new_adapter(settings, factors).to(base.device)
     adapted = adapt(base.network, factors, rank=max(adapter.spans.values()))
 
+    among = in_scope(factors, settings.scope)
+    untrained = [n for n in among if n not in adapter.ks or not adapter.form.parameters(adapter.ks[n])]
+    if untrained:
+        more = f" and {len(untrained) - _NAMED} more" if len(untrained) > _NAMED else ""
+        report(
+            f"no numbers to train in {len(untrained)} of {len(among)} layers: "
+            f"{', '.join(untrained[:_NAMED])}{more} (untrained_layers in result.json)"
+        )
+
     def finish(summary: dict[str, Any]) -> dict[str, Any]:
-        return finish_ssvd(settings, base, adapted, adapter, factors, summary, report)
+        result = finish_ssvd(settings, base, adapted, adapter, factors, summary, report)
+        return {**result, "untrained_layers": untrained}
 
     sized = settings.p is not None or settings.k is not None or settings.budget is not None
     options = options_of(

@@ -88,7 +88,7 @@ def _check_fits_half(adapter: Adapter, summary: Mapping[str, Any]) -> None:
     """Raise AdapterError, naming the learning rate, if a trained number is too large for the file."""
     import torch
 
-    largest = max(float(numbers.abs().max()) for numbers in adapter.state.values())
+    largest = max(float(numbers.abs().max()) for numbers in adapter.state.values() if numbers.numel())
     if not largest <= torch.finfo(torch.float16).max:  # NaN too
         raise AdapterError(
             f"training diverged: a trained number is {largest:.3g}, which is not finite in float16, although "
