@@ -23,7 +23,7 @@ NANO_MAX_PARAMETERS = 20_000_000
 class Recipe(BaseModel):
     """How an adapter is trained. Frozen; `changed` makes a modified copy."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     epochs: int = Field(default=15, ge=1, description="rounds of training, each ended by a validation")
     patience: int | None = Field(

@@ -23,7 +23,7 @@ from ssvd_asr.manifests.read import check_source
 from ssvd_asr.output_paths import check_output_folder
 from ssvd_asr.parser import CommandParser
 from training.arguments import add_base_arguments, count, gibibytes, min_usable, override, positive, share
-from training.loop.interrupt import stop_on_signal
+from training.loop.interrupt import interrupt_on_signal, stop_on_signal
 from training.methods.choices import (
     DEFAULT_OFF_DIAGONALS,
     METHODS,
@@ -38,7 +38,10 @@ INTERRUPTED = 130  # exit status, as a shell's after ctrl-c
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command and return its exit status; 130 if interrupted, to continue with `--resume`."""
+    """Run the command and return its exit status; 130 if interrupted, to continue with `--resume`.
+
+    Raises KeyboardInterrupt, which `ssvd` ends with the same status, for a signal outside the training loop.
+    """
     parser = _parser()
     arguments = parser.parse_args(argv)
     try:
@@ -47,6 +50,12 @@ def main(argv: Sequence[str]) -> int:
         parser.error("; ".join(f"{_place(e['loc'])}{e['msg']}" for e in error.errors()))
     settings = _settings(arguments)
     _check_paths(settings)
+    with interrupt_on_signal():
+        return _train(settings, changes, arguments)
+
+
+def _train(settings: RunSettings, changes: dict[str, Any], arguments: argparse.Namespace) -> int:
+    """Train in the processes asked for, print the result, and return the exit status."""
     from training.loop.processes import launch
     from training.loop.run import Session
 

@@ -24,6 +24,7 @@ from ssvd_asr.basis.factors import LayerFactors, canonical_svd, spectrum_cut
 from ssvd_asr.basis.layers import match_layers
 from ssvd_asr.cache_root import CACHE_VARIABLE, cache_root
 from ssvd_asr.errors import BaseModelError
+from ssvd_asr.output_paths import naming
 from ssvd_asr.progress import progress_bar
 
 Factors = Mapping[str, LayerFactors]
@@ -200,23 +201,27 @@ def _write(folder: Path, name: str, weight: Tensor, factors: LayerFactors) -> No
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file atomically: at any time, also after a crash, it holds the old bytes or the new ones."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's 0600 would hide a shared cache from its other users
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # store the new name too
-    finally:
-        os.close(folder)
+    """Write a file atomically: at any time, also after a crash, it holds the old bytes or the new ones.
+
+    Raises OSError, with the path.
+    """
+    with naming(path):
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.chmod(temporary, 0o644)  # mkstemp's 0600 would hide a shared cache from its other users
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # store the new name too
+        finally:
+            os.close(folder)
 
 
 def _read_verified(folder: Path, name: str, weight: Tensor) -> LayerFactors | None:

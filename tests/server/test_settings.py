@@ -30,6 +30,19 @@ def test_every_setting_has_a_description_that_ends_with_its_unit(name: str) -> N
     assert re.search(r"\(([^()]+)\)\.$", description), description
 
 
+FLOATS = [n for n, f in ServerSettings.model_fields.items() if f.annotation in (float, float | None)]
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan"])
+@pytest.mark.parametrize("name", FLOATS)
+def test_a_number_that_is_not_finite_is_refused_by_name(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable_of(name), value)
+    with pytest.raises(SsvdError, match=variable_of(name)):
+        load_settings()
+
+
 def test_the_environment_sets_and_an_argument_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSVD_PORT", "9001")
     monkeypatch.setenv("SSVD_UI", "false")

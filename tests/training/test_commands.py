@@ -77,6 +77,15 @@ def test_train_publish_and_evaluate_agree_on_bytes_and_figures(
     ("option", "value"),
     [
         ("--ctc-weight", "1.5"),
+        ("--p", "inf"),
+        ("--alpha", "inf"),
+        ("--scale", "inf"),
+        *(
+            (f"--{name.replace('_', '-')}", value)
+            for name, field in Recipe.model_fields.items()
+            if field.annotation in (float, float | None)
+            for value in ("inf", "-inf", "nan")
+        ),
         ("--cache-gib", "nan"),
         ("--cache-gib", "inf"),
         ("--cache-gib", "-1"),

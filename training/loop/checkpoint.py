@@ -18,10 +18,12 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ssvd_asr.errors import SsvdError
+from ssvd_asr.output_paths import naming
 from ssvd_asr.tensor_files import save_tensors
+from training.loop.identity import differences
 from training.loop.processes import alike, whole
 
-FORMAT = 1
+FORMAT = 2  # 1 did not record the domain, the scale and the test data
 FILE_NAME = "checkpoint.safetensors"
 
 
@@ -81,10 +83,15 @@ def save_checkpoint(
         "identity": json.dumps(dict(identity), sort_keys=True),
     }
     partial = path.with_name(path.name + ".partial")
-    save_tensors(kept, partial, metadata)
-    with partial.open("rb+") as stream:
-        os.fsync(stream.fileno())
-    os.replace(partial, path)
+    try:
+        with naming(path):
+            save_tensors(kept, partial, metadata)
+            with partial.open("rb+") as stream:
+                os.fsync(stream.fileno())
+            os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def load_checkpoint(
@@ -118,43 +125,12 @@ def load_checkpoint(
     return Progress(**json.loads(metadata["progress"])), best
 
 
-# The options of `ssvd train` behind the names of an identity; those of the recipe have their own names.
-_OPTIONS = {
-    "train_digest": "--data",
-    "valid_digest": "--valid",
-    "base_digest": "--base",
-    "autocast": "--dtype bfloat16",
-    "k": "--p, --k or --budget",
-}
-
-
-def _check_identity(path: Path, stored: dict[str, Any], wanted: Mapping[str, Any]) -> None:
-    then, now = _named(stored), _named(json.loads(json.dumps(dict(wanted))))
-    different = [
-        f"{key}: {_shown(then.get(key), now.get(key))} then, {_shown(now.get(key), then.get(key))} now"
-        for key in sorted(then.keys() | now.keys())
-        if then.get(key) != now.get(key)
-    ]
-    if different:
+def _check_identity(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    if different := differences(stored, wanted):
         lines = "\n  ".join(different)
         raise CheckpointError(
             f"checkpoint {path} is of another run; give --resume its options, or another --out:\n  {lines}"
         )
-
-
-def _named(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what makes a run by its options, each field of the recipe for itself."""
-    flat = {**identity, **identity.get("recipe", {})}
-    flat.pop("recipe", None)
-    return {_OPTIONS.get(name, f"--{name.replace('_', '-')}"): value for name, value in flat.items()}
-
-
-def _shown(value: Any, other: Any) -> str:
-    """Return a value beside another; of two tables only the first name that differs, such as a layer's k."""
-    if isinstance(value, dict) and isinstance(other, dict):
-        name = next(name for name in sorted({*value, *other}) if value.get(name) != other.get(name))
-        return f"{name} {_shown(value.get(name), None)}"
-    return "none" if value is None else str(value)
 
 
 def _restore(

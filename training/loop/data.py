@@ -91,6 +91,8 @@ class _Reports:
     def write(self, last: Mapping[str, object]) -> None:
         if self._path is None:
             return
+        from ssvd_asr.basis.cache import write_atomically
+
         self._path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps({**self._found, **last}, indent=1, ensure_ascii=False)
-        self._path.write_text(json_line(text) + "\n", encoding="utf-8")
+        write_atomically(self._path, f"{json_line(text)}\n".encode())

@@ -1,4 +1,4 @@
-"""Signal handling of a run: the loop stops after its current step."""
+"""Signal handling of a run: the loop stops after its current step, everything else at once."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from contextlib import contextmanager
 from types import FrameType
 
 Stop = Callable[[], bool]
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StoppedError(Exception):
+    """A validation was asked to stop."""
 
 
 @contextmanager
@@ -27,12 +32,32 @@ def stop_on_signal() -> Iterator[Stop]:
         asked = True
         print(f"{signal.Signals(number).name}: stopping after this step", file=sys.stderr, flush=True)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with _handled_by(ask):
         yield lambda: asked
+
+
+@contextmanager
+def interrupt_on_signal() -> Iterator[None]:
+    """Raise KeyboardInterrupt inside the block for SIGTERM too, which ends Python without a word otherwise.
+
+    For the main thread only. The previous handlers are restored.
+    """
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    with _handled_by(interrupt):
+        yield
+
+
+@contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in SIGNALS}
+    try:
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 @contextmanager

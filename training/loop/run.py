@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ssvd_asr.errors import SsvdError
+from ssvd_asr.errors import SsvdError, StoreUnwritableError
 from training.corpus.dataset import Dataset, Rules
 from training.corpus.prompts import PromptSymbols
 from training.loop.data import load_data
@@ -99,19 +99,44 @@ class Session:
         Args:
             guard: a context around the training loop, which stops once the yielded function returns true.
 
-        Raises SsvdError for data, base, settings or a folder that make the run impossible.
+        Raises SsvdError for data, base, settings or a folder that make the run impossible, and OSError for a
+        file that cannot be written; once there is a checkpoint, SsvdError with how to go on. It is told for
+        KeyboardInterrupt too.
         """
+        try:
+            return self._run(guard)
+        except KeyboardInterrupt:
+            if hint := self._how_to_go_on():
+                self.report(f"stopped; {hint}")
+            raise
+        except (OSError, StoreUnwritableError) as error:  # a full disk, as a rule
+            hint = self._how_to_go_on()
+            if not hint or isinstance(error, BrokenPipeError):
+                raise
+            raise SsvdError(f"{error}; {hint}") from error
+
+    def _how_to_go_on(self) -> str:
+        """Return the options that continue the run; empty if there is no checkpoint."""
+        from training.loop import checkpoint
+
+        out = self.settings.out
+        return f"go on with --resume --out {out}" if (out / checkpoint.FILE_NAME).exists() else ""
+
+    def _run(self, guard: Callable[[], AbstractContextManager[Stop]]) -> dict[str, Any]:
         fitted = self.fit(guard)
         if not fitted.outcome.finished:
-            self.report(
-                f"stopped at step {fitted.outcome.steps}; go on with --resume --out {self.settings.out}"
-            )
+            self.report(f"stopped at step {fitted.outcome.steps}; {self._how_to_go_on()}")
             return fitted.summary
         if not self.processes.first:
             return fitted.summary
         result = fitted.finish(fitted.summary)
-        (self.settings.out / RESULT_FILE).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        self._write_result(result)
         return result
+
+    def _write_result(self, result: Mapping[str, Any]) -> None:
+        from ssvd_asr.basis.cache import write_atomically
+
+        write_atomically(self.settings.out / RESULT_FILE, (json.dumps(result, indent=1) + "\n").encode())
 
     def fit(self, guard: Callable[[], AbstractContextManager[Stop]] = never_stop) -> Fitted:
         """Train only. Arguments and errors are those of `run`."""
@@ -124,6 +149,8 @@ class Session:
             self.report(f"resumed at step {trainer.progress.step} of {trainer.plan.total_steps}")
         with guard() as stop:
             outcome = trainer.fit(stop)
+            if outcome.finished and stop():  # since the last look
+                raise KeyboardInterrupt
         if outcome.finished:
             self.processes.gather(self.base)
         return Fitted(outcome, self._summary(train, valid, trainer, outcome), finish)
@@ -154,6 +181,7 @@ class Session:
 
         from ssvd_asr.device import resolve_dtype, slow_in
         from training.corpus.batches import Plan
+        from training.loop.identity import identity_of
         from training.loop.trainer import Trainer
         from training.methods.build import build_method
 
@@ -187,16 +215,15 @@ class Session:
             valid=valid,
             symbols=self.rules.symbols,
             directory=settings.out,
-            identity={
-                "method": settings.method,
-                "base_digest": base.digest,
-                "train_digest": train.digest,
-                "valid_digest": valid.digest,
-                "language": settings.language,
-                "autocast": autocast,
-                "recipe": recipe.model_dump(),
-                **built.identity,
-            },
+            identity=identity_of(
+                settings,
+                recipe,
+                base_digest=base.digest,
+                train=train,
+                valid=valid,
+                autocast=autocast,
+                method=built.options,
+            ),
             device=base.device,
             autocast=autocast,
             recompute=settings.recompute,

@@ -6,6 +6,7 @@ batches. Every random number depends on the seed and the place in the run.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -27,11 +28,12 @@ from training.corpus.prefetch import prefetch
 from training.corpus.prompts import PromptSymbols
 from training.loop import checkpoint
 from training.loop.checkpoint import CheckpointError, Progress
+from training.loop.interrupt import Stop, StoppedError
 from training.loop.log import SilentLog, TrainingLog
 from training.loop.optimisation import Optimisation
 from training.loop.processes import ALONE, Processes
 from training.loop.recompute import recomputed_layers
-from training.loop.validation import validate
+from training.loop.validation import Validation, validate
 from training.methods.method import TrainingMethod
 from training.recipe import Recipe
 
@@ -106,8 +108,8 @@ class Trainer:
             self.checkpoint_path, self.identity, self.method.parameters, self.optimisation.optimizer
         )
 
-    def fit(self, stop: Callable[[], bool] = lambda: False) -> Outcome:
-        """Train to the end, or until ``stop()`` is true after an optimiser step.
+    def fit(self, stop: Stop = lambda: False) -> Outcome:
+        """Train to the end, or until ``stop()`` is true after an optimiser step or in a validation.
 
         The caller's random state is unchanged. Raises SsvdError if the gradient or loss stays non-finite.
         """
@@ -129,15 +131,15 @@ class Trainer:
                 )
             )
             while not self.progress.finished:
-                if not self._epoch(log, bar, stop):
-                    self._save(log)
-                    return self._outcome()
-                self._end_epoch(log, bar)
+                stopped = not self._epoch(log, bar, stop) or not self._end_epoch(log, bar, stop)
                 self._save(log)
+                if stopped or self.processes.any(stop())[0]:
+                    return self._outcome(finished=False)
+        self._check_converged()
         self._restore_best()
-        return self._outcome()
+        return self._outcome(finished=True)
 
-    def _epoch(self, log: TrainingLog | SilentLog, bar: tqdm[Any], stop: Callable[[], bool]) -> bool:
+    def _epoch(self, log: TrainingLog | SilentLog, bar: tqdm[Any], stop: Stop) -> bool:
         """Train the rest of the current epoch; return False if stopped."""
         progress, epoch = self.progress, self.progress.epoch
         plans = self.plan.epoch(epoch)
@@ -174,16 +176,20 @@ class Trainer:
                 i = start + turn.index
                 yield partial(training_batch, self.train, plans[i], self.symbols, self.recipe, epoch, i)
 
-    def _end_epoch(self, log: TrainingLog | SilentLog, bar: tqdm[Any]) -> None:
-        """Validate, keep the parameters if they are the best, and decide whether to stop."""
+    def _end_epoch(self, log: TrainingLog | SilentLog, bar: tqdm[Any], stop: Stop) -> bool:
+        """Validate, keep the parameters if they are the best, and decide whether training has ended.
+
+        Returns False, with nothing changed, if it was stopped before the end of the validation.
+        """
         progress, recipe = self.progress, self.recipe
-        with self.method.using(), self.optimisation.mixed_precision():
-            found = validate(
-                self.learner, self.valid, self.symbols, self.device, self.show_progress, self.processes
-            )
+        try:
+            found = self._validate(stop)
+        except StoppedError:
+            return False
         progress.epoch += 1
         progress.position = 0
-        if progress.best_accuracy is None or found.accuracy > progress.best_accuracy:
+        finite = math.isfinite(found.loss) and math.isfinite(found.accuracy)
+        if finite and (progress.best_accuracy is None or found.accuracy > progress.best_accuracy):
             progress.best_accuracy, progress.best_epoch = found.accuracy, progress.epoch
             progress.epochs_since_best = 0
             self.best = {name: value.detach().clone() for name, value in self.method.parameters.items()}
@@ -198,14 +204,24 @@ class Trainer:
             {"epoch": progress.epoch, **means, "valid_loss": found.loss, "valid_acc": found.accuracy},
         )
         if self.show_progress:
+            best = "none" if progress.best_accuracy is None else f"{progress.best_accuracy:.4f}"
             say(
                 bar,
                 f"epoch {progress.epoch}/{recipe.epochs}: loss {means['train_loss']:.2f}, valid loss "
-                f"{found.loss:.2f}, accuracy {found.accuracy:.4f}, best {progress.best_accuracy:.4f}",
+                f"{found.loss:.2f}, accuracy {found.accuracy:.4f}, best {best}",
                 error=True,
             )
         impatient = recipe.patience is not None and progress.epochs_since_best >= recipe.patience
         progress.finished = progress.epoch >= recipe.epochs or impatient
+        return True
+
+    def _validate(self, stop: Stop) -> Validation:
+        # Several processes must stop at the same place, and count different batches here: between steps.
+        asked = stop if self.processes.count == 1 else lambda: False
+        with self.method.using(), self.optimisation.mixed_precision():
+            return validate(
+                self.learner, self.valid, self.symbols, self.device, self.show_progress, self.processes, asked
+            )
 
     def _open_log(self) -> TrainingLog | SilentLog:
         if not self.processes.first:
@@ -227,15 +243,24 @@ class Trainer:
         self._saved_at = time.monotonic()
         self._saving_s = self._saved_at - began
 
+    def _check_converged(self) -> None:
+        progress = self.progress
+        if progress.best_epoch is None:
+            raise SsvdError(
+                f"training diverged: the loss on the validation data was not finite after any of "
+                f"{progress.epoch} epochs, and {progress.skipped_steps} of {progress.step} steps were "
+                f"skipped; lower --lr, now {self.recipe.lr:g}"
+            )
+
     def _restore_best(self) -> None:
         with torch.no_grad():
             for name, value in self.best.items():
                 self.method.parameters[name].copy_(value)
 
-    def _outcome(self) -> Outcome:
+    def _outcome(self, *, finished: bool) -> Outcome:
         progress = self.progress
         return Outcome(
-            finished=progress.finished,
+            finished=finished,
             epochs=progress.epoch,
             steps=progress.step,
             best_epoch=progress.best_epoch,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,7 @@ from training.corpus.batches import validation_batches
 from training.corpus.dataset import Dataset
 from training.corpus.prefetch import prefetch
 from training.corpus.prompts import PromptSymbols
+from training.loop.interrupt import Stop, StoppedError
 from training.loop.processes import ALONE, Processes
 
 VALIDATION_BATCH = 16  # utterances
@@ -34,18 +36,27 @@ def validate(
     device: torch.device,
     show_progress: bool = True,
     processes: Processes = ALONE,
+    stop: Stop = lambda: False,
 ) -> Validation:
-    """Evaluate the learner's network as it is and restore its modes. The processes share the batches."""
+    """Evaluate the learner's network as it is and restore its modes. The processes share the batches.
+
+    Raises StoppedError before the next batch once ``stop()`` is true.
+    """
     builders = list(validation_batches(data, symbols, VALIDATION_BATCH))
     turns = processes.turns(len(builders))
     seen = torch.zeros(len(builders), 4, dtype=torch.float64)  # loss, correct tokens, tokens, utterances
-    batches = prefetch(builders[turn.index] for turn in turns)
-    with learner.validation(), torch.no_grad() if processes.sharded else torch.inference_mode():
+    with (
+        closing(prefetch(builders[turn.index] for turn in turns)) as batches,
+        learner.validation(),
+        torch.no_grad() if processes.sharded else torch.inference_mode(),
+    ):
         bar = progress_bar(
             iterable=turns, total=len(turns), desc="validating", unit="batch", leave=False,
             disable=not show_progress,
         )  # fmt: skip
         for turn, batch in zip(bar, batches, strict=True):
+            if stop():
+                raise StoppedError
             targets = float((batch["text_lengths"] + 1).sum())  # and <eos>
             value, stats = learner.loss({name: tensor.to(device) for name, tensor in batch.items()})
             rows = len(batch["speech"])

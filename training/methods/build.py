@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from ssvd_asr.errors import SsvdError
-from training.methods.choices import PEFT, core_form, default_rank, in_scope
+from training.methods.choices import PEFT, core_form, default_rank, in_scope, options_of
 from training.methods.finish import finish_merged, finish_ssvd
 from training.methods.method import FullMethod, SsvdMethod, TrainingMethod
 from training.methods.peft import PeftMethod, scale_saved
@@ -23,16 +23,17 @@ if TYPE_CHECKING:
     from training.recipe import Recipe
     from training.run_settings import RunSettings
 
+_NAMED = 8  # layers in a line to print
 Finish = Callable[[dict[str, Any]], dict[str, Any]]  # a run's summary -> its result
 Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Built:
-    """A training method, the choices that fix its shape (for checkpoints), and its final step."""
+    """A training method, its options with their defaults (`choices.options_of`), and its final step."""
 
     method: TrainingMethod
-    identity: Mapping[str, object]
+    options: Mapping[str, object]
     finish: Finish
 
 
@@ -50,7 +51,7 @@ def build_method(settings: RunSettings, base: BaseModel, recipe: Recipe, report:
 
 def _full(settings: RunSettings, base: BaseModel, report: Report) -> Built:
     method = FullMethod(base.network, settings.scope)
-    return Built(method, {"scope": settings.scope}, partial(finish_merged, settings, base, report))
+    return Built(method, options_of(settings), partial(finish_merged, settings, base, report))
 
 
 def _peft(settings: RunSettings, base: BaseModel, recipe: Recipe, report: Report) -> Built:
@@ -74,10 +75,7 @@ def _peft(settings: RunSettings, base: BaseModel, recipe: Recipe, report: Report
         scale_saved(settings.out / "peft", result["scale"])
         return {**result, "adapter_bytes": nbytes}
 
-    identity = {"rank": rank, "alpha": alpha, "scope": settings.scope}
-    if not settings.embedding:
-        identity["embedding"] = False
-    return Built(method, identity, finish)
+    return Built(method, options_of(settings, rank=rank, alpha=alpha), finish)
 
 
 def _check_rank(network: nn.Module, names: Sequence[str], kind: str, rank: int) -> None:
@@ -93,21 +91,33 @@ def _check_rank(network: nn.Module, names: Sequence[str], kind: str, rank: int) 
 
 def _shared_basis(settings: RunSettings, base: BaseModel, report: Report) -> Built:
     from ssvd_asr.adapted_model import adapt
+    from ssvd_asr.adapter.adapter import DEFAULT_P
     from ssvd_asr.basis.cache import factorize
 
     factors = factorize(base, progress=settings.progress)
     adapter = new_adapter(settings, factors).to(base.device)
     adapted = adapt(base.network, factors, rank=max(adapter.spans.values()))
 
-    def finish(summary: dict[str, Any]) -> dict[str, Any]:
-        return finish_ssvd(settings, base, adapted, adapter, factors, summary, report)
+    among = in_scope(factors, settings.scope)
+    untrained = [n for n in among if n not in adapter.ks or not adapter.form.parameters(adapter.ks[n])]
+    if untrained:
+        more = f" and {len(untrained) - _NAMED} more" if len(untrained) > _NAMED else ""
+        report(
+            f"no numbers to train in {len(untrained)} of {len(among)} layers: "
+            f"{', '.join(untrained[:_NAMED])}{more} (untrained_layers in result.json)"
+        )
 
-    identity: dict[str, object] = {"map": adapter.form.map, "k": adapter.ks}
-    if not adapter.form.plain:
-        identity["form"] = asdict(adapter.form)
-    if any(adapter.starts.values()):
-        identity["starts"] = adapter.starts
-    return Built(SsvdMethod(adapter, adapted), identity, finish)
+    def finish(summary: dict[str, Any]) -> dict[str, Any]:
+        result = finish_ssvd(settings, base, adapted, adapter, factors, summary, report)
+        return {**result, "untrained_layers": untrained}
+
+    sized = settings.p is not None or settings.k is not None or settings.budget is not None
+    options = options_of(
+        settings,
+        p=settings.p if sized else DEFAULT_P,
+        off_diagonals=adapter.form.off_diagonals,
+    )
+    return Built(SsvdMethod(adapter, adapted), options, finish)
 
 
 def new_adapter(settings: RunSettings, factors: Mapping[str, LayerFactors]) -> Adapter:

@@ -40,6 +40,25 @@ _OTHER_RANK = 16
 DEFAULT_OFF_DIAGONALS = 8  # the paper's smallest
 
 
+def option_of(field: str, value: object) -> tuple[str, object]:
+    """Return a field of RunSettings as the command has it: its option without dashes, and the value."""
+    name = _OPTIONS.get(field, field)
+    if isinstance(value, bool) and name.startswith("no-"):
+        return name, not value
+    if isinstance(value, Mapping):
+        return name, ", ".join(f"{pattern}={size}" for pattern, size in value.items())
+    return name, value
+
+
+def options_of(settings: RunSettings, **resolved: object) -> dict[str, object]:
+    """Return the method's own options by field of RunSettings; ``resolved`` are those left to a default."""
+    return {
+        field: resolved.get(field, getattr(settings, field))
+        for field, methods in BELONGS.items()
+        if settings.method in methods
+    }
+
+
 def default_rank(method: Method) -> int:
     """Return the default rank of a peft method."""
     return _RANK.get(method, _OTHER_RANK)

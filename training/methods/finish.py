@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ssvd_asr.errors import AdapterError
 from ssvd_asr.tensor_files import save_tensors
 from training.evaluate import Evaluation, evaluate
 from training.methods.choices import SCALED
@@ -49,6 +50,7 @@ def finish_ssvd(
     change = ScalableAdapter(base, adapted, adapter)
     scale = scale_of(settings, change, report)
     change.at(scale.value)
+    _check_fits_half(adapter, summary)
     summary = {**summary, **scale.as_json()}
     read = seal_adapter(path, adapter, adapted, base, factors).adapter.to(base.device)
     if settings.scored:
@@ -80,6 +82,18 @@ def finish_ssvd(
         report(f"published as {version.reference}")
         result["published"] = version.reference
     return result
+
+
+def _check_fits_half(adapter: Adapter, summary: Mapping[str, Any]) -> None:
+    """Raise AdapterError, naming the learning rate, if a trained number is too large for the file."""
+    import torch
+
+    largest = max(float(numbers.abs().max()) for numbers in adapter.state.values() if numbers.numel())
+    if not largest <= torch.finfo(torch.float16).max:  # NaN too
+        raise AdapterError(
+            f"training diverged: a trained number is {largest:.3g}, which is not finite in float16, although "
+            f"the loss was; lower --lr, now {summary['recipe']['lr']:g}"
+        )
 
 
 def finish_merged(

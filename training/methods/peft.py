@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from ssvd_asr.errors import SsvdError
+from ssvd_asr.output_paths import naming
 from ssvd_asr.tensor_files import save_tensors
 
 if TYPE_CHECKING:
@@ -84,7 +85,8 @@ class PeftMethod:
         configs: dict[str, PeftConfig] = self.network.peft_config  # type: ignore[assignment]
         for name, config in configs.items():
             path = folder / name / "adapter_model.safetensors"
-            config.save_pretrained(str(path.parent))
+            with naming(path.parent):
+                config.save_pretrained(str(path.parent))
             state = get_peft_model_state_dict(self.network, adapter_name=name)
             save_tensors({key: value.detach().cpu().contiguous() for key, value in state.items()}, path)
             written += path.stat().st_size

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -38,8 +40,9 @@ def test_an_interrupted_and_resumed_run_gives_the_same_bytes(
     whole = session("whole", changes).run()
     assert whole["steps"] == 4
     expected = (tmp_path / "whole/adapter.safetensors").read_bytes()
-    # In mid-epoch, between epochs, in the last epoch: three interruptions of one run.
-    for steps in (1, 1, 1):
+    # In mid-epoch, after its last step, in its validation, after that, in the last epoch, after the last
+    # validation: interruptions of one run. A validation of one batch asks once, and the loop once after it.
+    for steps in (1, 1, 1, 2, 1, 3):
         part = session("parts", changes, resume=(tmp_path / "parts").exists()).run(after(steps))
         assert not part["finished"]
     assert session("parts", changes, resume=True).run()["finished"]
@@ -228,6 +231,95 @@ def test_a_checkpoint_of_another_run_is_refused_by_what_differs(session: MakeSes
         session(resume=True, rotation_map="cayley").run()
     with pytest.raises(CheckpointError, match="nothing to resume"):
         session("empty", resume=True).run()
+
+
+@pytest.mark.parametrize("method", ["ssvd", "lora", "full"])
+def test_a_diverged_run_ends_with_the_loss_and_the_rate(
+    session: MakeSession, tmp_path: Path, method: str
+) -> None:
+    with pytest.raises(SsvdError, match=r"the loss .* was not finite .* lower --lr, now 1e\+30$"):
+        session(method=method, k=6 if method == "ssvd" else None, changes={"lr": 1e30}).run()
+    assert [path.name for path in (tmp_path / "run").glob("*.safetensors")] == ["checkpoint.safetensors"]
+
+    def refuse(word: str) -> None:
+        pytest.fail(f"{word} is no JSON")
+
+    lines = (tmp_path / "run/log.jsonl").read_text(encoding="utf-8").splitlines()
+    logged = [json.loads(line, parse_constant=refuse) for line in lines]
+    assert [line["valid_loss"] for line in logged if line["event"] == "epoch"] == [None, None]
+
+
+def test_numbers_too_large_for_the_file_are_told_by_the_rate(
+    session: MakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer_module, "validate", lambda *_: Validation(1.0, 0.5))
+    with pytest.raises(SsvdError, match=r"not finite in float16, .* lower --lr, now 1e\+30$"):
+        session(changes={"lr": 1e30}).run()
+
+
+@pytest.mark.parametrize("bad", [Validation(float("nan"), 0.9), Validation(1.0, float("nan"))])
+@pytest.mark.parametrize("place", [0, 1])
+def test_an_epoch_that_is_not_finite_is_never_the_best(
+    session: MakeSession, monkeypatch: pytest.MonkeyPatch, bad: Validation, place: int
+) -> None:
+    found = [Validation(1.0, 0.5)]
+    found.insert(place, bad)
+    trainer, _ = (run := session()).build(*run.load_data())
+    monkeypatch.setattr(trainer_module, "validate", lambda *_: found.pop(0))
+    outcome = trainer.fit()
+    assert (outcome.best_epoch, outcome.best_accuracy) == (2 - place, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("begun", "asked", "told"),
+    [
+        ({}, {"domain": "other"}, "--domain: tones then, other now"),
+        ({}, {"scale": 0.5}, "--scale: 1.0 then, 0.5 now"),
+        ({"scale": None}, {"scale": 0.5}, "--scale: not given then, 0.5 now"),
+        ({}, {"directions": "tail"}, "--directions: head then, tail now"),
+        ({}, {"k": 5}, "--k: 6 then, 5 now"),
+        ({}, {"sides": "both"}, "--sides: inner then, both now"),
+        ({}, {"delta_sigma": False}, "--no-delta-sigma: false then, true now"),
+        ({}, {"scope": "encoder"}, "--scope: all then, encoder now"),
+        ({}, {"overrides": {"output_layer": 3}}, "--override: not given then, output_layer=3 now"),
+        ({"method": "svft-banded", "k": None}, {"off_diagonals": 2}, "--off-diagonals: 8 then, 2 now"),
+        ({"method": "lora", "k": None}, {"rank": 2, "alpha": 16.0}, "--rank: 16 then, 2 now"),
+        ({"method": "lora", "k": None}, {"embedding": False}, "--no-embedding: false then, true now"),
+    ],
+)
+def test_a_difference_is_told_by_the_commands_own_option_and_value(
+    session: MakeSession, begun: dict[str, Any], asked: dict[str, Any], told: str
+) -> None:
+    session(**begun).run(after(1))
+    with pytest.raises(CheckpointError) as refused:
+        session(resume=True, **{**begun, **asked}).run()
+    assert str(refused.value).split(":\n  ")[1].splitlines() == [told]
+
+
+def test_other_test_data_are_refused_and_the_same_elsewhere_are_not(
+    session: MakeSession, corpus: Path, tmp_path: Path
+) -> None:
+    test = corpus / "valid.jsonl"
+    session(test=test).run(after(1))
+    moved = tmp_path / "moved"
+    shutil.copytree(corpus, moved)
+    with pytest.raises(CheckpointError, match=r"--test: sha256:\w+ then, not given now$"):
+        session(resume=True).run()
+    with pytest.raises(CheckpointError, match=r"--test: sha256:\w+ then, sha256:\w+ now$"):
+        session(resume=True, test=corpus / "train.jsonl").run()
+    assert session(resume=True, test=moved / "valid.jsonl", recompute=True).run()["finished"]
+
+
+@pytest.mark.parametrize("asked", [{"domain": "other"}, {"scale": 0.5}])
+def test_a_finished_run_keeps_its_result_from_other_options(
+    session: MakeSession, tmp_path: Path, asked: dict[str, Any]
+) -> None:
+    assert session().run()["finished"]
+    results = [tmp_path / "run" / name for name in ("adapter.safetensors", "result.json")]
+    before = [path.read_bytes() for path in results]
+    with pytest.raises(CheckpointError, match="then, "):
+        session(resume=True, **asked).run()
+    assert [path.read_bytes() for path in results] == before
 
 
 def test_a_damaged_checkpoint_is_refused(session: MakeSession, tmp_path: Path) -> None:

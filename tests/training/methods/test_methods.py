@@ -15,10 +15,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from ssvd_asr.adapter.read import inspect_adapter
 from ssvd_asr.base.model import BaseModel
+from ssvd_asr.basis.layers import match_layers
 from ssvd_asr.errors import SsvdError
 from training import recipe as settings
-from training.loop.run import RunSettings, Session
+from training.loop.run import RESULT_FILE, RunSettings, Session
 from training.methods.choices import PEFT, check_choices
 from training.methods.method import SsvdMethod
 
@@ -202,6 +204,24 @@ def test_a_size_that_trains_nothing_is_refused_before_training(session: MakeSess
     run = session(method="ssvd", k=1, delta_sigma=False)
     with pytest.raises(SsvdError, match="--method ssvd of this size trains nothing"):
         run.build(*run.load_data())
+
+
+@pytest.mark.parametrize("delta_sigma", [True, False])  # without, one direction alone trains nothing
+def test_layers_that_a_budget_gives_nothing_are_named_in_one_line_and_in_the_result(
+    session: MakeSession, tmp_path: Path, delta_sigma: bool
+) -> None:
+    run = session({"epochs": 1}, method="ssvd", budget=60, delta_sigma=delta_sigma)
+    every = set(match_layers(run.base.network, run.base.linears))  # before they are adapted
+    told: list[str] = []
+    run.report = told.append
+    result = run.run()
+    file = inspect_adapter(tmp_path / "run/adapter.safetensors")
+    trained = {name for name, k in file.ks.items() if file.form.parameters(k)}
+    assert set(result["untrained_layers"]) == every - trained
+    assert trained < every
+    (line,) = [line for line in told if "no numbers to train" in line]
+    assert f"layers: {result['untrained_layers'][0]}" in line
+    assert json.loads((tmp_path / "run" / RESULT_FILE).read_text()) == result
 
 
 @pytest.mark.parametrize(("small_up_to", "alpha"), [(0, 8.0), (10**9, 4.0)])
