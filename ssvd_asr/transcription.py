@@ -124,7 +124,7 @@ def transcribe(
     with domains(range(len(waves))):
         encoded = base.encode(waves, prompts)
     prompts = _with_languages(base, encoded, prompts, domains)
-    found = decode(base, encoded, prompts, options, domains, max_tokens)
+    found = decode(base, encoded, prompts, options, domains, max_tokens, waves)
     said = [each.hypothesis for each in found]
     aligned = _align(base, waves, encoded, prompts, said, word_times, domains)
     ctc = _ctc(base, waves, encoded, overlaps or [False] * len(waves))

@@ -94,6 +94,12 @@ def find_spans(
     return _joined(spans, longest_samples) if join else spans
 
 
+def speech_s(wave: FloatArray) -> float:
+    """Return how many seconds of `wave` (samples,) at 16 kHz are speech, by the detector's first pass."""
+    heard = _heard(speech_probabilities(wave), frame_levels(wave), AUTO)
+    return float(heard.sum()) * FRAME_SAMPLES / SAMPLE_RATE
+
+
 def _joined(spans: Sequence[Span], longest_samples: int) -> list[Span]:
     """Join neighbouring spans, and the silence between them, as long as the result fits."""
     joined: list[Span] = []

@@ -19,11 +19,11 @@ from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.decoding.best_path import blank_of
 from ssvd_asr.decoding.ctc_prefix import CtcPrefix
 from ssvd_asr.decoding.greedy import limits_of
-from ssvd_asr.decoding.hypothesis import Hypothesis, spoken, timed_segments, without
+from ssvd_asr.decoding.hypothesis import Hypothesis, timed_segments, without
 from ssvd_asr.decoding.keyword_tree import KeywordTree, add_bonus
 from ssvd_asr.decoding.normalised_search import NormalisedSearch
 from ssvd_asr.decoding.options import KEYWORD_NATS, KEYWORD_NATS_WITHOUT_CTC, check_options
-from ssvd_asr.decoding.repeats import LOOK_EVERY, is_endless
+from ssvd_asr.decoding.repeats import begins_to_loop
 from ssvd_asr.decoding.utterance_search import Candidate, Path, Search, Sought, UtteranceSearch
 from ssvd_asr.errors import SsvdError
 
@@ -40,7 +40,7 @@ def beam(
     ctc_weight: float = 0.3,
     max_tokens: int | None = None,
     keyword_nats: float | None = None,
-    stops_loops: bool = False,
+    loops_from: Sequence[int | None] | None = None,
 ) -> list[Hypothesis]:
     """Decode encoder output (B, T, d), each row after its own prompt, and return each row's best hypothesis.
 
@@ -52,7 +52,8 @@ def beam(
         ctc_weight: weight of the CTC prefix score, in [0, 1); the decoder's is one minus it.
         max_tokens: most tokens to add; by default T, as with Speech2Text's maxlenratio of 0.
         keyword_nats: bonus for each piece of a keyword, natural log; None: see DecodingOptions.
-        stops_loops: end the search of a row once its best hypothesis that goes on is_endless.
+        loops_from: of each row the tokens from which on its search ends if the best hypothesis that goes on
+            is_endless.
 
     Raises:
         SsvdError: there is not one prompt for each row, a language or task is unknown, an option is out of
@@ -82,13 +83,21 @@ def beam(
     searches = [
         open_search(
             Sought(
-                tuple(ids), beam_size, limit, tokens.eos, prompt.last_time(tokens), trees.get(prompt.keywords)
+                tuple(ids),
+                beam_size,
+                limit,
+                tokens.eos,
+                prompt.last_time(tokens),
+                trees.get(prompt.keywords),
+                stop,
             )
         )
-        for ids, limit, prompt in zip(told, limits, prompts, strict=True)
+        for ids, limit, prompt, stop in zip(
+            told, limits, prompts, loops_from or [None] * len(told), strict=True
+        )
     ]
     with base.open_decoder(encoded, width=2 * beam_size if trees else beam_size) as decoder:
-        _Scorer(base, decoder, ctc, ctc_weight, beam_size, stops_loops).run(searches)
+        _Scorer(base, decoder, ctc, ctc_weight, beam_size).run(searches)
     return [_finish(search, prompt, tokens) for search, prompt in zip(searches, prompts, strict=True)]
 
 
@@ -101,7 +110,6 @@ class _Scorer:
     ctc: CtcPrefix | None
     ctc_weight: float
     beam_size: int
-    stops_loops: bool = False
 
     def run(self, searches: Sequence[UtteranceSearch]) -> None:
         """Advance all searches in lock step until each is done."""
@@ -117,7 +125,7 @@ class _Scorer:
             for search in running:
                 width = len(search.running)
                 chosen = search.advance(candidates[first : first + width])
-                if self.stops_loops and self._loops(search):
+                if self._loops(search):
                     chosen = search.stop()
                 parents += [first + parent for parent in chosen]
                 first += width
@@ -133,8 +141,10 @@ class _Scorer:
 
     def _loops(self, search: UtteranceSearch) -> bool:
         """Return whether the best hypothesis that goes on says one phrase without end."""
-        said = search.running[0].ids[len(search.sought.prompt) :] if search.running else ()
-        return len(said) > 0 and len(said) % LOOK_EVERY == 0 and is_endless(spoken(said, self.base.tokens))
+        if not search.running:
+            return False
+        said = search.running[0].ids[len(search.sought.prompt) :]
+        return begins_to_loop(said, search.sought.loops_from, self.base.tokens)
 
     def _candidates(
         self,

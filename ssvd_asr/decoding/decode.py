@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Literal
 
 import torch
@@ -13,22 +12,25 @@ from torch import Tensor
 
 from ssvd_asr.base.model import BaseModel
 from ssvd_asr.base.prompt import RECOGNITION, Prompt
+from ssvd_asr.base.window import FloatArray
 from ssvd_asr.decoding.beam import beam
 from ssvd_asr.decoding.best_path import best_path
 from ssvd_asr.decoding.ctc_judge import CtcJudge
 from ssvd_asr.decoding.fallback import (
+    FEW,
     REPEATED,
     SILENT,
     WARNING,
     WITHOUT_KEYWORDS,
     better,
     is_doubtful,
+    is_endless_loop,
     is_silence,
-    loops,
 )
 from ssvd_asr.decoding.greedy import greedy
 from ssvd_asr.decoding.hypothesis import Hypothesis, Said, spoken
 from ssvd_asr.decoding.options import DecodingOptions
+from ssvd_asr.decoding.pace import Pace
 from ssvd_asr.decoding.repeats import RULES, goes_on
 
 # Returns a context in which the domains of these rows of the batch are open.
@@ -62,6 +64,7 @@ def decode(
     options: DecodingOptions,
     domains: Domains,
     max_tokens: int | None = None,
+    waves: Sequence[FloatArray] | None = None,
 ) -> list[Decoded]:
     """Decode encoder output (B, T, d), each row with its own prompt.
 
@@ -70,12 +73,15 @@ def decode(
     Args:
         domains: returns a context that opens the domains of some rows while only these are searched.
         max_tokens: where to cut a transcript that does not end; by default T.
+        waves: the rows' audio (samples,), by whose speech words that are missing, and loops, are told where
+            CTC tells neither.
 
     Raises:
         SsvdError: the search rejects its options.
         KeywordError: it is greedy or CTC's, and a prompt has keywords.
     """
-    batch = _Batch(base, encoded, prompts, domains, max_tokens)
+    paces = [Pace() for _ in prompts] if waves is None else list(map(Pace, waves))
+    batch = _Batch(base, encoded, prompts, domains, max_tokens, paces)
     given = [row for row, prompt in enumerate(prompts) if prompt.keywords]
     if not given:
         return _decode(batch, options)
@@ -103,6 +109,7 @@ class _Batch:
     prompts: Sequence[Prompt]
     domains: Domains
     max_tokens: int | None
+    paces: Sequence[Pace]
 
     def of(self, rows: Sequence[int]) -> _Batch:
         """Return some of the rows, as a batch with places of its own."""
@@ -110,6 +117,7 @@ class _Batch:
             self,
             encoded=_some(self.encoded, rows),
             prompts=[self.prompts[row] for row in rows],
+            paces=[self.paces[row] for row in rows],
             domains=lambda chosen: self.domains([rows[place] for place in chosen]),
         )
 
@@ -127,16 +135,17 @@ class _Batch:
             if self.base.ctc_head is not None and prompt.task == RECOGNITION and not prompt.timestamps
         ]
 
-    def beam(self, options: DecodingOptions, *, stops_loops: bool = True) -> list[Hypothesis]:
-        """Search all rows by a beam. Their domains must be open.
+    @property
+    def loops_from(self) -> list[int | None] | None:
+        """From how many tokens on a row may be taken for a loop. CTC tells loops, so with it none may."""
+        return None if self.base.ctc_head is not None else [pace.most_tokens for pace in self.paces]
 
-        CTC keeps a search from loops, and tells when a phrase is truly said again and again: a base that has
-        it is searched to the end.
-        """
+    def beam(self, options: DecodingOptions, *, to_the_limit: bool = False) -> list[Hypothesis]:
+        """Search all rows by a beam, loops too where they go on `to_the_limit`. Domains must be open."""
         return beam(
             self.base, self.encoded, self.prompts,
             beam_size=options.beam_size, ctc_weight=options.ctc_weight, max_tokens=self.max_tokens,
-            keyword_nats=options.keyword_nats, stops_loops=stops_loops and self.base.ctc_head is None,
+            keyword_nats=options.keyword_nats, loops_from=None if to_the_limit else self.loops_from,
         )  # fmt: skip
 
     def no_speech(self) -> list[float]:
@@ -148,10 +157,10 @@ def _some(encoded: Tensor, rows: Sequence[int]) -> Tensor:
     return encoded[torch.tensor(rows, device=encoded.device)]
 
 
-def _decode(batch: _Batch, options: DecodingOptions, *, stops_loops: bool = False) -> list[Decoded]:
+def _decode(batch: _Batch, options: DecodingOptions, *, looked_at: bool = False) -> list[Decoded]:
     """Decode rows by one search, and with `checked` the doubtful ones again.
 
-    A beam that is the one search goes on to the limit, unless `stops_loops`.
+    A search that is the only one goes on to the limit, unless its words are `looked_at` afterwards.
     """
     assert options.method is not None  # DecodingOptions.of
     base, prompts = batch.base, batch.prompts
@@ -159,10 +168,10 @@ def _decode(batch: _Batch, options: DecodingOptions, *, stops_loops: bool = Fals
         if options.method == "ctc":
             found = best_path(base.ctc_head, batch.encoded, base.tokens)
         elif options.method == "beam":
-            found = batch.beam(options, stops_loops=stops_loops)
+            found = batch.beam(options, to_the_limit=not looked_at)
         else:
-            stops_loops = options.method == "checked" and base.ctc_head is None  # as in `_Batch.beam`
-            found = greedy(base, batch.encoded, prompts, batch.max_tokens, stops_loops=stops_loops)
+            stops = batch.loops_from if options.method == "checked" else None
+            found = greedy(base, batch.encoded, prompts, batch.max_tokens, loops_from=stops)
     search = "greedy" if options.method == "checked" else options.method
     known = batch.judged_by_ctc
     judged = _judged(base, batch.encoded, found, known)
@@ -186,7 +195,7 @@ def _decode(batch: _Batch, options: DecodingOptions, *, stops_loops: bool = Fals
     unknown = [row for row in batch.everyone if row not in known]
     decoded = _without_loops(batch, decoded, unknown)
     for row in unknown:
-        if _repeats(base, decoded[row].hypothesis):
+        if _repeats(batch, row, decoded[row].hypothesis):
             decoded[row] = replace(decoded[row], warnings=(WARNING,))
     return decoded
 
@@ -197,18 +206,20 @@ def _by_keywords(batch: _Batch, options: DecodingOptions) -> list[Decoded]:
     Each keyword has a bonus wherever it is said, so a row may repeat one without end. Such a row is decoded
     as if it had none.
     """
-    decoded = _decode(batch, options, stops_loops=True)
+    decoded = _decode(batch, options, looked_at=True)
     known = batch.judged_by_ctc
-    wrong = is_doubtful if batch.base.ctc_head is None else partial(_repeats, batch.base)
-    doubtful = [row for row in batch.everyone if row not in known and wrong(decoded[row].hypothesis)]
+    wrong = _is_doubtful if batch.base.ctc_head is None else _repeats
+    doubtful = [
+        row for row in batch.everyone if row not in known and wrong(batch, row, decoded[row].hypothesis)
+    ]
     if not doubtful:
         return decoded
     again = batch.of(doubtful)
     with again.domains(again.everyone):
         silences = again.no_speech()
     for row, silence in zip(doubtful, silences, strict=True):
-        decoded[row] = _signed(decoded[row], silence)
-    looping = [row for row in doubtful if loops(decoded[row].hypothesis)]
+        decoded[row] = _signed(batch, row, decoded[row], silence)
+    looping = [row for row in doubtful if is_endless_loop(decoded[row].hypothesis, batch.paces[row])]
     if looping:
         bare = [replace(batch.prompts[row], keywords=()) for row in looping]
         others = _decode(replace(batch.of(looping), prompts=bare), replace(options, method="checked"))
@@ -219,25 +230,25 @@ def _by_keywords(batch: _Batch, options: DecodingOptions) -> list[Decoded]:
 
 def _checked_by_signs(batch: _Batch, options: DecodingOptions, decoded: list[Decoded]) -> list[Decoded]:
     """Search doubtful rows again and leave out words where there is no speech, for a base without CTC."""
-    again = [row for row, each in enumerate(decoded) if is_doubtful(each.hypothesis)]
+    again = [row for row, each in enumerate(decoded) if _is_doubtful(batch, row, each.hypothesis)]
     if not again:
         return decoded
     doubtful = batch.of(again)
     with doubtful.domains(doubtful.everyone):
         others, silences = doubtful.beam(options), doubtful.no_speech()
     for row, other in zip(again, others, strict=True):
-        if better(decoded[row].hypothesis, other) is other:
+        if better(decoded[row].hypothesis, other, batch.paces[row]) is other:
             decoded[row] = _told(other, "beam", None, 0.0, timed=batch.prompts[row].timestamps)
     decoded = _without_loops(batch, decoded, again)
     for row, silence in zip(again, silences, strict=True):
-        decoded[row] = _signed(decoded[row], silence)
+        decoded[row] = _signed(batch, row, decoded[row], silence)
     return decoded
 
 
 def _without_loops(batch: _Batch, decoded: Sequence[Decoded], rows: Sequence[int]) -> list[Decoded]:
     """Search those of these rows that loop once more by the rules against it, until they end."""
     found = list(decoded)
-    looping = [row for row in rows if _repeats(batch.base, found[row].hypothesis)]
+    looping = [row for row in rows if _repeats(batch, row, found[row].hypothesis)]
     for rule in RULES:
         if not looping:
             break
@@ -252,18 +263,25 @@ def _without_loops(batch: _Batch, decoded: Sequence[Decoded], rows: Sequence[int
     return found
 
 
-def _repeats(base: BaseModel, found: Hypothesis) -> bool:
+def _repeats(batch: _Batch, row: int, found: Hypothesis) -> bool:
     """Return whether words loop by their tokens too: text of some scripts alone compresses like a loop."""
-    return loops(found) and goes_on(spoken(found.token_ids, base.tokens))
+    loops = is_endless_loop(found, batch.paces[row])
+    return loops and goes_on(spoken(found.token_ids, batch.base.tokens))
 
 
-def _signed(found: Decoded, no_speech: float) -> Decoded:
-    """Return a row without its words if they are improbable and no speech was heard, else with a warning."""
+def _is_doubtful(batch: _Batch, row: int, found: Hypothesis) -> bool:
+    return is_doubtful(found, batch.paces[row])
+
+
+def _signed(batch: _Batch, row: int, found: Decoded, no_speech: float) -> Decoded:
+    """Return a row without its words if they are improbable and no speech was heard, else with warnings."""
     if is_silence(found.hypothesis, no_speech):
         silence = replace(found.hypothesis, token_ids=(), log_probs=(), text="", segments=())
         return Decoded(silence, found.search, None, (SILENT,))
-    doubtful = (WARNING,) if is_doubtful(found.hypothesis) else ()
-    return replace(found, warnings=(*found.warnings, *doubtful))
+    pace = batch.paces[row]
+    doubtful = (WARNING,) if is_doubtful(found.hypothesis, Pace()) else ()
+    few = (FEW.format(pace.speech_s),) if pace.lacks_words(found.hypothesis.text) else ()
+    return replace(found, warnings=(*found.warnings, *doubtful, *few))
 
 
 def _told(

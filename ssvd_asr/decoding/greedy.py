@@ -13,7 +13,7 @@ from ssvd_asr.base.model import BaseModel, Decoder, Tokens
 from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.base.rows import filled
 from ssvd_asr.decoding.hypothesis import Hypothesis, check_finite, spoken, timed_segments, without
-from ssvd_asr.decoding.repeats import LOOK_EVERY, Rule, is_endless
+from ssvd_asr.decoding.repeats import Rule, begins_to_loop
 from ssvd_asr.errors import SsvdError
 
 ENDED_SHARE = 1 / 8  # of a batch; for fewer rows, copying the others' keys and values costs more
@@ -26,6 +26,7 @@ class _Row:
     prompt: Sequence[int]
     limit: int  # most tokens to add
     last_time: int | None  # see Prompt.last_time
+    loops_from: int | None  # see `greedy`
     ids: list[int] = field(init=False)
     log_probs: list[float] = field(default_factory=list)  # of the tokens after the prompt
     score: float = 0.0
@@ -52,7 +53,7 @@ def greedy(
     max_tokens: int | Sequence[int] | None = None,
     rule: Rule | None = None,
     *,
-    stops_loops: bool = False,
+    loops_from: Sequence[int | None] | None = None,
 ) -> list[Hypothesis]:
     """Decode encoder output (B, T, d), each row after its own prompt, until each has ended.
 
@@ -63,7 +64,7 @@ def greedy(
         max_tokens: a row without <eos> ends after this many tokens; one limit for all rows, or one for each.
             By default T, as with Speech2Text's maxlenratio of 0.
         rule: says which tokens may not follow, beside those that the base forbids.
-        stops_loops: end a row that is_endless, as the limit does.
+        loops_from: of each row the tokens from which on it ends, as at its limit, if it is_endless.
 
     Raises:
         SsvdError: there is not one prompt for each row, a language or task is unknown, max_tokens is below 1,
@@ -75,11 +76,13 @@ def greedy(
     told = [tokens.prompt_ids(prompt) for prompt in prompts]
     limits = limits_of(base, told, encoded.size(1), max_tokens)
     rows = [
-        _Row(ids, limit, prompt.last_time(tokens))
-        for ids, limit, prompt in zip(told, limits, prompts, strict=True)
+        _Row(ids, limit, prompt.last_time(tokens), loops_from=stop)
+        for ids, limit, prompt, stop in zip(
+            told, limits, prompts, loops_from or [None] * len(told), strict=True
+        )
     ]
     with base.open_decoder(encoded) as decoder:
-        _decode(base, decoder, rows, rule, stops_loops)
+        _decode(base, decoder, rows, rule)
     return [_finish(row, prompt, tokens) for row, prompt in zip(rows, prompts, strict=True)]
 
 
@@ -103,9 +106,7 @@ def limits_of(
     return limits
 
 
-def _decode(
-    base: BaseModel, decoder: Decoder, rows: Sequence[_Row], rule: Rule | None, stops_loops: bool
-) -> None:
+def _decode(base: BaseModel, decoder: Decoder, rows: Sequence[_Row], rule: Rule | None) -> None:
     """Advance all rows in lock step and record their tokens, until all are done."""
     running = list(rows)
     scores = decoder.read([row.prompt for row in rows])  # (R, V)
@@ -122,9 +123,8 @@ def _decode(
         for row, (*reached, chosen) in zip(running, found, strict=True):
             if not row.done:
                 _say(row, int(chosen), reached, base.tokens.eos)
-                said = row.said
-                if stops_loops and len(said) % LOOK_EVERY == 0 and is_endless(spoken(said, base.tokens)):
-                    row.limit = len(said)
+                if begins_to_loop(row.said, row.loops_from, base.tokens):
+                    row.limit = len(row.said)
         totals, fed = best.values[:, 0], best.indices[:, :1]  # rows that have ended get any token
         alive = [index for index, row in enumerate(running) if not row.done]
         if not alive:

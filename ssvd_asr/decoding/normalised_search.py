@@ -49,9 +49,6 @@ class NormalisedSearch(UtteranceSearch):
             self.margin = min(self.margin, self._ended[0][0] - self._ended[1][0])
         return self._ended[0][1]
 
-    def _has_ended(self) -> bool:
-        return bool(self._ended)
-
     def _end_running(self) -> None:
         for path in self.running:
             self._end(self._closed(path), len(path.ids) - len(self.sought.prompt))

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from ssvd_asr.base.model import Tokens
+from ssvd_asr.decoding.hypothesis import spoken
+
 Rule = Callable[[Sequence[int]], set[int]]
 
 NGRAM = 3
@@ -43,6 +46,13 @@ def no_ngram_again(said: Sequence[int]) -> set[int]:
 def goes_on(said: Sequence[int]) -> bool:
     """Return whether a phrase that had just been said twice was begun again, as every loop does."""
     return any(said[end] in no_third_time(said[:end]) for end in range(2, len(said)))
+
+
+def begins_to_loop(said: Sequence[int], loops_from: int | None, tokens: Tokens) -> bool:
+    """Return whether a row of so many tokens or more says one phrase without end. It looks now and then."""
+    if loops_from is None or len(said) < loops_from or len(said) % LOOK_EVERY:
+        return False
+    return is_endless(spoken(said, tokens))
 
 
 def is_endless(said: Sequence[int]) -> bool:

@@ -73,6 +73,7 @@ class Sought:
         eos: the token that ends a transcript.
         last_time: see Prompt.last_time.
         keywords: those of the utterance; None without any.
+        loops_from: see `beam`.
     """
 
     prompt: tuple[int, ...]
@@ -81,6 +82,7 @@ class Sought:
     eos: int
     last_time: int | None = None
     keywords: KeywordTree | None = None
+    loops_from: int | None = None
 
 
 class UtteranceSearch(ABC):
@@ -115,16 +117,13 @@ class UtteranceSearch(ABC):
         """
 
     def stop(self) -> list[int]:
-        """End the search. Hypotheses that go on count, as at the limit, only where none has ended."""
-        if not self._has_ended():
-            self._end_running()
+        """End the search here, as at the limit."""
+        self._end_running()
         return self._go_on([], [], done=True)
 
     @abstractmethod
-    def _has_ended(self) -> bool: ...
-
-    @abstractmethod
-    def _end_running(self) -> None: ...
+    def _end_running(self) -> None:
+        """Count the hypotheses that go on among those that have ended."""
 
     @abstractmethod
     def best(self) -> Path:
@@ -207,9 +206,6 @@ class Search(UtteranceSearch):
         if len(ranked) > 1:
             self.margin = min(self.margin, ranked[0].score - ranked[1].score)
         return ranked[0]
-
-    def _has_ended(self) -> bool:
-        return bool(self._ended)
 
     def _end_running(self) -> None:
         self._ended += map(self._closed, self.running)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ssvd_asr.audio.read import SAMPLE_RATE
 from ssvd_asr.base.model import BaseModel
 from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.decoding import decode as decoding
@@ -16,6 +17,7 @@ from ssvd_asr.decoding.fallback import REPEATED, WARNING, WITHOUT_KEYWORDS, loop
 from ssvd_asr.decoding.greedy import greedy
 from ssvd_asr.decoding.hypothesis import Hypothesis
 from ssvd_asr.decoding.options import CHECKED, GREEDY
+from ssvd_asr.decoding.pace import MAX_TOKENS_PER_S
 from ssvd_asr.decoding.repeats import (
     ENDLESS,
     NGRAM,
@@ -78,14 +80,13 @@ def test_checked_search_of_a_whisper_stops_for_a_loop_and_one_that_is_asked_for_
     """A beam went on to the limit behind a loop: a clip of 3 s held the device for 40 s."""
     monkeypatch.setattr(f"{repeats}.ENDLESS", 8)
     monkeypatch.setattr(f"{repeats}.LOOK_EVERY", 4)
-    for module in ("greedy", "beam"):
-        monkeypatch.setattr(f"ssvd_asr.decoding.{module}.LOOK_EVERY", 4)
     prompts = [Prompt(timestamps=times)] * 6
-    encoded = tiny_whisper.encode(waves(6))
+    encoded, begun = tiny_whisper.encode(waves(6)), [12] * 6
     whole = greedy(tiny_whisper, encoded, prompts, 60)
-    stopped = greedy(tiny_whisper, encoded, prompts, 60, stops_loops=True)
-    beams = beam(tiny_whisper, encoded, prompts, beam_size=3, ctc_weight=0.0, max_tokens=60)
-    short = beam(tiny_whisper, encoded, prompts, beam_size=3, ctc_weight=0.0, max_tokens=60, stops_loops=True)
+    stopped = greedy(tiny_whisper, encoded, prompts, 60, loops_from=begun)
+    options: dict[str, Any] = {"beam_size": 3, "ctc_weight": 0.0, "max_tokens": 60}
+    beams = beam(tiny_whisper, encoded, prompts, **options)
+    short = beam(tiny_whisper, encoded, prompts, **options, loops_from=begun)
     looped = 0
     for all_of_it, some in zip(whole, stopped, strict=True):
         assert all_of_it.token_ids[: len(some.token_ids)] == some.token_ids
@@ -93,17 +94,17 @@ def test_checked_search_of_a_whisper_stops_for_a_loop_and_one_that_is_asked_for_
         assert some.ended == all_of_it.ended or not some.ended
     assert looped, "no row loops: the test shows nothing"
     assert sum(len(each.token_ids) for each in short) < sum(len(each.token_ids) for each in beams)
-    asked: list[bool] = []
+    asked: list[object] = []
     plain = decoding.greedy
 
     def noted(*given: Any, **options: Any) -> list[Hypothesis]:
-        asked.append(options.get("stops_loops", False))
+        asked.append(options.get("loops_from"))
         return plain(*given, **options)
 
     monkeypatch.setattr(decoding, "greedy", noted)
     transcribe(tiny_whisper, waves(1), options=GREEDY)
     transcribe(tiny_whisper, waves(1), options=CHECKED)
-    assert asked[:2] == [False, True]
+    assert asked[:2] == [None, [int(MAX_TOKENS_PER_S * len(waves(1)[0]) / SAMPLE_RATE)]]
 
 
 def _longest_repetition(said: Sequence[int]) -> int:
