@@ -1,6 +1,8 @@
-"""Levels of a recording: samples beyond full scale, clipping, and an offset (DC), mended or told."""
+"""Levels of a recording: too high, clipping, too low, and an offset (DC), all of them mended or told."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +15,8 @@ CLIPPED_LEVEL = 0.999  # samples from here on count as clipped
 CLIPPED_SHARE = 0.001  # of all samples; more are told
 OFFSET_SHARE = 0.1  # of the sound's root mean square; a greater offset is removed
 MIN_OFFSET = 0.001  # of full scale
+# A peak between these is told: words change from the first on, and below the second there is only silence.
+QUIET_PEAK, SILENT_PEAK = 0.01, 0.0002
 
 
 class Levels:
@@ -49,4 +53,11 @@ class Levels:
         elif self._clipped > CLIPPED_SHARE * self._samples:
             share = 100 * self._clipped / self._samples
             warnings.append(f"The recording is clipped: {share:.1f} % of its samples are at full scale")
+        else:
+            peak = max(float(wave.max()), -float(wave.min()))
+            if SILENT_PEAK <= peak < QUIET_PEAK:
+                below = -20 * math.log10(peak)
+                warnings.append(
+                    f"The recording is very quiet: its loudest sample is {below:.0f} dB below full scale"
+                )
         return wave, tuple(warnings)

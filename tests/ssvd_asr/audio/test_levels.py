@@ -53,6 +53,15 @@ def test_a_loud_recording_with_a_single_peak_at_full_scale_is_not_called_clipped
     assert _read(samples, "PCM_16")[1] == ()
 
 
+@pytest.mark.parametrize(
+    ("level", "told"), [(0.2, False), (0.02, True), (0.005, True), (0.0005, False), (0.0, False)]
+)
+def test_sound_that_is_very_quiet_is_told_and_silence_is_not(level: float, told: bool) -> None:
+    wave, warnings = _read(SOUND * np.float32(level))
+    assert np.array_equal(wave, SOUND * np.float32(level))
+    assert any("very quiet" in each for each in warnings) == told
+
+
 def test_stereo_is_measured_in_its_channels_and_not_in_their_mix():
     clipped = np.clip(20 * SOUND, -1, 1)
     _, warnings = _read(np.stack([clipped, 0.02 * clipped[::-1]], axis=1), "PCM_16")
