@@ -65,7 +65,9 @@ class Clips:
 
 
 def _find(client: ServerClient, key: str) -> Clip | None:
-    domain, _, clip_id = key.partition("/")
+    domain, slash, clip_id = key.partition("/")
+    if not slash:  # typed, not chosen
+        return None
     return next((clip for clip in client.clips(domain) if clip.id == clip_id), None)
 
 

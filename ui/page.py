@@ -37,6 +37,7 @@ class Page:
         self._visits = visits
         self._clips = Clips(visits.own)
         self._running: dict[str, asyncio.Task[Any]] = {}  # by visit
+        self._examples: dict[asyncio.Task[Any], str] = {}  # of those that run: the one they are of
         self._cancelled: set[asyncio.Task[Any]] = set()  # that their visitor has cancelled
 
     def fill(
@@ -101,7 +102,11 @@ class Page:
         self, example: str | None, request: gr.Request, key: str | None = None
     ) -> tuple[Any, Any, str, str, str | None]:
         """Return a clip's file for the player, its domain for the menu, and an empty outcome."""
-        empty = self.clear(request)
+        running = self._running.get(_visit(request))
+        if running is not None and example is not None and self._examples.get(running) == example:
+            empty: tuple[Any, Any, Any] = (gr.skip(), gr.skip(), gr.skip())  # it was asked for at once
+        else:
+            empty = self.clear(request)
         if example is None:
             return gr.skip(), gr.skip(), *empty
         try:
@@ -155,6 +160,8 @@ class Page:
         task = self._running[visit] = asyncio.ensure_future(
             self._both(client, Path(audio), domain, language, ids)
         )
+        if example is not None:
+            self._examples[task] = example
         try:
             async for told in self._progress(client, task, ids):
                 yield told, "", None
@@ -175,6 +182,7 @@ class Page:
         finally:
             task.cancel()
             self._cancelled.discard(task)
+            self._examples.pop(task, None)
             if self._running.get(visit) is task:
                 del self._running[visit]
 

@@ -17,6 +17,9 @@ from ssvd_asr.audio.segment import speech_s
 # Of 291 clips with more than 3 s of speech (Dutch, Czech, English, Russian, Greek), the transcript with the
 # fewest bytes of UTF-8 a second has 7.7, and the middle one of each set 16 to 28.
 MIN_BYTES_PER_S = 6.0
+SHORTEST_BYTES = (
+    5  # what a word counts at least: letters that are spelled, and each digit, take the time of one
+)
 MAX_CHARACTERS_PER_S = 30.0
 MIN_SPEECH_S = 3.0  # in less, one slow word is much
 MAX_TOKENS_PER_S = 10.0  # of the audio: a phrase that is repeated beyond is no speech
@@ -41,11 +44,19 @@ class Pace:
 
     def lacks_words(self, text: str) -> bool:
         """Return whether much of the speech cannot be in the text."""
-        least = len(text.encode()) / MIN_BYTES_PER_S  # most seconds that so much text takes
-        if self._wave is None or len(self._wave) / SAMPLE_RATE < max(MIN_SPEECH_S, least):
-            return False
-        return self.speech_s >= max(MIN_SPEECH_S, least)
+        enough_s = max(MIN_SPEECH_S, _spoken_bytes(text) / MIN_BYTES_PER_S)
+        if self._wave is None or len(self._wave) / SAMPLE_RATE < enough_s:
+            return False  # without looking for the speech
+        return self.speech_s >= enough_s
 
     def may_be_said(self, text: str) -> bool:
         """Return whether the text is neither too short nor too long for the speech."""
         return 0.0 < len(text) <= MAX_CHARACTERS_PER_S * self.speech_s and not self.lacks_words(text)
+
+
+def _spoken_bytes(text: str) -> int:
+    """Return the bytes of UTF-8 that a text would have, roughly, with its digits and letters as words."""
+    return sum(
+        max(len(word.encode()) + 1, SHORTEST_BYTES * max(1, sum(map(str.isdigit, word))))
+        for word in text.split()
+    )

@@ -320,8 +320,10 @@ class SlowServer(FakeServer):
         return super().__call__(request)
 
 
-async def follow(page: Page, recording: str, visit: str, shown: list[Shown]) -> None:
-    async for each in page.transcribe(recording, "child", None, gr.Request(session_hash=visit)):
+async def follow(
+    page: Page, recording: str | None, visit: str, shown: list[Shown], example: str | None = None
+) -> None:
+    async for each in page.transcribe(recording, "child", example, gr.Request(session_hash=visit)):
         shown.append(each)
 
 
@@ -347,6 +349,31 @@ def test_a_transcription_tells_its_pieces_and_then_its_words(
     async def visit() -> None:
         running = asyncio.create_task(follow(page, recording, "one", shown))
         await until(lambda: "2 of 8 pieces" in shown[-1][0] if shown else False)  # of both requests
+        slow.go.set()
+        await running
+
+    asyncio.run(visit())
+    assert "With domain child" in shown[-1][0]
+    assert slow.given_up == 0
+
+
+def test_an_example_that_is_transcribed_at_once_is_not_stopped_by_its_own_arrival(
+    page: Page, slow: SlowServer, recording: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The player gets it while it is transcribed already: that emptied the page, and said nothing."""
+    shown: list[Shown] = []
+    monkeypatch.setattr(page._clips, "fetch", lambda *_: Path(recording))
+    monkeypatch.setattr(page._clips, "words", lambda *_: None)
+
+    async def visit() -> None:
+        running = asyncio.create_task(follow(page, None, "one", shown, example="child/a"))
+        await until(lambda: shown)
+        audio, domain, *results = await asyncio.to_thread(
+            page.fetch, "child/a", gr.Request(session_hash="one")
+        )
+        assert domain == "child"
+        assert Path(audio).exists()
+        assert results == [gr.skip()] * 3
         slow.go.set()
         await running
 

@@ -70,11 +70,17 @@ class Spoken(Pace):
 def test_too_few_words_for_the_speech_are_doubted_and_none_are_where_the_speech_is_not_known() -> None:
     enough_s = len(GOOD.text) / MIN_BYTES_PER_S
     assert not is_doubtful(GOOD, Spoken(0.9 * enough_s))
-    assert is_doubtful(GOOD, Spoken(1.1 * enough_s))
+    assert is_doubtful(GOOD, Spoken(1.3 * enough_s))
     assert not is_doubtful(replace(GOOD, text="yes"), Spoken(2.0))  # one slow word
     assert not Pace().lacks_words("")
     assert Pace().most_tokens is None
     assert Spoken(20.0).lacks_words("")
+
+
+@pytest.mark.parametrize("text", ["5, 5, 5, 8, 2, 3, 4, 7, 1, 9.", "555 823 4719", "A B C D E F G H I J"])
+def test_numbers_and_letters_that_are_read_aloud_are_words(text: str) -> None:
+    assert not Spoken(8.0).lacks_words(text)
+    assert Spoken(30.0).lacks_words(text)
 
 
 def test_a_repetition_that_ends_and_fits_the_time_is_no_loop() -> None:
