@@ -38,6 +38,7 @@ class Page:
         self._clips = Clips(visits.own)
         self._running: dict[str, asyncio.Task[Any]] = {}  # by visit
         self._examples: dict[asyncio.Task[Any], str] = {}  # of those that run: the one they are of
+        self._fetched: dict[str, str] = {}  # by visit: the example chosen since its own recording
         self._cancelled: set[asyncio.Task[Any]] = set()  # that their visitor has cancelled
 
     def fill(
@@ -109,6 +110,7 @@ class Page:
             empty = self.clear(request)
         if example is None:
             return gr.skip(), gr.skip(), *empty
+        self._fetched[_visit(request)] = example
         try:
             clip = self._clips.fetch(self._client.with_key(key), example)
             return str(clip), self._clips.domain(example), *empty
@@ -118,14 +120,17 @@ class Page:
     def choose(self, audio: str | None, request: gr.Request) -> str:
         """Note the recording in the player, and return its name. The visit's last one is deleted."""
         self._visits.claim(_visit(request), audio)
-        own = audio is not None and not self._clips.holds(Path(audio))
-        return render.playing(Path(audio).name) if audio is not None and own else ""
+        if audio is None or self._clips.holds(Path(audio)):
+            return ""
+        self._fetched.pop(_visit(request), None)
+        return render.playing(Path(audio).name)
 
     def leave(self, request: gr.Request) -> None:
         """Stop and delete what a visit has left on the server. gradio calls this when its page is closed."""
         visit = _visit(request)
         self._stop(visit)
         self._visits.leave(visit)
+        self._fetched.pop(visit, None)
 
     async def transcribe(
         self,
@@ -141,7 +146,7 @@ class Page:
         An example that is chosen counts before the player holds it. The HTML of a failure is its reason.
         """
         client = self._client.with_key(key)
-        if example is not None and (audio is None or self._clips.holds(Path(audio))):
+        if example is not None and self._is_example(_visit(request), audio, example):
             try:
                 audio = str(await asyncio.to_thread(self._clips.fetch, client, example))
             except ServerProblem as failure:
@@ -185,6 +190,13 @@ class Page:
             self._examples.pop(task, None)
             if self._running.get(visit) is task:
                 del self._running[visit]
+
+    def _is_example(self, visit: str, audio: str | None, example: str) -> bool:
+        """Return whether an example was chosen after what the player holds. It may not be there yet."""
+        if audio is None or self._clips.holds(Path(audio)):
+            return True
+        # A recording of their own is the newer one until `choose` has noted it.
+        return self._visits.claims(visit, audio) and self._fetched.get(visit) == example
 
     async def _progress(
         self, client: ServerClient, task: asyncio.Task[Any], ids: Sequence[str]

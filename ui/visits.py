@@ -75,6 +75,11 @@ class Visits:
             if before is not None and before not in self._claims.values():
                 self._delete(before)
 
+    def claims(self, visit: str, recording: str) -> bool:
+        """Return whether this is the recording that a visit uses."""
+        with self._lock:
+            return self._claims.get(visit) == Path(recording).resolve()
+
     def leave(self, visit: str) -> None:
         """Delete what a visit used, unless another uses the same file."""
         self.claim(visit, None)

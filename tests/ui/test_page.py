@@ -205,6 +205,19 @@ def test_an_example_that_the_player_does_not_hold_yet_is_the_one_that_is_transcr
         assert "child-a-child.srt" in result  # the downloads have the example's name
 
 
+def test_of_an_example_and_a_recording_of_one_s_own_the_later_is_transcribed(page: Page) -> None:
+    page.fill(None, None)
+    own = page._visits.folder / "ab" / "own.wav"
+    own.parent.mkdir()
+    own.write_bytes(b"RIFF")
+    page.fetch("child/a", VISIT)
+    assert transcribe(page, str(own), "child", "child/a")[2] == str(own)  # the menu is emptied a moment later
+    page.choose(str(own), VISIT)
+    assert transcribe(page, str(own), "child", "child/a")[2] == str(own)
+    page.fetch("child/a", VISIT)  # and the player gets it a moment later
+    assert "What was said" in transcribe(page, str(own), "child", "child/a")[0]
+
+
 def test_a_visitor_s_own_recording_is_named_and_never_takes_an_example_s_words(
     page: Page, recording: str
 ) -> None:
