@@ -16,6 +16,7 @@ import pytest
 from fastapi.testclient import TestClient
 from websockets.sync.client import connect
 
+from adapters_store.audit import AUDIT_VARIABLE
 from server import serve_command
 from server.app import create_app
 from server.engine.engine import Engine
@@ -31,7 +32,10 @@ Serve = Callable[..., subprocess.Popen[str]]
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
     """Start `ssvd serve` over a fake recogniser, see tests/server/fake_serve.py."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SSVD_")}
+    own = ("SSVD_KEYS", AUDIT_VARIABLE)  # the tests' (tests/conftest.py), not of whoever runs them
+    environment = {
+        name: value for name, value in os.environ.items() if name in own or not name.startswith("SSVD_")
+    }
     environment |= {"SSVD_STORE": str(tmp_path / "store"), "SSVD_DRAIN_NOTICE_S": "0", "OMP_NUM_THREADS": "1"}
     processes: list[subprocess.Popen[str]] = []
 
