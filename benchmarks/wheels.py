@@ -30,7 +30,7 @@ from ssvd_asr.parser import CommandParser
 PROJECT = "ssvd-asr"
 EXTRAS = ("serve", "whisper", "train", "benchmark")
 TESTS = ("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "httpx2")
-# espnet asks for these, and nothing that is used here imports them.
+# Asked for by espnet or by the extras, and not imported by what runs there.
 UNUSED = frozenset(("gradio", "locust", "matplotlib", "espnet-model-zoo", "hydra-core"))
 
 

@@ -98,6 +98,7 @@ FLOORS: dict[str, list[tuple[str, ...]]] = {
         ("__init__", "ui_command"),
         ("app",),
         ("page",),
+        ("menus",),
         ("render", "clips"),
         ("bars", "marks"),
         ("files", "lanes"),

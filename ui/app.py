@@ -111,14 +111,13 @@ def build(client: ServerClient, visits: Visits) -> gr.Blocks:
         transcribed = gr.State()  # path of the recording that the outcome is about
         file = gr.JSON(visible="hidden")
 
-        lists = [domain, example, about, note, key, outcome]
+        lists = [domain, example, about, note, language, key, outcome]
         results = [outcome, timeline, transcribed]
         private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         # A key takes the place of what was shown before, such as the request for one.
         entered = key.submit(page.clear, None, results, **private)
         for filling in (blocks.load, refresh.click, entered.then):
-            filling(page.fill, [domain, example, key], lists, **private)
-            filling(page.languages, [language, key], language, **private)
+            filling(page.fill, [domain, example, key, language], lists, **private)
         domain.change(page.describe, [domain, key], about, **private)
         for asked_anew in (domain.input, language.input):
             asked_anew(page.clear, None, results, **private)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -13,20 +14,28 @@ from typing import Any
 import gradio as gr
 
 from ui import lanes, render
-from ui.auto import AUTO
-from ui.client import Catalogue, ServerClient, Transcript
+from ui.client import ServerClient, Transcript
 from ui.clips import Clips
 from ui.files import SUBTITLE_FORMATS
+from ui.menus import about, domain_menu, language_menu
 from ui.refusals import NO_PLACE, ServerProblem
 from ui.visits import Visits
 
-FIND_OUT = "Find out"  # label of AUTO, of domains and of languages
 WELCOME = "Choose a recording, and a domain if you know it, then press Transcribe."
 CANCELLED = f"Cancelled. {WELCOME}"
 PROGRESS_S = 0.5  # between two looks at how far a transcription is
 PLACE_S = 1.0  # after an answer, until the server has given its place up, as its Retry-After says
 
 Shown = tuple[str, str, str | None]  # outcome, lanes, path of the recording that they are about
+
+
+@dataclass
+class _Running:
+    """A transcription that a visit waits for."""
+
+    task: asyncio.Task[Any]
+    example: str | None  # that it is of
+    cancelled: bool = False  # by the visitor
 
 
 class Page:
@@ -36,15 +45,17 @@ class Page:
         self._client = client
         self._visits = visits
         self._clips = Clips(visits.own)
-        self._running: dict[str, asyncio.Task[Any]] = {}  # by visit
-        self._examples: dict[asyncio.Task[Any], str] = {}  # of those that run: the one they are of
+        self._running: dict[str, _Running] = {}  # by visit
         self._fetched: dict[str, str] = {}  # by visit: the example chosen since its own recording
-        self._cancelled: set[asyncio.Task[Any]] = set()  # that their visitor has cancelled
 
     def fill(
-        self, domain: str | None, example: str | None, key: str | None = None
-    ) -> tuple[Any, Any, str, str, Any, Any]:
-        """Fill the menus with the server's domains and clips. A choice that is still there is kept.
+        self,
+        domain: str | None,
+        example: str | None,
+        key: str | None = None,
+        language: str | None = None,
+    ) -> tuple[Any, Any, str, str, Any, Any, Any]:
+        """Fill the menus with the domains, clips and languages that there are. What is chosen is kept.
 
         The field for a key appears where the server asks for one.
         """
@@ -54,44 +65,31 @@ class Page:
             choices = self._clips.refresh(client, catalogue)
         except ServerProblem as problem:
             wanted = gr.update(visible=True) if problem.wants_key else gr.skip()
-            return gr.skip(), gr.skip(), "", "", wanted, _told(problem)
-        menu = _menu(catalogue)
+            return gr.skip(), gr.skip(), "", "", gr.skip(), wanted, _told(problem)
+        menu = domain_menu(catalogue)
         kept = domain if domain in dict(menu).values() else (menu[0][1] if menu else None)
         return (
             gr.update(choices=menu, value=kept, interactive=bool(menu)),
             gr.update(choices=choices, value=example if example in dict(choices).values() else None),
-            _about(catalogue, kept),
+            about(catalogue, kept),
             render.about_base(catalogue),
+            language_menu(catalogue, language),
             gr.skip(),
             gr.skip(),
         )
 
-    def languages(self, language: str | None, key: str | None = None) -> Any:
-        """Fill the menu of languages, which is there where the base has several. A choice is kept."""
-        try:
-            catalogue = self._client.with_key(key).catalogue()
-        except ServerProblem:
-            return gr.skip()  # `fill` tells it
-        menu = [(name.replace("_", " ").capitalize(), code) for name, code in catalogue.languages]
-        if len(menu) < 2:
-            return gr.update(choices=[], value=None, visible=False)
-        if catalogue.identifies_language:
-            menu.insert(0, (FIND_OUT, AUTO))
-        known = language if language in dict(menu).values() else catalogue.language
-        return gr.update(choices=menu, value=known, visible=True)
-
     def describe(self, domain: str | None, key: str | None = None) -> str:
         """Return the line under the domain selector."""
         try:
-            return _about(self._client.with_key(key).catalogue(), domain)
+            return about(self._client.with_key(key).catalogue(), domain)
         except ServerProblem as problem:
             return _told(problem)
 
     def cancel(self, request: gr.Request) -> None:
         """End the visit's transcription. Its requests to the server end with it."""
-        task = self._running.get(_visit(request))
-        if task is not None:
-            self._cancelled.add(task)
+        running = self._running.get(_visit(request))
+        if running is not None:
+            running.cancelled = True
         self._stop(_visit(request))
 
     def clear(self, request: gr.Request) -> Shown:
@@ -104,7 +102,7 @@ class Page:
     ) -> tuple[Any, Any, str, str, str | None]:
         """Return a clip's file for the player, its domain for the menu, and an empty outcome."""
         running = self._running.get(_visit(request))
-        if running is not None and example is not None and self._examples.get(running) == example:
+        if running is not None and running.example == example is not None:
             empty: tuple[Any, Any, Any] = (gr.skip(), gr.skip(), gr.skip())  # it was asked for at once
         else:
             empty = self.clear(request)
@@ -162,33 +160,28 @@ class Page:
         self._visits.claim(visit, audio)
         self._stop(visit)
         ids = [secrets.token_urlsafe(16) for _ in range(1 if domain is None else 2)]
-        task = self._running[visit] = asyncio.ensure_future(
-            self._both(client, Path(audio), domain, language, ids)
-        )
-        if example is not None:
-            self._examples[task] = example
+        task = asyncio.ensure_future(self._both(client, Path(audio), domain, language, ids))
+        running = self._running[visit] = _Running(task, example)
         try:
             async for told in self._progress(client, task, ids):
                 yield told, "", None
             base, adapted = task.result()
             words = await asyncio.to_thread(self._clips.words, client, example)
-            if self._running.get(visit) is not task:  # another choice was made meanwhile
+            if self._running.get(visit) is not running:  # another choice was made meanwhile
                 raise asyncio.CancelledError
         except ServerProblem as failure:
             yield _told(failure), "", None
         except asyncio.CancelledError:
             if not task.cancelled() and not task.done():
                 raise
-            yield render.hint(CANCELLED if task in self._cancelled else WELCOME), "", None
+            yield render.hint(CANCELLED if running.cancelled else WELCOME), "", None
         else:
             name = Path(audio).stem if example is None else example.replace("/", "-")
             shown = render.result(base, adapted, words, name)
             yield shown, lanes.lanes(*render.sides(base, adapted)), audio
         finally:
             task.cancel()
-            self._cancelled.discard(task)
-            self._examples.pop(task, None)
-            if self._running.get(visit) is task:
+            if self._running.get(visit) is running:
                 del self._running[visit]
 
     def _is_example(self, visit: str, audio: str | None, example: str) -> bool:
@@ -239,9 +232,9 @@ class Page:
         return tasks[0].result(), tasks[1].result()
 
     def _stop(self, visit: str) -> None:
-        task = self._running.pop(visit, None)
-        if task is not None:
-            task.get_loop().call_soon_threadsafe(task.cancel)
+        running = self._running.pop(visit, None)
+        if running is not None:
+            running.task.get_loop().call_soon_threadsafe(running.task.cancel)
 
     async def subtitles(
         self,
@@ -290,17 +283,3 @@ def _told(problem: ServerProblem) -> str:
 
 def _visit(request: gr.Request) -> str:
     return request.session_hash or ""
-
-
-def _menu(catalogue: Catalogue) -> list[tuple[str, str]]:
-    """Return the domains as (label, value) pairs, after the choice by the server where it offers that."""
-    names = [(each.name, each.name) for each in catalogue.domains]
-    return [(FIND_OUT, AUTO), *names] if catalogue.auto and names else names
-
-
-def _about(catalogue: Catalogue, domain: str | None) -> str:
-    if not catalogue.domains:
-        return render.hint("This server has no domains for its base model yet.")
-    if domain == AUTO and catalogue.auto:
-        return render.about_finding_out()
-    return render.about_domain(next((each for each in catalogue.domains if each.name == domain), None))

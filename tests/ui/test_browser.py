@@ -22,7 +22,7 @@ from tests.ui.browsing import (
     visitors_files,
     wait_until,
 )
-from ui.page import FIND_OUT
+from ui.menus import FIND_OUT
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("chromium") and shutil.which("chromedriver")),

@@ -22,7 +22,8 @@ from tests.ui import replies
 from ui import ui_command
 from ui.auto import AUTO
 from ui.client import ServerClient
-from ui.page import CANCELLED, FIND_OUT, WELCOME, Page, Shown
+from ui.menus import FIND_OUT
+from ui.page import CANCELLED, WELCOME, Page, Shown
 from ui.visits import Visits
 
 DOMAIN = {
@@ -124,6 +125,12 @@ def recording(tmp_path: Path) -> str:
     path = tmp_path / "own.wav"
     path.write_bytes(b"RIFF")
     return str(path)
+
+
+def languages(page: Page, chosen: str | None) -> Any:
+    """The menu of languages."""
+    *_, menu, _, _ = page.fill(None, None, None, chosen)
+    return menu
 
 
 def values(menu: Any) -> list[str]:
@@ -231,16 +238,16 @@ def test_a_visitor_s_own_recording_is_named_and_never_takes_an_example_s_words(
 def test_the_language_is_the_visitor_s_where_the_base_has_several(
     page: Page, server: FakeServer, recording: str
 ) -> None:
-    assert page.languages(None)["visible"] is False
+    assert languages(page, None)["visible"] is False
     several = [{"code": "eng", "name": "english"}, {"code": "hat", "name": "haitian_creole"}]
     base = {"name": "whisper", "digest": "sha256:cd", "language": "eng", "languages": several}
     server.offers = {"base": base}
-    menu = page.languages(None)
+    menu = languages(page, None)
     assert menu["choices"] == [("English", "eng"), ("Haitian creole", "hat")]
     assert (menu["value"], menu["visible"]) == ("eng", True)
-    assert page.languages("hat")["value"] == "hat"
+    assert languages(page, "hat")["value"] == "hat"
     server.offers = {"base": {**base, "identifies_language": True}}
-    assert page.languages("xyz")["choices"][0] == (FIND_OUT, AUTO)
+    assert languages(page, "xyz")["choices"][0] == (FIND_OUT, AUTO)
 
     async def last() -> None:
         async for _ in page.transcribe(recording, "child", None, VISIT, None, "hat"):
