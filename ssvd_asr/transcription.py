@@ -15,8 +15,9 @@ from ssvd_asr.base.prompt import IDENTIFIED, Prompt
 from ssvd_asr.base.window import Clock, FloatArray
 from ssvd_asr.decoding.align import Alignment, TimedWord, align, with_gaps
 from ssvd_asr.decoding.attention_align import align_by_attention
+from ssvd_asr.decoding.batch import Domains
 from ssvd_asr.decoding.best_path import blank_of
-from ssvd_asr.decoding.decode import Domains, decode
+from ssvd_asr.decoding.decode import decode
 from ssvd_asr.decoding.hypothesis import Hypothesis, Said, TimedText
 from ssvd_asr.decoding.language import identify
 from ssvd_asr.decoding.options import DEFAULT, DecodingOptions

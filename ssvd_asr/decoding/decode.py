@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from ssvd_asr.base.model import BaseModel
-from ssvd_asr.base.prompt import RECOGNITION, Prompt
+from ssvd_asr.base.prompt import Prompt
 from ssvd_asr.base.window import FloatArray
-from ssvd_asr.decoding.beam import beam
+from ssvd_asr.decoding.batch import Batch, Decoded, Domains, chosen_rows
 from ssvd_asr.decoding.best_path import best_path
 from ssvd_asr.decoding.ctc_judge import CtcJudge
 from ssvd_asr.decoding.fallback import (
@@ -28,32 +26,10 @@ from ssvd_asr.decoding.fallback import (
     is_silence,
 )
 from ssvd_asr.decoding.greedy import greedy
-from ssvd_asr.decoding.hypothesis import Hypothesis, Said, spoken
+from ssvd_asr.decoding.hypothesis import Hypothesis, spoken
 from ssvd_asr.decoding.options import DecodingOptions
 from ssvd_asr.decoding.pace import Pace
 from ssvd_asr.decoding.repeats import RULES, goes_on
-
-# Returns a context in which the domains of these rows of the batch are open.
-Domains = Callable[[Sequence[int]], AbstractContextManager[object]]
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """Words of one row.
-
-    Attributes:
-        search: the search that found them. With `checked`, `beam` for a row that was decoded again, and
-            `greedy` for one whose loop a rule of repeats.py ended, which a warning tells.
-        doubt_nats: by how much CTC's best path is more probable (natural log), 0 if both are equal. None if
-            CTC cannot tell: for a translation, for the base's own times, and without a CTC head.
-        said: how probable the words are; None where the base's own times are among them.
-    """
-
-    hypothesis: Hypothesis
-    search: Literal["greedy", "beam", "ctc"]
-    doubt_nats: float | None
-    warnings: tuple[str, ...] = ()
-    said: Said | None = None
 
 
 @torch.no_grad()
@@ -81,7 +57,7 @@ def decode(
         KeywordError: it is greedy or CTC's, and a prompt has keywords.
     """
     paces = [Pace() for _ in prompts] if waves is None else list(map(Pace, waves))
-    batch = _Batch(base, encoded, prompts, domains, max_tokens, paces)
+    batch = Batch(base, encoded, prompts, domains, max_tokens, paces)
     given = [row for row, prompt in enumerate(prompts) if prompt.keywords]
     if not given:
         return _decode(batch, options)
@@ -100,64 +76,7 @@ def decode(
     return [decoded[row] for row in range(len(prompts))]
 
 
-@dataclass(frozen=True, eq=False)
-class _Batch:
-    """Rows that are decoded together; see `decode`."""
-
-    base: BaseModel
-    encoded: Tensor
-    prompts: Sequence[Prompt]
-    domains: Domains
-    max_tokens: int | None
-    paces: Sequence[Pace]
-
-    def of(self, rows: Sequence[int]) -> _Batch:
-        """Return some of the rows, as a batch with places of its own."""
-        return replace(
-            self,
-            encoded=_some(self.encoded, rows),
-            prompts=[self.prompts[row] for row in rows],
-            paces=[self.paces[row] for row in rows],
-            domains=lambda chosen: self.domains([rows[place] for place in chosen]),
-        )
-
-    @property
-    def everyone(self) -> range:
-        """The places of all rows."""
-        return range(len(self.encoded))
-
-    @property
-    def judged_by_ctc(self) -> list[int]:
-        """The places of rows whose words CTC can tell from others: no translations, and no times."""
-        return [
-            row
-            for row, prompt in enumerate(self.prompts)
-            if self.base.ctc_head is not None and prompt.task == RECOGNITION and not prompt.timestamps
-        ]
-
-    @property
-    def loops_from(self) -> list[int | None] | None:
-        """From how many tokens on a row may be taken for a loop. CTC tells loops, so with it none may."""
-        return None if self.base.ctc_head is not None else [pace.most_tokens for pace in self.paces]
-
-    def beam(self, options: DecodingOptions, *, to_the_limit: bool = False) -> list[Hypothesis]:
-        """Search all rows by a beam, loops too where they go on `to_the_limit`. Domains must be open."""
-        return beam(
-            self.base, self.encoded, self.prompts,
-            beam_size=options.beam_size, ctc_weight=options.ctc_weight, max_tokens=self.max_tokens,
-            keyword_nats=options.keyword_nats, loops_from=None if to_the_limit else self.loops_from,
-        )  # fmt: skip
-
-    def no_speech(self) -> list[float]:
-        """Return how probably there is no speech, 0 where the base does not tell. Domains must be open."""
-        return self.base.no_speech(self.encoded) or [0.0] * len(self.encoded)
-
-
-def _some(encoded: Tensor, rows: Sequence[int]) -> Tensor:
-    return encoded[torch.tensor(rows, device=encoded.device)]
-
-
-def _decode(batch: _Batch, options: DecodingOptions, *, looked_at: bool = False) -> list[Decoded]:
+def _decode(batch: Batch, options: DecodingOptions, *, looked_at: bool = False) -> list[Decoded]:
     """Decode rows by one search, and with `checked` the doubtful ones again.
 
     A search that is the only one goes on to the limit, unless its words are `looked_at` afterwards.
@@ -177,7 +96,7 @@ def _decode(batch: _Batch, options: DecodingOptions, *, looked_at: bool = False)
     judged = _judged(base, batch.encoded, found, known)
     weight = _ctc_weight(base, options, search)
     decoded = [
-        _told(each, search, judged.get(row), weight, timed=prompts[row].timestamps)
+        Decoded.of(each, search, judged.get(row), weight, timed=prompts[row].timestamps)
         for row, each in enumerate(found)
     ]
     if options.method != "checked":
@@ -191,7 +110,7 @@ def _decode(batch: _Batch, options: DecodingOptions, *, looked_at: bool = False)
             better = doubtful.beam(options)
         judged = _judged(base, doubtful.encoded, better, doubtful.everyone)
         for place, (row, each) in enumerate(zip(again, better, strict=True)):
-            decoded[row] = _told(each, "beam", judged[place], options.ctc_weight)
+            decoded[row] = Decoded.of(each, "beam", judged[place], options.ctc_weight)
     unknown = [row for row in batch.everyone if row not in known]
     decoded = _without_loops(batch, decoded, unknown)
     for row in unknown:
@@ -200,7 +119,7 @@ def _decode(batch: _Batch, options: DecodingOptions, *, looked_at: bool = False)
     return decoded
 
 
-def _by_keywords(batch: _Batch, options: DecodingOptions) -> list[Decoded]:
+def _by_keywords(batch: Batch, options: DecodingOptions) -> list[Decoded]:
     """Search rows with keywords by a beam, and look for signs that words are wrong where CTC cannot tell.
 
     Each keyword has a bonus wherever it is said, so a row may repeat one without end. Such a row is decoded
@@ -228,7 +147,7 @@ def _by_keywords(batch: _Batch, options: DecodingOptions) -> list[Decoded]:
     return decoded
 
 
-def _checked_by_signs(batch: _Batch, options: DecodingOptions, decoded: list[Decoded]) -> list[Decoded]:
+def _checked_by_signs(batch: Batch, options: DecodingOptions, decoded: list[Decoded]) -> list[Decoded]:
     """Search doubtful rows again and leave out words where there is no speech, for a base without CTC."""
     again = [row for row, each in enumerate(decoded) if _is_doubtful(batch, row, each.hypothesis)]
     if not again:
@@ -238,14 +157,14 @@ def _checked_by_signs(batch: _Batch, options: DecodingOptions, decoded: list[Dec
         others, silences = doubtful.beam(options), doubtful.no_speech()
     for row, other in zip(again, others, strict=True):
         if better(decoded[row].hypothesis, other, batch.paces[row]) is other:
-            decoded[row] = _told(other, "beam", None, 0.0, timed=batch.prompts[row].timestamps)
+            decoded[row] = Decoded.of(other, "beam", None, 0.0, timed=batch.prompts[row].timestamps)
     decoded = _without_loops(batch, decoded, again)
     for row, silence in zip(again, silences, strict=True):
         decoded[row] = _signed(batch, row, decoded[row], silence)
     return decoded
 
 
-def _without_loops(batch: _Batch, decoded: Sequence[Decoded], rows: Sequence[int]) -> list[Decoded]:
+def _without_loops(batch: Batch, decoded: Sequence[Decoded], rows: Sequence[int]) -> list[Decoded]:
     """Search those of these rows that loop once more by the rules against it, until they end."""
     found = list(decoded)
     looping = [row for row in rows if _repeats(batch, row, found[row].hypothesis)]
@@ -257,23 +176,23 @@ def _without_loops(batch: _Batch, decoded: Sequence[Decoded], rows: Sequence[int
             others = greedy(part.base, part.encoded, part.prompts, part.max_tokens, rule)
         for row, other in zip(looping, others, strict=True):
             if other.ended:
-                told = _told(other, "greedy", None, 0.0, timed=batch.prompts[row].timestamps)
+                told = Decoded.of(other, "greedy", None, 0.0, timed=batch.prompts[row].timestamps)
                 found[row] = replace(told, warnings=(REPEATED,))
         looping = [row for row, other in zip(looping, others, strict=True) if not other.ended]
     return found
 
 
-def _repeats(batch: _Batch, row: int, found: Hypothesis) -> bool:
+def _repeats(batch: Batch, row: int, found: Hypothesis) -> bool:
     """Return whether words loop by their tokens too: text of some scripts alone compresses like a loop."""
     loops = is_endless_loop(found, batch.paces[row])
     return loops and goes_on(spoken(found.token_ids, batch.base.tokens))
 
 
-def _is_doubtful(batch: _Batch, row: int, found: Hypothesis) -> bool:
+def _is_doubtful(batch: Batch, row: int, found: Hypothesis) -> bool:
     return is_doubtful(found, batch.paces[row])
 
 
-def _signed(batch: _Batch, row: int, found: Decoded, no_speech: float) -> Decoded:
+def _signed(batch: Batch, row: int, found: Decoded, no_speech: float) -> Decoded:
     """Return a row without its words if they are improbable and no speech was heard, else with warnings."""
     if is_silence(found.hypothesis, no_speech):
         silence = replace(found.hypothesis, token_ids=(), log_probs=(), text="", segments=())
@@ -282,20 +201,6 @@ def _signed(batch: _Batch, row: int, found: Decoded, no_speech: float) -> Decode
     doubtful = (WARNING,) if is_doubtful(found.hypothesis, Pace()) else ()
     few = (FEW.format(pace.speech_s),) if pace.lacks_words(found.hypothesis.text) else ()
     return replace(found, warnings=(*found.warnings, *doubtful, *few))
-
-
-def _told(
-    found: Hypothesis,
-    search: Literal["greedy", "beam", "ctc"],
-    judged: tuple[float, float] | None,
-    ctc_weight: float,
-    *,
-    timed: bool = False,
-) -> Decoded:
-    """Return a row's words with what CTC thinks of them (doubt, ln P), found with this weight of CTC."""
-    doubt, ctc = (None, None) if judged is None else judged
-    said = None if timed else Said.of(found, ctc, ctc_weight)
-    return Decoded(found, search, doubt, said=said)
 
 
 def _ctc_weight(base: BaseModel, options: DecodingOptions, search: str) -> float:
@@ -311,7 +216,7 @@ def _judged(
     """Return CTC's doubt about the words of these rows, and ln P of them, by row."""
     if not rows:
         return {}
-    chosen = encoded if len(rows) == len(encoded) else _some(encoded, rows)
+    chosen = encoded if len(rows) == len(encoded) else chosen_rows(encoded, rows)
     assert base.ctc_head is not None  # `rows` would be empty
     judge = CtcJudge(base.ctc_head, chosen, base.tokens)
     return dict(zip(rows, judge.judged([found[row].token_ids for row in rows]), strict=True))

@@ -15,8 +15,9 @@ from ssvd_asr.audio.read import read_audio
 from ssvd_asr.base.load import load_base
 from ssvd_asr.base.model import BaseModel, Tokens
 from ssvd_asr.base.prompt import Prompt
+from ssvd_asr.decoding.batch import Decoded
 from ssvd_asr.decoding.beam import beam
-from ssvd_asr.decoding.decode import Decoded, decode
+from ssvd_asr.decoding.decode import decode
 from ssvd_asr.decoding.fallback import WITHOUT_KEYWORDS
 from ssvd_asr.decoding.keyword_tree import KeywordTree
 from ssvd_asr.decoding.options import (

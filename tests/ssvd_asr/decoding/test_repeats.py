@@ -160,7 +160,7 @@ def _searches(monkeypatch: pytest.MonkeyPatch, cured_by: Rule | None) -> list[tu
         return [WORDS if rule is not None and rule is cured_by else LOOP for _ in prompts]
 
     monkeypatch.setattr(decoding, "greedy", search)
-    monkeypatch.setattr(decoding, "beam", lambda *given, **_: [LOOP] * len(given[1]))
+    monkeypatch.setattr("ssvd_asr.decoding.batch.beam", lambda *given, **_: [LOOP] * len(given[1]))
     return made
 
 
@@ -209,7 +209,7 @@ def test_words_that_compress_well_and_do_not_repeat_are_kept(
     assert loops(prose)
     made: list[Any] = []
     monkeypatch.setattr(decoding, "greedy", lambda *given, **_: (made.append(given[4:]), [prose])[1])
-    monkeypatch.setattr(decoding, "beam", lambda *_, **__: [prose])
+    monkeypatch.setattr("ssvd_asr.decoding.batch.beam", lambda *_, **__: [prose])
     (found,) = transcribe(tiny_whisper, waves(1), options=CHECKED)
     assert (found.text, found.warnings) == (prose.text, (WARNING,))
     assert made == [()]
